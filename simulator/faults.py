@@ -1,0 +1,256 @@
+"""Scripted faults: what goes wrong, at which endpoint of which cluster, and how often.
+
+Faults compose: each kind works on one slot of a request's plan (its answer, its pace, its delivery,
+the job's result, the job's record). Where several faults want the same slot, the one added first
+has it until its `times` are used up.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from .presets import BODY_KINDS, PRESETS
+from .state import NEVER, JobScript
+from .wire import Reply
+
+ANY = "*"
+ENDPOINTS = ("collect", "records", "settings", "detail", "list", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One scripted fault.
+
+    Attributes:
+        kind: a key of KINDS.
+        endpoint: where it strikes: one of ENDPOINTS or another endpoint's name of the ledger.
+        times: how many requests it strikes, None for all.
+        probability: chance from 0 to 1 that it strikes a request.
+        preset: the answer, a key of PRESETS (status, error_after).
+        status: or its HTTP status, with `headers` and `body` as they are.
+        body_kind: a body from BODY_KINDS in place of `body`, also for a preset.
+        processed: a `status` fault answers so although the request had its effect.
+        seconds: how long (slow, slow_before, late_record, late_fail), or from byte to byte (drip).
+        message: failedMsg of a late_fail.
+        location: where a redirect leads.
+    """
+
+    kind: str
+    endpoint: str = "collect"
+    times: int | None = None
+    probability: float = 1.0
+    preset: str = ""
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    body_kind: str = ""
+    processed: bool = False
+    seconds: float | None = None
+    message: str = "Simulated failure: the OBS bucket refused the write"
+    location: str = "http://127.0.0.1:9/elsewhere"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"no fault {self.kind!r}; known: {', '.join(KINDS)}")
+        if self.preset and self.preset not in PRESETS:
+            raise ValueError(f"no preset {self.preset!r}; known: {', '.join(PRESETS)}")
+        if self.body_kind and self.body_kind not in BODY_KINDS:
+            raise ValueError(f"no body {self.body_kind!r}; known: {', '.join(BODY_KINDS)}")
+        if self.kind == "status" and not (self.preset or 100 <= self.status <= 599):
+            raise ValueError("a status fault needs a preset or a status from 100 to 599")
+        if self.seconds is not None and self.seconds < 0:
+            raise ValueError("seconds is 0 or more")
+        if self.times is not None and self.times < 1:
+            raise ValueError("times is 1 or more, or null for all")
+
+    def answer(self, request_id: str) -> Reply:
+        """The answer that this fault gives."""
+        if self.preset or not self.status:
+            reply = PRESETS[self.preset or "gateway_timeout"](request_id)
+        else:
+            reply = Reply(self.status, self.body.encode())
+        if self.body_kind:
+            reply = BODY_KINDS[self.body_kind](reply.status)
+        return replace(reply, headers=(*reply.headers, *self.headers.items()))
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to happen to one request; without faults it is processed and answered at once.
+
+    Attributes:
+        faults: kinds of the faults in it.
+        delay_before: seconds to wait before processing.
+        processed: the request has its effect.
+        delay_after: seconds to wait between processing and answering.
+        answer: makes the answer in place of the real one.
+        ending: answered, reset, hang or truncated.
+        drip: seconds from byte to byte of the answer, None for all at once.
+        job: how the job goes that a collect creates.
+    """
+
+    faults: tuple[str, ...] = ()
+    delay_before: float = 0.0
+    processed: bool = True
+    delay_after: float = 0.0
+    answer: Callable[[str], Reply] | None = None
+    ending: str = "answered"
+    drip: float | None = None
+    job: JobScript = field(default_factory=JobScript)
+
+
+Effect = Callable[[Fault, Plan], None]
+
+
+def _status(fault: Fault, plan: Plan) -> None:
+    plan.answer, plan.processed = fault.answer, fault.processed
+
+
+def _error_after(fault: Fault, plan: Plan) -> None:
+    plan.answer = fault.answer
+
+
+def _redirect(fault: Fault, plan: Plan) -> None:
+    plan.processed = False
+    plan.answer = lambda request_id: Reply(302, headers=(("Location", fault.location),))
+
+
+def _ending(ending: str, *, processed: bool) -> Effect:
+    def effect(fault: Fault, plan: Plan) -> None:
+        plan.ending, plan.processed = ending, processed
+
+    return effect
+
+
+def _slow(fault: Fault, plan: Plan) -> None:
+    plan.delay_after = _seconds(fault, 5.0)
+
+
+def _slow_before(fault: Fault, plan: Plan) -> None:
+    plan.delay_before = _seconds(fault, 5.0)
+
+
+def _drip(fault: Fault, plan: Plan) -> None:
+    plan.drip = _seconds(fault, 0.2)
+
+
+def _truncated(fault: Fault, plan: Plan) -> None:
+    plan.ending = "truncated"
+
+
+def _late_fail(fault: Fault, plan: Plan) -> None:
+    plan.job = replace(plan.job, failed_message=fault.message, duration=fault.seconds)
+
+
+def _stuck_running(fault: Fault, plan: Plan) -> None:
+    plan.job = replace(plan.job, duration=NEVER)
+
+
+def _late_record(fault: Fault, plan: Plan) -> None:
+    plan.job = replace(plan.job, hidden=_seconds(fault, 5.0))
+
+
+def _no_record(fault: Fault, plan: Plan) -> None:
+    plan.job = replace(plan.job, hidden=NEVER)
+
+
+def _seconds(fault: Fault, default: float) -> float:
+    return default if fault.seconds is None else fault.seconds
+
+
+KINDS: dict[str, tuple[str, Effect]] = {
+    "status": ("answer", _status),
+    "error_after": ("answer", _error_after),
+    "redirect": ("answer", _redirect),
+    "reset_before": ("answer", _ending("reset", processed=False)),
+    "reset_after": ("answer", _ending("reset", processed=True)),
+    "hang_before": ("answer", _ending("hang", processed=False)),
+    "hang_after": ("answer", _ending("hang", processed=True)),
+    "truncated": ("delivery", _truncated),
+    "drip": ("delivery", _drip),
+    "slow": ("pace", _slow),
+    "slow_before": ("pace", _slow_before),
+    "late_fail": ("job result", _late_fail),
+    "stuck_running": ("job result", _stuck_running),
+    "late_record": ("job record", _late_record),
+    "no_record": ("job record", _no_record),
+}
+
+
+@dataclass(slots=True)
+class _Standing:
+    fault: Fault
+    left: int | None
+
+
+class FaultRegistry:
+    """The faults in force, by cluster id (ANY: every cluster and none); thread-safe."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._random = random.Random(seed)
+        self._standing: dict[str, list[_Standing]] = {}
+
+    def add(self, scope: str, fault: Fault) -> None:
+        """Put a fault in force for a cluster id, or for ANY."""
+        with self._lock:
+            self._standing.setdefault(scope, []).append(_Standing(fault, fault.times))
+
+    def clear(self, scope: str = "") -> None:
+        """Lift the faults of one scope, or all."""
+        with self._lock:
+            if scope:
+                self._standing.pop(scope, None)
+            else:
+                self._standing.clear()
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The faults in force with how often each will still strike (null: always)."""
+        with self._lock:
+            return [
+                {"cluster": scope, "left": standing.left, **asdict(standing.fault)}
+                for scope, group in self._standing.items()
+                for standing in group
+            ]
+
+    def plan(self, endpoint: str, cluster_id: str) -> Plan:
+        """Decide one request's course, and count it against the faults that strike."""
+        plan = Plan()
+        with self._lock:
+            if not self._standing:
+                return plan
+            taken: set[str] = set()
+            for scope in dict.fromkeys((cluster_id, ANY)):
+                for standing in self._standing.get(scope, ()):
+                    self._strike(standing, endpoint, plan, taken)
+            for scope, group in list(self._standing.items()):
+                self._standing[scope] = [each for each in group if each.left != 0]
+        return plan
+
+    def _strike(self, standing: _Standing, endpoint: str, plan: Plan, taken: set[str]) -> None:
+        fault = standing.fault
+        slot, effect = KINDS[fault.kind]
+        if fault.endpoint != endpoint or slot in taken:
+            return
+        if fault.probability < 1 and self._random.random() >= fault.probability:
+            return
+        taken.add(slot)
+        effect(fault, plan)
+        plan.faults = (*plan.faults, fault.kind)
+        if standing.left is not None:
+            standing.left -= 1
+
+
+def fault_from_json(data: dict[str, Any]) -> Fault:
+    """A fault from the control API; raises ValueError with what is wrong."""
+    unknown = set(data) - {entry.name for entry in fields(Fault)}
+    if unknown:
+        raise ValueError(f"a fault has no field {', '.join(sorted(unknown))}")
+    try:
+        return Fault(**data)
+    except TypeError as error:
+        raise ValueError(str(error)) from error

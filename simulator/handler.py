@@ -1,0 +1,185 @@
+"""HTTP on the socket itself, because faults need it: resets, answers that never come or drip."""
+
+from __future__ import annotations
+
+import http
+import socket
+import struct
+import traceback
+import uuid
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from . import __version__
+from .control import PREFIX
+from .exchange import Exchange, begin
+from .wire import Reply, Request, json_reply
+
+if TYPE_CHECKING:
+    from .server import SimulatorServer
+
+MAX_BODY = 1024 * 1024
+IDLE_SECONDS = 300.0
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection: reads requests, carries out their plans."""
+
+    server: SimulatorServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 64 * 1024
+    timeout = IDLE_SECONDS
+
+    def version_string(self) -> str:
+        """The Server header."""
+        return f"css-simulator/{__version__}"
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date header, on the cloud's clock."""
+        moment = self.server.simulator.clock.now() if timestamp is None else timestamp
+        return formatdate(moment, usegmt=True)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The ledger is the log."""
+
+    def serve(self) -> None:
+        """Answer one request."""
+        request = self._read()
+        if request is None:
+            self.close_connection = True
+            return
+        simulator = self.server.simulator
+        if request.path == PREFIX or request.path.startswith(f"{PREFIX}/"):
+            self._write(request, simulator.control.handle(request))
+            return
+        self._carry_out(begin(simulator, request))
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+
+    def _carry_out(self, exchange: Exchange) -> None:
+        plan, entry = exchange.plan, exchange.entry
+        if plan.delay_before and self._pause(plan.delay_before):
+            return
+        reply = self._process(exchange) if plan.processed else Reply(500)
+        entry.job_id = reply.job_id
+        if plan.answer:
+            reply = plan.answer(exchange.request.request_id)
+        if plan.delay_after and self._pause(plan.delay_after):
+            return
+        # The ledger knows the ending before the client does, so that a test can read it at once.
+        entry.ending = plan.ending
+        if plan.ending == "hang":
+            self._hang()
+        elif plan.ending == "reset":
+            self._reset()
+        else:
+            entry.status = reply.status
+            try:
+                self._write(exchange.request, reply, drip=plan.drip, cut=plan.ending == "truncated")
+            except OSError:
+                entry.ending = "client_gone"
+                self.close_connection = True
+
+    def _process(self, exchange: Exchange) -> Reply:
+        try:
+            return exchange.process()
+        except Exception as error:
+            # A defect of the simulator must not pass for a fault of the cloud.
+            traceback.print_exc()
+            return json_reply({"simulator_error": repr(error)}, 500)
+
+    def _read(self) -> Request | None:
+        """The whole request; None (after an answer, if one can be given) when it is not usable."""
+        length = self.headers.get("Content-Length", "0")
+        if self.headers.get("Transfer-Encoding") or not length.isdigit():
+            self.send_error(411)
+            return None
+        if int(length) > MAX_BODY:
+            self.send_error(413)
+            return None
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            return None
+        target = urlsplit(self.path)
+        return Request(
+            method=self.command,
+            path=target.path,
+            query=dict(parse_qsl(target.query)),
+            raw_query=target.query,
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=body,
+            client=str(self.client_address[0]),
+            request_id=uuid.uuid4().hex,
+        )
+
+    def _write(
+        self, request: Request, reply: Reply, *, drip: float | None = None, cut: bool = False
+    ) -> None:
+        bodiless = request.method == "HEAD" or reply.status in (204, 304)
+        head = [
+            f"HTTP/1.1 {reply.status} {_reason(reply.status)}",
+            f"Server: {self.version_string()}",
+            f"Date: {self.date_time_string()}",
+            f"X-Request-Id: {request.request_id}",
+            *(f"{name}: {value}" for name, value in reply.headers),
+        ]
+        if reply.chunks:
+            head.append("Transfer-Encoding: chunked")
+        elif reply.status != 204:
+            head.append(f"Content-Length: {len(reply.body) + (64 if cut else 0)}")
+        if cut:
+            self.close_connection = True
+        start = "\r\n".join([*head, "", ""]).encode("latin-1", "replace")
+        if reply.chunks and not bodiless:
+            self.wfile.write(start)
+            for chunk in reply.chunks():
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            if not cut:
+                self.wfile.write(b"0\r\n\r\n")
+        elif drip is not None:
+            self._drip(start + (b"" if bodiless else reply.body), drip)
+        else:
+            self.wfile.write(start if bodiless else start + reply.body)
+        self.wfile.flush()
+
+    def _drip(self, data: bytes, interval: float) -> None:
+        for index in range(len(data)):
+            self.wfile.write(data[index : index + 1])
+            self.wfile.flush()
+            if self._pause(interval):
+                return
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait; True when the server stops meanwhile, and the connection with it."""
+        stopping = self.server.stopping.wait(seconds)
+        self.close_connection = self.close_connection or stopping
+        return stopping
+
+    def _hang(self) -> None:
+        """Never answer; end when the client leaves or the server stops."""
+        self.close_connection = True
+        self.connection.settimeout(None)
+        try:
+            while self.connection.recv(4096):
+                pass
+        except OSError:
+            return
+
+    def _reset(self) -> None:
+        """Send RST instead of an answer."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # The socket closes for good only when both files over it are closed too.
+        self.rfile.close()
+        self.wfile.close()
+        self.connection.close()
+
+
+def _reason(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Simulated"

@@ -1,0 +1,249 @@
+"""The identity service: what of Keystone v3 signs a client in and tells it where CSS is."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .clock import Clock
+from .state import NAMESPACE, Project
+from .wire import Reply, Request, json_reply, keystone_error
+
+DOMAIN = {"id": uuid.uuid5(NAMESPACE, "domain").hex, "name": "css-simulator"}
+USERNAME = "simulator-operator"
+VERSION = {
+    "id": "v3.14",
+    "status": "stable",
+    "updated": "2020-04-07T00:00:00Z",
+    "media-types": [
+        {"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}
+    ],
+}
+
+ROUTES: dict[tuple[str, str], str] = {
+    ("GET", ""): "versions",
+    ("GET", "/v3"): "version",
+    ("POST", "/v3/auth/tokens"): "token",
+    ("GET", "/v3/auth/tokens"): "token_check",
+    ("DELETE", "/v3/auth/tokens"): "token_revoke",
+    ("GET", "/v3/auth/catalog"): "catalog",
+    ("GET", "/v3/auth/projects"): "projects",
+    ("GET", "/v3/projects"): "projects",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What signs in; new at each start."""
+
+    username: str
+    password: str
+    application_credential_id: str
+    application_credential_secret: str
+
+    @classmethod
+    def generate(cls) -> Credentials:
+        """Fresh random credentials."""
+        return cls(USERNAME, secrets.token_urlsafe(18), uuid.uuid4().hex, secrets.token_urlsafe(32))
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token; `dies` in seconds of Clock.elapsed(), the other times in Unix seconds."""
+
+    project: Project | None
+    method: str
+    issued: float
+    expires: float
+    dies: float
+
+
+class IdentityService:
+    """Issues and checks tokens; thread-safe."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        projects: dict[str, Project],
+        token_seconds: float,
+        urls: Callable[[], dict[str, str]],
+    ) -> None:
+        """`urls` gives the base URL of each region, and of identity itself under the key ""."""
+        self.credentials = Credentials.generate()
+        self._clock = clock
+        self._projects = projects
+        self._token_seconds = token_seconds
+        self._urls = urls
+        self._lock = threading.Lock()
+        self._tokens: dict[str, Token] = {}
+
+    @staticmethod
+    def route(method: str, path: str) -> str:
+        """The endpoint's name, "" when it is not ours."""
+        return ROUTES.get((method, path.rstrip("/")), "")
+
+    def token(self, value: str) -> Token | None:
+        """The living token with this value."""
+        with self._lock:
+            token = self._tokens.get(value)
+        return token if token and self._clock.elapsed() < token.dies else None
+
+    def expire_tokens(self) -> int:
+        """Let every token die now, as a changed password would; returns how many."""
+        with self._lock:
+            count = len(self._tokens)
+            self._tokens.clear()
+        return count
+
+    def handle(self, endpoint: str, request: Request) -> Reply:
+        """Answer one request to `endpoint`."""
+        if endpoint == "versions":
+            return json_reply({"versions": {"values": [self._version()]}}, 300)
+        if endpoint == "version":
+            return json_reply({"version": self._version()})
+        if endpoint == "token":
+            return self._sign_in(request)
+        token = self.token(request.headers.get("x-auth-token", ""))
+        if token is None:
+            return _unauthorized()
+        if endpoint == "projects":
+            projects = [_project_json(project) for project in self._projects.values()]
+            return json_reply({"projects": projects, "links": {"next": None, "previous": None}})
+        if endpoint == "catalog":
+            return json_reply({"catalog": self._catalog(token.project)})
+        return self._subject(endpoint, request.headers.get("x-subject-token", ""))
+
+    def _subject(self, endpoint: str, value: str) -> Reply:
+        token = self.token(value)
+        if token is None:
+            return keystone_error(404, "Not Found", "Could not find token.")
+        if endpoint == "token_revoke":
+            with self._lock:
+                self._tokens.pop(value, None)
+            return Reply(204)
+        return json_reply({"token": self._token_json(token)}, 200, (("X-Subject-Token", value),))
+
+    def _sign_in(self, request: Request) -> Reply:
+        try:
+            auth = request.json_object()["auth"]
+            method, application = self._authenticate(auth["identity"])
+            project = self._scope(auth.get("scope"), application=application)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return keystone_error(400, "Bad Request", f"Expecting to find valid JSON: {error}")
+        except PermissionError:
+            return _unauthorized()
+        now, elapsed = self._clock.now(), self._clock.elapsed()
+        token = Token(
+            project, method, now, now + self._token_seconds, elapsed + self._token_seconds
+        )
+        value = f"sim-{secrets.token_urlsafe(48)}"
+        with self._lock:
+            for old in [key for key, each in self._tokens.items() if each.dies <= elapsed]:
+                del self._tokens[old]
+            self._tokens[value] = token
+        return json_reply({"token": self._token_json(token)}, 201, (("X-Subject-Token", value),))
+
+    def _authenticate(self, identity: dict[str, Any]) -> tuple[str, bool]:
+        """Returns the method and whether it is an application credential (scoped by itself)."""
+        methods = identity["methods"]
+        ours = self.credentials
+        if methods == ["password"]:
+            user = identity["password"]["user"]
+            known = user.get("name") == ours.username or user.get("id") == _user_id()
+            if known and _same(user["password"], ours.password):
+                return "password", False
+        elif methods == ["application_credential"]:
+            credential = identity["application_credential"]
+            known = credential.get("id") == ours.application_credential_id
+            if known and _same(credential["secret"], ours.application_credential_secret):
+                return "application_credential", True
+        elif methods == ["token"] and self.token(identity["token"]["id"]):
+            return "token", False
+        raise PermissionError
+
+    def _scope(self, scope: Any, *, application: bool) -> Project | None:
+        if application:
+            return next(iter(self._projects.values()))
+        if not isinstance(scope, dict) or "project" not in scope:
+            return None
+        wanted = scope["project"]
+        for project in self._projects.values():
+            if wanted.get("id") == project.id or wanted.get("name") == project.name:
+                return project
+        raise PermissionError
+
+    def _token_json(self, token: Token) -> dict[str, Any]:
+        value: dict[str, Any] = {
+            "methods": [token.method],
+            "user": {"id": _user_id(), "name": self.credentials.username, "domain": DOMAIN},
+            "issued_at": Clock.iso(token.issued),
+            "expires_at": Clock.iso(token.expires),
+            "audit_ids": [],
+        }
+        if token.project:
+            value["project"] = {
+                "id": token.project.id,
+                "name": token.project.name,
+                "domain": DOMAIN,
+            }
+            value["roles"] = [{"id": "0", "name": "css_adm"}]
+            value["catalog"] = self._catalog(token.project)
+        return value
+
+    def _catalog(self, project: Project | None) -> list[dict[str, Any]]:
+        if project is None:
+            return []
+        urls = self._urls()
+        css = f"{urls[project.region]}/v1.0/{project.id}"
+        return [
+            _service("identity", "keystone-simulator", "*", f"{urls['']}/v3"),
+            _service("css", "css-simulator", project.region, css),
+        ]
+
+    def _version(self) -> dict[str, Any]:
+        return {**VERSION, "links": [{"rel": "self", "href": f"{self._urls()['']}/v3/"}]}
+
+
+def _service(kind: str, name: str, region: str, url: str) -> dict[str, Any]:
+    endpoint = {
+        "id": uuid.uuid5(NAMESPACE, f"{kind} {region}").hex,
+        "interface": "public",
+        "region": region,
+        "region_id": region,
+        "url": url,
+    }
+    return {
+        "id": uuid.uuid5(NAMESPACE, kind).hex,
+        "type": kind,
+        "name": name,
+        "endpoints": [endpoint],
+    }
+
+
+def _project_json(project: Project) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "name": project.name,
+        "domain_id": DOMAIN["id"],
+        "description": "A project of the simulator",
+        "enabled": True,
+        "is_domain": False,
+        "parent_id": DOMAIN["id"],
+    }
+
+
+def _user_id() -> str:
+    return uuid.uuid5(NAMESPACE, USERNAME).hex
+
+
+def _same(given: object, ours: str) -> bool:
+    return isinstance(given, str) and hmac.compare_digest(given.encode(), ours.encode())
+
+
+def _unauthorized() -> Reply:
+    return keystone_error(401, "Unauthorized", "The request you have made requires authentication.")

@@ -1,0 +1,203 @@
+"""The running simulator: its listeners, and how to start and stop one in a process of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import sys
+import threading
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+from . import clouds_file
+from .clock import Clock
+from .config import SimulatorConfig
+from .control import ControlApi
+from .css import CssService
+from .demo import populate
+from .faults import FaultRegistry
+from .handler import Handler
+from .identity import IdentityService
+from .ledger import Ledger
+from .state import CloudState
+from .tokens import AnyToken, KeystoneTokens, OwnTokens, TokenChecker
+
+
+class SimulatorServer(ThreadingHTTPServer):
+    """A listening socket and its connections, which `stop` can cut."""
+
+    daemon_threads = True
+    timeout = 0.5  # of one wait for a connection, where closing the socket does not end it
+    request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        super().__init__(address, Handler)
+        self._accepting = threading.Thread(target=self._accept, name="simulator", daemon=True)
+        self._accepting.start()
+
+    def server_bind(self) -> None:
+        """Bind without asking the resolver for a host name, which can take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection and remember it."""
+        connection, address = super().get_request()
+        with self._lock:
+            self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection and forget it."""
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no error here; anything else is a defect to be seen."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def stop(self) -> None:
+        """Stop listening, cut every connection, end every wait."""
+        self.stopping.set()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread on Linux
+        self._accepting.join()
+        self.server_close()
+        with self._lock:
+            connections = list(self._open)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        # Unlike serve_forever this waits without polling: idle costs nothing, stopping is instant.
+        while not self.stopping.is_set():
+            self.handle_request()
+
+
+class Listener:
+    """One address that can be closed (connections are refused) and opened again."""
+
+    def __init__(self, simulator: Simulator, host: str, port: int, advertised: str) -> None:
+        self._simulator = simulator
+        self._host = host
+        self._advertised = advertised
+        self._server: SimulatorServer | None = None
+        self.port = port
+        self.open()
+
+    @property
+    def url(self) -> str:
+        """Its base URL, listening or not."""
+        return f"http://{self._advertised}:{self.port}"
+
+    def open(self) -> None:
+        """Listen; the port stays the same over closing and opening. Raises OSError when taken."""
+        if self._server is not None:
+            return
+        server = SimulatorServer((self._host, self.port), self._simulator)
+        self.port = server.server_address[1]
+        self._server = server
+
+    def close(self) -> None:
+        """Refuse connections and cut those that stand."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+class Simulator:
+    """A running simulator.
+
+    Attributes:
+        cloud: clusters and jobs.
+        faults: what goes wrong.
+        ledger: requests received.
+        clock: the cloud's clock.
+        listeners: one for each region, by its name.
+    """
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        """Start listening; raises OSError when the port is taken, ValueError for the options."""
+        self.config = config
+        self.clock = Clock(config.clock_offset)
+        self.cloud = CloudState(self.clock, config.regions, config.job_seconds)
+        self.faults = FaultRegistry(config.seed)
+        self.ledger = Ledger()
+        self.identity = IdentityService(
+            self.clock, self.cloud.projects, config.token_seconds, self._urls
+        )
+        self.css = CssService(
+            self.cloud, self._token_checker(), foreign_projects=config.external_identity
+        )
+        self.control = ControlApi(self)
+        populate(config, self.cloud, self.faults)
+        self.listeners: dict[str, Listener] = {}
+        for number, region in enumerate(config.regions):
+            port = 0 if number else config.port
+            self.listeners[region] = Listener(self, config.host, port, config.advertised_host)
+
+    @property
+    def url(self) -> str:
+        """Base URL of the main listener; identity is below it at /v3."""
+        return self.listeners[self.config.regions[0]].url
+
+    def clouds_yaml(self, *, application_credential: bool = False) -> str:
+        """The text of a clouds.yaml that reaches this simulator, with a cloud for each region."""
+        return clouds_file.text(
+            f"{self.url}/v3",
+            self.identity.credentials,
+            tuple(self.cloud.projects.values()),
+            application_credential=application_credential,
+        )
+
+    def set_listening(self, region: str, *, listening: bool) -> None:
+        """Close or open a region's own listener.
+
+        Raises:
+            KeyError: no such region.
+            ValueError: it is the first region, whose listener serves identity and control too.
+        """
+        listener = self.listeners[region]
+        if region == self.config.regions[0]:
+            raise ValueError(f"{region} shares its listener with identity and control")
+        if listening:
+            listener.open()
+        else:
+            listener.close()
+
+    def reset(self) -> None:
+        """Go back to how it started, with an empty ledger; credentials and tokens stay good."""
+        with self.cloud.lock:
+            self.cloud.clear()
+            self.faults.clear()
+            self.clock.offset = self.config.clock_offset
+            populate(self.config, self.cloud, self.faults)
+        self.ledger.clear()
+        for listener in self.listeners.values():
+            listener.open()
+
+    def stop(self) -> None:
+        """Stop listening and cut every connection."""
+        for listener in self.listeners.values():
+            listener.close()
+
+    def _token_checker(self) -> TokenChecker:
+        if self.config.keystone_url:
+            return KeystoneTokens(self.config.keystone_url)
+        return AnyToken() if self.config.trust_any_token else OwnTokens(self.identity)
+
+    def _urls(self) -> dict[str, str]:
+        return {"": self.url, **{region: item.url for region, item in self.listeners.items()}}
+
+
+def start(config: SimulatorConfig | None = None) -> Simulator:
+    """Start a simulator in this process, listening when this returns."""
+    return Simulator(config or SimulatorConfig())

@@ -1,0 +1,281 @@
+"""What the simulated cloud knows: projects, clusters, log configurations and log backup jobs."""
+
+from __future__ import annotations
+
+import math
+import threading
+import uuid
+from collections import deque
+from dataclasses import dataclass, field, fields
+
+from .clock import Clock
+
+# Ids are made from names, so that a restarted simulator still is the cloud that a database knows.
+NAMESPACE = uuid.UUID("6f1a3a52-0d0c-5f0a-9f39-5b8d3f6f0c55")
+JOBS_KEPT = 5_000
+NEVER = math.inf
+STAMPS = ("ms", "seconds", "string")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project, which lives in one region as on Open Telekom Cloud."""
+
+    id: str
+    name: str
+    region: str
+
+
+@dataclass(slots=True)
+class LogConfiguration:
+    """A cluster's log backup settings; times in Unix milliseconds."""
+
+    id: str
+    bucket: str
+    agency: str
+    base_path: str
+    enabled: bool = True
+    auto_enabled: bool = False
+    period: str = ""
+    updated_ms: int = 0
+
+
+@dataclass(slots=True)
+class RealTimeCollection:
+    """A cluster's real-time log collection; times in Unix milliseconds."""
+
+    id: str
+    index_prefix: str
+    keep_days: int
+    target_cluster_id: str
+    created_ms: int
+    updated_ms: int
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A cluster; the fields up to `log_backup` may be given to the control API.
+
+    Attributes:
+        stamps: how records write their times: ms (a number), seconds (a number of milliseconds cut
+            to the whole second, as in the documents' example) or string (a number as a string).
+        job_seconds: how long its jobs run, None for the simulator's default.
+        log_backup: log backup is on; False leaves a configuration that is switched off, None leaves
+            no configuration at all.
+    """
+
+    name: str
+    id: str = ""
+    project_id: str = ""
+    engine: str = "elasticsearch"
+    version: str = "7.10.2"
+    status: str = "200"
+    actions: tuple[str, ...] = ()
+    nodes: int = 3
+    node_status: str = "200"
+    description: str = ""
+    created: float = 0.0
+    tags: tuple[tuple[str, str], ...] = ()
+    failed_code: str = ""
+    failed_message: str = ""
+    job_seconds: float | None = None
+    stamps: str = "ms"
+    log_backup: bool | None = True
+    log: LogConfiguration | None = None
+    real_time: RealTimeCollection | None = None
+    order: int = 0
+    jobs: deque[Job] = field(default_factory=lambda: deque(maxlen=JOBS_KEPT))
+
+
+@dataclass(frozen=True, slots=True)
+class JobScript:
+    """How a job is to go.
+
+    Attributes:
+        duration: seconds until it ends, None for the cluster's own, infinity for never.
+        failed_message: it ends FAIL with this message; "" ends it SUCCESS.
+        hidden: seconds until its record appears in the list, infinity for never.
+    """
+
+    duration: float | None = None
+    failed_message: str = ""
+    hidden: float = 0.0
+
+
+@dataclass(slots=True)
+class Job:
+    """A log backup job; `started`, `duration` and `visible_from` are seconds of Clock.elapsed()."""
+
+    record_id: str
+    job_id: str
+    cluster_id: str
+    type: str
+    log_path: str
+    created_ms: int
+    started: float
+    duration: float
+    failed_message: str
+    visible_from: float
+
+    def status(self, elapsed: float) -> str:
+        """RUNNING, SUCCESS or FAIL at this moment."""
+        if elapsed < self.started + self.duration:
+            return "RUNNING"
+        return "FAIL" if self.failed_message else "SUCCESS"
+
+
+class CloudState:
+    """Everything the cloud knows. Hold `lock` around what must be seen or changed as one."""
+
+    def __init__(self, clock: Clock, regions: tuple[str, ...], job_seconds: float) -> None:
+        self.lock = threading.RLock()
+        self.clock = clock
+        self.job_seconds = job_seconds
+        self.projects = {
+            project.id: project
+            for project in (
+                Project(
+                    uuid.uuid5(NAMESPACE, f"project {region}").hex, f"{region}_simulator", region
+                )
+                for region in regions
+            )
+        }
+        self._clusters: dict[str, Cluster] = {}
+        self._order = 0
+
+    @property
+    def first_project(self) -> Project:
+        """The project that clusters go to unless they name another."""
+        return next(iter(self.projects.values()))
+
+    def project(self, region: str) -> Project:
+        """The project of `region`; raises KeyError when there is none."""
+        for project in self.projects.values():
+            if project.region == region:
+                return project
+        raise KeyError(region)
+
+    def add_cluster(self, cluster: Cluster) -> Cluster:
+        """Take in a cluster, filling in what it leaves open; raises ValueError: its id is taken."""
+        with self.lock:
+            cluster.project_id = cluster.project_id or self.first_project.id
+            cluster.id = cluster.id or str(
+                uuid.uuid5(NAMESPACE, f"{cluster.project_id}/{cluster.name}")
+            )
+            if cluster.id in self._clusters:
+                raise ValueError(f"there is a cluster {cluster.id} already")
+            self._order += 1
+            cluster.order = self._order
+            cluster.created = cluster.created or self.clock.now()
+            cluster.description = cluster.description or "Simulated cluster: not a real one"
+            if cluster.log_backup is not None:
+                cluster.log = LogConfiguration(
+                    id=str(uuid.uuid5(NAMESPACE, f"{cluster.id} log")),
+                    bucket="simulated-log-bucket",
+                    agency="css_obs_agency",
+                    base_path=f"css/log/{cluster.id[:8]}",
+                    enabled=cluster.log_backup,
+                    updated_ms=int(cluster.created * 1000),
+                )
+            self._clusters[cluster.id] = cluster
+            return cluster
+
+    def change_cluster(self, cluster_id: str, changes: dict[str, object]) -> Cluster:
+        """Set fields of a cluster; raises KeyError (no such cluster), ValueError (field)."""
+        known = {entry.name for entry in fields(Cluster)}
+        with self.lock:
+            cluster = self._clusters[cluster_id]
+            for name, value in changes.items():
+                if name not in known:
+                    raise ValueError(f"a cluster has no field {name}")
+                setattr(cluster, name, value)
+            if "log_backup" in changes and cluster.log is not None:
+                cluster.log.enabled = bool(cluster.log_backup)
+            return cluster
+
+    def remove_cluster(self, cluster_id: str) -> None:
+        """Delete a cluster with its records; raises KeyError when it is unknown."""
+        with self.lock:
+            del self._clusters[cluster_id]
+
+    def find(self, cluster_id: str, project_id: str = "") -> Cluster:
+        """A cluster by id, within a project if one is given; raises KeyError."""
+        with self.lock:
+            cluster = self._clusters[cluster_id]
+            if project_id not in ("", cluster.project_id):
+                raise KeyError(cluster_id)
+            return cluster
+
+    def clusters(self, project_id: str = "") -> list[Cluster]:
+        """Clusters, of one project if given, the newest first."""
+        with self.lock:
+            found = [c for c in self._clusters.values() if project_id in ("", c.project_id)]
+        return sorted(found, key=lambda cluster: (cluster.created, cluster.order), reverse=True)
+
+    def running_job(self, cluster: Cluster) -> Job | None:
+        """The job that occupies the cluster, listed or not."""
+        elapsed = self.clock.elapsed()
+        with self.lock:
+            for job in reversed(cluster.jobs):
+                if job.status(elapsed) == "RUNNING":
+                    return job
+        return None
+
+    def start_job(self, cluster: Cluster, job_type: str, script: JobScript | None = None) -> Job:
+        """Start a job of `job_type` (Manual or Auto), be the cluster busy or not."""
+        script = script or JobScript()
+        own = self.job_seconds if cluster.job_seconds is None else cluster.job_seconds
+        elapsed = self.clock.elapsed()
+        log = cluster.log
+        job = Job(
+            record_id=str(uuid.uuid4()),
+            job_id=uuid.uuid4().hex,
+            cluster_id=cluster.id,
+            type=job_type,
+            log_path=f"{log.bucket}/{log.base_path}" if log else "",
+            created_ms=self.clock.now_ms(),
+            started=elapsed,
+            duration=own if script.duration is None else script.duration,
+            failed_message=script.failed_message,
+            visible_from=elapsed + script.hidden,
+        )
+        with self.lock:
+            cluster.jobs.append(job)
+        return job
+
+    def end_jobs(self, cluster: Cluster, failed_message: str = "") -> int:
+        """End every running job of a cluster now, FAIL if a message is given; returns how many."""
+        elapsed = self.clock.elapsed()
+        with self.lock:
+            running = [job for job in cluster.jobs if job.status(elapsed) == "RUNNING"]
+            for job in running:
+                job.duration = max(0.0, elapsed - job.started)
+                job.failed_message = failed_message or job.failed_message
+        return len(running)
+
+    def records(self, cluster: Cluster, status: str = "") -> list[tuple[Job, str]]:
+        """Listed jobs with their status, newest first; `status` is FAIL, NOT_FAIL or "" for all."""
+        elapsed = self.clock.elapsed()
+        with self.lock:
+            jobs = [job for job in reversed(cluster.jobs) if job.visible_from <= elapsed]
+        found = [(job, job.status(elapsed)) for job in jobs]
+        if not status:
+            return found
+        return [(job, word) for job, word in found if (word == "FAIL") == (status == "FAIL")]
+
+    def switch_log_backup_off(self, cluster: Cluster) -> None:
+        """Disable log backup: the automatic policy goes, and so do the records of failures."""
+        elapsed = self.clock.elapsed()
+        with self.lock:
+            if cluster.log is not None:
+                cluster.log.enabled = cluster.log.auto_enabled = False
+                cluster.log.period = ""
+                cluster.log.updated_ms = self.clock.now_ms()
+            kept = [job for job in cluster.jobs if job.status(elapsed) != "FAIL"]
+            cluster.jobs = deque(kept, maxlen=JOBS_KEPT)
+
+    def clear(self) -> None:
+        """Forget all clusters and jobs."""
+        with self.lock:
+            self._clusters.clear()
+            self._order = 0
