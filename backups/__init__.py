@@ -1,0 +1,1 @@
+"""Log backups of Cloud Search Service clusters: clusters, runs, outcomes, pages."""

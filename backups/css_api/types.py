@@ -1,0 +1,149 @@
+"""What the cloud says, parsed at the edge: frozen dataclasses, no dictionaries past this file.
+
+Sources: docs/css-api.md names the document behind every field and where the documents disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class BodyKind(StrEnum):
+    """What the body of an answer turned out to be, whatever its Content-Type claimed."""
+
+    EMPTY = "empty"
+    JSON_OBJECT = "json_object"
+    JSON_OTHER = "json_other"
+    HTML = "html"
+    TEXT = "text"
+    BINARY = "binary"
+    OVERSIZED = "oversized"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the cloud to one request, with nothing secret in it.
+
+    Attributes:
+        method: HTTP method of the request.
+        path: path and query of the request (no scheme, no host).
+        status: HTTP status code.
+        request_id: the cloud's request id (header or body), "" when it gave none.
+        error_code: code in the body such as "CSS.3004" or "APIGW.0301", "" when none.
+        message: the human text of the body, one line, at most 2,000 characters.
+        body_kind: what the body turned out to be.
+        excerpt: start of the body, redacted, at most 4,000 characters.
+        size: bytes of body received (after decoding), up to the cap.
+        duration_ms: from the first byte sent to the last byte read, in milliseconds.
+        retry_after: seconds the cloud asked to wait, None when it did not ask.
+    """
+
+    method: str
+    path: str
+    status: int
+    request_id: str = ""
+    error_code: str = ""
+    message: str = ""
+    body_kind: BodyKind = BodyKind.EMPTY
+    excerpt: str = ""
+    size: int = 0
+    duration_ms: int = 0
+    retry_after: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """A 2xx without an error code in its body: docs list CSS.0011 as a 202."""
+        return 200 <= self.status < 300 and not self.error_code
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One node of a cluster."""
+
+    id: str
+    name: str
+    type: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """A cluster as `GET /clusters` and `GET /clusters/{id}` describe it.
+
+    `status` is the cloud's word ("100" creating, "200" available, "300" unavailable, "303" failed);
+    the set is open. `actions` are the operations under way, an open set too.
+    """
+
+    id: str
+    name: str
+    status: str
+    engine: str = ""
+    version: str = ""
+    actions: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    created: datetime | None = None
+    failed_code: str = ""
+    failed_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """`GET …/logs/settings`: `enabled` is False without a configuration or with logSwitch off."""
+
+    enabled: bool
+    bucket: str = ""
+    base_path: str = ""
+    agency: str = ""
+    auto_enabled: bool = False
+    period: str = ""
+    updated_at: datetime | None = None
+
+
+class RecordStatus(StrEnum):
+    """How the cloud's own job stands; a word that is not known is UNRECOGNISED, never a crash."""
+
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAIL = "FAIL"
+    UNRECOGNISED = "UNRECOGNISED"
+
+
+class JobType(StrEnum):
+    """Who started the cloud's job."""
+
+    MANUAL = "Manual"
+    AUTO = "Auto"
+    UNRECOGNISED = "Unrecognised"
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One row of `GET …/logs/records`: one log backup job of the cloud.
+
+    Times are aware UTC datetimes on the cloud's clock; None where the answer had none.
+    """
+
+    record_id: str
+    job_id: str
+    status: RecordStatus
+    raw_status: str
+    job_type: JobType
+    created_at: datetime | None
+    finished_at: datetime | None = None
+    log_path: str = ""
+    failed_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectIdentity:
+    """Which project a clouds.yaml entry reaches."""
+
+    cloud: str
+    region: str
+    project_id: str
+    project_name: str
+    endpoint: str = field(repr=False)

@@ -1,0 +1,138 @@
+"""``manage.py backup``: the button, for the command line."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Count
+
+from backups.choices import ACTIVE, Trigger
+from backups.models import BackupRun, Cluster
+from backups.serialize import run_line
+from backups.services.requests import Requester, request_backup
+from dashboard.accounts.models import User
+
+
+class Command(BaseCommand):
+    help = (
+        "Back up the logs of clusters, as the button does, and print a line for each. "
+        "Without --wait it exits with 0 once every run is queued; with --wait it exits with 0 "
+        "only if every backup was verified, 1 if one was not, 3 if time ran out. "
+        "A cluster that is not known or not unique is an error (2), and then nothing is requested."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("clusters", nargs="*", metavar="CLUSTER", help="name or cloud id")
+        parser.add_argument("--all", action="store_true", help="every cluster the cloud lists")
+        parser.add_argument("--wait", action="store_true", help="wait until every run has ended")
+        parser.add_argument("--json", action="store_true", help="print an object a line")
+        parser.add_argument("--reason", default="", help="kept with the runs")
+        parser.add_argument("--user", default="", help="request in the name of this account")
+        parser.add_argument(
+            "--wait-if-held",
+            type=int,
+            default=0,
+            metavar="MINUTES",
+            help="on a conflict try again for so long instead of ending the run",
+        )
+        parser.add_argument(
+            "--timeout", type=float, default=7200.0, help="most seconds to --wait (7200)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        clusters = self._chosen(options["clusters"], everything=options["all"])
+        requester = _requester(options["user"], options["reason"])
+        runs = [
+            request_backup(cluster, requester, wait_minutes=max(0, options["wait_if_held"])).run
+            for cluster in clusters
+        ]
+        if not options["wait"]:
+            for run in runs:
+                self._print(run, as_json=options["json"])
+            return
+        self._wait([run.pk for run in runs], options["timeout"], as_json=options["json"])
+
+    def _chosen(self, names: list[str], *, everything: bool) -> list[Cluster]:
+        """Resolve all names before anything is requested."""
+        if bool(names) == everything:
+            raise CommandError("name clusters, or give --all (not both)", returncode=2)
+        present = Cluster.objects.select_related("project").present()
+        if everything:
+            found = list(present)
+            if not found:
+                raise CommandError(
+                    "no cluster is registered: run `manage.py sync_clusters` first", returncode=2
+                )
+            return found
+        chosen: dict[int, Cluster] = {}
+        problems = []
+        for name in names:
+            matches = list(present.named(name))
+            if len(matches) == 1:
+                chosen[matches[0].pk] = matches[0]
+            elif matches:
+                ids = ", ".join(f"{m.cluster_id} ({m.project})" for m in matches)
+                problems.append(f"'{name}' is not unique, give the id: {ids}")
+            elif Cluster.objects.named(name).exists():
+                problems.append(f"'{name}' is gone from the cloud")
+            else:
+                problems.append(f"'{name}' is not registered")
+        if problems:
+            raise CommandError("; ".join(problems), returncode=2)
+        return list(chosen.values())
+
+    def _wait(self, ids: list[int], timeout: float, *, as_json: bool) -> None:
+        """Print each run as it ends."""
+        deadline = time.monotonic() + timeout
+        open_ids = set(ids)
+        while open_ids and time.monotonic() < deadline:
+            ended = BackupRun.objects.filter(pk__in=open_ids).exclude(state__in=ACTIVE)
+            for run in ended.order_by("finished_at"):
+                self._print(run, as_json=as_json)
+                open_ids.discard(run.pk)
+            if open_ids:
+                time.sleep(0.5)
+        for run in BackupRun.objects.filter(pk__in=open_ids):
+            self._print(run, as_json=as_json)
+        if open_ids:
+            raise CommandError(
+                f"{len(open_ids)} of {len(ids)} runs have not ended within {timeout:g} s; "
+                "they go on in the background",
+                returncode=3,
+            )
+        counts = dict(
+            BackupRun.objects.filter(pk__in=ids).values_list("state").annotate(n=Count("pk"))
+        )
+        verified = counts.pop("succeeded", 0)
+        if counts:
+            others = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+            raise CommandError(f"{verified} of {len(ids)} verified; {others}", returncode=1)
+
+    def _print(self, run: BackupRun, *, as_json: bool) -> None:
+        line = run_line(run)
+        if as_json:
+            self.stdout.write(json.dumps(line))
+        else:
+            code = f" {run.error_code}" if run.error_code else ""
+            status = f" HTTP {run.http_status}{code}" if run.http_status else ""
+            message = f": {run.failed_message or run.message}".rstrip(": ")
+            self.stdout.write(
+                f"{run.cluster_name} ({run.cluster_cloud_id}) run {run.pk}: "
+                f"{run.run_state.label}{status}{message}"
+            )
+        self.stdout.flush()
+
+
+def _requester(username: str, reason: str) -> Requester:
+    """The account that was named, else the operating system's user."""
+    if not username:
+        return Requester(f"{getpass.getuser()} (command line)", Trigger.CLI, reason=reason)
+    user = User.objects.filter(username=username, is_active=True).first()
+    if user is None:
+        raise CommandError(f"no active account '{username}'", returncode=2)
+    return Requester(user.get_username(), Trigger.CLI, user=user, reason=reason)

@@ -1,0 +1,39 @@
+"""``manage.py sync_clusters``: register the clusters of the configured clouds."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from backups.css_api.errors import ConfigurationError
+from backups.services.sync import ProjectSync, sync_clusters
+
+
+class Command(BaseCommand):
+    help = (
+        "Register the clusters of every cloud in clouds.yaml (or of one), and mark those that "
+        "have vanished. History is never deleted. Exits with 1 when a cloud could not be read."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--cloud", default="", help="only this entry of clouds.yaml")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            results = sync_clusters(options["cloud"])
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        for result in results:
+            self.stdout.write(_line(result))
+        failed = sum(bool(result.error) for result in results)
+        if failed:
+            raise CommandError(f"{failed} of {len(results)} could not be synchronised")
+
+
+def _line(result: ProjectSync) -> str:
+    where = " / ".join(part for part in (result.cloud, result.region, result.project) if part)
+    if result.error:
+        return f"{where}: FAILED: {result.error}"
+    return f"{where}: {result.listed} clusters, {result.added} new, {result.gone} gone"

@@ -1,0 +1,93 @@
+"""Who is alive: every worker and beat process reports to the database from a thread of its own.
+
+The names are never used twice, so a claim tells which process made it, and silence that it died.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+
+logger = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+_name = ""
+_name_pid = 0
+
+
+def process_name() -> str:
+    """This process's name, "host:pid:random"; a forked child gets one of its own."""
+    global _name, _name_pid
+    with _lock:
+        if _name_pid != os.getpid():
+            _name_pid = os.getpid()
+            _name = f"{socket.gethostname()[:80]}:{_name_pid}:{secrets.token_hex(4)}"
+        return _name
+
+
+class Reporter(threading.Thread):
+    """Writes this process's heartbeat until it is stopped.
+
+    Args:
+        kind: a value of Heartbeat.Kind.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(name=f"heartbeat-{kind}", daemon=True)
+        self.kind = kind
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while True:
+            try:
+                beat(self.kind)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("heartbeat not written: %s", str(error).partition("\n")[0])
+                connection.close()
+            if self._stopped.wait(settings.HEARTBEAT_INTERVAL):
+                break
+        connection.close()
+
+    def stop(self) -> None:
+        """End the thread and withdraw the heartbeat: a clean end is known at once."""
+        from backups.models import Heartbeat
+
+        self._stopped.set()
+        self.join(timeout=5)
+        try:
+            Heartbeat.objects.filter(name=process_name()).delete()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("heartbeat not withdrawn: %s", str(error).partition("\n")[0])
+
+
+def beat(kind: str) -> None:
+    """Report this process as alive, and forget processes that have been silent for a day."""
+    from backups.models import Heartbeat
+
+    now = timezone.now()
+    Heartbeat.objects.update_or_create(
+        name=process_name(),
+        defaults={"kind": kind, "seen_at": now},
+        create_defaults={"kind": kind, "seen_at": now, "started_at": now},
+    )
+    Heartbeat.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
+
+
+def last_seen(kind: str) -> datetime | None:
+    """When any process of a kind was last seen, None when none ever was."""
+    from backups.models import Heartbeat
+
+    return (
+        Heartbeat.objects.filter(kind=kind)
+        .order_by("-seen_at")
+        .values_list("seen_at", flat=True)
+        .first()
+    )

@@ -1,0 +1,121 @@
+"""Every exchange with the cloud leaves a row, written before the bytes leave."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from backups.choices import RunState
+from backups.css_api.client import Exchange
+from backups.css_api.errors import NotSent
+from backups.css_api.types import Answer
+from backups.models import ApiCall, BackupRun
+from dashboard.database import hold_and_retry
+
+
+class ClaimLost(Exception):
+    """The run is no longer this attempt's: nothing may be sent for it."""
+
+
+class CallLog:
+    """A recorder for ``CssClient`` that stores ApiCall rows of one run.
+
+    Args:
+        run: the run on whose behalf the calls are made.
+        purpose: "collect", "records", "baseline" or "conflict".
+    """
+
+    def __init__(self, run: BackupRun, purpose: str) -> None:
+        self.run = run
+        self.purpose = purpose
+        self._open: ApiCall | None = None
+
+    def before_send(self, method: str, path: str) -> None:
+        """Store the call as in flight; called directly before the first byte."""
+        self._open = hold_and_retry(lambda: self._store(method, path))
+
+    def _store(self, method: str, path: str) -> ApiCall:
+        return ApiCall.objects.create(
+            run=self.run,
+            attempt=self.run.attempt,
+            purpose=self.purpose,
+            method=method,
+            path=path[:500],
+            started_at=timezone.now(),
+        )
+
+    def after(self, exchange: Exchange) -> None:
+        """Store what came of it, holding on while the database is away."""
+        call, self._open = self._open, None
+        if call is None:  # the error came before before_send: there is no row to close
+            return
+        fill(call, exchange)
+        hold_and_retry(call.save)
+
+
+class CollectLog(CallLog):
+    """The recorder of the POST itself: it also holds the fence.
+
+    The claim is checked and ``sent_at`` written in one conditional UPDATE. Whoever finds
+    ``sent_at`` empty on a dead worker's claim knows that nothing was sent; a worker that was
+    overtaken finds no row to update and sends nothing.
+    """
+
+    def __init__(self, run: BackupRun) -> None:
+        super().__init__(run, "collect")
+
+    def _store(self, method: str, path: str) -> ApiCall:
+        now = timezone.now()
+        with transaction.atomic():
+            held = BackupRun.objects.filter(
+                pk=self.run.pk,
+                state=RunState.SENDING,
+                attempt=self.run.attempt,
+                claimed_by=self.run.claimed_by,
+            ).update(sent_at=now)
+            if not held:
+                raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
+            self.run.sent_at = now
+            return super()._store(method, path)
+
+
+def fill(call: ApiCall, exchange: Exchange) -> None:
+    """Copy an exchange's result into its row."""
+    call.finished_at = timezone.now()
+    if exchange.error is not None:
+        call.duration_ms = exchange.error.duration_ms
+        call.transport_error = exchange.error.kind
+        call.message = exchange.error.detail
+        call.sent = not isinstance(exchange.error, NotSent)
+    elif exchange.answer is not None:
+        answer = exchange.answer
+        call.status = answer.status
+        call.request_id = answer.request_id
+        call.error_code = answer.error_code
+        call.message = answer.message
+        call.duration_ms = answer.duration_ms
+        call.body_kind = answer.body_kind
+        call.body_size = answer.size
+        call.excerpt = answer.excerpt
+        call.retry_after = answer.retry_after
+
+
+def stored_result(call: ApiCall) -> Answer | None:
+    """The answer as a call's row keeps it, for a run whose worker died before it was judged."""
+    from backups.css_api.types import BodyKind
+
+    if call.status is None:
+        return None
+    return Answer(
+        method=call.method,
+        path=call.path,
+        status=call.status,
+        request_id=call.request_id,
+        error_code=call.error_code,
+        message=call.message,
+        body_kind=BodyKind(call.body_kind or BodyKind.EMPTY),
+        excerpt=call.excerpt,
+        size=call.body_size,
+        duration_ms=call.duration_ms or 0,
+        retry_after=call.retry_after,
+    )

@@ -1,0 +1,74 @@
+"""Who holds a cluster when the cloud answers "conflict"."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from backups.css_api.errors import CssApiError
+from backups.css_api.types import JobType, LogRecord, RecordStatus
+from backups.matching import record_key
+from backups.models import BackupRun
+
+from .calls import CallLog
+from .cloud import client_for
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose job holds the cluster.
+
+    Attributes:
+        text: a sentence for the run's page.
+        run: our own run, None when it is somebody else's job.
+    """
+
+    text: str
+    run: BackupRun | None = None
+
+
+def find_holder(run: BackupRun) -> Holder:
+    """Read the cluster's records to say whose job is running.
+
+    Args:
+        run: the run that was answered with a conflict; the reading is kept among its calls.
+
+    Returns:
+        The holder; where the records cannot be read or show no running job, the text says so.
+    """
+    try:
+        client = client_for(run, CallLog(run, "conflict"))
+        records = client.list_log_records(run.cluster_cloud_id, newest=20)
+    except CssApiError as error:
+        logger.info("run %s: the conflict's holder is not known: %s", run.pk, error)
+        return Holder(_("The cloud's records could not be read to see who holds the cluster."))
+    running = [record for record in records if record.status is RecordStatus.RUNNING]
+    if not running:
+        return Holder(
+            _("No log backup is running by the cloud's records: another operation holds it.")
+        )
+    return _describe(run, running[0])
+
+
+def _describe(run: BackupRun, record: LogRecord) -> Holder:
+    since = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC" if record.created_at else _("unknown")
+    if record.job_type is JobType.AUTO:
+        return Holder(
+            _("The cloud's automatic schedule holds the cluster since %(since)s.")
+            % {"since": since}
+        )
+    ours = BackupRun.objects.filter(cluster=run.cluster_id, job_id=record_key(record)).first()
+    if ours is not None:
+        return Holder(
+            _("Our run %(id)d, requested by %(name)s, holds the cluster since %(since)s.")
+            % {"id": ours.pk, "name": ours.requested_by_name, "since": since},
+            ours,
+        )
+    return Holder(
+        _("Somebody started a log backup outside this dashboard (console or API) at %(since)s.")
+        % {"since": since}
+    )

@@ -1,0 +1,59 @@
+"""Handing runs to the broker. What cannot be handed over is picked up by the sweeper."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from kombu.exceptions import OperationalError as BrokerError
+
+from backups.choices import RunState
+from backups.models import BackupRun
+
+logger = logging.getLogger(__name__)
+
+
+def dispatch_send(run_ids: Iterable[int]) -> None:
+    """Queue ``tasks.send_run`` for runs; called after their rows are committed.
+
+    A broker that is away costs one short try: the runs stay queued, say so, and are dispatched
+    by the sweeper as soon as the broker is back.
+
+    Args:
+        run_ids: primary keys of queued runs.
+    """
+    from backups.tasks import send_run
+
+    ids = list(run_ids)
+    # Written before publishing: a worker may be faster than this process.
+    BackupRun.objects.filter(pk__in=ids, state=RunState.QUEUED).update(dispatched_at=timezone.now())
+    for position, run_id in enumerate(ids):
+        try:
+            send_run.delay(run_id)
+        except (BrokerError, OSError) as error:
+            logger.warning("broker unreachable, %d runs wait: %s", len(ids) - position, error)
+            BackupRun.objects.filter(pk__in=ids[position:], state=RunState.QUEUED).update(
+                dispatched_at=None,
+                note=_("The queue is unreachable. The run is stored and is sent when it is back."),
+                version=F("version") + 1,
+            )
+            return
+
+
+def dispatch_follow(run_ids: Iterable[int]) -> None:
+    """Queue ``tasks.follow_run`` for runs whose record is to be read now.
+
+    Args:
+        run_ids: primary keys of accepted or unknown runs.
+    """
+    from backups.tasks import follow_run
+
+    for run_id in run_ids:
+        try:
+            follow_run.delay(run_id)
+        except (BrokerError, OSError) as error:
+            logger.warning("broker unreachable, the sweeper asks again: %s", error)
+            return

@@ -1,0 +1,214 @@
+"""Following accepted and unknown runs through the cloud's own records to their end."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups import presence
+from backups.choices import RunState
+from backups.css_api.errors import CssApiError
+from backups.css_api.types import LogRecord, RecordStatus
+from backups.matching import Window, match_record, record_key
+from backups.models import BackupRun
+from dashboard.database import hold_and_retry
+
+from .calls import CallLog
+from .cloud import client_for
+from .transitions import amend, transition
+
+logger = logging.getLogger(__name__)
+
+FOLLOWED = (RunState.ACCEPTED, RunState.UNKNOWN)
+
+
+def follow_run(run_id: int) -> None:
+    """Read the records of a run's cluster once and draw the conclusion.
+
+    Args:
+        run_id: primary key; a run that is neither accepted nor unknown is left alone.
+    """
+    run = BackupRun.objects.filter(pk=run_id, state__in=FOLLOWED).first()
+    if run is None or run.sent_at is None:
+        return
+    try:
+        client = client_for(run, CallLog(run, "records"))
+        records = client.list_log_records(
+            run.cluster_cloud_id, newest=100, since=run.sent_at - 2 * _skew()
+        )
+    except CssApiError as error:
+        why = str(error)
+        hold_and_retry(lambda: _unreadable(run, why))
+        return
+    hold_and_retry(lambda: _conclude(run, records))
+
+
+def _skew() -> timedelta:
+    return timedelta(seconds=settings.BACKUP_CLOCK_SKEW)
+
+
+def _conclude(run: BackupRun, records: tuple[LogRecord, ...]) -> bool:
+    record = _find(run, records)
+    if record is None:
+        return _no_record(run)
+    facts = _job_facts(record)
+    if record.status is RecordStatus.SUCCESS:
+        note = _("The cloud's record says SUCCESS")
+        return _move(run, RunState.SUCCEEDED, note, facts)
+    if record.status is RecordStatus.FAIL:
+        note = _("The cloud's record says FAIL: %(why)s") % {"why": record.failed_message}
+        return _move(run, RunState.FAILED, note, facts)
+    if run.run_state is RunState.UNKNOWN:
+        note = _("Found in the cloud's records: the request had been taken")
+        return _move(run, RunState.ACCEPTED, note, facts | _check_again(run, readable=True))
+    return _still_running(run, record, facts)
+
+
+def _find(run: BackupRun, records: tuple[LogRecord, ...]) -> LogRecord | None:
+    if run.job_id is not None:
+        return next((r for r in records if record_key(r)[:64] == run.job_id), None)
+    assert run.sent_at is not None  # noqa: S101 - follow_run lets no other pass
+    keys = [record_key(r)[:64] for r in records]
+    taken = BackupRun.objects.filter(cluster=run.cluster_id, job_id__in=keys)
+    claimed = {key for key in taken.values_list("job_id", flat=True) if key}
+    window = Window(
+        sent_at=run.sent_at,
+        answered_at=run.answered_at or run.sent_at + _longest_exchange(),
+        skew=_skew(),
+        baseline_known=run.baseline_known,
+        baseline_created_at=run.baseline_created_at,
+        baseline_job=run.baseline_job_id,
+    )
+    return match_record(records, window, claimed)
+
+
+def _longest_exchange() -> timedelta:
+    """How long a request can have been under way whose sender died."""
+    return timedelta(seconds=settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
+
+
+def _job_facts(record: LogRecord) -> dict[str, Any]:
+    return {
+        "job_id": record_key(record)[:64],
+        "record_id": record.record_id[:64],
+        "job_type": record.job_type.value,
+        "job_created_at": record.created_at,
+        "job_finished_at": record.finished_at,
+        "log_path": record.log_path[:1024],
+        "failed_message": record.failed_message,
+    }
+
+
+def _move(run: BackupRun, to: RunState, note: str, facts: dict[str, Any]) -> bool:
+    return transition(run, to, actor=presence.process_name(), note=note, **facts)
+
+
+def _still_running(run: BackupRun, record: LogRecord, facts: dict[str, Any]) -> bool:
+    if _age(run) > settings.BACKUP_FOLLOW_LIMIT:
+        note = _("The cloud still called the job %(status)s when we stopped following it") % {
+            "status": record.raw_status
+        }
+        return _move(run, RunState.UNVERIFIED, note, facts)
+    event = "" if run.job_id else _("Found the cloud's job; it is running")
+    note = _("The cloud's job is running (%(status)s)") % {"status": record.raw_status}
+    return amend(
+        run,
+        actor=presence.process_name(),
+        event=event,
+        note=note[:500],
+        **facts,
+        **_check_again(run, readable=True),
+    )
+
+
+def _no_record(run: BackupRun) -> bool:
+    """The records are readable and hold none of ours (any more)."""
+    if run.run_state is RunState.UNKNOWN:
+        if _age(run) >= settings.BACKUP_SETTLE_GRACE:
+            note = _("The cloud's records are readable and show no job of this request")
+            return _move(run, RunState.NOT_STARTED, note, {})
+        note = _("No record of this request yet; the cloud's records are read again")
+    else:
+        last_seen = run.records_readable_at if run.job_id else run.answered_at
+        since = last_seen or run.requested_at
+        if (timezone.now() - since).total_seconds() >= settings.BACKUP_RECORD_GRACE:
+            gone = _("The job's record has vanished from the cloud before it ended")
+            never = _("Accepted, but no record of the job appeared in time")
+            return _move(run, RunState.UNVERIFIED, gone if run.job_id else never, {})
+        note = _("Accepted; no record of the job yet")
+    return amend(run, note=note, **_check_again(run, readable=not run.job_id))
+
+
+def _unreadable(run: BackupRun, why: str) -> bool:
+    """The records cannot be read: never a reason to call a run failed or not started."""
+    if run.run_state is RunState.ACCEPTED:
+        readable = run.records_readable_at or run.answered_at or run.requested_at
+        if (timezone.now() - readable).total_seconds() >= settings.BACKUP_UNREADABLE_LIMIT:
+            note = _("Accepted, but the cloud's records stayed unreadable: %(why)s") % {"why": why}
+            return _move(run, RunState.UNVERIFIED, note, {})
+    note = _("The cloud's records cannot be read: %(why)s") % {"why": why}
+    note = note[:500]
+    return amend(
+        run,
+        actor=presence.process_name(),
+        event=note if run.note != note else "",
+        note=note,
+        **_check_again(run, readable=False),
+    )
+
+
+def _age(run: BackupRun) -> float:
+    """Seconds since the request was answered, or since waiting for the answer ended."""
+    since = run.answered_at or run.sent_at or run.requested_at
+    return (timezone.now() - since).total_seconds()
+
+
+def _check_again(run: BackupRun, *, readable: bool) -> dict[str, Any]:
+    now = timezone.now()
+    changes: dict[str, Any] = {
+        "checks": run.checks + 1,
+        "next_check_at": next_check(now, _age(run)),
+    }
+    if readable:
+        changes["records_readable_at"] = now
+    return changes
+
+
+def next_check(now: datetime, age: float) -> datetime:
+    """When the records are read again: often at first, seldom in a long job.
+
+    Args:
+        now: the present.
+        age: seconds since the request was answered.
+    """
+    for limit, pause in ((20.0, 1.0), (120.0, 3.0), (900.0, 10.0)):
+        if age < limit:
+            return now + timedelta(seconds=pause)
+    return now + timedelta(seconds=30)
+
+
+def due_for_check(limit: int) -> list[int]:
+    """Lease the runs whose records are due: each is given to one sweep only.
+
+    Args:
+        limit: the most runs to take.
+
+    Returns:
+        Their primary keys; their next check is moved a minute ahead in case the task is lost.
+    """
+    now = timezone.now()
+    lease = now + timedelta(seconds=60)
+    with transaction.atomic():
+        due = BackupRun.objects.filter(state__in=FOLLOWED, next_check_at__lte=now)
+        ids = list(due.order_by("next_check_at").values_list("pk", flat=True)[:limit])
+        return [
+            pk
+            for pk in ids
+            if BackupRun.objects.filter(pk=pk, next_check_at__lte=now).update(next_check_at=lease)
+        ]

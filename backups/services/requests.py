@@ -1,0 +1,160 @@
+"""A decision to back up: stored first, queued after, joined where one is under way."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups.choices import ACTIVE, RunState, Trigger
+from backups.models import BackupRun, Cluster, RunEvent
+from dashboard.accounts.models import User
+
+from .dispatch import dispatch_send
+from .transitions import transition
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks, how and why; copied into the run.
+
+    Attributes:
+        name: shown in the history for ever.
+        trigger: what caused the request.
+        user: the account, None for the command line.
+        source_ip: where the request came from, None where that makes no sense.
+        reason: free text, at most 500 characters.
+    """
+
+    name: str
+    trigger: Trigger
+    user: User | None = None
+    source_ip: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What became of a request: the run, and whether it is a new one or one that was there."""
+
+    run: BackupRun
+    created: bool
+
+
+class CannotCancel(Exception):
+    """The run cannot be cancelled; the message says why."""
+
+
+def request_backup(
+    cluster: Cluster,
+    requester: Requester,
+    *,
+    idempotency_key: str = "",
+    wait_minutes: int = 0,
+) -> BackupRequest:
+    """Ask for a log backup of a cluster: store the run, and queue it after the commit.
+
+    Args:
+        cluster: the cluster to back up.
+        requester: who asks.
+        idempotency_key: the same key from the same requester for the same cluster gives the same
+            run, even after it has ended; "" for none.
+        wait_minutes: how long a 409 is waited out and tried again, in minutes; 0 ends the run.
+
+    Returns:
+        The new run, or the active one of this cluster that the request joined.
+    """
+    key = _scoped_key(requester, cluster, idempotency_key)
+    while True:
+        with transaction.atomic():
+            if key and (same := BackupRun.objects.filter(idempotency_key=key).first()):
+                return BackupRequest(same, created=False)
+            active = cluster.runs.filter(state__in=ACTIVE).first()
+            if active is not None:
+                _join(active, requester)
+                return BackupRequest(active, created=False)
+        try:
+            with transaction.atomic():
+                run = _create(cluster, requester, key, wait_minutes)
+        except IntegrityError:
+            continue  # somebody was faster: the next turn finds their run
+        run.refresh_from_db()
+        return BackupRequest(run, created=True)
+
+
+def _create(
+    cluster: Cluster, requester: Requester, key: str | None, wait_minutes: int
+) -> BackupRun:
+    now = timezone.now()
+    project = cluster.project
+    run = BackupRun.objects.create(
+        cluster=cluster,
+        cluster_cloud_id=cluster.cluster_id,
+        cluster_name=cluster.name,
+        cloud=project.cloud,
+        region=project.region,
+        project_id_in_cloud=project.project_id,
+        project_name=project.name,
+        requested_by=requester.user,
+        requested_by_name=requester.name[:255],
+        trigger=requester.trigger,
+        reason=requester.reason[:500],
+        source_ip=requester.source_ip,
+        idempotency_key=key,
+        requested_at=now,
+        not_before=now,
+        retry_conflict_until=now + timedelta(minutes=wait_minutes) if wait_minutes else None,
+    )
+    RunEvent.objects.create(
+        run=run,
+        to_state=RunState.QUEUED,
+        note=_("Requested (%(trigger)s)") % {"trigger": Trigger(requester.trigger).label},
+        actor=requester.name[:255],
+    )
+    transaction.on_commit(lambda: dispatch_send([run.pk]))
+    return run
+
+
+def _join(run: BackupRun, requester: Requester) -> None:
+    """Keep in the timeline that somebody else asked for the same."""
+    RunEvent.objects.create(
+        run=run,
+        from_state=run.state,
+        to_state=run.state,
+        outcome=run.outcome,
+        note=_("Asked for again (%(trigger)s); joined this run")
+        % {"trigger": Trigger(requester.trigger).label},
+        actor=requester.name[:255],
+    )
+
+
+def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
+    """A key counts for one requester and one cluster only; hashed, it always fits the column."""
+    if not key:
+        return None
+    owner = f"user:{requester.user.pk}" if requester.user else f"name:{requester.name}"
+    return hashlib.sha256(f"{owner}\0{cluster.pk}\0{key}".encode()).hexdigest()
+
+
+def cancel_run(run: BackupRun, *, actor: str) -> None:
+    """Cancel a run that has not been sent.
+
+    Raises:
+        CannotCancel: it was sent or has ended; the API has no call to stop a log backup.
+    """
+    if run.run_state is RunState.QUEUED and transition(
+        run, RunState.CANCELLED, actor=actor, note=_("Cancelled before it was sent")
+    ):
+        return
+    run.refresh_from_db()
+    if run.is_terminal:
+        raise CannotCancel(
+            _("The run has already ended: %(state)s.") % {"state": run.run_state.label}
+        )
+    raise CannotCancel(
+        _("The request has left for the cloud, and the cloud's API has no call to stop it.")
+    )

@@ -1,0 +1,243 @@
+"""Sending a run: claim it, ask the cloud once, store what came of it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups import presence
+from backups.choices import Outcome, RunState
+from backups.css_api.errors import CssApiError
+from backups.css_api.types import Answer
+from backups.matching import record_key
+from backups.models import BackupRun, RunEvent
+from backups.outcomes import Next, Verdict, classify
+from dashboard.database import hold_and_retry
+
+from .calls import CallLog, ClaimLost, CollectLog
+from .cloud import client_for
+from .conflicts import Holder, find_holder
+from .dispatch import dispatch_follow
+from .transitions import transition
+
+logger = logging.getLogger(__name__)
+
+
+def send_run(run_id: int) -> None:
+    """Send a queued run to the cloud, unless somebody else does or its time has not come.
+
+    Args:
+        run_id: primary key; a run that is gone or not queued is left alone, so a message that
+            is delivered twice does nothing the second time.
+    """
+    run = claim(run_id)
+    if run is None:
+        return
+    try:
+        note_baseline(run)
+        result = ask_cloud(run)
+    except ClaimLost:
+        logger.warning("run %s was taken over before it was sent", run_id)
+        return
+    apply_result(run, result, actor=presence.process_name())
+
+
+def claim(run_id: int) -> BackupRun | None:
+    """QUEUED → SENDING for this process, or None when the run is not to be had.
+
+    The claim counts the attempt and clears ``sent_at``: from here on an empty ``sent_at`` proves
+    that this attempt sent nothing.
+    """
+    now = timezone.now()
+    worker = presence.process_name()
+    with transaction.atomic():
+        claimed = BackupRun.objects.filter(
+            pk=run_id, state=RunState.QUEUED, not_before__lte=now
+        ).update(
+            state=RunState.SENDING,
+            attempt=F("attempt") + 1,
+            claimed_by=worker,
+            claimed_at=now,
+            sent_at=None,
+            answered_at=None,
+            # what the attempt before came to is in its event and its calls
+            outcome=Outcome.NONE,
+            http_status=None,
+            error_code="",
+            message="",
+            request_id="",
+            conflict_holder="",
+            conflict_run=None,
+            note="",
+            version=F("version") + 1,
+        )
+        if not claimed:
+            return None
+        run = BackupRun.objects.get(pk=run_id)
+        RunEvent.objects.create(
+            run=run,
+            from_state=RunState.QUEUED,
+            to_state=RunState.SENDING,
+            note=_("Attempt %(number)d") % {"number": run.attempt},
+            actor=worker,
+        )
+    return run
+
+
+def note_baseline(run: BackupRun) -> None:
+    """Remember the cluster's newest record before the POST, so that ours can be told from it.
+
+    Best effort: without it the matching falls back on clocks.
+    """
+    try:
+        records = client_for(run, CallLog(run, "baseline")).list_log_records(
+            run.cluster_cloud_id, newest=10
+        )
+    except CssApiError as error:
+        logger.info("run %s: no baseline: %s", run.pk, error)
+        baseline: dict[str, Any] = {"baseline_known": False}
+    else:
+        newest = records[0] if records else None
+        baseline = {
+            "baseline_known": True,
+            "baseline_created_at": newest.created_at if newest else None,
+            "baseline_job_id": record_key(newest)[:64] if newest else "",
+        }
+    mine = BackupRun.objects.filter(
+        pk=run.pk, state=RunState.SENDING, attempt=run.attempt, claimed_by=run.claimed_by
+    )
+    if not hold_and_retry(lambda: mine.update(**baseline)):
+        raise ClaimLost(f"run {run.pk} attempt {run.attempt}")
+    for name, value in baseline.items():
+        setattr(run, name, value)
+
+
+def ask_cloud(run: BackupRun) -> Answer | CssApiError:
+    """POST …/logs/collect once; the error stands for the answer where there is none."""
+    try:
+        return client_for(run, CollectLog(run)).collect_logs(run.cluster_cloud_id)
+    except CssApiError as error:
+        return error
+
+
+def apply_result(run: BackupRun, result: Answer | CssApiError, *, actor: str) -> bool:
+    """Move a run to where the result of its POST leads.
+
+    The run may have been taken over meanwhile (UNKNOWN): a late answer of the same attempt is
+    still the truth about it, and is applied from there.
+
+    Args:
+        run: the run in SENDING (or, for a late answer, UNKNOWN).
+        result: what the cloud answered, or why it did not.
+        actor: who applies it.
+
+    Returns:
+        True when the run was moved.
+    """
+    verdict = classify(result)
+    facts = _facts(verdict, result)
+    holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
+    if holder is not None:
+        facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
+    return hold_and_retry(lambda: _move(run, verdict, facts, holder, actor))
+
+
+def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
+    facts: dict[str, Any] = {"outcome": verdict.outcome, "answered_at": timezone.now()}
+    if isinstance(result, Answer):
+        facts |= {
+            "http_status": result.status,
+            "error_code": result.error_code,
+            "message": result.message,
+            "request_id": result.request_id,
+        }
+    else:
+        status = getattr(result, "status", None)
+        facts |= {
+            "http_status": status,
+            "error_code": "",
+            "message": str(result)[:2000],
+            "request_id": "",
+        }
+    return facts
+
+
+def _move(
+    run: BackupRun,
+    verdict: Verdict,
+    facts: dict[str, Any],
+    holder: Holder | None,
+    actor: str,
+) -> bool:
+    for expected in (RunState.SENDING, RunState.UNKNOWN):
+        to, note, extra = _destination(run, verdict, holder, late=expected is RunState.UNKNOWN)
+        if to is expected:  # a late "no answer" adds nothing to UNKNOWN
+            return False
+        if transition(run, to, actor=actor, note=note, expect=expected, **facts, **extra):
+            if to in (RunState.ACCEPTED, RunState.UNKNOWN):
+                transaction.on_commit(lambda: dispatch_follow([run.pk]))
+            return True
+    logger.warning("run %s: the answer came too late, it is %s", run.pk, run.state)
+    return False
+
+
+def _destination(
+    run: BackupRun, verdict: Verdict, holder: Holder | None, *, late: bool
+) -> tuple[RunState, str, dict[str, Any]]:
+    """Where a verdict leads: the state, a sentence for the timeline, further columns."""
+    # leased: the task dispatched right after the commit reads first, the sweeper is its backup
+    now = timezone.now()
+    check = {"next_check_at": now + timedelta(seconds=2), "checks": 0}
+    if verdict.next is Next.FOLLOW:
+        return RunState.ACCEPTED, _("Accepted; waiting for the cloud's job"), check
+    if verdict.next is Next.SETTLE:
+        note = _("The cloud may have taken the request; its records are being checked")
+        return RunState.UNKNOWN, note, check
+    again = None if late else _next_attempt(run, verdict, now)
+    if again is not None:
+        when, why = again
+        # dispatched_at empty: the sweeper hands it over as soon as not_before has come
+        return RunState.QUEUED, why, {"not_before": when, "dispatched_at": None}
+    return RunState.REJECTED, holder.text if holder else "", {}
+
+
+def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[datetime, str] | None:
+    """When to try again and why, None when the run is over."""
+    if verdict.next is Next.WAIT_IF_ASKED:
+        until = run.retry_conflict_until
+        when = now + timedelta(seconds=_jittered(settings.BACKUP_CONFLICT_RETRY))
+        if until is None or when > until:
+            return None
+        return when, _("The cluster is held; tried again when it may be free, until %(until)s") % {
+            "until": f"{until:%Y-%m-%d %H:%M:%S} UTC"
+        }
+    # Waiting out a conflict does not use up the attempts that failures have.
+    failures = run.failed_attempts() + 1 if verdict.next is Next.RETRY else 0
+    if verdict.next is not Next.RETRY or failures >= settings.BACKUP_MAX_ATTEMPTS:
+        return None
+    delay = _jittered(
+        min(settings.BACKUP_RETRY_BASE * 2 ** (failures - 1), settings.BACKUP_RETRY_CAP)
+    )
+    if verdict.retry_after is not None:
+        if verdict.retry_after > settings.BACKUP_RETRY_AFTER_CAP:
+            return None
+        delay = max(delay, verdict.retry_after)
+    why = _("%(outcome)s: nothing was started; tried again (%(number)d of %(most)d)") % {
+        "outcome": verdict.outcome.label,
+        "number": failures + 1,
+        "most": settings.BACKUP_MAX_ATTEMPTS,
+    }
+    return now + timedelta(seconds=delay), why
+
+
+def _jittered(seconds: float) -> float:
+    """Spread retries by ± 20 %, so that runs that failed together do not come back together."""
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it

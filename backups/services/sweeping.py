@@ -1,0 +1,110 @@
+"""The sweeper: once a second it puts right what a broker, a worker or a network has lost."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups import presence
+from backups.choices import RunState
+from backups.css_api.errors import NotSent, TransportKind
+from backups.models import ApiCall, BackupRun, Heartbeat
+
+from .calls import stored_result
+from .dispatch import dispatch_follow, dispatch_send
+from .following import due_for_check
+from .sending import apply_result
+from .transitions import transition
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+
+
+def sweep() -> None:
+    """Dispatch what is due and take over what dead workers left behind.
+
+    Any number of sweeps may run at once: each step is a conditional UPDATE.
+    """
+    take_over_dead_claims()
+    dispatch_send(due_for_sending(BATCH))
+    dispatch_follow(due_for_check(BATCH))
+
+
+def due_for_sending(limit: int) -> list[int]:
+    """Queued runs whose time has come and that no message carries, as far as can be known.
+
+    Args:
+        limit: the most runs to take.
+    """
+    now = timezone.now()
+    lost = now - timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
+    due = BackupRun.objects.filter(state=RunState.QUEUED, not_before__lte=now).filter(
+        Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=lost)
+    )
+    return list(due.order_by("not_before").values_list("pk", flat=True)[:limit])
+
+
+def take_over_dead_claims() -> None:
+    """Settle runs in SENDING whose worker has not been seen for HEARTBEAT_STALE_AFTER seconds."""
+    stale = timezone.now() - timedelta(seconds=settings.HEARTBEAT_STALE_AFTER)
+    alive = Heartbeat.objects.filter(name=OuterRef("claimed_by"), seen_at__gte=stale)
+    dead = BackupRun.objects.filter(
+        ~Exists(alive), state=RunState.SENDING, claimed_at__lt=stale
+    ).order_by("claimed_at")
+    for run in dead[:BATCH]:
+        take_over(run, why=_("The worker is gone"))
+
+
+def take_over(run: BackupRun, *, why: str) -> bool:
+    """Move a run out of SENDING by what its dead attempt provably did.
+
+    Args:
+        run: a run in SENDING whose worker will not move it any more.
+        why: the beginning of the sentence in the timeline.
+
+    Returns:
+        True when this call moved it.
+    """
+    actor = presence.process_name()
+    if run.sent_at is None:
+        return transition(
+            run,
+            RunState.QUEUED,
+            actor=actor,
+            note=_("%(why)s; nothing had been sent, so it is queued again") % {"why": why},
+            not_before=timezone.now(),
+            dispatched_at=None,
+        )
+    call = ApiCall.objects.filter(run=run, attempt=run.attempt, purpose="collect").last()
+    if call is not None and call.finished_at is not None:
+        if (answer := stored_result(call)) is not None:
+            return apply_result(run, answer, actor=actor)
+        if not call.sent:
+            error = NotSent(TransportKind(call.transport_error), call.message)
+            return apply_result(run, error, actor=actor)
+    return transition(
+        run,
+        RunState.UNKNOWN,
+        actor=actor,
+        note=_("%(why)s while the request was under way; the cloud's records decide")
+        % {"why": why},
+        outcome="unanswered",
+        next_check_at=timezone.now(),
+        checks=0,
+    )
+
+
+def release_claims() -> int:
+    """Move every run that this process still holds out of SENDING; called when it must end.
+
+    Returns:
+        How many were moved.
+    """
+    mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=presence.process_name())
+    return sum(take_over(run, why=_("The worker was told to stop")) for run in mine)

@@ -1,0 +1,103 @@
+"""The sole writer of ``BackupRun.state``: one conditional UPDATE, its row count checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from backups.choices import ALLOWED, TERMINAL, RunState
+from backups.models import BackupRun, RunEvent
+
+
+class IllegalTransition(Exception):
+    """The code asked for an arrow that ALLOWED does not have: a bug, never a race."""
+
+
+def transition(
+    run: BackupRun,
+    to: RunState,
+    *,
+    actor: str,
+    note: str = "",
+    expect: RunState | None = None,
+    **changes: Any,
+) -> bool:
+    """Move a run to another state, if it still stands where the caller believes.
+
+    The UPDATE holds only for the expected state and attempt, so of two callers one wins; the
+    event row is written in the same transaction.
+
+    Args:
+        run: the run as the caller knows it; on success it is reloaded.
+        to: the new state.
+        actor: who does it: a user's name or a process's.
+        note: a sentence for the timeline; it also becomes the run's note while it is active.
+        expect: the state that the run must be in; by default `run.state`.
+        changes: further columns to write with it.
+
+    Returns:
+        True when this call moved the run, False when it was somewhere else already.
+
+    Raises:
+        IllegalTransition: `expect` → `to` is no arrow of the state machine.
+    """
+    expected = expect or run.run_state
+    if to not in ALLOWED[expected]:
+        raise IllegalTransition(f"{expected} → {to}")
+    changes.setdefault("note", "" if to in TERMINAL else note[:500])
+    if expected is RunState.SENDING:
+        changes |= {"claimed_by": "", "claimed_at": None}
+    if to in TERMINAL:
+        changes |= {"finished_at": timezone.now(), "next_check_at": None}
+    with transaction.atomic():
+        moved = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt).update(
+            state=to, version=F("version") + 1, **changes
+        )
+        if not moved:
+            return False
+        run.refresh_from_db()
+        RunEvent.objects.create(
+            run=run,
+            from_state=expected,
+            to_state=to,
+            outcome=run.outcome,
+            note=note[:500],
+            actor=actor[:255],
+        )
+    return True
+
+
+def amend(run: BackupRun, *, actor: str = "", event: str = "", **changes: Any) -> bool:
+    """Change columns of an active run without moving it, if it has not moved meanwhile.
+
+    Args:
+        run: the run as the caller knows it; on success it is reloaded.
+        actor: who does it, for the event.
+        event: a sentence for the timeline, "" for none.
+        changes: columns to write; `state` is not among them.
+
+    Returns:
+        True when it was written, False when the run had moved on.
+    """
+    if "state" in changes:
+        raise IllegalTransition("amend() never writes the state")
+    with transaction.atomic():
+        amended = BackupRun.objects.filter(pk=run.pk, state=run.state, attempt=run.attempt).update(
+            version=F("version") + 1, **changes
+        )
+        if not amended:
+            return False
+        run.refresh_from_db()
+        if event:
+            RunEvent.objects.create(
+                run=run,
+                from_state=run.state,
+                to_state=run.state,
+                outcome=run.outcome,
+                note=event[:500],
+                actor=actor[:255],
+            )
+    return True

@@ -1,0 +1,41 @@
+"""Secrets the product makes for itself, kept in DATA_DIR and readable by its owner only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def data_dir() -> Path:
+    """The folder of all that this instance writes: `DATA_DIR`, by default `var/` here."""
+    configured = os.environ.get("DATA_DIR") or str(Path(__file__).resolve().parent.parent / "var")
+    return Path(configured).expanduser().resolve()
+
+
+def generated_secret(path: Path, *, nbytes: int = 48) -> str:
+    """Read the secret in `path`, making it first where there is none.
+
+    Args:
+        path: the file; it is created with mode 0600, its folder with mode 0700.
+        nbytes: bytes of randomness in a new secret.
+
+    Returns:
+        The secret, the same one for every process that asks: the first writer wins.
+
+    Raises:
+        OSError: the file can be neither read nor made.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_urlsafe(nbytes))
+        try:
+            os.link(draft, path)  # fails where another process was first: then its secret counts
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()

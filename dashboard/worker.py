@@ -1,0 +1,82 @@
+"""How our Celery processes live and die: quick reconnects, heartbeats, a bounded shutdown."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.worker.consumer import Consumer
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from backups.presence import Reporter
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker that is back
+
+_reporter: Reporter | None = None
+
+
+class QuickConsumer(Consumer):
+    """Celery's consumer, trying a broker that is away every few seconds."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        conn.ensure_connection = functools.partial(
+            conn.ensure_connection, interval_start=1, interval_step=1, interval_max=RECONNECT_MOST
+        )
+        return super().ensure_connected(conn)
+
+
+@signals.worker_ready.connect
+def _worker_is_up(**_: object) -> None:
+    _report("worker")
+
+
+@signals.beat_init.connect
+def _beat_is_up(**_: object) -> None:
+    _report("beat")
+
+
+@signals.worker_shutting_down.connect
+def _worker_is_leaving(**_: object) -> None:
+    """Runs in a signal handler: only start the clock."""
+    threading.Thread(target=_end_in_bounded_time, name="shutdown-clock", daemon=True).start()
+
+
+@signals.worker_shutdown.connect
+def _worker_is_down(**_: object) -> None:
+    if _reporter is not None:
+        _reporter.stop()
+
+
+def _report(kind: str) -> None:
+    from backups.presence import Reporter
+
+    global _reporter
+    _reporter = Reporter(kind)
+    _reporter.start()
+
+
+def _end_in_bounded_time() -> None:
+    """Give what is in flight its time, then hand its runs over and end this process.
+
+    A warm shutdown waits for every task. A cloud that does not answer may hold one for
+    CSS_TOTAL_TIMEOUT, longer than an init system waits before it kills, so after
+    WORKER_SHUTDOWN_GRACE seconds the runs are released: unsent ones are queued again, those in
+    flight become unknown and are settled by the cloud's records.
+    """
+    from backups.services.sweeping import release_claims
+
+    threading.Event().wait(settings.WORKER_SHUTDOWN_GRACE)
+    try:
+        released = release_claims()
+        logger.warning("shutdown: %d runs in flight were handed over", released)
+        if _reporter is not None:
+            _reporter.stop()
+    finally:
+        os._exit(0)
