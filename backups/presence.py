@@ -10,10 +10,12 @@ import os
 import secrets
 import socket
 import threading
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Max
 from django.utils import timezone
 
 logger = logging.getLogger(__name__)
@@ -81,13 +83,28 @@ def beat(kind: str) -> None:
     Heartbeat.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
 
 
-def last_seen(kind: str) -> datetime | None:
-    """When any process of a kind was last seen, None when none ever was."""
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A kind of process that nobody has seen for too long.
+
+    Attributes:
+        kind: "worker" or "beat".
+        last_seen: when one was, None when none ever was.
+    """
+
+    kind: str
+    last_seen: datetime | None
+
+
+def absences() -> list[Absence]:
+    """The kinds of process of which none has been seen for HEARTBEAT_ALARM_AFTER seconds."""
     from backups.models import Heartbeat
 
-    return (
-        Heartbeat.objects.filter(kind=kind)
-        .order_by("-seen_at")
-        .values_list("seen_at", flat=True)
-        .first()
-    )
+    rows = Heartbeat.objects.values_list("kind").annotate(newest=Max("seen_at"))
+    newest = dict(rows.order_by())
+    oldest_good = timezone.now() - timedelta(seconds=settings.HEARTBEAT_ALARM_AFTER)
+    return [
+        Absence(kind, newest.get(kind))
+        for kind in Heartbeat.Kind.values
+        if kind not in newest or newest[kind] < oldest_good
+    ]

@@ -1,0 +1,193 @@
+"""The clouds that this instance may talk to, from the ecosystem's own files and variables.
+
+`clouds.yaml`, `secure.yaml` and `OS_*` are read by openstacksdk, which is imported late: that takes
+seconds, and most of what imports this package never connects. openstacksdk skips a file that it
+cannot read or parse; here such a file is an error that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from .errors import ConfigurationError
+from .redact import one_line
+
+if TYPE_CHECKING:
+    from openstack.config import OpenStackConfig
+    from openstack.config.cloud_region import CloudRegion
+
+Fingerprint = tuple[object, ...]
+
+
+class _Loaded(NamedTuple):
+    fingerprint: Fingerprint
+    config: OpenStackConfig
+    in_files: frozenset[str]
+
+
+_lock = threading.Lock()
+_loaded: _Loaded | None = None
+
+
+def list_clouds() -> tuple[tuple[str, str], ...]:
+    """Name every configured cloud and region.
+
+    Returns:
+        Pairs (cloud, region) in the order of the files; the region is "" for an entry without one.
+        Empty when nothing is configured: neither openstacksdk's invented `defaults` nor stray
+        `OS_*` variables without `OS_AUTH_URL` count as a cloud.
+
+    Raises:
+        ConfigurationError: a file cannot be read; the text names file and entry.
+    """
+    with _lock:
+        loaded = _load()
+        pairs: list[tuple[str, str]] = []
+        for name in loaded.config.get_cloud_names():
+            if name not in loaded.in_files and not _has_auth_url(loaded.config, name):
+                continue
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    regions = loaded.config._get_regions(name)
+            except Exception as error:
+                raise _unusable(loaded.config, name, error) from error
+            pairs += [(name, str(region["name"])) for region in regions]
+        return tuple(dict.fromkeys(pairs))
+
+
+def cloud_region(cloud: str, region: str) -> CloudRegion:
+    """Read one entry.
+
+    Args:
+        cloud: name of the entry.
+        region: name of the region; "" for the entry's first, or none.
+
+    Raises:
+        ConfigurationError: there is no such entry or region, or it cannot be used.
+    """
+    with _lock:
+        loaded = _load()
+        known = loaded.config.get_cloud_names()
+        if cloud not in known or (
+            cloud not in loaded.in_files and not _has_auth_url(loaded.config, cloud)
+        ):
+            source = loaded.config.config_filename or "clouds.yaml (no such file found)"
+            raise ConfigurationError(one_line(f"cloud '{cloud}' is not in {source}", 500))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return loaded.config.get_one(cloud=cloud, region_name=region)
+        except Exception as error:  # openstacksdk and its plugins raise what their input provokes
+            raise _unusable(loaded.config, cloud, error) from error
+
+
+def fingerprint() -> Fingerprint:
+    """What changes when any file or variable that clouds are read from changes."""
+    from openstack.config import loader
+
+    found: list[object] = [
+        (name, value) for name, value in sorted(os.environ.items()) if name.startswith("OS_")
+    ]
+    named = [os.environ.get(name) for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE")]
+    for path in (*filter(None, named), *loader.CONFIG_FILES, *loader.SECURE_FILES):
+        try:
+            state = Path(path).stat()
+        except OSError:
+            continue
+        found.append((path, state.st_mtime_ns, state.st_size, state.st_ino))
+    return tuple(found)
+
+
+def forget() -> None:
+    """Read everything anew at the next call."""
+    global _loaded
+    with _lock:
+        _loaded = None
+
+
+def _load() -> _Loaded:
+    global _loaded
+    from openstack.config import OpenStackConfig, loader
+
+    current = fingerprint()
+    if _loaded is not None and _loaded.fingerprint == current:
+        return _loaded
+    names = _check(loader.CONFIG_FILES, "OS_CLIENT_CONFIG_FILE")
+    names |= _check(loader.SECURE_FILES, "OS_CLIENT_SECURE_FILE")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = OpenStackConfig()
+    except Exception as error:
+        raise ConfigurationError(one_line(f"clouds.yaml cannot be used: {error}", 500)) from error
+    _loaded = _Loaded(current, config, frozenset(names))
+    return _loaded
+
+
+def _check(places: list[str], variable: str) -> set[str]:
+    """Check the file that openstacksdk will take, and name the clouds in it."""
+    named = os.environ.get(variable)
+    if named and not Path(named).exists():
+        raise ConfigurationError(f"{variable} names {named}, which does not exist")
+    path = next(
+        (Path(p) for p in ([named] if named else []) + list(places) if Path(p).exists()), None
+    )
+    if path is None:
+        return set()
+    try:
+        text = path.read_text()
+        data: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:  # its own text would quote the line: that may be a secret
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigurationError(f"{path} is not valid YAML{where}") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigurationError(f"{path} is not valid YAML or JSON") from error
+    if data is None:
+        return set()
+    clouds = data.get("clouds") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(clouds, dict | None):
+        raise ConfigurationError(f"{path}: `clouds` is not a mapping of names to entries")
+    for name, entry in (clouds or {}).items():
+        if not isinstance(name, str) or not isinstance(entry, dict):
+            raise ConfigurationError(one_line(f"{path}: entry '{name}' is not a mapping", 500))
+        if not isinstance(entry.get("auth", {}), dict):
+            raise ConfigurationError(one_line(f"{path}: `auth` of '{name}' is not a mapping", 500))
+    return set(clouds or {})
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _has_auth_url(config: OpenStackConfig, name: str) -> bool:
+    entry = config.cloud_config["clouds"].get(name) or {}
+    return bool(entry.get("auth_url") or (entry.get("auth") or {}).get("auth_url"))
+
+
+def _unusable(config: OpenStackConfig, cloud: str, error: Exception) -> ConfigurationError:
+    from keystoneauth1.exceptions import ClientException
+    from openstack.exceptions import SDKException
+
+    known = isinstance(error, ClientException | SDKException)
+    why = str(error) if known else type(error).__name__
+    entry = config.cloud_config["clouds"].get(cloud) or {}
+    keys = {*entry, *(entry.get("auth") or {})} if isinstance(entry, dict) else set()
+    if keys & {"ak", "access_key"}:
+        why += " (AK/SK is not supported: use a password or an application credential)"
+    source = config.config_filename or "the environment (OS_*)"
+    return ConfigurationError(one_line(f"{source}: entry '{cloud}' cannot be used: {why}", 500))

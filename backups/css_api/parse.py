@@ -1,0 +1,142 @@
+"""Documents → types. Every spelling that docs/css-api.md names is accepted; what is unknown is
+left alone; what is wrong is named: `ShapeError` carries the field, the client adds the answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .fields import Fields, ShapeError
+from .types import ClusterInfo, Instance, JobType, LogRecord, LogSettings, RecordStatus
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Rows of one answer; `total` is what the cloud says there is in all, None when it does not."""
+
+    rows: tuple[T, ...]
+    total: int | None
+
+
+def clusters(document: object) -> Page[ClusterInfo]:
+    """`GET /clusters`. Raises ShapeError."""
+    fields = Fields.of(document, "")
+    rows = fields.rows("clusters")
+    return Page(tuple(_cluster(row) for row in rows), fields.count("totalSize", "total"))
+
+
+def cluster(document: object) -> ClusterInfo:
+    """`GET /clusters/{id}`, whether or not it is wrapped in `cluster`. Raises ShapeError."""
+    fields = Fields.of(document, "")
+    wrapped = fields.get("cluster")
+    return _cluster(Fields.of(wrapped, "cluster.") if isinstance(wrapped, dict) else fields)
+
+
+def log_settings(document: object) -> LogSettings:
+    """`GET …/logs/settings`: no configuration, or logSwitch off, is off. Raises ShapeError."""
+    fields = Fields.of(document, "")
+    if not fields.has("logConfiguration"):
+        if fields.has("realTimeLogCollectRecord"):
+            return LogSettings(enabled=False)
+        if not fields.has("logSwitch"):
+            raise ShapeError("logConfiguration is missing")
+        settings = fields
+    else:
+        found = fields.get("logConfiguration")
+        if found is None:
+            return LogSettings(enabled=False)
+        settings = Fields.of(found, "logConfiguration.")
+    return LogSettings(
+        enabled=settings.flag("logSwitch", default=True),
+        bucket=settings.text("obsBucket", "logBucket", "bucket"),
+        base_path=settings.text("basePath", "logBasePath", limit=1024),
+        agency=settings.text("agency"),
+        auto_enabled=settings.flag("autoEnable", default=False),
+        period=settings.text("period"),
+        updated_at=settings.time("updateAt", "updatedAt", lenient=True),
+    )
+
+
+def log_records(document: object) -> Page[LogRecord]:
+    """`GET …/logs/records`. Raises ShapeError."""
+    fields = Fields.of(document, "")
+    rows = fields.rows("clusterLogRecord", "clusterLogRecords")
+    return Page(tuple(_record(row) for row in rows), fields.count("totalSize", "total"))
+
+
+def _cluster(fields: Fields) -> ClusterInfo:
+    store = fields.get("datastore")
+    engine = Fields.of(store, f"{fields.where}datastore.") if isinstance(store, dict) else None
+    reason = fields.get("failedReason", "failedReasons")
+    if isinstance(reason, list):
+        reason = reason[0] if reason else None
+    failed = Fields.of(reason, f"{fields.where}failedReason.") if isinstance(reason, dict) else None
+    return ClusterInfo(
+        id=fields.id("id", "clusterId"),
+        name=fields.text("name", "clusterName"),
+        status=fields.text("status"),
+        engine=engine.text("type") if engine else fields.text("datastore", "engine"),
+        version=engine.text("version") if engine else "",
+        actions=fields.texts("actions"),
+        instances=tuple(
+            Instance(
+                id=node.text("id"),
+                name=node.text("name"),
+                type=node.text("type"),
+                status=node.text("status"),
+            )
+            for node in fields.rows("instances", required=False)
+        ),
+        endpoints=fields.texts("endpoint", "endpoints", separator=","),
+        tags=_tags(fields),
+        created=fields.time("created", "createdAt", "createAt", lenient=True),
+        failed_code=failed.text("errorCode", "errCode") if failed else "",
+        failed_message=(
+            failed.text("errorMsg", "errorMessage", "message", limit=2000)
+            if failed
+            else fields.text("failedReason", "failedReasons", limit=2000)
+            if isinstance(reason, str)
+            else ""
+        ),
+    )
+
+
+def _tags(fields: Fields) -> tuple[tuple[str, str], ...]:
+    value = fields.get("tags")
+    if isinstance(value, dict):
+        return tuple(
+            (tag, Fields.of({"value": value[tag]}, "tags.").text("value")) for tag in value
+        )
+    return tuple(
+        (tag.text("key"), tag.text("value")) for tag in fields.rows("tags", required=False)
+    )
+
+
+def _record(fields: Fields) -> LogRecord:
+    job_id = fields.text("jobId")
+    record_id = fields.text("id", "recordId") or job_id
+    if not record_id:
+        raise ShapeError(f"{fields.where}id is missing")
+    raw_status = fields.text("status")
+    job_type = fields.text("jobTypes", "jobType")
+    return LogRecord(
+        record_id=record_id,
+        job_id=job_id,
+        status=_member(RecordStatus, raw_status, RecordStatus.UNRECOGNISED),
+        raw_status=raw_status,
+        job_type=_member(JobType, job_type, JobType.UNRECOGNISED),
+        created_at=fields.time("createAt", "createdAt", "created"),
+        finished_at=fields.time("finishedAt", "finishAt"),
+        log_path=fields.text("logPath", limit=1024),
+        failed_message=fields.text("failedMsg", "failedMessage", limit=2000),
+    )
+
+
+Word = TypeVar("Word", RecordStatus, JobType)
+
+
+def _member(words: type[Word], text: str, otherwise: Word) -> Word:
+    return next((word for word in words if word.lower() == text.lower()), otherwise)

@@ -1,0 +1,238 @@
+"""A connection to one project: credentials, token, endpoint, and HTTP sessions per thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from . import config
+from .errors import ConfigurationError, IdentityError
+from .identity import identity_error, project_identity, require_https, secrets_of
+from .transport import new_session
+from .types import ProjectIdentity
+from .wire import Timeouts, Watch
+
+if TYPE_CHECKING:
+    from openstack.config.cloud_region import CloudRegion
+
+PRODUCT = "css-log-backup-dashboard"
+VERSION = "0.1.0"
+_YES = {"true", "yes", "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a request needs: the token and where it leads."""
+
+    token: str
+    identity: ProjectIdentity
+
+    def __repr__(self) -> str:
+        return f"Grant({self.identity!r})"
+
+
+class CloudConnection:
+    """One clouds.yaml entry in one region; safe to share between threads.
+
+    Args:
+        settings: the entry, read by openstacksdk.
+        cloud: its name.
+        region: the region's name.
+        timeouts: how long to wait; for the identity service `total` bounds all it takes to get a
+            token.
+        version: the product's version, for the User-Agent header.
+
+    Raises:
+        ConfigurationError: the entry's certificates, address or kind of credentials cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: CloudRegion,
+        cloud: str,
+        region: str,
+        *,
+        timeouts: Timeouts,
+        version: str = VERSION,
+    ) -> None:
+        from keystoneauth1.identity.base import BaseIdentityPlugin
+        from keystoneauth1.session import Session
+
+        _keep_bodies_out_of_logs()
+        self.cloud = cloud
+        self.region = region
+        self.timeouts = timeouts
+        self.user_agent = f"{PRODUCT}/{version}"
+        self.plain_http = str(settings.config.get("plain_http", "")).lower() in _YES
+        self.verify, self.cert = _tls(settings, cloud)
+        self._settings = settings
+        self._auth_url = str(settings.config.get("auth", {}).get("auth_url") or "")
+        plugin = settings.get_auth()
+        if not isinstance(plugin, BaseIdentityPlugin):
+            kind = settings.config.get("auth_type")
+            raise ConfigurationError(
+                f"cloud '{cloud}': auth_type '{kind}' has no token and catalog"
+            )
+        require_https(self._auth_url, entry=cloud, plain_http=self.plain_http)
+        self._plugin: Any = plugin
+        self._keystone: Any = Session(
+            auth=plugin,
+            session=new_session(self.user_agent, plain_http=self.plain_http),
+            verify=self.verify,
+            cert=self.cert,
+            timeout=timeouts.read,
+            redirect=False,  # the body is a password: it goes where it was meant to, or nowhere
+            user_agent=self.user_agent,
+        )
+        self._config_secrets = secrets_of(settings.config)
+        self._tokens: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self._access: Any = None
+        self._grant: Grant | None = None
+        self._failure: IdentityError | None = None
+        self._failed_at = 0.0
+        self._local = threading.local()
+
+    def identity(self) -> ProjectIdentity:
+        """Say which project and endpoint this connection reaches.
+
+        Raises:
+            IdentityError: no token or endpoint could be had.
+            ConfigurationError: the endpoint is not HTTPS.
+        """
+        return self.grant().identity
+
+    def grant(self, refused: str = "") -> Grant:
+        """Get a token, the kept one while it lasts.
+
+        However many threads ask at once, one asks the identity service and all take its answer,
+        be it a token or an error.
+
+        Args:
+            refused: a token that CSS answered 401 to. It is given up, unless another thread has
+                already got a newer one: then that one is returned.
+
+        Raises:
+            IdentityError: no token or endpoint could be had.
+            ConfigurationError: the endpoint is not HTTPS.
+        """
+        asked = time.monotonic()
+        with self._lock:
+            if self._failure is not None and self._failed_at >= asked:
+                failure = self._failure
+                raise IdentityError(
+                    failure.detail, status=failure.status, retryable=failure.retryable
+                )
+            if refused and self._grant is not None and self._grant.token == refused:
+                self._plugin.invalidate()
+                self._access = None
+            try:
+                return self._current_grant()
+            except IdentityError as error:
+                self._failure, self._failed_at = error, time.monotonic()
+                raise
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret known here: those of the entry, and the newest tokens."""
+        return self._config_secrets + self._tokens
+
+    def http(self) -> requests.Session:
+        """The running thread's own session: connections are kept, and never shared."""
+        held = getattr(self._local, "held", None)
+        if held is None or held[0] != os.getpid():  # a forked child must not use its parent's
+            held = (os.getpid(), new_session(self.user_agent, plain_http=self.plain_http))
+            self._local.held = held
+        session: requests.Session = held[1]
+        return session
+
+    def _current_grant(self) -> Grant:
+        life = self._plugin.MIN_TOKEN_LIFE_SECONDS
+        if self._grant and self._access and not self._access.will_expire_soon(life):
+            return self._grant
+        with Watch(self.timeouts) as watch:
+            try:
+                access = self._plugin.get_access(self._keystone)
+                access.will_expire_soon(life)  # a time that cannot be read is found out here
+                identity = project_identity(access, self._settings, self.cloud, self.region)
+                token = str(access.auth_token)
+            except Exception as error:  # a hostile answer makes keystoneauth raise anything
+                raise identity_error(
+                    error,
+                    cloud=self.cloud,
+                    auth_url=self._auth_url,
+                    watch=watch,
+                    secrets=self.secrets,
+                ) from error
+        require_https(identity.endpoint, entry=self.cloud, plain_http=self.plain_http)
+        self._access = access
+        self._tokens = (token, *self._tokens)[:3]
+        self._grant = Grant(token, identity)
+        return self._grant
+
+
+_connections: dict[tuple[str, str, Timeouts, str], tuple[object, CloudConnection]] = {}
+_connections_lock = threading.Lock()
+
+
+def connect(
+    cloud: str, region: str, *, timeouts: Timeouts, version: str = VERSION
+) -> CloudConnection:
+    """Get the connection to one cloud and region; nothing is sent yet.
+
+    One is kept per cloud and region in this process, shared by its threads, and made anew when
+    clouds.yaml, secure.yaml or an `OS_*` variable has changed.
+
+    Args:
+        cloud: name of the clouds.yaml entry.
+        region: name of the region, "" for the entry's own.
+        timeouts: how long to wait.
+        version: the product's version, for the User-Agent header.
+
+    Raises:
+        ConfigurationError: there is no such entry, or it cannot be used.
+    """
+    key = (cloud, region, timeouts, version)
+    with _connections_lock:
+        current = config.fingerprint()
+        held = _connections.get(key)
+        if held is None or held[0] != current:
+            settings = config.cloud_region(cloud, region)
+            made = CloudConnection(settings, cloud, region, timeouts=timeouts, version=version)
+            held = _connections[key] = (current, made)
+        return held[1]
+
+
+def _after_fork() -> None:
+    """A child starts without its parent's sockets, and with locks that nobody holds."""
+    global _connections_lock
+    _connections_lock = threading.Lock()
+    _connections.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _tls(settings: CloudRegion, cloud: str) -> tuple[bool | str, str | tuple[str, str] | None]:
+    verify, cert = settings.get_requests_verify_args()
+    paths = [verify] if isinstance(verify, str) else []
+    paths += [cert] if isinstance(cert, str) else list(cert or ())
+    for path in paths:
+        if not Path(path).exists():
+            raise ConfigurationError(f"cloud '{cloud}': the certificate file {path} does not exist")
+    return (True if verify is None else verify), cert
+
+
+def _keep_bodies_out_of_logs() -> None:
+    """At DEBUG keystoneauth writes whole token answers, and urllib3 every address."""
+    for name in ("keystoneauth", "keystoneauth1", "urllib3"):
+        logger = logging.getLogger(name)
+        if logger.getEffectiveLevel() < logging.INFO:
+            logger.setLevel(logging.INFO)

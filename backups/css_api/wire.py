@@ -1,0 +1,267 @@
+"""Connections that know whether a request has left, and a deadline that no server can stretch.
+
+`requests` reports a failure, not whether the cloud may have taken the request. So the connection
+classes of urllib3 are extended by one thing: immediately before the first byte of a request is
+handed to the socket (after name, connection, proxy and TLS are done) they note the time in the
+`Watch` of the running thread. A failure without that note means that nothing was sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, all in seconds.
+
+    Attributes:
+        connect: for one TCP connection, and again for its TLS handshake.
+        read: between two bytes of an answer.
+        total: for a whole exchange, from the name look-up to the last byte. Only a look-up that
+            hangs can outlast it (the resolver's own limit holds), and then nothing is sent.
+        idle: a kept connection that was unused for longer is opened anew, because the far side
+            may just be closing it and a request lost that way could not be told from one taken.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    total: float = 60.0
+    idle: float = 20.0
+
+    def __post_init__(self) -> None:
+        if min(self.connect, self.read, self.total) <= 0 or self.idle < 0:
+            raise ValueError("timeouts are positive numbers of seconds")
+
+
+class Phase(Enum):
+    """How far the exchange has come before its first byte."""
+
+    CONNECT = "connect"
+    PROXY = "proxy"
+    TLS = "tls"
+
+
+class Watch:
+    """The deadline and the sent-or-not mark of the exchange that runs on this thread.
+
+    Attributes:
+        phase: how far the connection came.
+        proxied: True when the connection goes through a proxy.
+        sent_at: `time.monotonic()` immediately before the first byte, None while nothing was sent.
+        expired: True once the total time is over.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
+        self.phase = Phase.CONNECT
+        self.proxied = False
+        self.sent_at: float | None = None
+        self.expired = False
+        self._deadline = time.monotonic() + timeouts.total
+        self._lock = threading.Lock()
+        self._handle: socket.socket | None = None
+        self._fileno = -1
+        self._timer = threading.Timer(timeouts.total, self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Watch:
+        self._timer.start()
+        _running.watch = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        _running.watch = None
+        with self._lock:
+            self._release()
+
+    def remaining(self) -> float:
+        """Seconds left. Raises TimeoutError when there are none."""
+        left = self._deadline - time.monotonic()
+        if self.expired or left <= 0:
+            self.expired = True
+            raise TimeoutError("the time for the whole exchange is over")
+        return left
+
+    def attach(self, connected: socket.socket) -> None:
+        """Let the deadline reach this socket, whatever is layered on top of it later."""
+        with self._lock:
+            self._release()
+            # A duplicate stays valid when TLS takes the original over, or the connection is handed
+            # to the answer; shutting it down ends the read that another thread is blocked in.
+            self._fileno = connected.fileno()
+            self._handle = socket.fromfd(self._fileno, socket.AF_INET, socket.SOCK_STREAM)
+        self.remaining()
+
+    def first_byte(self, connected: socket.socket) -> None:
+        """Note that the next thing to happen is the request's first byte."""
+        if self._fileno != connected.fileno():  # a kept connection
+            self.attach(connected)
+        self.remaining()
+        if self.sent_at is None:
+            self.sent_at = time.monotonic()
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.expired = True
+            if self._handle is not None:
+                with contextlib.suppress(OSError):
+                    self._handle.shutdown(socket.SHUT_RDWR)
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+            self._fileno = -1
+
+
+class _Running(threading.local):
+    watch: Watch | None = None
+
+
+_running = _Running()
+
+
+def running_watch() -> Watch | None:
+    """The watch of the exchange that runs on this thread."""
+    return _running.watch
+
+
+class _LastLine:
+    """Stands for the answer's stream while its head is read, and remembers the last line."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.stream = stream
+        self.line = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.line = self.stream.readline(limit)
+        return self.line
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def flush(self) -> None:
+        """http.client flushes what it closes."""
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client takes a head that ends in mid-air for a whole one; this one does not."""
+
+    fp: Any
+
+    def begin(self) -> None:
+        if self.fp is None or isinstance(self.fp, _LastLine):
+            return super().begin()
+        head = _LastLine(self.fp)
+        self.fp = head
+        try:
+            super().begin()
+        finally:
+            if self.fp is head:
+                self.fp = head.stream
+        if head.line not in (b"\r\n", b"\n"):
+            raise http.client.HTTPException("the head of the answer was cut short")
+        return None
+
+
+class _Watched(HTTPConnection):
+    response_class = _Response
+    idle_since = 0.0
+    _connecting = False
+
+    def _new_conn(self) -> socket.socket:
+        watch = running_watch()
+        if watch is None:
+            return super()._new_conn()
+        watch.phase = Phase.CONNECT
+        watch.proxied = self.proxy is not None
+        left = watch.remaining()
+        if self.timeout is None or self.timeout > left:
+            self.timeout = left
+        connected = super()._new_conn()
+        watch.attach(connected)
+        watch.phase = Phase.TLS
+        return connected
+
+    def _tunnel(self) -> None:
+        watch = running_watch()
+        if watch is not None:
+            watch.phase = Phase.PROXY
+        super()._tunnel()
+        if watch is not None:
+            watch.phase = Phase.TLS
+
+    def connect(self) -> None:
+        self._connecting = True
+        try:
+            super().connect()
+        finally:
+            self._connecting = False
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        watch = running_watch()
+        if watch is not None and not self._connecting:  # CONNECT goes to the proxy, not the cloud
+            watch.first_byte(self.sock)
+        super().send(data)
+
+
+class WatchedHTTPConnection(_Watched):
+    """A plain connection under the running thread's watch."""
+
+
+class WatchedHTTPSConnection(_Watched, HTTPSConnection):
+    """A TLS connection under the running thread's watch."""
+
+
+class _Pool(HTTPConnectionPool):
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        watch = running_watch()
+        if (
+            watch is not None
+            and not connection.is_closed
+            and time.monotonic() - connection.idle_since > watch.timeouts.idle
+        ):
+            connection.close()
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.idle_since = time.monotonic()
+        super()._put_conn(conn)
+
+
+class WatchedHTTPPool(_Pool):
+    """Keeps plain connections, and none that sat idle for too long."""
+
+    ConnectionCls = WatchedHTTPConnection
+
+
+class WatchedHTTPSPool(_Pool, HTTPSConnectionPool):
+    """Keeps TLS connections, and none that sat idle for too long."""
+
+    ConnectionCls = WatchedHTTPSConnection
+
+
+POOLS: dict[str, type[HTTPConnectionPool]] = {"http": WatchedHTTPPool, "https": WatchedHTTPSPool}

@@ -1,0 +1,8 @@
+"""Accounts are managed in Django's admin; nobody signs up."""
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+
+from .models import User
+
+admin.site.register(User, UserAdmin)

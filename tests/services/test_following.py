@@ -1,0 +1,190 @@
+"""An accepted run is followed through the cloud's own records, and only its own record counts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from backups.choices import Outcome, RunState
+from backups.models import BackupRun
+from backups.services import following, sending
+
+S = RunState
+
+
+def sent(run: BackupRun) -> BackupRun:
+    sending.send_run(run.pk)
+    run.refresh_from_db()
+    return run
+
+
+def followed(run: BackupRun) -> BackupRun:
+    following.follow_run(run.pk)
+    run.refresh_from_db()
+    return run
+
+
+def aged(run: BackupRun, seconds: float) -> BackupRun:
+    """As if the answer had come so many seconds earlier; the records' times stay in the window."""
+    BackupRun.objects.filter(pk=run.pk).update(
+        answered_at=timezone.now() - timedelta(seconds=seconds)
+    )
+    run.refresh_from_db()
+    return run
+
+
+def test_success_in_the_records_verifies_the_run(make_run, cloud):
+    run = followed(sent(make_run()))
+    assert run.state == S.ACCEPTED
+    assert run.job_id
+    cloud.end_jobs(run.cluster_cloud_id)
+    run = followed(run)
+    assert (run.state, run.job_type) == (S.SUCCEEDED, "Manual")
+    assert run.log_path
+    assert run.job_finished_at
+    assert run.ended_well
+    assert [e.to_state for e in run.events.all()][-1] == S.SUCCEEDED
+
+
+def test_failure_in_the_records_fails_the_run_with_the_clouds_reason(make_run, cloud):
+    run = followed(sent(make_run()))
+    cloud.end_jobs(run.cluster_cloud_id, failed_message="bucket is gone")
+    run = followed(run)
+    assert (run.state, run.failed_message) == (S.FAILED, "bucket is gone")
+    assert run.outcome == Outcome.ACCEPTED, "the POST was accepted all the same"
+
+
+def test_a_job_of_the_automatic_schedule_is_never_ours(make_run, cloud):
+    run = make_run()
+    cloud.fault("no_record", run.cluster_cloud_id)
+    run = sent(run)
+    cloud.start_job(run.cluster_cloud_id, "Auto")
+    run = followed(run)
+    assert (run.state, run.job_id) == (S.ACCEPTED, None)
+
+
+def test_a_job_that_was_there_before_the_request_is_never_ours(make_run, cloud):
+    run = make_run()
+    cloud.start_job(run.cluster_cloud_id, "Manual")
+    cloud.end_jobs(run.cluster_cloud_id)
+    cloud.fault("no_record", run.cluster_cloud_id)
+    run = followed(sent(run))
+    assert run.baseline_known
+    assert (run.state, run.job_id) == (S.ACCEPTED, None), (
+        "a moment ago, within the skew, yet not ours"
+    )
+
+
+def test_a_job_that_another_run_has_claimed_is_not_claimed_again(make_cluster, make_run, cloud):
+    cluster = make_cluster()
+    first = followed(sent(make_run(cluster)))
+    cloud.end_jobs(cluster.cluster_id)
+    assert followed(first).state == S.SUCCEEDED
+    cloud.fault("status", cluster.cluster_id, endpoint="records", status=500, times=1)
+    cloud.fault("no_record", cluster.cluster_id)
+    second = sent(make_run(cluster))
+    assert not second.baseline_known
+    assert followed(second).job_id is None
+
+
+@pytest.mark.parametrize("offset", [-240, 240])
+def test_matching_tolerates_a_clock_that_is_off_by_minutes(make_run, cloud, offset):
+    cloud.set_clock(offset)
+    run = followed(sent(make_run()))
+    assert run.job_id
+    cloud.end_jobs(run.cluster_cloud_id)
+    assert followed(run).state == S.SUCCEEDED
+
+
+def test_an_accepted_run_without_a_record_ends_unverified_not_succeeded(make_run, cloud, settings):
+    run = make_run()
+    cloud.fault("no_record", run.cluster_cloud_id)
+    run = followed(sent(run))
+    assert run.state == S.ACCEPTED
+    run = followed(aged(run, settings.BACKUP_RECORD_GRACE + 1))
+    assert run.state == S.UNVERIFIED
+
+
+def test_an_unknown_run_without_a_record_ends_not_started_after_the_grace(
+    make_run, cloud, settings
+):
+    run = make_run()
+    cloud.fault("reset_before", run.cluster_cloud_id)
+    run = followed(sent(run))
+    assert run.state == S.UNKNOWN, "the grace is not over"
+    run = followed(aged(run, settings.BACKUP_SETTLE_GRACE + 1))
+    assert run.state == S.NOT_STARTED
+    assert len(cloud.ledger(endpoint="collect", cluster=run.cluster_cloud_id)) == 1
+
+
+def test_an_unknown_run_stays_unknown_while_the_records_are_unreadable(make_run, cloud):
+    run = make_run()
+    cloud.fault("reset_before", run.cluster_cloud_id)
+    run = sent(run)
+    cloud.fault("status", run.cluster_cloud_id, endpoint="records", status=403)
+    run = followed(aged(run, 100_000))
+    assert run.state == S.UNKNOWN
+    assert "cannot be read" in run.note
+    assert run.is_active, "it keeps the cluster's slot"
+    cloud.clear_faults(run.cluster_cloud_id)
+    assert followed(run).state == S.NOT_STARTED
+
+
+def test_an_accepted_run_with_unreadable_records_ends_unverified_in_time(make_run, cloud, settings):
+    run = sent(make_run())
+    cloud.fault("status", run.cluster_cloud_id, endpoint="records", status=500, body_kind="html")
+    run = followed(run)
+    assert run.state == S.ACCEPTED
+    run = followed(aged(run, settings.BACKUP_UNREADABLE_LIMIT + 1))
+    assert run.state == S.UNVERIFIED
+
+
+def test_an_error_that_had_been_accepted_is_found_in_the_records(make_run, cloud):
+    run = make_run()
+    cloud.fault("error_after", run.cluster_cloud_id, preset="gateway_timeout")
+    run = sent(run)
+    assert (run.state, run.http_status) == (S.UNKNOWN, 504)
+    run = followed(run)
+    assert run.state == S.ACCEPTED
+    cloud.end_jobs(run.cluster_cloud_id)
+    assert followed(run).state == S.SUCCEEDED
+
+
+def test_a_record_that_vanishes_while_running_ends_unverified(make_run, cloud, settings):
+    run = followed(sent(make_run()))
+    assert run.job_id
+    cloud.fault(
+        "status",
+        run.cluster_cloud_id,
+        endpoint="records",
+        status=200,
+        body='{"clusterLogRecord":[]}',
+    )
+    run = followed(run)
+    assert run.state == S.ACCEPTED
+    BackupRun.objects.filter(pk=run.pk).update(
+        records_readable_at=timezone.now() - timedelta(seconds=settings.BACKUP_RECORD_GRACE + 1)
+    )
+    assert followed(run).state == S.UNVERIFIED
+
+
+def test_a_job_that_never_ends_is_followed_to_the_limit_only(make_run, cloud, settings):
+    run = followed(sent(make_run()))
+    run = followed(aged(run, settings.BACKUP_FOLLOW_LIMIT + 1))
+    assert run.state == S.UNVERIFIED
+
+
+def test_records_that_are_due_are_given_to_one_sweep_only(make_run, cloud):
+    run = sent(make_run())
+    BackupRun.objects.filter(pk=run.pk).update(next_check_at=timezone.now())
+    assert following.due_for_check(10) == [run.pk]
+    assert following.due_for_check(10) == []
+
+
+def test_the_pauses_between_two_readings_grow():
+    now = timezone.now()
+    pauses = [(following.next_check(now, age) - now).total_seconds() for age in (1, 60, 500, 5000)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= 1
