@@ -368,7 +368,7 @@ def explain(outcome: Outcome, error_code: str = "") -> Explanation:
 # What the state adds once the outcome alone no longer tells the story.
 _STATES: dict[RunState, Explanation] = {
     RunState.QUEUED: Explanation(
-        _("The request is stored and waits for a worker. Nothing has been sent yet."),
+        _("The request is stored and waits for its turn; the cloud has started nothing for it."),
         Actor.WAIT,
         _("Wait; until it is sent it can be cancelled."),
         False,

@@ -96,10 +96,12 @@ def _classify_answer(answer: Answer) -> Verdict:
 def _classify_2xx(answer: Answer) -> Verdict:
     """A 2xx is an acceptance only where its body does not speak against it.
 
-    An unknown error code, an HTML page of a proxy, or a body that is not an object leaves open
-    what happened, so the records decide.
+    An unknown error code, an object with an error's text in it, an HTML page of a proxy, or a body
+    that is no object leaves open what happened, so the records decide.
     """
-    clean_body = answer.body_kind in (BodyKind.EMPTY, BodyKind.JSON_OBJECT)
+    clean_body = answer.body_kind is BodyKind.EMPTY or (
+        answer.body_kind is BodyKind.JSON_OBJECT and not answer.message
+    )
     if answer.status in (200, 201, 202, 204) and clean_body and not answer.error_code:
         return Verdict(Outcome.ACCEPTED, Next.FOLLOW)
     return Verdict(Outcome.MALFORMED, Next.SETTLE)

@@ -99,7 +99,7 @@ def fingerprint() -> Fingerprint:
     named = [os.environ.get(name) for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE")]
     for path in (*filter(None, named), *loader.CONFIG_FILES, *loader.SECURE_FILES):
         try:
-            state = Path(path).stat()
+            state = os.stat(path)  # noqa: PTH116  ten times faster, and asked at each connect
         except OSError:
             continue
         found.append((path, state.st_mtime_ns, state.st_size, state.st_ino))

@@ -137,6 +137,11 @@ def test_errors_before_and_instead_of_an_answer(error, outcome, next_):
     assert (verdict.outcome, verdict.next) == (outcome, next_)
 
 
+def test_a_2xx_with_an_errors_text_is_never_accepted():
+    told = Answer("POST", "/x", 200, message="Unauthorized.", body_kind=BodyKind.JSON_OBJECT)
+    assert classify(told) == Verdict(O.MALFORMED, N.SETTLE)
+
+
 def test_retry_after_reaches_the_verdict():
     throttled = Answer("POST", "/x", 429, retry_after=7.5)
     assert classify(throttled).retry_after == 7.5

@@ -1,0 +1,113 @@
+"""A run as JSON. The keys are a promise: the command line, the page's download and tools use them.
+
+A key is never renamed or removed; new ones come after. Times are ISO 8601 in UTC, null when there
+is none; texts are "" when there is none.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from backups.models import ApiCall, BackupRun, RunEvent
+
+from .choices import Outcome
+from .guide import explain_run
+
+Json = dict[str, object]
+
+
+def run_line(run: BackupRun) -> Json:
+    """A run without its parts, as `manage.py backup --json` prints it.
+
+    Returns:
+        First cluster_id (the cloud's id), cluster (its name), run_id, state, outcome, http_status,
+        error_code, message and request_id; then where, who, why, when and the cloud's job.
+    """
+    return {
+        "cluster_id": run.cluster_cloud_id,
+        "cluster": run.cluster_name,
+        "run_id": run.pk,
+        "state": str(run.state),
+        "outcome": str(run.outcome),
+        "http_status": run.http_status,
+        "error_code": run.error_code,
+        "message": run.message,
+        "request_id": run.request_id,
+        "cloud": run.cloud,
+        "region": run.region,
+        "project_id": run.project_id_in_cloud,
+        "project": run.project_name,
+        "requested_by": run.requested_by_name,
+        "trigger": str(run.trigger),
+        "reason": run.reason,
+        "source_ip": run.source_ip,
+        "requested_at": _iso(run.requested_at),
+        "sent_at": _iso(run.sent_at),
+        "answered_at": _iso(run.answered_at),
+        "finished_at": _iso(run.finished_at),
+        "duration_seconds": run.duration.total_seconds() if run.duration else None,
+        "attempts": run.attempt,
+        "note": run.note,
+        "job_id": run.job_id or "",
+        "record_id": run.record_id,
+        "job_type": run.job_type,
+        "job_created_at": _iso(run.job_created_at),
+        "job_finished_at": _iso(run.job_finished_at),
+        "log_path": run.log_path,
+        "failed_message": run.failed_message,
+        "conflict_holder": run.conflict_holder,
+        "conflict_run_id": run.conflict_run_id,
+    }
+
+
+def run_document(run: BackupRun) -> Json:
+    """A run with its explanation, every event and every API call, in their order."""
+    words = explain_run(run.run_state, Outcome(run.outcome), run.error_code)
+    return {
+        **run_line(run),
+        "explanation": {
+            "meaning": str(words.meaning),
+            "actor": str(words.actor),
+            "next_step": str(words.next_step),
+            "retryable": words.retryable,
+        },
+        "events": [_event(event) for event in run.events.all()],
+        "api_calls": [_call(call) for call in run.api_calls.all()],
+    }
+
+
+def _event(event: RunEvent) -> Json:
+    return {
+        "at": _iso(event.at),
+        "from_state": event.from_state,
+        "to_state": event.to_state,
+        "outcome": event.outcome,
+        "note": event.note,
+        "actor": event.actor,
+    }
+
+
+def _call(call: ApiCall) -> Json:
+    return {
+        "attempt": call.attempt,
+        "purpose": call.purpose,
+        "method": call.method,
+        "path": call.path,
+        "started_at": _iso(call.started_at),
+        "finished_at": _iso(call.finished_at),
+        "duration_ms": call.duration_ms,
+        "http_status": call.status,
+        "error_code": call.error_code,
+        "message": call.message,
+        "request_id": call.request_id,
+        "transport_error": call.transport_error,
+        "sent": call.sent,
+        "retry_after": call.retry_after,
+        "body_kind": call.body_kind,
+        "body_size": call.body_size,
+        "excerpt": call.excerpt,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -1,0 +1,156 @@
+"""Tags and filters for runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from heroicons.templatetags.heroicons import heroicon_mini
+
+from backups.choices import Outcome, RunState
+from backups.guide import Explanation, explain_run
+from backups.models import BackupRun
+from backups.views import presentation
+
+register = template.Library()
+
+# A text from outside longer than this is cut on a page; the JSON has all of it.
+LONGEST_TEXT = 10_000
+NONE = "\N{EN DASH}"  # stands where there is no value
+
+
+@register.simple_tag
+def when(moment: datetime | None) -> SafeString | str:
+    """A moment as relative time; the exact one in UTC on hover. live.js keeps it current."""
+    if moment is None:
+        return NONE
+    moment = moment.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+        presentation.ago(moment, timezone.now()),
+    )
+
+
+@register.simple_tag
+def exact(moment: datetime | None) -> SafeString | str:
+    """A moment in UTC, to the millisecond."""
+    if moment is None:
+        return NONE
+    moment = moment.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}">{}</time>',
+        moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}",
+    )
+
+
+@register.simple_tag
+def state_badge(state: str, text: str = "") -> SafeString:
+    """A state as icon, word and colour.
+
+    Args:
+        state: a RunState.
+        text: words in place of the state's label.
+    """
+    run_state = RunState(state)
+    look = presentation.LOOKS[run_state]
+    return format_html(
+        '<span class="badge {} is-{}">{}<span>{}</span></span>',
+        look.tone,
+        run_state,
+        heroicon_mini(look.icon, size=16, aria_hidden="true"),
+        text or run_state.label,
+    )
+
+
+@register.simple_tag
+def tone_icon(tone: str) -> str:
+    """The icon of a tone that is not a run's state."""
+    return str(
+        heroicon_mini(presentation.TONE_ICONS.get(tone, "information-circle"), aria_hidden="true")
+    )
+
+
+@register.filter
+def tone(state: str) -> str:
+    """The colour token of a state."""
+    return presentation.LOOKS[RunState(state)].tone
+
+
+@register.filter
+def state_label(state: str) -> str:
+    """A state's word; one that is not known stays as it is."""
+    return str(RunState(state).label) if state in RunState.values else state
+
+
+@register.filter
+def outcome_label(outcome: str) -> str:
+    """An outcome's word; one that is not known stays as it is."""
+    return str(Outcome(outcome).label) if outcome in Outcome.values else outcome
+
+
+@register.filter
+def headline(run: BackupRun) -> str:
+    """State and outcome in one line."""
+    return presentation.headline(run)
+
+
+@register.filter
+def answer(run: BackupRun) -> str:
+    """HTTP status and code of the cloud's answer."""
+    return presentation.answer(run)
+
+
+@register.filter
+def steps(run: BackupRun) -> list[presentation.Step]:
+    """The run's four steps."""
+    return presentation.steps(run.run_state)
+
+
+@register.filter
+def explanation(run: BackupRun) -> Explanation:
+    """What the run's state means, who acts, what is next."""
+    return explain_run(run.run_state, Outcome(run.outcome), run.error_code)
+
+
+@register.filter
+def why_no_record(run: BackupRun) -> str:
+    """Why there is no record of the cloud."""
+    return presentation.why_no_record(run)
+
+
+@register.filter
+def lasting(duration: timedelta | None) -> str:
+    """A duration in words."""
+    return NONE if duration is None else presentation.lasting(duration)
+
+
+@register.filter
+def transport_label(kind: str) -> str:
+    """How an exchange failed below HTTP."""
+    return str(presentation.TRANSPORT_LABELS.get(kind, kind))
+
+
+@register.filter
+def purpose_label(purpose: str) -> str:
+    """What a call was for."""
+    return str(presentation.PURPOSE_LABELS.get(purpose, purpose))
+
+
+@register.filter
+def shortened(text: str, limit: int = 200) -> str:
+    """The start of a text, with an ellipsis where it goes on."""
+    return text if len(text) <= limit else f"{text[:limit].rstrip()}…"
+
+
+@register.filter
+def displayable(text: str) -> str:
+    """A text from outside, cut where it would burst the page."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[:LONGEST_TEXT]}… [{len(text) - LONGEST_TEXT:,} more characters: see the JSON]"

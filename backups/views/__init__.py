@@ -1,0 +1,1 @@
+"""Pages: function views that check, call a service and render."""

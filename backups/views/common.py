@@ -1,0 +1,61 @@
+"""What several pages share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.middleware import HtmxDetails
+
+from backups.choices import Trigger
+from backups.forms import form_problems
+from backups.services.requests import Requester
+from dashboard.accounts.models import User
+from dashboard.client_ip import client_ip
+
+
+class PageRequest(HttpRequest):
+    """A request as these views see it: signed in (LoginRequiredMiddleware), htmx known."""
+
+    user: User
+    htmx: HtmxDetails
+
+
+def requester(request: PageRequest, reason: str = "") -> Requester:
+    """Who clicked, from where and why."""
+    return Requester(
+        name=request.user.get_username(),
+        trigger=Trigger.BUTTON,
+        user=request.user,
+        source_ip=client_ip(request),
+        reason=reason,
+    )
+
+
+def bad_request(request: HttpRequest, problems: Form | Iterable[str]) -> HttpResponse:
+    """A 400 page that says what was wrong with the address or the form."""
+    listed = form_problems(problems) if isinstance(problems, Form) else list(problems)
+    return render(request, "400.html", {"problems": listed}, status=400)
+
+
+def local_path(request: HttpRequest, wanted: str, fallback: str) -> str:
+    """A path of this site to go back to; anything else becomes the fallback."""
+    safe = wanted.startswith("/") and url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted.partition("#")[0] if safe else fallback
+
+
+def unchanged() -> HttpResponse:
+    """Nothing to swap: the page already shows what is."""
+    return mark_live(HttpResponse(status=204))
+
+
+def mark_live(response: HttpResponse) -> HttpResponse:
+    """Tell live.js that this is its answer, and not the sign-in page after a session has ended."""
+    response["X-Live"] = "1"
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,186 @@
+"""How runs look: icons, tones, steps and sentences. Pure, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from backups.choices import Outcome, RunState
+from backups.css_api.errors import TransportKind
+from backups.models import BackupRun
+
+Text = str | Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Colour token and icon of a state; the word beside them is the state's label."""
+
+    tone: str
+    icon: str
+
+
+LOOKS: dict[RunState, Look] = {
+    RunState.QUEUED: Look("busy", "clock"),
+    RunState.SENDING: Look("busy", "paper-airplane"),
+    RunState.ACCEPTED: Look("busy", "arrow-path"),
+    RunState.UNKNOWN: Look("warn", "question-mark-circle"),
+    RunState.SUCCEEDED: Look("ok", "check-badge"),
+    RunState.FAILED: Look("bad", "x-circle"),
+    RunState.UNVERIFIED: Look("warn", "exclamation-circle"),
+    RunState.REJECTED: Look("bad", "no-symbol"),
+    RunState.NOT_STARTED: Look("warn", "minus-circle"),
+    RunState.CANCELLED: Look("muted", "stop-circle"),
+}
+
+TONE_ICONS = {
+    "ok": "check-circle",
+    "busy": "information-circle",
+    "warn": "exclamation-triangle",
+    "bad": "exclamation-circle",
+    "muted": "minus-circle",
+}
+
+TRANSPORT_LABELS: dict[str, Text] = {
+    TransportKind.DNS: gettext_lazy("name not resolved"),
+    TransportKind.REFUSED: gettext_lazy("connection refused"),
+    TransportKind.CONNECT_TIMEOUT: gettext_lazy("no connection in time"),
+    TransportKind.TLS: gettext_lazy("TLS failed"),
+    TransportKind.PROXY: gettext_lazy("proxy failed"),
+    TransportKind.CONNECT_FAILED: gettext_lazy("connection failed"),
+    TransportKind.READ_TIMEOUT: gettext_lazy("no answer in time"),
+    TransportKind.RESET: gettext_lazy("connection reset"),
+    TransportKind.BROKEN_ANSWER: gettext_lazy("answer broken off"),
+}
+
+PURPOSE_LABELS: dict[str, Text] = {
+    "collect": gettext_lazy("Request the log backup"),
+    "records": gettext_lazy("Read the cloud's records"),
+    "baseline": gettext_lazy("Read the records beforehand"),
+    "conflict": gettext_lazy("See who holds the cluster"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of the four steps of a run.
+
+    Attributes:
+        label: its word.
+        mark: done, now, open (its result is not known), stopped (it ended here) or todo.
+    """
+
+    label: Text
+    mark: str
+
+
+_MARKS: dict[RunState, tuple[str, str, str, str]] = {
+    RunState.QUEUED: ("now", "todo", "todo", "todo"),
+    RunState.SENDING: ("done", "now", "todo", "todo"),
+    RunState.ACCEPTED: ("done", "done", "done", "now"),
+    RunState.UNKNOWN: ("done", "done", "open", "todo"),
+    RunState.SUCCEEDED: ("done", "done", "done", "done"),
+    RunState.FAILED: ("done", "done", "done", "stopped"),
+    RunState.UNVERIFIED: ("done", "done", "done", "open"),
+    RunState.REJECTED: ("done", "done", "stopped", "todo"),
+    RunState.NOT_STARTED: ("done", "done", "stopped", "todo"),
+    RunState.CANCELLED: ("stopped", "todo", "todo", "todo"),
+}
+_STEPS = (
+    RunState.QUEUED.label,
+    RunState.SENDING.label,
+    gettext_lazy("Accepted"),
+    RunState.SUCCEEDED.label,
+)
+
+# A step that was not reached is called what happened instead, shorter than the state's label.
+_ENDED_AS: dict[RunState, Text] = {
+    RunState.UNKNOWN: gettext_lazy("Unknown"),
+    RunState.UNVERIFIED: gettext_lazy("Not verified"),
+    RunState.FAILED: gettext_lazy("Failed"),
+}
+
+
+def steps(state: RunState) -> list[Step]:
+    """The four steps of a run and how far it has come."""
+    ended_as = _ENDED_AS.get(state, state.label)
+    return [
+        Step(ended_as if mark in ("stopped", "open") else label, mark)
+        for label, mark in zip(_STEPS, _MARKS[state], strict=True)
+    ]
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """A moment relative to now, short: "just now", "5 min ago", "in 12 s". live.js has the same."""
+    seconds = round((now - moment).total_seconds())
+    size = abs(seconds)
+    if size < 60:
+        if 0 <= seconds < 5:
+            return _("just now")
+        text = _("%(n)d s") % {"n": size}
+    elif size < 3600:
+        text = _("%(n)d min") % {"n": size // 60}
+    elif size < 48 * 3600:
+        text = _("%(n)d h") % {"n": size // 3600}
+    else:
+        text = _("%(n)d d") % {"n": size // 86400}
+    return (_("in %(time)s") if seconds < 0 else _("%(time)s ago")) % {"time": text}
+
+
+def lasting(duration: timedelta) -> str:
+    """A duration in two units: "0.4 s", "12 s", "3 min 05 s", "2 h 04 min"."""
+    seconds = max(duration.total_seconds(), 0)
+    if round(seconds, 1) < 10:
+        return _("%(n).1f s") % {"n": seconds}
+    whole = round(seconds)
+    if whole < 60:
+        return _("%(n)d s") % {"n": whole}
+    if whole < 3600:
+        return _("%(m)d min %(s)02d s") % {"m": whole // 60, "s": whole % 60}
+    return _("%(h)d h %(m)02d min") % {"h": whole // 3600, "m": whole % 3600 // 60}
+
+
+def headline(run: BackupRun) -> str:
+    """State and outcome in one line: "Rejected: Conflict". Only where the outcome adds a fact."""
+    if run.run_state in (RunState.REJECTED, RunState.UNKNOWN, RunState.NOT_STARTED) and run.outcome:
+        return f"{run.run_state.label}: {Outcome(run.outcome).label}"
+    return str(run.run_state.label)
+
+
+def answer(run: BackupRun) -> str:
+    """What the cloud's answer was, in figures: "HTTP 409 · CSS.3004"; "" when there was none."""
+    status = f"HTTP {run.http_status}" if run.http_status else ""
+    return " · ".join(part for part in (status, run.error_code) if part)
+
+
+def why_no_record(run: BackupRun) -> str:
+    """Why the run page shows no record of the cloud."""
+    return str(_NO_RECORD[run.run_state])
+
+
+_NO_RECORD: dict[RunState, Text] = {
+    RunState.QUEUED: gettext_lazy("None yet: the cloud has not been asked."),
+    RunState.SENDING: gettext_lazy("None yet: the cloud is being asked now."),
+    RunState.ACCEPTED: gettext_lazy(
+        "Not found yet: the answer names no job, so it is looked for in the cloud's records."
+    ),
+    RunState.UNKNOWN: gettext_lazy(
+        "Not found yet: the cloud's records are read until they show whether a job was started."
+    ),
+    RunState.SUCCEEDED: gettext_lazy("The cloud's record carries no job id."),
+    RunState.FAILED: gettext_lazy("The cloud's record carries no job id."),
+    RunState.UNVERIFIED: gettext_lazy(
+        "None found: the cloud accepted the request, but no record of it appeared in time."
+    ),
+    RunState.REJECTED: gettext_lazy(
+        "None: the cloud refused the request, so it started no job for it."
+    ),
+    RunState.NOT_STARTED: gettext_lazy(
+        "None: the records could be read, and they show no job for this request."
+    ),
+    RunState.CANCELLED: gettext_lazy("None: nothing was sent."),
+}

@@ -1,0 +1,24 @@
+"""The project as a Django app: its system checks and management commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import signals
+from django.apps import AppConfig
+
+
+class DashboardConfig(AppConfig):
+    name = "dashboard"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401 - importing registers them
+
+        signals.worker_init.connect(_refuse_unsafe_start, weak=False)
+        signals.beat_init.connect(_refuse_unsafe_start, weak=False)
+
+
+def _refuse_unsafe_start(**kwargs: Any) -> None:
+    from .checks import refuse_unsafe_start
+
+    refuse_unsafe_start()

@@ -1,0 +1,64 @@
+"""What the person at the terminal reads."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+RULE = "─" * 78
+ASCII_RULE = "-" * 78
+
+
+def say(text: str) -> None:
+    """Write to the terminal; a terminal that is gone is no reason to fail."""
+    with contextlib.suppress(OSError, ValueError):
+        encoding = sys.stdout.encoding or "ascii"
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        sys.stdout.flush()
+
+
+def welcome(
+    url: str, *, password: str, demo: bool, data_dir: Path, seconds: float, reachable: bool
+) -> str:
+    """The block that tells a newcomer everything.
+
+    Args:
+        url: of the first page.
+        password: admin's generated password, "" where it is not known.
+        demo: whether the cloud is simulated.
+        data_dir: where everything is kept.
+        seconds: since the start.
+        reachable: whether other machines can reach the address.
+    """
+    sign_in = (
+        f"user admin, password {password}"
+        if password
+        else "with your own account (new one: `.venv/bin/python manage.py createsuperuser`)"
+    )
+    if demo:
+        cloud = [
+            "DEMO: a simulated cloud with demo clusters; nothing real is contacted.",
+            "Real cloud: put a clouds.yaml into this folder or ~/.config/openstack/, or set",
+            "OS_CLIENT_CONFIG_FILE to one, and start again.",
+        ]
+    else:
+        cloud = ["the clouds of your clouds.yaml or OS_* variables"]
+    lines = [
+        ("Open", [url]),
+        ("Sign in", [sign_in]),
+        ("Cloud", cloud),
+        ("Data", [f"{data_dir} (logs in {data_dir / 'logs'})"]),
+        ("Stop", [f"Ctrl-C    (ready after {seconds:.1f} s)"]),
+    ]
+    if reachable:
+        lines.append(("Note", ["plain HTTP, and other machines can reach it: see docs/settings.md"]))
+    rows = [
+        f"  {title if not number else '':<9}{text}"
+        for title, texts in lines
+        for number, text in enumerate(texts)
+    ]
+    head = "  CSS Log Backup Dashboard is running"
+    unicode_terminal = (sys.stdout.encoding or "").lower().startswith("utf")
+    rule = RULE if unicode_terminal else ASCII_RULE
+    return "\n".join([rule, head, "", *rows, rule])

@@ -1,0 +1,62 @@
+"""The web server's socket, taken before anything else is started."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Mapping
+
+from .errors import StartError
+
+BACKLOG = 128
+
+
+def address(environ: Mapping[str, str]) -> tuple[str, int]:
+    """Read HOST (default 127.0.0.1) and PORT (default 8000; 0 takes any free one).
+
+    Raises:
+        StartError: PORT is not a port.
+    """
+    text = environ.get("PORT", "").strip() or "8000"
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise StartError(f"PORT={text!r} is not a port: give a number from 1 to 65535")
+    return environ.get("HOST", "").strip() or "127.0.0.1", int(text)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on a TCP port. gunicorn inherits the socket, so a restart of it refuses nobody.
+
+    Raises:
+        StartError: the port is taken or not allowed, or the host is none of this machine's.
+    """
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise StartError(_reason(error, host, port)) from error
+    return listener
+
+
+def url(listener: socket.socket, host: str) -> str:
+    """The address to open in a browser on this machine."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
+    if ":" in shown and not shown.startswith("["):
+        shown = f"[{shown}]"
+    return f"http://{shown}:{listener.getsockname()[1]}/"
+
+
+def _reason(error: OSError, host: str, port: int) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"HOST={host!r} is no address of this machine: {error.strerror}"
+    other = f"`PORT={8001 if port == 8000 else 8000} make run`"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken by another program: try {other}"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs privileges that this user does not have: try {other}"
+    return f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}"

@@ -1,0 +1,16 @@
+"""gunicorn's configuration: `gunicorn -c python:dashboard.gunicorn`. Flags go before it."""
+
+import os
+from pathlib import Path
+
+wsgi_app = "dashboard.wsgi:application"
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = 8
+preload_app = True  # the application is imported once, not once a worker
+timeout = 60  # seconds without a sign of life before a worker is replaced
+graceful_timeout = 8  # seconds for answers under way when it stops
+keepalive = 5
+control_socket_disable = True  # two instances of one user would share its default path
+if Path("/dev/shm").is_dir():  # noqa: S108 - the heartbeat file must not wait for a disk
+    worker_tmp_dir = "/dev/shm"  # noqa: S108

@@ -1,0 +1,39 @@
+"""``manage.py run``: everything on this machine, until Ctrl-C. `make run` calls it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from dashboard.embedded.startup import run
+
+
+class Command(BaseCommand):
+    help = (
+        "Start the dashboard with all it needs: a private Redis, the simulator while no cloud is "
+        "configured, the web server, a worker and beat. Reads HOST, PORT, DATA_DIR, DATABASE_URL, "
+        "REDIS_URL, DEMO_CLOUD and OS_*."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--stop-with-parent",
+            action="store_true",
+            help="stop when the process that started this one ends, as make does when it is killed",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sys.exit(
+            run(
+                dict(os.environ),
+                base_dir=settings.BASE_DIR,
+                data_dir=settings.DATA_DIR,
+                parent=os.getppid() if options["stop_with_parent"] else None,
+            )
+        )

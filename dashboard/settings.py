@@ -1,0 +1,264 @@
+"""Settings: one file, each value from the environment with a typed reader and a safe default.
+
+`docs/settings.md` explains every variable; a test fails on one that is missing there.
+A variable that ends in `_FILE` names a file that holds the value (Docker and Kubernetes secrets).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from secrets import token_urlsafe
+from urllib.parse import quote
+
+import dj_database_url
+from environs import Env
+
+from .embedded.paths import redis_socket
+from .generated import data_dir, generated_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = data_dir()
+
+env = Env()
+
+
+def secret(name: str, default: str = "") -> str:
+    """Read `name`, or the file that `name`_FILE points at."""
+    path = env.str(f"{name}_FILE", "")
+    return Path(path).read_text().strip() if path else env.str(name, default)
+
+
+# --- What kind of instance this is -------------------------------------------------------------
+# "local": the embedded default on one machine, plain HTTP on loopback.
+# "production": unsafe values are refused by the checks in dashboard/checks.py.
+DEPLOYMENT = env.str("DEPLOYMENT", "local")
+PRODUCTION = DEPLOYMENT == "production"
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = secret("SECRET_KEY")
+SECRET_KEY_GIVEN = bool(SECRET_KEY)
+if not SECRET_KEY_GIVEN:
+    # In production a check refuses the start; whatever got past it shares no key with anyone.
+    SECRET_KEY = token_urlsafe(48) if PRODUCTION else generated_secret(DATA_DIR / "secret_key")
+ALLOWED_HOSTS_GIVEN = bool(env.str("ALLOWED_HOSTS", ""))
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "heroicons",
+    "dashboard",
+    "dashboard.accounts",
+    "backups",
+]
+
+MIDDLEWARE = [
+    "dashboard.health.HealthMiddleware",
+    "dashboard.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "dashboard.middleware.SecurityHeadersMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "dashboard.urls"
+WSGI_APPLICATION = "dashboard.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "dashboard.context.frame",
+            ],
+            "builtins": ["heroicons.templatetags.heroicons"],
+        },
+    }
+]
+
+# --- Database ------------------------------------------------------------------------------------
+DATABASE_URL = secret("DATABASE_URL")
+DATABASE_URL_GIVEN = bool(DATABASE_URL)
+DATABASE_URL_PROBLEM = ""
+try:
+    _database = dj_database_url.parse(
+        DATABASE_URL or f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}",
+        conn_max_age=env.int("DATABASE_CONN_MAX_AGE", 60),
+        conn_health_checks=True,
+    )
+except ValueError as error:  # told by a check with an id; any use of the database then fails
+    DATABASE_URL_PROBLEM = type(error).__name__
+    _database = {"ENGINE": "django.db.backends.dummy"}
+# A password in a file of its own leaves a URL that may be seen.
+if _password := secret("DATABASE_PASSWORD"):
+    _database["PASSWORD"] = _password
+DATABASES = {"default": _database}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE takes the write lock at BEGIN, where SQLite waits its turn, instead of failing on
+    # an upgrade in mid-transaction; WAL lets pages be read while a worker writes.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Sign-in and sessions ------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "backups:clusters"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- HTTP hardening: on where the instance is reached over HTTPS ---------------------------------
+HTTPS = env.bool("HTTPS", PRODUCTION)
+SECURE_SSL_REDIRECT = HTTPS and env.bool("SSL_REDIRECT", True)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probed inside the network, without TLS
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# Two instances on one host (two ports) must not sign each other's users out.
+_COOKIE_SUFFIX = env.str("COOKIE_SUFFIX", "")
+SESSION_COOKIE_NAME = f"sessionid{_COOKIE_SUFFIX}"
+CSRF_COOKIE_NAME = f"csrftoken{_COOKIE_SUFFIX}"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if env.bool("TRUST_X_FORWARDED_PROTO", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+
+# --- Static files --------------------------------------------------------------------------------
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = Path(env.str("STATIC_ROOT", str(DATA_DIR / "static")))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+# --- Language and time ---------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- Celery --------------------------------------------------------------------------------------
+# `manage.py run` starts a private Redis on this socket; REDIS_URL replaces it.
+REDIS_SOCKET = env.str("REDIS_SOCKET", "") or str(redis_socket(DATA_DIR))
+REDIS_URL = secret("REDIS_URL")
+REDIS_URL_GIVEN = bool(REDIS_URL)
+if not REDIS_URL_GIVEN:
+    REDIS_URL = f"redis+socket://{quote(REDIS_SOCKET)}"
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "css-log-backup"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONSUMER = "dashboard.worker:QuickConsumer"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 900,
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    # kombu would else try for ever, and the click would hang with it
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.2,
+}
+# A click must not wait for a broker that is away: one short try, then the sweeper sends it.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    # expires: a tick that no worker took in time is worth nothing, the next one does its work.
+    "sweep": {"task": "backups.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
+}
+
+# --- The cloud's API -----------------------------------------------------------------------------
+CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0)  # seconds
+CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0)  # seconds between two bytes
+CSS_TOTAL_TIMEOUT = env.float("CSS_TOTAL_TIMEOUT", 60.0)  # seconds for a whole answer
+DEMO_CLOUD = env.bool("DEMO_CLOUD", False)  # set by `manage.py run`: show "simulated cloud"
+
+# --- Run rules (seconds unless a name says otherwise); docs/run-states.md says why ---------------
+BACKUP_MAX_ATTEMPTS = env.int("BACKUP_MAX_ATTEMPTS", 5)
+BACKUP_RETRY_BASE = env.float("BACKUP_RETRY_BASE", 2.0)
+BACKUP_RETRY_CAP = env.float("BACKUP_RETRY_CAP", 300.0)
+BACKUP_REDISPATCH_AFTER = env.float("BACKUP_REDISPATCH_AFTER", 8.0)
+BACKUP_RETRY_AFTER_CAP = env.float("BACKUP_RETRY_AFTER_CAP", 3600.0)
+BACKUP_CONFLICT_RETRY = env.float("BACKUP_CONFLICT_RETRY", 15.0)
+BACKUP_RECORD_GRACE = env.float("BACKUP_RECORD_GRACE", 120.0)
+BACKUP_SETTLE_GRACE = env.float("BACKUP_SETTLE_GRACE", 25.0)
+BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0)
+BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0)
+BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
+HEARTBEAT_INTERVAL = env.float("HEARTBEAT_INTERVAL", 3.0)
+HEARTBEAT_STALE_AFTER = env.float("HEARTBEAT_STALE_AFTER", 12.0)
+HEARTBEAT_ALARM_AFTER = env.float("HEARTBEAT_ALARM_AFTER", 30.0)
+WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", 15.0)
+
+# --- Logging: one line an event, to standard error -----------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+    },
+    "filters": {"no_traceback": {"()": "dashboard.logs.NoTraceback"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+        "celery": {"level": "INFO"},
+        "celery.app.trace": {"level": "WARNING"},  # a line a task is noise; events tell more
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING", "filters": ["no_traceback"]},
+        "urllib3": {"level": "WARNING"},
+        "keystoneauth": {"level": "WARNING"},  # at DEBUG it writes requests
+        "openstack": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,117 @@
+"""A real browser against a real server; the domain's rows are moved by the tests themselves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from backups.models import Cluster, Project
+from dashboard.accounts.models import User
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    missing = shutil.which(CHROMIUM) is None
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"no browser: {CHROMIUM} is missing"))
+
+
+@pytest.fixture(scope="module")
+def chromium(django_db_setup: None) -> Iterator[Browser]:
+    """Chromium, for one module: while Playwright runs, its event loop is in this thread, where
+    Django would refuse the ORM; tests elsewhere must find neither."""
+    with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(autouse=True)
+def plain_static_files(settings: Any) -> None:
+    """No manifest: the tests need no collectstatic."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+
+@pytest.fixture
+def anna(chromium: Browser, transactional_db: None) -> User:
+    return User.objects.create_user("anna", password="a-password")
+
+
+@pytest.fixture
+def project(chromium: Browser, transactional_db: None) -> Project:
+    return Project.objects.create(cloud="otc", region="eu-de", project_id="p", name="shop")
+
+
+@pytest.fixture
+def make_cluster(project: Project) -> Callable[[str], Cluster]:
+    def make(name: str) -> Cluster:
+        return Cluster.objects.create(
+            project=project,
+            cluster_id=f"id-{name}"[:64],
+            name=name,
+            engine="OpenSearch",
+            status="200",
+        )
+
+    return make
+
+
+def sign_in(context: BrowserContext, server: str) -> Page:
+    """Sign anna in and watch the console: an error or a blocked script fails the test."""
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(f"{server}/sign-in/")
+    page.get_by_label("User name").fill("anna")
+    page.get_by_label("Password").fill("a-password")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/clusters/")
+    return page
+
+
+@pytest.fixture
+def screen(chromium: Browser, anna: User, live_server: Any) -> Iterator[Page]:
+    """A window in which anna has signed in."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    page = sign_in(context, live_server.url)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            problems.append(message.text)
+            if message.type == "error" and "Content Security Policy" in message.text
+            else None
+        ),
+    )
+    yield page
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def plain_screen(chromium: Browser, anna: User, live_server: Any) -> Iterator[Page]:
+    """The same without JavaScript."""
+    context = chromium.new_context(java_script_enabled=False)
+    yield sign_in(context, live_server.url)
+    context.close()

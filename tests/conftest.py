@@ -1,0 +1,49 @@
+"""What any test may ask for: a broker and a cloud, both real and on sockets of this worker's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from simulator import clouds_file, server
+from simulator.config import SimulatorConfig
+from tests.private_redis import PrivateRedis
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The broker's URL, which the settings have already; it answers while this fixture lives."""
+    import redis
+    from django.conf import settings
+
+    if settings.REDIS_URL_GIVEN:
+        client = redis.Redis.from_url(settings.REDIS_URL)
+        client.flushdb()
+        yield settings.REDIS_URL
+        client.flushdb()
+        client.close()
+        return
+    with PrivateRedis(settings.DATA_DIR / "redis", Path(settings.REDIS_SOCKET)):
+        yield settings.REDIS_URL
+
+
+@pytest.fixture(scope="session")
+def session_simulator() -> Iterator[server.Simulator]:
+    """A simulator with one region and no clusters, for `simulator` to hand out."""
+    started = server.start(SimulatorConfig())
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def simulator(
+    session_simulator: server.Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> server.Simulator:
+    """A simulator as it starts, the only cloud that this process knows."""
+    session_simulator.reset()
+    path = tmp_path / "simulator-clouds.yaml"
+    clouds_file.write(path, session_simulator.clouds_yaml())
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
+    return session_simulator

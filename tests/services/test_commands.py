@@ -1,0 +1,142 @@
+"""`backup` for the command line: the same service, a line a cluster, an honest exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from backups.choices import RunState, Trigger
+from backups.models import BackupRun, Cluster, Project
+from backups.services.transitions import transition
+from dashboard.accounts.models import User
+
+KEYS = [
+    "cluster_id",
+    "cluster",
+    "run_id",
+    "state",
+    "outcome",
+    "http_status",
+    "error_code",
+    "message",
+    "request_id",
+]
+
+
+@pytest.fixture
+def clusters(db):
+    project = Project.objects.create(cloud="c", region="r", project_id="p")
+    return [
+        Cluster.objects.create(project=project, cluster_id=f"id-{n}", name=name)
+        for n, name in enumerate(["orders", "search", "twin", "twin"])
+    ]
+
+
+def backup(*args: str, **options: object) -> list[dict]:
+    out = io.StringIO()
+    call_command("backup", *args, json=True, stdout=out, **options)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_a_line_a_cluster_by_name_or_id(clusters):
+    lines = backup("orders", "id-1", reason="before the upgrade")
+    assert [line["cluster"] for line in lines] == ["orders", "search"]
+    assert list(lines[0])[: len(KEYS)] == KEYS
+    assert lines[0]["state"] == "queued"
+    run = BackupRun.objects.get(pk=lines[0]["run_id"])
+    assert (run.trigger, run.reason) == (Trigger.CLI, "before the upgrade")
+    assert "command line" in run.requested_by_name
+
+
+def test_a_cluster_named_twice_is_one_line_and_an_active_run_is_joined(clusters):
+    (first,) = backup("orders", "id-0")
+    (second,) = backup("orders")
+    assert first["run_id"] == second["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["nope"], "'nope' is not registered"),
+        (["twin"], "'twin' is not unique, give the id: id-2"),
+        (["orders", "nope"], "not registered"),
+        ([], "name clusters"),
+        (["orders", "--all"], "not both"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_requested(clusters, names, problem):
+    with pytest.raises(CommandError, match=problem) as caught:
+        backup(*names)
+    assert caught.value.returncode == 2
+    assert not BackupRun.objects.exists()
+
+
+def test_a_cluster_that_is_gone_is_named_as_gone(clusters):
+    Cluster.objects.filter(name="orders").update(gone_at="2026-01-01T00:00Z")
+    with pytest.raises(CommandError, match="gone from the cloud"):
+        backup("orders")
+    assert len(backup(all=True)) == 3
+
+
+def test_all_without_any_cluster_says_what_to_do(db):
+    with pytest.raises(CommandError, match="sync_clusters"):
+        backup(all=True)
+
+
+def test_an_account_can_be_named_and_an_unknown_one_is_refused(clusters):
+    user = User.objects.create_user("anna")
+    (line,) = backup("orders", user="anna")
+    assert BackupRun.objects.get(pk=line["run_id"]).requested_by == user
+    with pytest.raises(CommandError, match="no active account 'bert'"):
+        backup("search", user="bert")
+
+
+def test_waiting_ends_in_time_and_says_so(clusters):
+    with pytest.raises(CommandError, match="have not ended within") as caught:
+        backup("orders", wait=True, timeout=0.2)
+    assert caught.value.returncode == 3
+    assert BackupRun.objects.get().state == RunState.QUEUED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("path", "code"), [(["accepted", "succeeded"], 0), (["rejected"], 1)])
+def test_the_exit_code_is_zero_only_if_every_backup_was_verified(path, code):
+    project = Project.objects.create(cloud="c", region="r", project_id="p")
+    Cluster.objects.create(project=project, cluster_id="id-0", name="orders")
+    requested = threading.Event()
+
+    def worker() -> None:
+        requested.wait(10)
+        run = BackupRun.objects.get()
+        for state in ["sending", *path]:
+            assert transition(run, RunState(state), actor="t")
+        connection.close()
+
+    thread = threading.Thread(target=worker)
+    thread.start()
+    out = io.StringIO()
+    out.flush = lambda: None  # type: ignore[method-assign]
+    try:
+        from backups.management.commands import backup as command
+
+        class Announcing(command.Command):
+            def _wait(self, ids, timeout, *, as_json):
+                requested.set()
+                super()._wait(ids, timeout, as_json=as_json)
+
+        if code:
+            with pytest.raises(CommandError, match="0 of 1 verified; 1 rejected") as caught:
+                call_command(Announcing(stdout=out), "orders", wait=True, json=True, timeout=20)
+            assert caught.value.returncode == code
+        else:
+            call_command(Announcing(stdout=out), "orders", wait=True, json=True, timeout=20)
+    finally:
+        requested.set()
+        thread.join(20)
+    (line,) = [json.loads(text) for text in out.getvalue().splitlines()]
+    assert line["state"] == path[-1]
