@@ -9,6 +9,11 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     from django.core.management import execute_from_command_line
 
+    from dashboard.embedded.instance import join
+    from dashboard.generated import data_dir
+
+    if sys.argv[1:2] != ["run"]:  # which decides anew
+        join(data_dir(), os.environ)
     execute_from_command_line(sys.argv)
 
 

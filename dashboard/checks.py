@@ -20,7 +20,6 @@ from django.core.checks.messages import ERROR
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket")
-ENGINES = (".sqlite3", ".postgresql")
 SHORTEST_SECRET_KEY = 50  # what Django's own security.W009 asks for
 POSITIVE = (
     "CSS_CONNECT_TIMEOUT",
@@ -80,10 +79,9 @@ def _deployment() -> Iterator[CheckMessage]:
 
 
 def _urls() -> Iterator[CheckMessage]:
-    engine = settings.DATABASES["default"]["ENGINE"]
-    if settings.DATABASE_URL_PROBLEM or not engine.endswith(ENGINES):
+    if settings.DATABASE_URL_PROBLEM:
         yield Error(
-            f"DATABASE_URL cannot be used: {settings.DATABASE_URL_PROBLEM or engine}.",
+            f"DATABASE_URL cannot be used: {settings.DATABASE_URL_PROBLEM}.",
             hint="Set DATABASE_URL to postgres://USER:PASSWORD@HOST:5432/NAME.",
             id="css.E005",
         )

@@ -97,14 +97,18 @@ TEMPLATES = [
 DATABASE_URL = secret("DATABASE_URL")
 DATABASE_URL_GIVEN = bool(DATABASE_URL)
 DATABASE_URL_PROBLEM = ""
+_conn_max_age = env.int("DATABASE_CONN_MAX_AGE", 60)
 try:
     _database = dj_database_url.parse(
         DATABASE_URL or f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}",
-        conn_max_age=env.int("DATABASE_CONN_MAX_AGE", 60),
+        conn_max_age=_conn_max_age,
         conn_health_checks=True,
     )
+    if not _database["ENGINE"].endswith((".sqlite3", ".postgresql")):
+        raise ValueError(_database["ENGINE"])
 except ValueError as error:  # told by a check with an id; any use of the database then fails
-    DATABASE_URL_PROBLEM = type(error).__name__
+    # dj_database_url's own texts can hold the URL, and that a password
+    DATABASE_URL_PROBLEM = "not supported" if type(error) is ValueError else "not a database's URL"
     _database = {"ENGINE": "django.db.backends.dummy"}
 # A password in a file of its own leaves a URL that may be seen.
 if _password := secret("DATABASE_PASSWORD"):

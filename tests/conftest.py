@@ -1,4 +1,4 @@
-"""What any test may ask for: a broker and a cloud, both real and on sockets of this worker's own."""
+"""What any test may ask for: a real broker and a real cloud, on this worker's own sockets."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+FORM = re.compile(r'<form method="post" action="(/clusters/\d+/backup/)".*?</form>', re.DOTALL)
 TERMINAL = {"succeeded", "failed", "unverified", "rejected", "not_started", "cancelled"}
 
 
@@ -82,7 +83,7 @@ class Visitor(requests.Session):
                 break
         else:
             raise AssertionError(f"no row of {cluster!r} on {page.url}:\n{page.text}")
-        form = re.search(r'<form method="post" action="(/clusters/\d+/backup/)".*?</form>', row, re.S)
+        form = FORM.search(row)
         assert form, f"no button in the row of {cluster!r}:\n{row}"
         hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0]))
         data = {name: html.unescape(value) for name, value in hidden.items()} | fields

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -32,17 +34,19 @@ class CallLog:
 
     def before_send(self, method: str, path: str) -> None:
         """Store the call as in flight; called directly before the first byte."""
-        self._open = hold_and_retry(lambda: self._store(method, path))
+        now = timezone.now()
+        self._open = hold_and_retry(lambda: self._store(method, path, now))
 
-    def _store(self, method: str, path: str) -> ApiCall:
-        return ApiCall.objects.create(
+    def _store(self, method: str, path: str, now: datetime) -> ApiCall:
+        # Not create: a try whose COMMIT was cut off may have left the row.
+        return ApiCall.objects.get_or_create(
             run=self.run,
             attempt=self.run.attempt,
             purpose=self.purpose,
             method=method,
             path=path[:500],
-            started_at=timezone.now(),
-        )
+            started_at=now,
+        )[0]
 
     def after(self, exchange: Exchange) -> None:
         """Store what came of it, holding on while the database is away."""
@@ -64,8 +68,7 @@ class CollectLog(CallLog):
     def __init__(self, run: BackupRun) -> None:
         super().__init__(run, "collect")
 
-    def _store(self, method: str, path: str) -> ApiCall:
-        now = timezone.now()
+    def _store(self, method: str, path: str, now: datetime) -> ApiCall:
         with transaction.atomic():
             held = BackupRun.objects.filter(
                 pk=self.run.pk,
@@ -76,7 +79,7 @@ class CollectLog(CallLog):
             if not held:
                 raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
             self.run.sent_at = now
-            return super()._store(method, path)
+            return super()._store(method, path, now)
 
 
 def fill(call: ApiCall, exchange: Exchange) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -46,6 +47,8 @@ def dispatch_send(run_ids: Iterable[int]) -> None:
 def dispatch_follow(run_ids: Iterable[int]) -> None:
     """Queue ``tasks.follow_run`` for runs whose record is to be read now.
 
+    The tasks expire when the sweeper asks again, so a cloud that hangs fills no queue.
+
     Args:
         run_ids: primary keys of accepted or unknown runs.
     """
@@ -53,7 +56,7 @@ def dispatch_follow(run_ids: Iterable[int]) -> None:
 
     for run_id in run_ids:
         try:
-            follow_run.delay(run_id)
+            follow_run.apply_async((run_id,), expires=settings.BACKUP_REDISPATCH_AFTER)
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return

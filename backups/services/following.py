@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,9 +45,10 @@ def follow_run(run_id: int) -> None:
         )
     except CssApiError as error:
         why = str(error)
-        hold_and_retry(lambda: _unreadable(run, why))
+        hold_and_retry(lambda: _unreadable(copy(run), why))
         return
-    hold_and_retry(lambda: _conclude(run, records))
+    # A copy for each try: one whose COMMIT failed has changed the object and not the row.
+    hold_and_retry(lambda: _conclude(copy(run), records))
 
 
 def _skew() -> timedelta:
@@ -196,14 +198,17 @@ def next_check(now: datetime, age: float) -> datetime:
 def due_for_check(limit: int) -> list[int]:
     """Lease the runs whose records are due: each is given to one sweep only.
 
+    The lease is as long as the task is worth something (`dispatch_follow`): a broker that was
+    restarted empty, or a worker that was killed while it read, costs no more than that.
+
     Args:
         limit: the most runs to take.
 
     Returns:
-        Their primary keys; their next check is moved a minute ahead in case the task is lost.
+        Their primary keys; their next check is moved ahead in case the task is lost.
     """
     now = timezone.now()
-    lease = now + timedelta(seconds=60)
+    lease = now + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
     with transaction.atomic():
         due = BackupRun.objects.filter(state__in=FOLLOWED, next_check_at__lte=now)
         ids = list(due.order_by("next_check_at").values_list("pk", flat=True)[:limit])

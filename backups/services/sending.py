@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +34,10 @@ from .transitions import transition
 
 logger = logging.getLogger(__name__)
 
+# What this process is sending; twice where a message was delivered twice.
+_hands: Counter[int] = Counter()
+_hands_lock = threading.Lock()
+
 
 def send_run(run_id: int) -> None:
     """Send a queued run to the cloud, unless somebody else does or its time has not come.
@@ -38,16 +46,37 @@ def send_run(run_id: int) -> None:
         run_id: primary key; a run that is gone or not queued is left alone, so a message that
             is delivered twice does nothing the second time.
     """
-    run = claim(run_id)
-    if run is None:
-        return
+    with _in_hand(run_id):
+        run = claim(run_id)
+        if run is None:
+            return
+        try:
+            note_baseline(run)
+            result = ask_cloud(run)
+        except ClaimLost:
+            logger.warning("run %s was taken over before it was sent", run_id)
+            return
+        apply_result(run, result, actor=presence.process_name())
+
+
+@contextmanager
+def _in_hand(run_id: int) -> Iterator[None]:
+    """Mark a run as worked on by this process; it begins before the claim can be seen."""
+    with _hands_lock:
+        _hands[run_id] += 1
     try:
-        note_baseline(run)
-        result = ask_cloud(run)
-    except ClaimLost:
-        logger.warning("run %s was taken over before it was sent", run_id)
-        return
-    apply_result(run, result, actor=presence.process_name())
+        yield
+    finally:
+        with _hands_lock:
+            _hands[run_id] -= 1
+            if not _hands[run_id]:
+                del _hands[run_id]
+
+
+def is_in_hand(run_id: int) -> bool:
+    """Whether a thread of this process works on sending a run now."""
+    with _hands_lock:
+        return run_id in _hands
 
 
 def claim(run_id: int) -> BackupRun | None:
@@ -128,7 +157,13 @@ def ask_cloud(run: BackupRun) -> Answer | CssApiError:
         return error
 
 
-def apply_result(run: BackupRun, result: Answer | CssApiError, *, actor: str) -> bool:
+def apply_result(
+    run: BackupRun,
+    result: Answer | CssApiError,
+    *,
+    actor: str,
+    answered_at: datetime | None = None,
+) -> bool:
     """Move a run to where the result of its POST leads.
 
     The run may have been taken over meanwhile (UNKNOWN): a late answer of the same attempt is
@@ -138,12 +173,14 @@ def apply_result(run: BackupRun, result: Answer | CssApiError, *, actor: str) ->
         run: the run in SENDING (or, for a late answer, UNKNOWN).
         result: what the cloud answered, or why it did not.
         actor: who applies it.
+        answered_at: when it came, for a result that was stored by a worker that has died since;
+            None: just now.
 
     Returns:
         True when the run was moved.
     """
     verdict = classify(result)
-    facts = _facts(verdict, result)
+    facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
@@ -151,7 +188,7 @@ def apply_result(run: BackupRun, result: Answer | CssApiError, *, actor: str) ->
 
 
 def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
-    facts: dict[str, Any] = {"outcome": verdict.outcome, "answered_at": timezone.now()}
+    facts: dict[str, Any] = {"outcome": verdict.outcome}
     if isinstance(result, Answer):
         facts |= {
             "http_status": result.status,

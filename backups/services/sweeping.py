@@ -18,7 +18,7 @@ from backups.models import ApiCall, BackupRun, Heartbeat
 from .calls import stored_result
 from .dispatch import dispatch_follow, dispatch_send
 from .following import due_for_check
-from .sending import apply_result
+from .sending import apply_result, is_in_hand
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ def sweep() -> None:
     Any number of sweeps may run at once: each step is a conditional UPDATE.
     """
     take_over_dead_claims()
+    take_over_lost_claims()
     dispatch_send(due_for_sending(BATCH))
     dispatch_follow(due_for_check(BATCH))
 
@@ -61,6 +62,20 @@ def take_over_dead_claims() -> None:
         take_over(run, why=_("The worker is gone"))
 
 
+def take_over_lost_claims() -> None:
+    """Settle runs that this process has claimed and that no thread of it works on.
+
+    A worker outlives the task that held a claim when the database is away for longer than results
+    are held, or when it goes away in the middle of the claim's COMMIT, which then counts although
+    the worker was told that it failed. Its heartbeat would keep such a claim for ever.
+    """
+    mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=presence.process_name())
+    # First the rows, then what is in hand: a claim is in hand before its row can be seen.
+    for run in list(mine):
+        if not is_in_hand(run.pk):
+            take_over(run, why=_("The worker lost hold of it"))
+
+
 def take_over(run: BackupRun, *, why: str) -> bool:
     """Move a run out of SENDING by what its dead attempt provably did.
 
@@ -78,16 +93,18 @@ def take_over(run: BackupRun, *, why: str) -> bool:
             RunState.QUEUED,
             actor=actor,
             note=_("%(why)s; nothing had been sent, so it is queued again") % {"why": why},
+            # A worker that only seemed dead may have sent since the run was read.
+            unsent=True,
             not_before=timezone.now(),
             dispatched_at=None,
         )
     call = ApiCall.objects.filter(run=run, attempt=run.attempt, purpose="collect").last()
     if call is not None and call.finished_at is not None:
         if (answer := stored_result(call)) is not None:
-            return apply_result(run, answer, actor=actor)
+            return apply_result(run, answer, actor=actor, answered_at=call.finished_at)
         if not call.sent:
             error = NotSent(TransportKind(call.transport_error), call.message)
-            return apply_result(run, error, actor=actor)
+            return apply_result(run, error, actor=actor, answered_at=call.finished_at)
     return transition(
         run,
         RunState.UNKNOWN,

@@ -23,6 +23,7 @@ def transition(
     actor: str,
     note: str = "",
     expect: RunState | None = None,
+    unsent: bool = False,
     **changes: Any,
 ) -> bool:
     """Move a run to another state, if it still stands where the caller believes.
@@ -36,6 +37,7 @@ def transition(
         actor: who does it: a user's name or a process's.
         note: a sentence for the timeline; it also becomes the run's note while it is active.
         expect: the state that the run must be in; by default `run.state`.
+        unsent: only if nothing has been sent: `sent_at` must be empty at the moment of the UPDATE.
         changes: further columns to write with it.
 
     Returns:
@@ -53,9 +55,10 @@ def transition(
     if to in TERMINAL:
         changes |= {"finished_at": timezone.now(), "next_check_at": None}
     with transaction.atomic():
-        moved = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt).update(
-            state=to, version=F("version") + 1, **changes
-        )
+        row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
+        if unsent:
+            row = row.filter(sent_at=None)
+        moved = row.update(state=to, version=F("version") + 1, **changes)
         if not moved:
             return False
         run.refresh_from_db()

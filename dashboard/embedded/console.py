@@ -52,7 +52,7 @@ def welcome(
         ("Stop", [f"Ctrl-C    (ready after {seconds:.1f} s)"]),
     ]
     if reachable:
-        lines.append(("Note", ["plain HTTP, and other machines can reach it: see docs/settings.md"]))
+        lines.append(("Note", ["other machines can reach it by plain HTTP: see docs/settings.md"]))
     rows = [
         f"  {title if not number else '':<9}{text}"
         for title, texts in lines

@@ -112,9 +112,11 @@ def join(data_dir: Path, environ: MutableMapping[str, str]) -> None:
     """Have a command meet the same clouds as the demo instance that runs on this DATA_DIR.
 
     Without this, `manage.py backup --all` in a second terminal would look for a clouds.yaml that
-    a newcomer does not have. OS_* variables or DEMO_CLOUD in the environment go first.
+    a newcomer does not have. OS_* variables go first, and DEMO_CLOUD goes before those.
     """
-    if "DEMO_CLOUD" in environ or any(name.startswith("OS_") for name in environ):
+    choice = environ.get("DEMO_CLOUD", "").strip().lower()
+    real = any(name.startswith("OS_") for name in environ)
+    if choice in {"0", "false", "no", "off", "n", "f"} or (real and not choice):
         return
     found = running(data_dir)
     if found and found.clouds_file:

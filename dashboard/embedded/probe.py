@@ -26,15 +26,19 @@ class PageProbe:
         """Whether the page has answered 200."""
         try:
             if self._connection is None:
-                self._connection = socket.socket(self._family, socket.SOCK_STREAM)
-                self._connection.settimeout(1.0)
-                self._connection.connect(self._address)
-                self._connection.sendall(REQUEST)
+                self._connection = self._asked()
             if not select.select([self._connection], [], [], 0)[0]:
                 return False
-            status = self._connection.recv(64).split(b" ")[1:2]
+            with self._connection as connection:
+                status = connection.recv(64).split(b" ")[1:2]
         except OSError:
             status = []
-        self._connection.close()
         self._connection = None
         return status == [b"200"]
+
+    def _asked(self) -> socket.socket:
+        connection = socket.socket(self._family, socket.SOCK_STREAM)
+        connection.settimeout(1.0)
+        connection.connect(self._address)
+        connection.sendall(REQUEST)
+        return connection

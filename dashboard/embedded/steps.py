@@ -1,4 +1,4 @@
-"""What is done once at each start, before or beside the processes: tables, static files, account."""
+"""What is done once at each start: checks, tables, static files, the first account."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ O, N = Outcome, Next  # noqa: E741
 
 
 def answer(status: int, code: str = "", kind: BodyKind = BodyKind.EMPTY) -> Answer:
-    return Answer("POST", "/x", status, error_code=code, body_kind=kind)
+    text = "" if kind is BodyKind.EMPTY else "something"
+    return Answer("POST", "/x", status, error_code=code, body_kind=kind, excerpt=text)
 
 
 BY_STATUS = {
@@ -71,7 +72,7 @@ def test_every_status_has_an_outcome_and_only_a_clean_2xx_is_accepted(status):
     for kind in BodyKind:
         verdict = classify(answer(status, kind=kind))
         accepted = verdict.outcome is O.ACCEPTED
-        clean = kind in (BodyKind.EMPTY, BodyKind.JSON_OBJECT)
+        clean = kind is BodyKind.EMPTY
         assert accepted == (status in (200, 201, 202, 204) and clean)
         assert (verdict.next is N.FOLLOW) == accepted
 
@@ -137,9 +138,15 @@ def test_errors_before_and_instead_of_an_answer(error, outcome, next_):
     assert (verdict.outcome, verdict.next) == (outcome, next_)
 
 
-def test_a_2xx_with_an_errors_text_is_never_accepted():
-    told = Answer("POST", "/x", 200, message="Unauthorized.", body_kind=BodyKind.JSON_OBJECT)
+@pytest.mark.parametrize("text", ['{"error":{"code":401}}', '{"errCode":"??"}', '{"jobId":"x"}'])
+def test_a_2xx_that_says_more_than_nothing_is_settled_by_the_records(text):
+    told = Answer("POST", "/x", 200, excerpt=text, body_kind=BodyKind.JSON_OBJECT)
     assert classify(told) == Verdict(O.MALFORMED, N.SETTLE)
+
+
+def test_an_empty_object_is_as_good_as_no_body():
+    told = Answer("POST", "/x", 200, excerpt="{}\n", body_kind=BodyKind.JSON_OBJECT)
+    assert classify(told) == Verdict(O.ACCEPTED, N.FOLLOW)
 
 
 def test_retry_after_reaches_the_verdict():

@@ -1,0 +1,64 @@
+# The only tools needed: make, git, Python 3.11 or newer with its venv module.
+# PYTHON=… chooses the interpreter, PORT=… the port of `make run`.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := VENV=$(VENV) PYTHON='$(PYTHON)' sh tools/install.sh requirements.txt
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
+PYTEST_ARGS ?=
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: install
+install: ## make .venv and install the pinned dependencies
+	@$(INSTALL)
+
+.PHONY: install-dev
+install-dev: ## ... and what tests and linters need
+	@$(INSTALL) requirements-dev.txt
+
+.PHONY: run
+run: install ## start everything (PORT, DATA_DIR, DATABASE_URL, REDIS_URL); Ctrl-C stops it
+	@exec $(BIN)/python manage.py run --stop-with-parent
+
+.PHONY: test
+test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: install-dev ## ruff, mypy, missing migrations, Django's deployment check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	@# production's settings, with values that are right and lead nowhere
+	DEPLOYMENT=production SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') \
+	  ALLOWED_HOSTS=css-logs.example.com TRUST_X_FORWARDED_PROTO=1 \
+	  DATABASE_URL=postgres://dashboard@127.0.0.1:1/dashboard REDIS_URL=redis://127.0.0.1:1/0 \
+	  $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+.PHONY: lock
+lock: ## pin the newest versions that requirements*.in allow (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -o requirements-dev.txt
+
+.PHONY: secrets
+secrets: ## make the secret files that docker-compose.yml names, where they are missing
+	@mkdir -p -m 700 docker/secrets
+	@umask 077; for name in secret_key database_password; do \
+	  [ -s docker/secrets/$$name ] || od -An -N36 -tx1 /dev/urandom | tr -d ' \n' > docker/secrets/$$name; \
+	done
+	@# the container's user reads them through the folder that only this user can enter
+	@chmod 444 docker/secrets/*
+
+.PHONY: clean
+clean: ## remove .venv and caches; var/, with database and history, stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-results
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,199 @@
+"""``manage.py outcomes_guide``: docs/outcomes.md, made from what classifies and explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, no_translations
+
+from backups.choices import Outcome, RunState
+from backups.css_api.errors import (
+    ConfigurationError,
+    CssApiError,
+    IdentityError,
+    NotSent,
+    TransportKind,
+    Unanswered,
+)
+from backups.css_api.types import Answer, BodyKind
+from backups.guide import ACTOR_LABELS, CODES, OUTCOMES, explain_run
+from backups.outcomes import Next, classify
+
+Row = tuple[object, ...]
+
+HEAD = """\
+# Outcomes
+
+<!-- Generated: `python manage.py outcomes_guide > docs/outcomes.md`. Do not edit. -->
+
+An *outcome* is what one `POST …/logs/collect` came to. It is not the end of a run: an accepted
+request still has to be proven by the cloud's own record ([run-states.md](run-states.md)). The words
+below are the same on the pages, in the database and in `manage.py backup --json`.
+
+The code in an answer's body counts before its HTTP status, because the cloud's documents disagree
+about the latter. Where the facts come from: [css-api.md](css-api.md), sections 1c, 4 and 6.
+"""
+
+NEXT: dict[Next, str] = {
+    Next.FOLLOW: "accepted; the cloud's records are followed to the job's end",
+    Next.END: "rejected",
+    Next.RETRY: "queued again while attempts remain, then rejected",
+    Next.WAIT_IF_ASKED: "rejected, or queued again where the request asked to wait",
+    Next.SETTLE: "unknown, until the cloud's records decide; never sent a second time",
+}
+
+STATUSES = (
+    *(200, 201, 202, 204, 206, 302),
+    *(400, 401, 403, 404, 405, 408, 409, 410, 412, 415, 422, 429),
+    *(500, 502, 503, 504),
+)
+
+BODIES: dict[BodyKind, str] = {
+    BodyKind.JSON_OBJECT: "a JSON object that is not empty",
+    BodyKind.HTML: "an HTML page",
+    BodyKind.TEXT: "plain text",
+    BodyKind.JSON_OTHER: "JSON, but no object",
+    BodyKind.BINARY: "bytes that are not text",
+    BodyKind.OVERSIZED: "more than is read",
+}
+
+# What stands in place of an answer, in the order of the way to the cloud.
+FAILURES: tuple[tuple[str, CssApiError], ...] = (
+    ("clouds.yaml has no such cloud, or its entry cannot be used", ConfigurationError("")),
+    ("the identity service refuses the credentials", IdentityError("", status=401)),
+    ("the identity service forbids (403)", IdentityError("", status=403)),
+    ("the identity service throttles (429)", IdentityError("", status=429, retryable=True)),
+    ("the identity service is away or fails (5xx)", IdentityError("", retryable=True)),
+    (
+        "no connection: name, route, refusal, TLS, proxy, connect timeout",
+        NotSent(TransportKind.REFUSED, ""),
+    ),
+    (
+        "the request left; no answer in time, reset, or an answer that broke off",
+        Unanswered(TransportKind.READ_TIMEOUT, ""),
+    ),
+)
+
+
+class Command(BaseCommand):
+    help = "Print docs/outcomes.md: every outcome, HTTP status and CSS code, and what they mean."
+    requires_system_checks = []
+
+    @no_translations
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(document(), ending="")
+
+
+def document() -> str:
+    """The whole of docs/outcomes.md as Markdown."""
+    return "\n".join(
+        [
+            HEAD,
+            "## Outcomes\n",
+            *table(("Outcome", "Shown as", "Meaning", "Who acts", "Next step", "Again?"), _all()),
+            "\n“Again?” says whether asking again, unchanged, can help.\n",
+            "## What an answer without a known code comes to\n",
+            *table(("Answer", "Outcome", "The run is then"), _answers()),
+            "\nBefore a 401 counts, the token is renewed and the request is sent again, once.\n",
+            "## What stands in place of an answer\n",
+            *table(("What happened", "Outcome", "The run is then"), _failures()),
+            "\n## States whose words do not come from the outcome\n",
+            *table(("State", "Shown as", "Meaning", "Who acts", "Next step", "Again?"), _states()),
+            "\n## Codes\n",
+            "A code with its own row is explained by it on the run's page. Any other code is kept"
+            " and shown, and the HTTP status decides.\n",
+            *table(("Code", "Outcome", "Meaning", "Who acts", "Next step", "Again?"), _codes()),
+            "",
+        ]
+    )
+
+
+def table(heads: Iterable[str], rows: Iterable[Row]) -> Iterator[str]:
+    """A Markdown table, line by line."""
+    names = list(heads)
+    yield _line(names)
+    yield "|" + "---|" * len(names)
+    for row in rows:
+        yield _line([_cell(value) for value in row])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    if text.startswith("`"):
+        return text
+    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
+def _all() -> Iterator[Row]:
+    for outcome, words in OUTCOMES.items():
+        yield (
+            f"`{outcome.value}`" if outcome.value else "(empty)",
+            outcome.label,
+            words.meaning,
+            words.actor_label,
+            words.next_step,
+            words.retryable,
+        )
+
+
+def _answers() -> Iterator[Row]:
+    for status in STATUSES:
+        yield _verdict(f"HTTP {status}", _answer(status))
+    for kind, words in BODIES.items():
+        yield _verdict(f"HTTP 200 with {words}", _answer(200, body_kind=kind, excerpt="…"))
+    yield _verdict(
+        "HTTP 200 with an error code that is not below", _answer(200, error_code="CSS.7777")
+    )
+
+
+def _failures() -> Iterator[Row]:
+    return (_verdict(words, error) for words, error in FAILURES)
+
+
+def _answer(
+    status: int,
+    *,
+    body_kind: BodyKind = BodyKind.EMPTY,
+    excerpt: str = "",
+    error_code: str = "",
+) -> Answer:
+    return Answer("POST", "", status, body_kind=body_kind, excerpt=excerpt, error_code=error_code)
+
+
+def _verdict(what: str, result: Answer | CssApiError) -> Row:
+    verdict = classify(result)
+    return (what, f"`{verdict.outcome.value}`", NEXT[verdict.next])
+
+
+def _states() -> Iterator[Row]:
+    for state in RunState:
+        if state in (RunState.REJECTED, RunState.ACCEPTED):
+            continue  # these have the words of their outcome
+        words = explain_run(state, Outcome.NONE)
+        yield (
+            f"`{state.value}`",
+            state.label,
+            words.meaning,
+            words.actor_label,
+            words.next_step,
+            words.retryable,
+        )
+
+
+def _codes() -> Iterator[Row]:
+    for code, entry in sorted(CODES.items()):
+        yield (
+            f"`{code}`",
+            f"`{entry.outcome.value}`",
+            entry.meaning,
+            ACTOR_LABELS[entry.actor],
+            entry.next_step,
+            entry.retryable,
+        )

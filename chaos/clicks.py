@@ -1,0 +1,192 @@
+"""People who click "Back up logs": over HTTP, twice, at once, and again until they are answered."""
+
+from __future__ import annotations
+
+import random
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import requests
+
+THREADS = 12
+TIMEOUT = 45.0  # seconds; longer than SQLite waits for a lock
+PATIENCE = 60.0  # seconds for which an unanswered click is repeated
+RUN_PATH = re.compile(r"/runs/(\d+)/\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """One decision of one or two people.
+
+    Attributes:
+        at: seconds after the start.
+        cluster: primary key of the cluster.
+        people: who clicks; two names: at the same moment.
+        double: each of them clicks twice, as a double click sends the form twice.
+        wait_minutes: the option "wait and retry when free".
+    """
+
+    at: float
+    cluster: int
+    people: tuple[str, ...]
+    double: bool = False
+    wait_minutes: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of one sending of the form.
+
+    Attributes:
+        key: the form's idempotency key.
+        person: who sent it.
+        cluster: primary key of the cluster.
+        at: Unix time of the first try.
+        run_id: the run that the answer led to; None: never answered.
+        seconds: how long the answered try took.
+        failures: what the tries before came to.
+    """
+
+    key: str
+    person: str
+    cluster: int
+    at: float
+    run_id: int | None = None
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+def plan(
+    rng: random.Random, count: int, seconds: float, clusters: Sequence[int], people: Sequence[str]
+) -> list[Click]:
+    """Lay out the clicks over `seconds`; every cluster has its turn before one has its second."""
+    order: list[int] = []
+    while len(order) < count:
+        order += rng.sample(list(clusters), len(clusters))
+    clicks = []
+    for number in range(count):
+        kind = rng.random()
+        clicks.append(
+            Click(
+                at=seconds * number / count + rng.uniform(0, 0.5),
+                cluster=order[number],
+                people=tuple(rng.sample(list(people), 2 if kind < 0.15 else 1)),
+                double=kind > 0.8,
+                wait_minutes=1 if rng.random() < 0.15 else 0,
+            )
+        )
+    return sorted(clicks, key=lambda click: click.at)
+
+
+class Person:
+    """A signed-in browser without JavaScript. Raises requests' errors when it cannot sign in."""
+
+    def __init__(self, url: str, name: str, password: str) -> None:
+        self.name = name
+        self._url = url
+        with _session() as session:
+            session.get(f"{url}/sign-in/", timeout=TIMEOUT).raise_for_status()
+            answer = session.post(
+                f"{url}/sign-in/",
+                data={"username": name, "password": password},
+                headers=_csrf(session.cookies),
+                timeout=TIMEOUT,
+                allow_redirects=False,
+            )
+            if answer.status_code != 302:
+                raise requests.RequestException(f"the sign-in of {name} was refused")
+            self._cookies = session.cookies.get_dict()
+
+    def back_up(self, cluster: int, key: str, wait_minutes: int) -> int:
+        """Send the form once; returns the run that the answer leads to.
+
+        Raises:
+            requests.RequestException: no answer, or one that leads to no run.
+        """
+        with _session() as session:
+            session.cookies.update(self._cookies)
+            answer = session.post(
+                f"{self._url}/clusters/{cluster}/backup/",
+                data={"idempotency_key": key, "wait_minutes": wait_minutes, "then": "run"},
+                headers=_csrf(session.cookies),
+                timeout=TIMEOUT,
+                allow_redirects=False,
+            )
+        found = RUN_PATH.search(answer.headers.get("Location", ""))
+        if answer.status_code != 302 or not found:
+            raise requests.RequestException(f"HTTP {answer.status_code}")
+        return int(found[1])
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+def _csrf(cookies: requests.cookies.RequestsCookieJar) -> dict[str, str]:
+    return {"X-CSRFToken": cookies.get("csrftoken") or ""}
+
+
+class Clickers:
+    """Carries out a plan from several threads.
+
+    Args:
+        people: by name.
+        before: called with the cluster's primary key directly before each click.
+        stop: set it to have everybody leave.
+    """
+
+    def __init__(
+        self, people: dict[str, Person], before: Callable[[int], None], stop: threading.Event
+    ) -> None:
+        self._people = people
+        self._before = before
+        self._stop = stop
+        self._lock = threading.Lock()
+        self.answers: list[Answer] = []
+
+    def carry_out(self, clicks: Sequence[Click]) -> None:
+        """Click as planned; returns when every click is answered or given up."""
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="clicker")
+        try:
+            self._submit(pool, clicks)
+        except BaseException:
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+
+    def _submit(self, pool: ThreadPoolExecutor, clicks: Sequence[Click]) -> None:
+        began = time.monotonic()
+        for click in clicks:
+            if self._stop.wait(max(0.0, began + click.at - time.monotonic())):
+                return
+            self._before(click.cluster)
+            for person in click.people:
+                key = secrets.token_urlsafe(16)
+                for _ in range(2 if click.double else 1):
+                    pool.submit(self._insist, person, click, key)
+
+    def _insist(self, person: str, click: Click, key: str) -> None:
+        """Send the same form until it is answered, as somebody does who presses "reload"."""
+        answer = Answer(key, person, click.cluster, time.time())
+        with self._lock:
+            self.answers.append(answer)
+        give_up = time.monotonic() + PATIENCE
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                answer.run_id = self._people[person].back_up(click.cluster, key, click.wait_minutes)
+                answer.seconds = time.monotonic() - began
+                return
+            except requests.RequestException as error:
+                text = str(error)
+                answer.failures.append(text if text.startswith("HTTP ") else type(error).__name__)
+            if time.monotonic() > give_up or self._stop.wait(1.0):
+                return

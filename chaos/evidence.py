@@ -1,0 +1,188 @@
+"""The product's story and the cloud's, side by side: which request is which call of which run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from backups.models import ApiCall, BackupRun, RunEvent
+from simulator.client import ClusterView, JobView
+from simulator.ledger import LedgerEntry
+
+LATEST_ARRIVAL = 30.0  # seconds after which a request cannot come out of a socket's queue any more
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of a run; `at` in Unix seconds."""
+
+    at: float
+    from_state: str
+    to_state: str
+    outcome: str
+    actor: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One stored `POST …/logs/collect`; times in Unix seconds."""
+
+    id: int
+    run: int
+    attempt: int
+    cluster: str
+    started: float
+    finished: float | None
+    status: int | None
+    error_code: str
+    request_id: str
+    transport_error: str
+    sent: bool
+
+
+@dataclass(slots=True)
+class Run:
+    """A run as the product's database has it at the end."""
+
+    id: int
+    cluster_pk: int
+    cluster: str
+    requester: str
+    state: str
+    outcome: str
+    note: str
+    job_id: str
+    claimed_by: str
+    requested: float
+    steps: list[Step] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    def passed_through(self, state: str) -> bool:
+        """Whether the run ever was in this state."""
+        return any(step.to_state == state for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that the four checks judge.
+
+    Attributes:
+        runs: by id.
+        requests: the collect requests in the simulator's ledger, in order of arrival.
+        request_of: ledger entry of a stored call, by call id.
+        call_of: stored call of a ledger entry, by its seq.
+        jobs: the simulator's jobs by job id.
+    """
+
+    runs: dict[int, Run]
+    requests: list[LedgerEntry]
+    request_of: dict[int, LedgerEntry]
+    call_of: dict[int, Call]
+    jobs: dict[str, JobView]
+
+    def requests_of(self, run: Run) -> list[LedgerEntry]:
+        """The requests that the cloud received on behalf of a run, in order."""
+        found = [self.request_of[call.id] for call in run.calls if call.id in self.request_of]
+        return sorted(found, key=lambda entry: entry.seq)
+
+    def jobs_of(self, run: Run) -> list[JobView]:
+        """The jobs that a run's own requests created."""
+        return [self.jobs[entry.job_id] for entry in self.requests_of(run) if entry.job_id]
+
+
+def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> Evidence:
+    """Read the product's database and lay it beside the simulator's ledger and jobs."""
+    runs = load_runs()
+    calls = [call for run in runs.values() for call in run.calls]
+    request_of, call_of = attribute(calls, requests)
+    jobs = {job.job_id: job for cluster in clusters for job in cluster.jobs}
+    return Evidence(runs, list(requests), request_of, call_of, jobs)
+
+
+def load_runs() -> dict[int, Run]:
+    """Every run with its events and its POSTs."""
+    runs = {
+        row.pk: Run(
+            id=row.pk,
+            cluster_pk=row.cluster_id,
+            cluster=row.cluster_cloud_id,
+            requester=row.requested_by_name,
+            state=str(row.state),
+            outcome=str(row.outcome),
+            note=row.note,
+            job_id=row.job_id or "",
+            claimed_by=row.claimed_by,
+            requested=row.requested_at.timestamp(),
+        )
+        for row in BackupRun.objects.order_by("pk")
+    }
+    for event in RunEvent.objects.order_by("id"):
+        runs[event.run_id].steps.append(
+            Step(
+                event.at.timestamp(),
+                event.from_state,
+                event.to_state,
+                event.outcome,
+                event.actor,
+                event.note,
+            )
+        )
+    for call in ApiCall.objects.filter(purpose="collect").order_by("id"):
+        run = runs[call.run_id]
+        run.calls.append(
+            Call(
+                id=call.pk,
+                run=run.id,
+                attempt=call.attempt,
+                cluster=run.cluster,
+                started=call.started_at.timestamp(),
+                finished=_seconds(call.finished_at),
+                status=call.status,
+                error_code=call.error_code,
+                request_id=call.request_id,
+                transport_error=call.transport_error,
+                sent=call.sent,
+            )
+        )
+    return runs
+
+
+def attribute(
+    calls: Iterable[Call], requests: Iterable[LedgerEntry]
+) -> tuple[dict[int, LedgerEntry], dict[int, Call]]:
+    """Say which stored call each request of the ledger is.
+
+    An answered call knows its request id. Of the others, a request belongs to the last call of its
+    cluster that was stored before the request arrived: both times are of this machine's clock, and
+    a call is stored before its bytes leave.
+
+    Returns:
+        Ledger entry by call id, and call by the entry's seq; what stands in neither has no partner.
+    """
+    request_of: dict[int, LedgerEntry] = {}
+    call_of: dict[int, Call] = {}
+    by_request_id = {call.request_id: call for call in calls if call.request_id}
+    open_calls: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        # NotSent: not one byte left. It may have no partner, so it is not offered one.
+        if not call.request_id and call.sent:
+            open_calls[call.cluster].append(call)
+    for entry in requests:
+        found = by_request_id.get(entry.request_id)
+        if found is None:
+            waiting = open_calls[entry.cluster_id]
+            earlier = [c for c in waiting if 0 <= entry.time - c.started <= LATEST_ARRIVAL]
+            found = max(earlier, key=lambda call: call.started, default=None)
+            if found is not None:
+                waiting.remove(found)
+        if found is not None and found.id not in request_of:
+            request_of[found.id] = entry
+            call_of[entry.seq] = found
+    return request_of, call_of
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None

@@ -1,0 +1,123 @@
+"""Every fault of the simulator, as a deck of cards to be dealt to clusters.
+
+A card never has the cloud lie about what nobody could find out: a clear refusal (429, 503, 4xx)
+with a job started behind it, or a record that is hidden for ever from a request that was not
+answered. docs/reliability.md names these as not promised.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.client import SimulatorControl
+from simulator.presets import BODY_KINDS, PRESETS
+
+# Answers that leave open whether the job was started; these alone may hide a started job.
+AMBIGUOUS = ("error_500", "bad_gateway", "gateway_timeout", "html_200", "internal")
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One call of `SimulatorControl.fault`."""
+
+    kind: str
+    endpoint: str = "collect"
+    times: int = 1
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Faults that are put in force together, and what the report calls them."""
+
+    name: str
+    strikes: tuple[Strike, ...]
+
+    def play(self, control: SimulatorControl, cluster_id: str) -> None:
+        """Put the faults in force for one cluster."""
+        for strike in self.strikes:
+            control.fault(
+                strike.kind,
+                cluster_id,
+                endpoint=strike.endpoint,
+                times=strike.times,
+                **strike.parameters,
+            )
+
+
+def _card(name: str, kind: str, *more: Strike, times: int = 1, **parameters: Any) -> Card:
+    return Card(name, (Strike(kind, times=times, parameters=parameters), *more))
+
+
+def _records(name: str, kind: str, times: int = 2, **parameters: Any) -> Card:
+    return Card(f"records {name}", (Strike(kind, "records", times, parameters),))
+
+
+def cards(rng: random.Random) -> list[Card]:
+    """All cards once, with delays drawn from `rng`."""
+
+    def late() -> Strike:
+        return Strike("late_record", parameters={"seconds": round(rng.uniform(2, 7), 1)})
+
+    answers = [_card(f"answer {name}", "status", preset=name) for name in PRESETS]
+    answers += [_card(f"{name} x2", "status", times=2, preset=name) for name in ("throttled",)]
+    answers += [_card("unauthorized x2", "status", times=2, preset="unauthorized")]
+    answers += [_card("unavailable for ever", "status", times=9, preset="unavailable")]
+    answers += [_card("accepted, no job", "status", status=200)]
+    bodies = [
+        _card(f"200 {kind}, job started", "status", status=200, body_kind=kind, processed=True)
+        for kind in BODY_KINDS
+        if kind != "hostile"
+    ]
+    bodies += [_card("200 hostile", "status", status=200, body_kind="hostile")]
+    # (a CSS code in the body is a refusal, so no job may be started behind it)
+    bodies += [_card(f"500 {kind}", "status", status=500, body_kind=kind) for kind in BODY_KINDS]
+    after = [_card(f"error_after {name}", "error_after", preset=name) for name in AMBIGUOUS]
+    delivery = [
+        _card("redirect", "redirect"),
+        _card("reset_before", "reset_before"),
+        _card("reset_after", "reset_after"),
+        _card("reset_after, late record", "reset_after", late()),
+        _card("reset_after, job fails", "reset_after", Strike("late_fail")),
+        _card("hang_before", "hang_before"),
+        _card("hang_after", "hang_after"),
+        _card("hang_after, late record", "hang_after", late()),
+        _card("slow", "slow", seconds=2),
+        _card("slow beyond the timeout", "slow", seconds=6),
+        _card("slow_before", "slow_before", seconds=2),
+        _card("slow_before beyond the timeout", "slow_before", seconds=6),
+        _card("drip", "drip", seconds=0.01),
+        _card("drip beyond the timeout", "drip", seconds=0.2),
+        _card("truncated", "truncated"),
+    ]
+    jobs = [
+        _card("late_fail", "late_fail", seconds=1),
+        _card("stuck_running", "stuck_running"),
+        _card("late_record", "late_record", seconds=6),
+        _card("no_record", "no_record"),
+    ]
+    records = [
+        _records(name, "status", preset=name)
+        for name in ("error_500", "throttled", "unavailable", "unauthorized", "html_200", "hostile")
+    ]
+    records += [_records(kind, "status", status=200, body_kind=kind) for kind in BODY_KINDS]
+    records += [_records(kind, kind) for kind in ("reset_before", "hang_before", "truncated")]
+    records += [_records("slow", "slow", seconds=2), _records("drip", "drip", seconds=0.002)]
+    return answers + bodies + after + delivery + jobs + records
+
+
+def deal(rng: random.Random) -> Iterator[Card]:
+    """Cards without end: each deck is dealt to its last card before a new one is begun."""
+    while True:
+        deck = cards(rng)
+        rng.shuffle(deck)
+        yield from deck
+
+
+def darken(control: SimulatorControl, cluster_id: str) -> None:
+    """A cluster whose records stay unreadable and whose POST is never answered."""
+    control.fault("hang_after", cluster_id)
+    control.fault("status", cluster_id, endpoint="records", preset="error_500")

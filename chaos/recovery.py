@@ -1,0 +1,174 @@
+"""How fast the product recovers: measured from its own events and the trouble-maker's diary."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+from .evidence import Evidence, Run, Step
+from .log import Diary, Interval, intersection, overlap, union
+from .verify import Check
+
+RESUME_TARGET = 15.0  # seconds until queued work is sent again
+SETTLE_TARGET = 30.0  # seconds until a dead worker's run is settled
+OPEN_ENDS = ("sending", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One recovery, in seconds.
+
+    Attributes:
+        run: the run that shows it.
+        gross: as the clock on the wall has it.
+        net: without the time in which something else that it needs was away too.
+    """
+
+    run: int
+    gross: float
+    net: float
+
+
+@dataclass(slots=True)
+class Distribution:
+    """Samples of one kind; `target` bounds their net time."""
+
+    title: str
+    target: float
+    samples: list[Sample] = field(default_factory=list)
+
+    def numbers(self, which: str) -> dict[str, float] | None:
+        """min, median, p95 and max of "gross" or "net"; None without samples."""
+        values = sorted(getattr(sample, which) for sample in self.samples)
+        if not values:
+            return None
+        p95 = values[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
+        return {"min": values[0], "median": median(values), "p95": p95, "max": values[-1]}
+
+    def late(self) -> list[Sample]:
+        """Samples beyond the target."""
+        return [sample for sample in self.samples if sample.net > self.target]
+
+
+def no_workers(diary: Diary, workers: Sequence[str]) -> list[Interval]:
+    """The moments without any worker."""
+    lives: dict[str, list[Interval]] = {name: [] for name in workers}
+    for entry in diary.entries("worker SIGKILL", "worker away"):
+        lives[entry.detail].append((entry.began, entry.ended))
+    return intersection(lives.values())
+
+
+def no_beat(diary: Diary) -> list[Interval]:
+    """The moments without any beat: the first one dead and no second one there."""
+    second = diary.intervals("two beats")
+    return [one for one in diary.intervals("beat SIGKILL") if not overlap(second, *one)]
+
+
+def measure(evidence: Evidence, diary: Diary, workers: Sequence[str]) -> list[Distribution]:
+    """The distributions that the report prints."""
+    outages = {
+        "the broker": diary.intervals("redis restarted empty"),
+        "a worker": no_workers(diary, workers),
+        "the database": diary.intervals("database away"),
+    }
+    needed = union([*(one for each in outages.values() for one in each), *no_beat(diary)])
+    cloud = ("records unreadable", "listener closed", "identity trouble")
+    answers = union([*needed, *diary.intervals(*cloud)])
+    result = []
+    for name, intervals in outages.items():
+        resumed = Distribution(f"{name} is back → first queued run sent", RESUME_TARGET)
+        for _, back in union(intervals):
+            if sample := _resumed(evidence, back, needed):
+                resumed.samples.append(sample)
+        result.append(resumed)
+    settled = Distribution("worker killed → its run settled", SETTLE_TARGET)
+    settled.samples = _settled(evidence, diary, answers)
+    return [*result, settled]
+
+
+def _resumed(evidence: Evidence, back: float, needed: list[Interval]) -> Sample | None:
+    """The first sending after `back` of a run that was waiting for nothing else then."""
+    first: tuple[float, int] | None = None
+    for run in evidence.runs.values():
+        moves = _moves(run)
+        for queued, after in pairwise(moves):
+            # A retry waits for its time (its event has an outcome), not for broker or worker.
+            due = queued.to_state == "queued" and not queued.outcome
+            if not (due and queued.at <= back < after.at):
+                continue
+            if after.to_state == "sending" and (first is None or after.at < first[0]):
+                first = (after.at, run.id)
+    if first is None:
+        return None
+    gross = first[0] - back
+    return Sample(first[1], gross, gross - overlap(needed, back, first[0]))
+
+
+def _settled(evidence: Evidence, diary: Diary, answers: list[Interval]) -> list[Sample]:
+    deaths: dict[int, list[float]] = defaultdict(list)
+    for entry in diary.entries("worker SIGKILL"):
+        deaths[entry.pid].append(entry.began)
+    samples = []
+    for run in evidence.runs.values():
+        for claim, end in _claims(run):
+            for death in deaths.get(_pid(claim.actor), []):
+                if claim.at <= death and (end is None or end.at > death):
+                    settled = _settled_at(run, death)
+                    if settled is not None:
+                        gross = settled - death
+                        net = gross - overlap(answers, death, settled)
+                        samples.append(Sample(run.id, gross, net))
+    return samples
+
+
+def _moves(run: Run) -> list[Step]:
+    """Events that changed the state; a join or a remark does not."""
+    return [step for step in run.steps if step.from_state != step.to_state]
+
+
+def _claims(run: Run) -> list[tuple[Step, Step | None]]:
+    """Each claim with the move that ended it."""
+    moves = _moves(run)
+    following = [*moves[1:], None]
+    return [(a, b) for a, b in zip(moves, following, strict=True) if a.to_state == "sending"]
+
+
+def _settled_at(run: Run, death: float) -> float | None:
+    for step in _moves(run):
+        if step.at > death and step.to_state not in OPEN_ENDS:
+            return step.at
+    return None
+
+
+def _pid(actor: str) -> int:
+    """The process id in "host:pid:random", 0 for a person's name."""
+    parts = actor.rsplit(":", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+
+
+def check_recovery(
+    evidence: Evidence, diary: Diary, distributions: Sequence[Distribution], dark: set[str]
+) -> Check:
+    """4: nothing stays claimed by the dead, and recoveries keep within their targets."""
+    check = Check("nothing stays claimed by the dead; recovery within its target")
+    for run in evidence.runs.values():
+        if run.state == "sending" or run.claimed_by:
+            check.offences.append(f"run {run.id} is {run.state}, claimed by {run.claimed_by}")
+    away = diary.intervals("database away")
+    for entry in diary.entries("worker SIGTERM"):
+        for run in evidence.runs.values():
+            for claim, end in _claims(run):
+                left = _pid(claim.actor) == entry.pid and (end is None or end.at > entry.ended)
+                if left and not overlap(away, entry.began, entry.ended):
+                    check.offences.append(f"run {run.id} was left in SENDING by a worker's SIGTERM")
+    for distribution in distributions:
+        for sample in distribution.late():
+            if evidence.runs[sample.run].cluster not in dark:
+                check.offences.append(
+                    f"run {sample.run}: {distribution.title}: {sample.net:.1f} s "
+                    f"(target {distribution.target:.0f} s)"
+                )
+    return check

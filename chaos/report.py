@@ -1,0 +1,160 @@
+"""The table that a chaos run ends with, and the same as JSON."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from .evidence import Evidence
+from .recovery import Distribution
+from .scenario import Options, Story
+from .verify import Check
+
+RUN_IDS = re.compile(r"\bruns? \[?(\d+)")
+SHOWN = 12  # offences of a check on the terminal; all are in the JSON
+
+
+def document(
+    options: Options,
+    settings: dict[str, str],
+    story: Story,
+    evidence: Evidence,
+    struck: dict[str, int],
+    checks: Sequence[Check],
+    distributions: Sequence[Distribution],
+) -> dict[str, Any]:
+    """Everything that was measured."""
+    runs = evidence.runs.values()
+    answers = [answer for answer in story.answers if answer.run_id is not None]
+    times = sorted(answer.seconds for answer in answers)
+    return {
+        "passed": all(check.passed for check in checks) and not story.problems,
+        "options": asdict(options),
+        "settings": settings,
+        "clicks": {
+            "decisions": options.clicks,
+            "forms": len(story.answers),
+            "answered": len(answers),
+            "repeated": sum(1 for answer in answers if answer.failures),
+            "given_up": len(story.answers) - len(answers),
+            "failures": dict(Counter(f for a in story.answers for f in a.failures)),
+            "seconds": _spread(times),
+        },
+        "runs": len(runs),
+        "states": dict(sorted(Counter(run.state for run in runs).items())),
+        "outcomes": dict(sorted(Counter(run.outcome or "none" for run in runs).items())),
+        "passed_through_unknown": sum(run.passed_through("unknown") for run in runs),
+        "troubles": story.diary.counts(),
+        "faults": struck,
+        "cards": story.cards,
+        "settled_seconds": round(story.settled_seconds, 1),
+        "checks": [
+            {**asdict(check), "number": number, "passed": check.passed}
+            for number, check in enumerate(checks, 1)
+        ],
+        "recovery": [
+            {
+                "title": each.title,
+                "target": each.target,
+                "samples": len(each.samples),
+                "gross": _rounded(each.numbers("gross")),
+                "net": _rounded(each.numbers("net")),
+            }
+            for each in distributions
+        ],
+        "problems": story.problems,
+        "stories": [_story(evidence, run_id) for run_id in _offending(checks, evidence)],
+    }
+
+
+def _offending(checks: Sequence[Check], evidence: Evidence) -> list[int]:
+    """The runs that violations name, and the others of their clusters."""
+    named = {int(n) for c in checks for text in c.offences for n in RUN_IDS.findall(text)}
+    clusters = {evidence.runs[n].cluster for n in named if n in evidence.runs}
+    return [run.id for run in evidence.runs.values() if run.cluster in clusters]
+
+
+def _story(evidence: Evidence, run_id: int) -> dict[str, Any]:
+    """A run as the product and as the simulator tell it."""
+    run = evidence.runs[run_id]
+    return {
+        **asdict(run),
+        "requests": [asdict(entry) for entry in evidence.requests_of(run)],
+        "jobs": [asdict(job) for job in evidence.jobs_of(run)],
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    p95 = values[round(0.95 * (len(values) - 1))]
+    return _rounded({"median": median(values), "p95": p95, "max": values[-1]})
+
+
+def _rounded(numbers: dict[str, float] | None) -> dict[str, float] | None:
+    return {name: round(value, 2) for name, value in numbers.items()} if numbers else None
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for the terminal and for docs/reliability.md."""
+    options, clicks = report["options"], report["clicks"]
+    lines = [
+        _row("database, seed, seconds", f"{options['database']}, {options['seed']}, "
+             f"{options['seconds']:g}"),
+        _row("decisions / forms sent", f"{clicks['decisions']} / {clicks['forms']} "
+             f"on {options['clusters']} clusters"),
+        _row("forms answered", f"{clicks['answered']}, {clicks['repeated']} of them after "
+             f"repeating; {clicks['given_up']} given up"),
+        _row("answered within", _words(clicks["seconds"])),
+        _row("runs by state", _counts(report["states"])),
+        _row("runs by outcome", _counts(report["outcomes"])),
+        _row("runs that were UNKNOWN", str(report["passed_through_unknown"])),
+        _row("troubles", _counts(report["troubles"])),
+        _row("simulator's faults", f"{sum(report['faults'].values())}: "
+             f"{_counts(report['faults'])}"),
+        _row("ended after the trouble", f"{report['settled_seconds']} s"),
+    ]  # fmt: skip
+    for each in report["recovery"]:
+        lines.append(_row(each["title"], _recovery(each)))
+    for check in report["checks"]:
+        lines.append(_row(f"{check['number']} {'PASS' if check['passed'] else 'FAIL'}",
+                          check["title"]))  # fmt: skip
+        lines += [_row("", fact) for fact in check["facts"]]
+        lines += [_row("  violation", text) for text in check["offences"][:SHOWN]]
+        if len(check["offences"]) > SHOWN:
+            lines.append(_row("", f"… and {len(check['offences']) - SHOWN} more"))
+    lines += [_row("the run itself failed", text) for text in report["problems"]]
+    return "\n".join(lines)
+
+
+def _row(title: str, text: str) -> str:
+    return f"{title:<44} {text}".rstrip()
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _words(numbers: dict[str, float] | None) -> str:
+    if numbers is None:
+        return "no sample"
+    return ", ".join(f"{name} {value:.2f} s" for name, value in numbers.items())
+
+
+def _recovery(each: dict[str, Any]) -> str:
+    if not each["samples"]:
+        return f"no sample (target {each['target']:.0f} s)"
+    net, gross = each["net"], each["gross"]
+    numbers = [
+        f"min {spread['min']:.1f}, median {spread['median']:.1f}, p95 {spread['p95']:.1f}, "
+        f"max {spread['max']:.1f} s"
+        for spread in (gross, net)
+    ]
+    return (
+        f"{numbers[0]} ({each['samples']} samples); "
+        f"less other outages: {numbers[1]} (target {each['target']:.0f} s)"
+    )

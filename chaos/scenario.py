@@ -1,0 +1,216 @@
+"""One chaos run from the first process to the verdict."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from simulator.client import ControlError
+
+from . import faults
+from .clicks import Answer, Clickers, Person, plan
+from .log import Diary
+from .process import StackError, until
+from .stack import REGIONS, Stack
+from .trouble import TroubleMaker
+
+PEOPLE = ("ada", "grace", "hedy")
+DARK = 2  # clusters whose records stay unreadable: their runs must say UNKNOWN and why
+FAULT_SHARE = 0.6  # of the clicks, how many meet a card of the deck
+LATEST_END = 150.0  # seconds after the trouble until every run must have ended
+CLICKING_SHARE = 0.9  # of the time: the last clicks meet trouble too
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line; `seconds` is how long the trouble lasts."""
+
+    clicks: int
+    clusters: int
+    seconds: float
+    database: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happened, for the checks and the report."""
+
+    answers: list[Answer]
+    diary: Diary
+    dark: set[str]
+    cards: dict[str, int]
+    problems: list[str]
+    settled_seconds: float
+
+
+class Scenario:
+    """Prepares a stack, makes the clicks and the trouble, and waits for the end.
+
+    Args:
+        options: the command line.
+        stack: not started yet.
+        say: writes a line to the terminal.
+    """
+
+    def __init__(self, options: Options, stack: Stack, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._stack = stack
+        self._say = say
+        self._rng = random.Random(options.seed)  # noqa: S311 - a plan, no secret
+        self._stop = threading.Event()
+        self._cards: Counter[str] = Counter()
+        self._trouble: TroubleMaker | None = None
+
+    def prepare(self) -> None:
+        """Start everything, make tables, people and clusters, sign in. Raises StackError."""
+        self._stack.open()
+        # from here on this process is one of the product's: same settings, same database
+        os.environ.clear()
+        os.environ.update(self._stack.environ)
+        import django
+
+        django.setup()
+        from dashboard.embedded import steps
+
+        steps.migrate()
+        steps.collect_static()
+        passwords = _make_people(PEOPLE)
+        self._make_clusters()
+        self._stack.start_product()
+        self.people = {
+            name: Person(self._stack.url, name, password) for name, password in passwords.items()
+        }
+
+    def _make_clusters(self) -> None:
+        from django.core.management import call_command
+
+        from backups.models import Cluster
+
+        control, count = self._stack.control, self._options.clusters
+        for number in range(count):
+            region = REGIONS[number % len(REGIONS)]
+            seconds = round(self._rng.uniform(1, 3), 1)
+            control.add_cluster(f"chaos-{number + 1:04}", region=region, job_seconds=seconds)
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            call_command("sync_clusters", stdout=nowhere)
+        self._cloud_ids = dict(Cluster.objects.order_by("pk").values_list("pk", "cluster_id"))
+        if len(self._cloud_ids) != count:
+            raise StackError(f"{len(self._cloud_ids)} of {count} clusters were registered")
+        self._dark = set(self._rng.sample(sorted(self._cloud_ids), min(DARK, count // 4)))
+        for pk in self._dark:
+            faults.darken(control, self._cloud_ids[pk])
+
+    def play(self) -> Story:
+        """Clicks and trouble, then peace; returns when every run has ended or time is up."""
+        options = self._options
+        cloud_ids = [c for pk, c in self._cloud_ids.items() if pk not in self._dark]
+        self._trouble = trouble = TroubleMaker(self._stack, options.seed, cloud_ids, _claim_holders)
+        clicks = plan(
+            self._rng,
+            options.clicks,
+            options.seconds * CLICKING_SHARE,
+            list(self._cloud_ids),
+            PEOPLE,
+        )
+        self._deck = faults.deal(self._rng)
+        clickers = Clickers(self.people, self._lay_a_card, self._stop)
+        trouble.start(options.seconds)
+        clickers.carry_out(clicks)
+        trouble.finish()
+        self._say("trouble is over: everything is healed, and the runs are awaited")
+        self._heal()
+        began = time.monotonic()
+        until(lambda: not _unfinished(self._dark), LATEST_END)
+        self._await_simulator()
+        return Story(
+            answers=clickers.answers,
+            diary=trouble.diary,
+            dark={self._cloud_ids[pk] for pk in self._dark},
+            cards=dict(sorted(self._cards.items())),
+            problems=trouble.problems,
+            settled_seconds=time.monotonic() - began,
+        )
+
+    def stop(self) -> None:
+        """End the threads; the stack is stopped by whoever made it."""
+        self._stop.set()
+        if self._trouble is not None:
+            self._trouble.stop()
+
+    def _lay_a_card(self, cluster: int) -> None:
+        """Directly before a click: most clicks meet a fault of the simulator."""
+        if cluster in self._dark or self._rng.random() >= FAULT_SHARE:
+            return
+        card = next(self._deck)
+        card.play(self._stack.control, self._cloud_ids[cluster])
+        self._cards[card.name] += 1
+
+    def _heal(self) -> None:
+        """Lift every fault but those of the dark clusters, and end the jobs that never would."""
+        from django.db import connection
+
+        connection.close()  # it may have been made before the database went away
+        control = self._stack.control
+        self._stack.heal()
+        for region in REGIONS[1:]:
+            control.set_listening(region, listening=True)
+        control.clear_faults()
+        for pk, cloud_id in self._cloud_ids.items():
+            if pk in self._dark:
+                continue
+            control.clear_faults(cloud_id)
+            control.end_jobs(cloud_id)
+
+    def _await_simulator(self) -> None:
+        """Wait until no request is under way and no job runs: the ledger is final then."""
+
+        def quiet() -> bool:
+            try:
+                ledger = self._stack.control.ledger(endpoint="collect")
+                jobs = [job for each in self._stack.control.clusters() for job in each.jobs]
+            except ControlError:
+                return False
+            under_way = any(entry.ending == "in_progress" for entry in ledger)
+            return not under_way and all(job.status != "RUNNING" for job in jobs)
+
+        until(quiet, 30.0)
+
+
+def _make_people(names: Sequence[str]) -> dict[str, str]:
+    import secrets
+
+    from django.contrib.auth import get_user_model
+
+    passwords = {name: secrets.token_urlsafe(12) for name in names}
+    for name, password in passwords.items():
+        get_user_model().objects.create_user(name, password=password)
+    return passwords
+
+
+def _claim_holders() -> list[int]:
+    """Process ids in the claims of runs that are being sent just now."""
+    from django.db import DatabaseError, InterfaceError, connection
+
+    from backups.models import BackupRun
+
+    try:
+        names = list(BackupRun.objects.filter(state="sending").values_list("claimed_by", flat=True))
+    except (DatabaseError, InterfaceError):
+        connection.close()
+        return []
+    return [int(name.rsplit(":", 2)[1]) for name in names if name.count(":") >= 2]
+
+
+def _unfinished(dark: set[int]) -> int:
+    """How many runs may still move: active ones, but for UNKNOWN on a dark cluster."""
+    from backups.choices import ACTIVE
+    from backups.models import BackupRun
+
+    active = BackupRun.objects.filter(state__in=list(ACTIVE))
+    return active.exclude(state="unknown", cluster__in=list(dark)).count()

@@ -1,0 +1,270 @@
+"""The trouble-maker: three lanes of trouble at once, each from a seeded deck."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import requests
+
+from simulator.client import ControlError
+
+from .log import Diary, Entry
+from .process import Process
+from .stack import REGIONS, Stack
+
+Trouble = Callable[[random.Random], None]
+MIDDLE_OF_A_CLAIM = 4.0  # seconds to wait for a run in SENDING before killing whoever
+SECONDS_FOR_ALL = 90.0  # a shorter run has shorter pauses, so that it sees each kind
+CLOCK_RANGE = (-150.0, 240.0)  # seconds by which the cloud's clock is off
+
+
+class TroubleMaker:
+    """Does harm to a stack for some seconds, and writes down what.
+
+    A lane's first trouble is the first of its list; then the list is dealt again and again.
+
+    Args:
+        stack: what it may harm: these processes and nothing else.
+        seed: decides what happens in which order.
+        clusters: cloud ids, for jobs of the cloud's own schedule.
+        claims: gives the process ids that hold a claim just now.
+    """
+
+    def __init__(
+        self, stack: Stack, seed: int, clusters: Sequence[str], claims: Callable[[], list[int]]
+    ) -> None:
+        self.diary = Diary()
+        self.problems: list[str] = []
+        self._stack = stack
+        self._seed = seed
+        self._clusters = list(clusters)
+        self._claims = claims
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._clock = CLOCK_RANGE[0]
+        self._second_beat_since: float | None = None
+        self._haste = 1.0
+
+    def start(self, seconds: float) -> None:
+        """Begin; every lane ends its last trouble when `seconds` are over."""
+        self._haste = min(1.0, seconds / SECONDS_FOR_ALL)
+        self._stack.control.set_clock(self._clock)
+        lanes: dict[str, tuple[tuple[float, float], list[Trouble]]] = {
+            "workers": (
+                (3, 8),
+                [
+                    *[self.kill_worker] * 4,
+                    *[self.terminate_worker] * 2,
+                    self.kill_all_workers,
+                    *[self.kill_beat] * 2,
+                    *[self.toggle_second_beat] * 2,
+                ],
+            ),
+            "infrastructure": ((6, 14), [self.restart_redis, self.database_outage]),
+            "cloud": (
+                (2, 6),
+                [
+                    self.unreadable_records,
+                    self.close_listener,
+                    self.expire_tokens,
+                    self.identity_trouble,
+                    self.move_clock,
+                    *[self.automatic_job] * 2,
+                ],
+            ),
+        }
+        for name, (pauses, deck) in lanes.items():
+            rng = random.Random(f"{self._seed} {name}")  # noqa: S311 - a plan, no secret
+            arguments = (rng, pauses, deck, time.monotonic() + seconds)
+            thread = threading.Thread(target=self._lane, args=arguments, name=name)
+            thread.start()
+            self._threads.append(thread)
+
+    def finish(self) -> None:
+        """Wait for the lanes to end by themselves."""
+        for thread in self._threads:
+            thread.join()
+
+    def stop(self) -> None:
+        """End the lanes now: no wait goes on, what was stopped is left to `Stack.stop`."""
+        self._stop.set()
+        self.finish()
+
+    def _lane(
+        self,
+        rng: random.Random,
+        pauses: tuple[float, float],
+        deck: list[Trouble],
+        until: float,
+    ) -> None:
+        for trouble in _deal(rng, deck):
+            pause = rng.uniform(*pauses) * self._haste
+            if self._stop.wait(pause) or time.monotonic() >= until:
+                return
+            try:
+                trouble(rng)
+            except (ControlError, OSError, requests.RequestException) as error:
+                self.problems.append(f"{trouble.__name__}: {error!r}")
+            except Exception:
+                self.problems.append(traceback.format_exc())
+                return
+
+    def _pause(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
+    def _note(self, kind: str, began: float, *, pid: int = 0, detail: str = "") -> None:
+        self.diary.add(Entry(kind, began, time.time(), pid, detail))
+
+    # --- workers and beat ------------------------------------------------------------------------
+
+    def kill_worker(self, rng: random.Random) -> None:
+        """SIGKILL the worker that holds a claim, if one does within some seconds."""
+        deadline = time.monotonic() + MIDDLE_OF_A_CLAIM
+        victim = rng.choice(self._stack.workers)
+        while time.monotonic() < deadline and not self._stop.is_set():
+            holders = self._claims()
+            held = [each for each in self._stack.workers if each.pids[-1] in holders]
+            if held:
+                victim = rng.choice(held)
+                break
+            time.sleep(0.02)
+        self._pause(rng.choice([0.0, 0.0, rng.uniform(0, 1)]))
+        self._kill([victim], rng.uniform(1, 6))
+
+    def kill_all_workers(self, rng: random.Random) -> None:
+        """SIGKILL every worker: nothing is sent until one is back."""
+        self._kill(self._stack.workers, rng.uniform(2, 6))
+
+    def _kill(self, victims: Sequence[Process], seconds: float) -> None:
+        struck = []
+        for victim in victims:
+            struck.append((victim, victim.pids[-1], time.time()))
+            victim.kill()
+        self._pause(seconds)
+        for victim, pid, began in struck:
+            victim.start()
+            self._note("worker SIGKILL", began, pid=pid, detail=victim.program.name)
+
+    def terminate_worker(self, rng: random.Random) -> None:
+        """SIGTERM a worker: a deployment or a scale-in."""
+        victim = rng.choice(self._stack.workers)
+        pid, began = victim.pids[-1], time.time()
+        clean = victim.stop()
+        self._note(
+            "worker SIGTERM" if clean else "worker SIGTERM, killed after its grace",
+            began,
+            pid=pid,
+            detail=victim.program.name,
+        )
+        self._pause(rng.uniform(0, 2))
+        victim.start()
+        self.diary.add(Entry("worker away", began, time.time(), pid, victim.program.name))
+
+    def kill_beat(self, rng: random.Random) -> None:
+        """SIGKILL the beat."""
+        beat = self._stack.beats[0]
+        pid, began = beat.pids[-1], time.time()
+        beat.kill()
+        self._pause(rng.uniform(1, 5))
+        beat.start()
+        self._note("beat SIGKILL", began, pid=pid)
+
+    def toggle_second_beat(self, rng: random.Random) -> None:
+        """Start a second beat, or end it."""
+        beat = self._stack.beats[1]
+        if self._second_beat_since is None:
+            self._second_beat_since = time.time()
+            beat.start()
+        else:
+            beat.stop()
+            self._note("two beats", self._second_beat_since)
+            self._second_beat_since = None
+
+    # --- broker and database ---------------------------------------------------------------------
+
+    def restart_redis(self, rng: random.Random) -> None:
+        """SIGKILL Redis and start it with nothing in it."""
+        began = time.time()
+        self._stack.redis.kill()
+        self._pause(rng.uniform(0, 5))
+        self._stack.start_redis()
+        self._note("redis restarted empty", began)
+
+    def database_outage(self, rng: random.Random) -> None:
+        """Take the database away and give it back."""
+        began = time.time()
+        detail = self._stack.database.outage(rng, self._pause)
+        self._note("database away", began, detail=detail)
+
+    # --- the cloud -------------------------------------------------------------------------------
+
+    def unreadable_records(self, rng: random.Random) -> None:
+        """No cluster's records can be read for a while."""
+        ways: list[tuple[str, dict[str, Any]]] = [
+            ("status", {"preset": "error_500"}),
+            ("status", {"preset": "unavailable"}),
+            ("status", {"status": 200, "body_kind": "wrong_shape"}),
+            ("reset_before", {}),
+        ]
+        kind, parameters = rng.choice(ways)
+        began = time.time()
+        self._stack.control.fault(kind, endpoint="records", **parameters)
+        self._pause(rng.uniform(3, 9))
+        self._stack.control.clear_faults()
+        self._note("records unreadable", began)
+
+    def close_listener(self, rng: random.Random) -> None:
+        """The second region refuses connections for a while."""
+        began = time.time()
+        self._stack.control.set_listening(REGIONS[1], listening=False)
+        self._pause(rng.uniform(2, 6))
+        self._stack.control.set_listening(REGIONS[1], listening=True)
+        self._note("listener closed", began)
+
+    def expire_tokens(self, rng: random.Random) -> None:
+        """Every token dies; the next request is answered 401."""
+        began = time.time()
+        self._stack.control.expire_tokens()
+        self._note("tokens expired", began)
+
+    def identity_trouble(self, rng: random.Random) -> None:
+        """The identity service fails for a while, and there is no token that still holds."""
+        ways: list[tuple[str, dict[str, Any]]] = [
+            ("status", {"preset": "error_500"}),
+            ("status", {"preset": "throttled"}),
+            ("reset_before", {}),
+            ("slow", {"seconds": 2}),
+        ]
+        kind, parameters = rng.choice(ways)
+        began = time.time()
+        self._stack.control.fault(kind, endpoint="token", **parameters)
+        self._stack.control.expire_tokens()
+        self._pause(rng.uniform(1, 3))
+        self._stack.control.clear_faults()
+        self._note("identity trouble", began)
+
+    def move_clock(self, rng: random.Random) -> None:
+        """The cloud's clock jumps ahead, from minutes late to minutes early."""
+        self._clock = min(CLOCK_RANGE[1], self._clock + rng.uniform(30, 120))
+        began = time.time()
+        self._stack.control.set_clock(self._clock)
+        self._note("cloud clock moved", began, detail=f"{self._clock:+.0f} s")
+
+    def automatic_job(self, rng: random.Random) -> None:
+        """The cloud's own schedule starts a log backup."""
+        began = time.time()
+        for cluster in rng.sample(self._clusters, min(5, len(self._clusters))):
+            self._stack.control.start_job(cluster, duration=rng.uniform(2, 8))
+        self._note("automatic jobs", began)
+
+
+def _deal(rng: random.Random, deck: list[Trouble]) -> Iterator[Trouble]:
+    yield deck[0]
+    yield from rng.sample(deck[1:], len(deck) - 1)
+    while True:
+        yield from rng.sample(deck, len(deck))

@@ -1,0 +1,177 @@
+"""The four checks: pure, over the evidence that was gathered."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from backups.choices import TERMINAL
+
+from .clicks import Answer
+from .evidence import Call, Evidence, Run
+from .log import Diary, overlap
+
+# Answers after which the same decision may send again: the cloud has refused, or turned away at
+# the gate. Written down here once more, and not taken from the product that is on trial.
+REFUSALS = {401, 409, 429, 503}
+REFUSAL_CODES = {"CSS.0011", "CSS.3004", "CSS.0029", "CSS.0077", "CSS.6013", "CSS.5090"}
+SENT_NOWHERE = {"not_started", "rejected", "cancelled", "failed"}
+
+
+@dataclass(slots=True)
+class Check:
+    """One check's result.
+
+    Attributes:
+        title: what is promised.
+        offences: what breaks the promise, with run ids; none: passed.
+        facts: numbers for the report.
+    """
+
+    title: str
+    offences: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.offences
+
+
+def check_clicks(evidence: Evidence, answers: Iterable[Answer], dark: set[str]) -> Check:
+    """1: every answered click has exactly one run, and every run ends or honestly says UNKNOWN.
+
+    Args:
+        evidence: from `gather`.
+        answers: what became of the clicks.
+        dark: cloud ids of the clusters whose records are unreadable to the end: only there a run
+            may stay UNKNOWN.
+    """
+    check = Check("every answered click has exactly one run; every run ends, or says why not")
+    runs = evidence.runs
+    named: dict[tuple[str, str], set[int]] = defaultdict(set)
+    answered, open_clusters = 0, set()
+    for answer in answers:
+        if answer.failures or answer.run_id is None:
+            open_clusters.add(answer.cluster)
+        if answer.run_id is None:
+            continue
+        answered += 1
+        named[answer.person, answer.key].add(answer.run_id)
+        run = runs.get(answer.run_id)
+        if run is None:
+            check.offences.append(f"run {answer.run_id} was promised and is not stored")
+        elif run.cluster_pk != answer.cluster:
+            check.offences.append(f"run {run.id} is of another cluster than the one clicked")
+    for (person, key), ids in named.items():
+        if len(ids) > 1:
+            check.offences.append(f"runs {sorted(ids)}: one form of {person} ({key}) became two")
+    told = {run_id for ids in named.values() for run_id in ids}
+    unasked = [
+        r.id for r in runs.values() if r.id not in told and r.cluster_pk not in open_clusters
+    ]
+    check.offences += [f"run {run_id}: nobody asked for it" for run_id in unasked]
+    unknown = 0
+    for run in runs.values():
+        if run.state in TERMINAL:
+            continue
+        if run.state == "unknown" and run.note and run.cluster in dark:
+            unknown += 1
+        else:
+            check.offences.append(f"run {run.id} is still {run.state} ({run.note or 'no reason'})")
+    check.facts = [
+        f"{answered} forms answered, {len(told)} runs told, {len(runs)} stored",
+        f"{unknown} UNKNOWN with their reason, on {len(dark)} clusters that stay unreadable",
+    ]
+    return check
+
+
+def check_requests(evidence: Evidence, diary: Diary) -> Check:
+    """2: as many requests as stored attempts, and no decision sends twice what may be taken."""
+    check = Check("requests received = attempts stored; no decision sends what may be taken twice")
+    tally: Counter[str] = Counter()
+    closed = diary.intervals("listener closed")
+    for entry in evidence.requests:
+        if entry.seq not in evidence.call_of:
+            check.offences.append(
+                f"request {entry.request_id} to cluster {entry.cluster_id} has no stored attempt"
+            )
+    for run in evidence.runs.values():
+        for call in run.calls:
+            if call.id in evidence.request_of:
+                tally["received"] += 1
+            else:
+                reason = _why_not_received(run, call, closed)
+                tally[reason or "unexplained"] += 1
+                if not reason:
+                    check.offences.append(
+                        f"run {run.id}: attempt {call.attempt} says it was sent "
+                        f"(HTTP {call.status} {call.transport_error}); the cloud has not seen it"
+                    )
+        _no_blind_repeat(evidence, run, check)
+    stored = sum(tally.values())
+    less = ", ".join(f"{count} {why}" for why, count in sorted(tally.items()) if why != "received")
+    check.facts = [
+        f"{len(evidence.requests)} requests received = {stored} attempts stored"
+        + (f" less {less}" if less else ""),
+    ]
+    return check
+
+
+def _why_not_received(run: Run, call: Call, closed: list[tuple[float, float]]) -> str:
+    """Why a stored attempt is not in the ledger; "" where nothing explains it."""
+    if not call.sent:
+        return "known as not sent"
+    if call.finished is None and run.passed_through("unknown"):
+        return "whose worker died between storing and sending"
+    cut = call.transport_error and call.finished and overlap(closed, call.started, call.finished)
+    if cut and run.passed_through("unknown"):
+        return "cut off in the queue of a listener that closed"
+    return ""
+
+
+def _no_blind_repeat(evidence: Evidence, run: Run, check: Check) -> None:
+    jobs = evidence.jobs_of(run)
+    if len(jobs) > 1:
+        check.offences.append(f"run {run.id} started {len(jobs)} jobs")
+    for call in run.calls[:-1]:
+        refused = call.status in REFUSALS or call.error_code in REFUSAL_CODES
+        if call.sent and not refused:
+            check.offences.append(
+                f"run {run.id}: sent again after attempt {call.attempt} had come to "
+                f"HTTP {call.status} {call.error_code}{call.transport_error}"
+            )
+        entry = evidence.request_of.get(call.id)
+        if entry is not None and entry.job_id:
+            check.offences.append(f"run {run.id}: sent again after its job had been started")
+
+
+def check_outcomes(evidence: Evidence) -> Check:
+    """3: no run says succeeded without its own job's SUCCESS, none denies one."""
+    check = Check("succeeded means SUCCESS in the cloud; no other end hides one")
+    without_record: list[int] = []
+    proofs = 0
+    for run in evidence.runs.values():
+        own = {job.job_id: job for job in evidence.jobs_of(run)}
+        if run.state in ("succeeded", "failed"):
+            wanted = "SUCCESS" if run.state == "succeeded" else "FAIL"
+            job = evidence.jobs.get(run.job_id)
+            if job is None or job.status != wanted:
+                status = job.status if job else "no such job"
+                check.offences.append(f"run {run.id} says {run.state}, the cloud: {status}")
+            elif run.job_id not in own:
+                check.offences.append(f"run {run.id} {run.state} by a job that it did not start")
+            else:
+                proofs += 1
+        if run.state in SENT_NOWHERE:
+            for job in own.values():
+                if job.status == "SUCCESS" and job.listed:
+                    check.offences.append(f"run {run.id} says {run.state}; its job succeeded")
+                elif job.status != "FAIL" and not job.listed:
+                    without_record.append(run.id)
+    check.facts = [f"{proofs} ends proved by the run's own job"]
+    if without_record:
+        check.facts.append(
+            f"{len(without_record)} runs whose job the cloud never listed: {without_record}"
+        )
+    return check

@@ -1,0 +1,67 @@
+"""A small chaos run, as `make chaos` does it large: the product under fire keeps its promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaos.databases import find_binaries
+from chaos.process import StackError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECONDS = 24
+# A run ends sooner where it waits less; what is promised does not change with these.
+BRISK = {
+    "HEARTBEAT_INTERVAL": "1",
+    "HEARTBEAT_STALE_AFTER": "5",
+    "BACKUP_SETTLE_GRACE": "14",
+    "BACKUP_RECORD_GRACE": "12",
+    "BACKUP_UNREADABLE_LIMIT": "20",
+    "BACKUP_REDISPATCH_AFTER": "4",
+}
+
+
+def databases() -> list[str]:
+    """PostgreSQL is tried where the suite runs on it; the run makes a cluster of its own."""
+    return ["sqlite", "postgres"] if os.environ.get("DATABASE_URL") else ["sqlite"]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("database", databases())
+def test_no_run_is_lost_none_sent_twice_and_none_left_running_under_fire(
+    database: str, tmp_path: Path
+) -> None:
+    if database == "postgres":
+        try:
+            find_binaries()
+        except StackError as error:
+            pytest.skip(str(error))
+    report_file = tmp_path / "report.json"
+    options = ["--clicks", "50", "--clusters", "20", "--seconds", str(SECONDS), "--seed", "5"]
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "chaos", *options),
+            *("--database", database, "--json", str(report_file)),
+        ],
+        cwd=ROOT,
+        env={**os.environ, **BRISK, "TMPDIR": "/tmp"},
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert finished.returncode == 0, f"{finished.stdout}\n{finished.stderr}"
+    report = json.loads(report_file.read_text())
+    assert [check["passed"] for check in report["checks"]] == [True] * 4
+    # and there was fire
+    troubles = report["troubles"]
+    assert {"worker SIGKILL", "redis restarted empty", "database away"} <= set(troubles), troubles
+    assert sum(report["faults"].values()) > 10
+    assert report["clicks"]["answered"] == report["clicks"]["forms"] >= 50
+    assert report["states"]["succeeded"] > 0
+    assert report["passed_through_unknown"] > 0

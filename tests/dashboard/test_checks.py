@@ -1,0 +1,121 @@
+"""Misconfiguration is named, with what to set; production does not start on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.instances import ROOT, clean_environment
+
+KEY = "k3y-" * 16
+PRODUCTION = {
+    "DEPLOYMENT": "production",
+    "SECRET_KEY": KEY + "aZ09_",
+    "ALLOWED_HOSTS": "css-logs.example.com",
+    "TRUST_X_FORWARDED_PROTO": "1",
+    "DATABASE_URL": "postgres://dashboard:hidden-word@127.0.0.1:1/dashboard",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+
+def _check(folder: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """`manage.py check --deploy` as CI calls it."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env=clean_environment(folder, **environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_good_production_settings_have_no_warning(tmp_path: Path) -> None:
+    answer = _check(tmp_path, PRODUCTION)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_an_instance_on_one_machine_has_no_error(tmp_path: Path) -> None:
+    answer = _check(tmp_path, {})
+    assert "css." not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "number", "named"),
+    [
+        ({"DEPLOYMENT": "prod"}, "E001", "Set DEPLOYMENT to"),
+        ({"SECRET_KEY": ""}, "E002", "Set SECRET_KEY"),
+        ({"SECRET_KEY": "short"}, "E002", "fewer than 50"),
+        ({"DEBUG": "1"}, "E003", "Set DEBUG=0"),
+        ({"ALLOWED_HOSTS": "*"}, "E004", "any host name"),
+        ({"ALLOWED_HOSTS": ""}, "E004", "Set ALLOWED_HOSTS"),
+        ({"DATABASE_URL": "oracle-ish://u:hidden-word@h/n"}, "E005", "Set DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://u:hidden-word@h/n"}, "E005", "not supported"),
+        ({"DATABASE_URL": ""}, "E006", "Set DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:////srv/db.sqlite3"}, "W001", "Set DATABASE_URL"),
+        ({"REDIS_URL": "http://h:6379"}, "E007", "Set REDIS_URL"),
+        ({"REDIS_URL": ""}, "E008", "Set REDIS_URL"),
+        ({"HTTPS": "0"}, "E009", "TRUST_X_FORWARDED_PROTO=1"),
+        ({"CSS_READ_TIMEOUT": "0"}, "E010", "CSS_READ_TIMEOUT"),
+        ({"BACKUP_MAX_ATTEMPTS": "-1"}, "E010", "BACKUP_MAX_ATTEMPTS"),
+        ({"OS_CLIENT_CONFIG_FILE": "/nowhere/clouds.yaml"}, "E011", "/nowhere/clouds.yaml"),
+        ({"HEARTBEAT_STALE_AFTER": "1"}, "E012", "HEARTBEAT_STALE_AFTER"),
+    ],
+)
+def test_a_bad_value_has_an_id_and_says_what_to_set(
+    tmp_path: Path, changes: dict[str, str], number: str, named: str
+) -> None:
+    answer = _check(tmp_path, {**PRODUCTION, **changes})
+    assert answer.returncode == 1
+    assert f"(css.{number})" in answer.stderr
+    assert answer.stderr.count("(css.") == 1, answer.stderr
+    assert named in answer.stderr
+    assert "hidden-word" not in answer.stderr
+
+
+def test_a_secret_in_a_file_is_as_good(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(PRODUCTION["SECRET_KEY"] + "\n")
+    (tmp_path / "password").write_text("hidden-word\n")
+    environ = {**PRODUCTION, "SECRET_KEY_FILE": str(tmp_path / "key"), "SECRET_KEY": ""}
+    assert _check(tmp_path, environ).returncode == 0
+    url = "postgres://dashboard@127.0.0.1:1/dashboard"
+    environ |= {"DATABASE_URL": url, "DATABASE_PASSWORD_FILE": str(tmp_path / "password")}
+    shown = subprocess.run(
+        [sys.executable, "-c", "from dashboard.settings import DATABASES; print(DATABASES)"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, **environ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "'PASSWORD': 'hidden-word'" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["gunicorn", "-c", "python:dashboard.gunicorn", "--bind", "127.0.0.1:0"],
+        ["celery", "-A", "dashboard", "worker", "--pool", "threads", "-c", "1"],
+        ["celery", "-A", "dashboard", "beat", "--pidfile="],
+    ],
+    ids=["web", "worker", "beat"],
+)
+def test_no_process_of_production_starts_on_an_error(tmp_path: Path, command: list[str]) -> None:
+    environ = clean_environment(tmp_path, **{**PRODUCTION, "DEBUG": "1"})
+    (tmp_path / "data").mkdir()
+    answer = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode != 0
+    assert "(css.E003) DEBUG is on" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / "data" / "secret_key").exists()
