@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,7 +68,21 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
     if not chosen:
         known = ", ".join(sorted({name for name, _ in configured}))
         raise ConfigurationError(f"no cloud '{cloud}' in clouds.yaml; it has: {known}")
-    return [sync_project(name, region) for name, region in chosen]
+    results = [sync_project(name, region) for name, region in chosen]
+    return results if cloud else [*results, *_retire_unconfigured(configured)]
+
+
+def _retire_unconfigured(configured: Sequence[tuple[str, str]]) -> list[ProjectSync]:
+    """Mark the clusters of entries that have left clouds.yaml as gone: nobody can reach them."""
+    retired = []
+    for project in Project.objects.all():
+        if (project.cloud, project.region) in configured:
+            continue
+        gone = project.clusters.present().update(gone_at=timezone.now())
+        Project.objects.filter(pk=project.pk).update(sync_error="")
+        if gone:
+            retired.append(ProjectSync(project.cloud, project.region, project.name, gone=gone))
+    return retired
 
 
 def sync_project(cloud: str, region: str) -> ProjectSync:
@@ -109,7 +124,13 @@ def _register(identity: ProjectIdentity, listed: tuple[ClusterInfo, ...]) -> Pro
         update_fields=_SYNCED,
     )
     # Every cluster in the list was just stamped with `now`: the others were not listed.
-    gone = project.clusters.present().exclude(seen_at=now).update(gone_at=now)
+    # So were those of a project that the entry's credentials reached before.
+    gone = (
+        Cluster.objects.present()
+        .filter(project__cloud=identity.cloud, project__region=identity.region)
+        .exclude(project=project, seen_at=now)
+        .update(gone_at=now)
+    )
     return ProjectSync(
         identity.cloud,
         identity.region,

@@ -96,3 +96,29 @@ def test_without_any_cloud_the_command_says_how_to_connect_one(cloud):
     Path(os.environ["OS_CLIENT_CONFIG_FILE"]).write_text("clouds: {}\n")
     with pytest.raises(ConfigurationError, match=r"clouds\.yaml"):
         sync_clusters()
+
+
+def test_clusters_of_an_entry_that_left_clouds_yaml_are_gone_and_return_with_it(cloud):
+    cloud.add_cluster("orders")
+    path = Path(os.environ["OS_CLIENT_CONFIG_FILE"])
+    before = path.read_text()
+    sync_clusters()
+    config = yaml.safe_load(before)
+    ((_, entry),) = config["clouds"].items()
+    path.write_text(yaml.safe_dump({"clouds": {"renamed": entry}}))
+    results = {result.cloud: result for result in sync_clusters()}
+    assert results["renamed"].added == 1
+    assert results["demo"].gone == 1
+    assert Cluster.objects.get(project__cloud="demo").gone_at is not None
+    path.write_text(before)
+    sync_clusters()
+    assert Cluster.objects.get(project__cloud="demo").gone_at is None
+
+
+def test_clusters_of_a_project_that_the_credentials_left_are_gone(cloud):
+    cloud.add_cluster("orders")
+    sync_clusters()
+    Project.objects.update(project_id="0" * 32)
+    sync_clusters()
+    assert Cluster.objects.present().count() == 1
+    assert Cluster.objects.get(project__project_id="0" * 32).gone_at is not None
