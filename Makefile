@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := VENV=$(VENV) PYTHON='$(PYTHON)' sh tools/install.sh requirements.txt
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
@@ -30,6 +31,10 @@ run: install ## start everything (PORT, DATA_DIR, DATABASE_URL, REDIS_URL); Ctrl
 .PHONY: test
 test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+.PHONY: chaos
+chaos: install-dev ## kill workers, broker and database under load; check what is left (CHAOS_ARGS)
+	$(BIN)/python -m chaos $(CHAOS_ARGS)
 
 .PHONY: lint
 lint: install-dev ## ruff, mypy, missing migrations, Django's deployment check

@@ -71,8 +71,8 @@ class PostgresCluster:
     def __init__(self, logs: Path, guard: Guard) -> None:
         self._bin = find_binaries()
         self._user = _unprivileged_user()
-        # A folder of its own in /tmp: its user must reach it, and socket paths are short.
-        self._folder = Path(tempfile.mkdtemp(prefix="css-chaos-pg-"))
+        # Its own user must reach it, and the paths of sockets must be short: hence /tmp.
+        self._folder = Path(tempfile.mkdtemp(prefix="css-chaos-pg-", dir="/tmp"))
         data, sockets = self._folder / "data", self._folder / "s"
         sockets.mkdir()
         if self._user:

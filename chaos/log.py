@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+AWAY = "worker away"  # from a worker's SIGTERM to its return
 Interval = tuple[float, float]
 
 
@@ -46,8 +47,9 @@ class Diary:
         return sorted(found, key=lambda each: each.began)
 
     def counts(self) -> dict[str, int]:
-        """How often each kind was done."""
-        return dict(sorted(Counter(each.kind for each in self.entries()).items()))
+        """How often each kind was done; absences are part of what made them."""
+        kinds = (each.kind for each in self.entries() if each.kind != AWAY)
+        return dict(sorted(Counter(kinds).items()))
 
     def intervals(self, *kinds: str) -> list[Interval]:
         """When these lasted."""

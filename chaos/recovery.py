@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import median
 
 from .evidence import Evidence, Run, Step
-from .log import Diary, Interval, intersection, overlap, union
+from .log import AWAY, Diary, Interval, intersection, overlap, union
 from .verify import Check
 
 RESUME_TARGET = 15.0  # seconds until queued work is sent again
@@ -31,6 +30,11 @@ class Sample:
     gross: float
     net: float
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else was away meanwhile."""
+        return self.gross - self.net > 0.001
+
 
 @dataclass(slots=True)
 class Distribution:
@@ -40,13 +44,9 @@ class Distribution:
     target: float
     samples: list[Sample] = field(default_factory=list)
 
-    def numbers(self, which: str) -> dict[str, float] | None:
-        """min, median, p95 and max of "gross" or "net"; None without samples."""
-        values = sorted(getattr(sample, which) for sample in self.samples)
-        if not values:
-            return None
-        p95 = values[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
-        return {"min": values[0], "median": median(values), "p95": p95, "max": values[-1]}
+    def undisturbed(self) -> list[float]:
+        """The recoveries during which nothing else was away, in seconds."""
+        return [sample.gross for sample in self.samples if not sample.disturbed]
 
     def late(self) -> list[Sample]:
         """Samples beyond the target."""
@@ -56,7 +56,7 @@ class Distribution:
 def no_workers(diary: Diary, workers: Sequence[str]) -> list[Interval]:
     """The moments without any worker."""
     lives: dict[str, list[Interval]] = {name: [] for name in workers}
-    for entry in diary.entries("worker SIGKILL", "worker away"):
+    for entry in diary.entries("worker SIGKILL", AWAY):
         lives[entry.detail].append((entry.began, entry.ended))
     return intersection(lives.values())
 

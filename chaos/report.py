@@ -30,7 +30,7 @@ def document(
     """Everything that was measured."""
     runs = evidence.runs.values()
     answers = [answer for answer in story.answers if answer.run_id is not None]
-    times = sorted(answer.seconds for answer in answers)
+    times = [answer.seconds for answer in answers]
     return {
         "passed": all(check.passed for check in checks) and not story.problems,
         "options": asdict(options),
@@ -61,8 +61,10 @@ def document(
                 "title": each.title,
                 "target": each.target,
                 "samples": len(each.samples),
-                "gross": _rounded(each.numbers("gross")),
-                "net": _rounded(each.numbers("net")),
+                "undisturbed": _spread(each.undisturbed()),
+                "all": _spread([sample.gross for sample in each.samples]),
+                "less_other_outages": _spread([sample.net for sample in each.samples]),
+                "each": [asdict(sample) for sample in each.samples],
             }
             for each in distributions
         ],
@@ -89,14 +91,13 @@ def _story(evidence: Evidence, run_id: int) -> dict[str, Any]:
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    """How many, least, median, 95th percentile and most; None of nothing."""
     if not values:
         return None
-    p95 = values[round(0.95 * (len(values) - 1))]
-    return _rounded({"median": median(values), "p95": p95, "max": values[-1]})
-
-
-def _rounded(numbers: dict[str, float] | None) -> dict[str, float] | None:
-    return {name: round(value, 2) for name, value in numbers.items()} if numbers else None
+    ordered = sorted(values)
+    p95 = ordered[round(0.95 * (len(ordered) - 1))]
+    numbers = {"min": ordered[0], "median": median(ordered), "p95": p95, "max": ordered[-1]}
+    return {"count": len(ordered), **{name: round(each, 2) for name, each in numbers.items()}}
 
 
 def table(report: dict[str, Any]) -> str:
@@ -119,7 +120,10 @@ def table(report: dict[str, Any]) -> str:
         _row("ended after the trouble", f"{report['settled_seconds']} s"),
     ]  # fmt: skip
     for each in report["recovery"]:
-        lines.append(_row(each["title"], _recovery(each)))
+        lines.append(_row(f"{each['title']} (target {each['target']:.0f} s)", ""))
+        lines.append(_row("  nothing else away", _words(each["undisturbed"])))
+        lines.append(_row("  all", _words(each["all"])))
+        lines.append(_row("  all, less other outages", _words(each["less_other_outages"])))
     for check in report["checks"]:
         lines.append(_row(f"{check['number']} {'PASS' if check['passed'] else 'FAIL'}",
                           check["title"]))  # fmt: skip
@@ -142,19 +146,5 @@ def _counts(counts: dict[str, int]) -> str:
 def _words(numbers: dict[str, float] | None) -> str:
     if numbers is None:
         return "no sample"
-    return ", ".join(f"{name} {value:.2f} s" for name, value in numbers.items())
-
-
-def _recovery(each: dict[str, Any]) -> str:
-    if not each["samples"]:
-        return f"no sample (target {each['target']:.0f} s)"
-    net, gross = each["net"], each["gross"]
-    numbers = [
-        f"min {spread['min']:.1f}, median {spread['median']:.1f}, p95 {spread['p95']:.1f}, "
-        f"max {spread['max']:.1f} s"
-        for spread in (gross, net)
-    ]
-    return (
-        f"{numbers[0]} ({each['samples']} samples); "
-        f"less other outages: {numbers[1]} (target {each['target']:.0f} s)"
-    )
+    spread = ", ".join(f"{name} {numbers[name]:.2f}" for name in ("min", "median", "p95", "max"))
+    return f"{spread} s ({numbers['count']:.0f})"

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from dashboard.embedded import listening, programs, redis
+from dashboard.embedded.paths import redis_socket
 from dashboard.embedded.processes import Program
 from simulator.client import SimulatorControl
 
@@ -53,7 +54,7 @@ def environment(data_dir: Path, simulator_dir: Path, database_url: str) -> dict[
         **given,
         "DATA_DIR": str(data_dir),
         "DATABASE_URL": database_url,
-        "REDIS_SOCKET": str(data_dir / "redis.sock"),
+        "REDIS_SOCKET": str(redis_socket(data_dir)),
         "DEMO_CLOUD": "1",
         "OS_CLIENT_CONFIG_FILE": str(simulator_dir / "clouds.yaml"),
         "OS_CLIENT_SECURE_FILE": str(simulator_dir / "secure.yaml"),
@@ -96,7 +97,7 @@ class Stack:
             raise
 
     def _build(self) -> None:
-        self.socket_path = self.data_dir / "redis.sock"
+        self.socket_path = redis_socket(self.data_dir)
         server = redis.command(redis.find_server(), self.socket_path, self.data_dir / "redis")
         self.redis = self._process(Program("redis", server, self.environ))
         self.simulator = self._process(Program("simulator", self._simulator(), self.environ))

@@ -13,7 +13,7 @@ import requests
 
 from simulator.client import ControlError
 
-from .log import Diary, Entry
+from .log import AWAY, Diary, Entry
 from .process import Process
 from .stack import REGIONS, Stack
 
@@ -163,7 +163,7 @@ class TroubleMaker:
         )
         self._pause(rng.uniform(0, 2))
         victim.start()
-        self.diary.add(Entry("worker away", began, time.time(), pid, victim.program.name))
+        self.diary.add(Entry(AWAY, began, time.time(), pid, victim.program.name))
 
     def kill_beat(self, rng: random.Random) -> None:
         """SIGKILL the beat."""

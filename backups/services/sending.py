@@ -46,7 +46,7 @@ def send_run(run_id: int) -> None:
         run_id: primary key; a run that is gone or not queued is left alone, so a message that
             is delivered twice does nothing the second time.
     """
-    with _in_hand(run_id):
+    with in_hand(run_id):
         run = claim(run_id)
         if run is None:
             return
@@ -60,8 +60,12 @@ def send_run(run_id: int) -> None:
 
 
 @contextmanager
-def _in_hand(run_id: int) -> Iterator[None]:
-    """Mark a run as worked on by this process; it begins before the claim can be seen."""
+def in_hand(run_id: int) -> Iterator[None]:
+    """Mark a run as worked on by this process; to be entered before the claim can be seen.
+
+    Args:
+        run_id: primary key; it may be marked more than once.
+    """
     with _hands_lock:
         _hands[run_id] += 1
     try:

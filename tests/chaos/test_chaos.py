@@ -49,7 +49,7 @@ def test_no_run_is_lost_none_sent_twice_and_none_left_running_under_fire(
             *("--database", database, "--json", str(report_file)),
         ],
         cwd=ROOT,
-        env={**os.environ, **BRISK, "TMPDIR": "/tmp"},
+        env={**os.environ, **BRISK},
         capture_output=True,
         text=True,
         timeout=170,
