@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import random
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import requests
 
 THREADS = 12
 TIMEOUT = 45.0  # seconds; longer than SQLite waits for a lock
 PATIENCE = 60.0  # seconds for which an unanswered click is repeated
+SENT_AGAIN = 0.12  # of the forms, how many are sent once more …
+LATER = (8.0, 25.0)  # … so many seconds later
 RUN_PATH = re.compile(r"/runs/(\d+)/\Z")
 
 
@@ -27,6 +28,7 @@ class Click:
         at: seconds after the start.
         cluster: primary key of the cluster.
         people: who clicks; two names: at the same moment.
+        key: idempotency key of the form; each person has a form of their own.
         double: each of them clicks twice, as a double click sends the form twice.
         wait_minutes: the option "wait and retry when free".
     """
@@ -34,6 +36,7 @@ class Click:
     at: float
     cluster: int
     people: tuple[str, ...]
+    key: str
     double: bool = False
     wait_minutes: int = 0
 
@@ -64,22 +67,27 @@ class Answer:
 def plan(
     rng: random.Random, count: int, seconds: float, clusters: Sequence[int], people: Sequence[str]
 ) -> list[Click]:
-    """Lay out the clicks over `seconds`; every cluster has its turn before one has its second."""
+    """Lay out the clicks over `seconds`; every cluster has its turn before one has its second.
+
+    Some forms are sent again much later, when their run may have ended: these come on top.
+    """
     order: list[int] = []
     while len(order) < count:
         order += rng.sample(list(clusters), len(clusters))
     clicks = []
     for number in range(count):
         kind = rng.random()
-        clicks.append(
-            Click(
-                at=seconds * number / count + rng.uniform(0, 0.5),
-                cluster=order[number],
-                people=tuple(rng.sample(list(people), 2 if kind < 0.15 else 1)),
-                double=kind > 0.8,
-                wait_minutes=1 if rng.random() < 0.15 else 0,
-            )
+        click = Click(
+            at=seconds * number / count + rng.uniform(0, 0.5),
+            cluster=order[number],
+            people=tuple(rng.sample(list(people), 2 if kind < 0.15 else 1)),
+            key=f"{rng.getrandbits(96):024x}",
+            double=kind > 0.8,
+            wait_minutes=1 if rng.random() < 0.15 else 0,
         )
+        clicks.append(click)
+        if rng.random() < SENT_AGAIN:
+            clicks.append(replace(click, at=click.at + rng.uniform(*LATER), double=False))
     return sorted(clicks, key=lambda click: click.at)
 
 
@@ -169,7 +177,7 @@ class Clickers:
                 return
             self._before(click.cluster)
             for person in click.people:
-                key = secrets.token_urlsafe(16)
+                key = f"{click.key}-{person}"
                 for _ in range(2 if click.double else 1):
                     pool.submit(self._insist, person, click, key)
 

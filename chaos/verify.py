@@ -50,10 +50,12 @@ def check_clicks(evidence: Evidence, answers: Iterable[Answer], dark: set[str]) 
     check = Check("every answered click has exactly one run; every run ends, or says why not")
     runs = evidence.runs
     named: dict[tuple[str, str], set[int]] = defaultdict(set)
+    first_sent: dict[str, float] = {}
     answered, open_clusters = 0, set()
     for answer in answers:
         if answer.failures or answer.run_id is None:
             open_clusters.add(answer.cluster)
+        first_sent[answer.key] = min(answer.at, first_sent.get(answer.key, answer.at))
         if answer.run_id is None:
             continue
         answered += 1
@@ -63,8 +65,14 @@ def check_clicks(evidence: Evidence, answers: Iterable[Answer], dark: set[str]) 
             check.offences.append(f"run {answer.run_id} was promised and is not stored")
         elif run.cluster_pk != answer.cluster:
             check.offences.append(f"run {run.id} is of another cluster than the one clicked")
+    joined_first = 0
     for (person, key), ids in named.items():
-        if len(ids) > 1:
+        if len(ids) < 2:
+            continue
+        made = [n for n in ids if n in runs and _made_by(runs[n], person, first_sent[key])]
+        if len(made) < len(ids) and min(ids) not in made:
+            joined_first += 1
+        else:
             check.offences.append(f"runs {sorted(ids)}: one form of {person} ({key}) became two")
     told = {run_id for ids in named.values() for run_id in ids}
     unasked = [
@@ -79,11 +87,21 @@ def check_clicks(evidence: Evidence, answers: Iterable[Answer], dark: set[str]) 
             unknown += 1
         else:
             check.offences.append(f"run {run.id} is still {run.state} ({run.note or 'no reason'})")
-    check.facts = [
+    if joined_first:
+        check.facts.append(
+            f"{joined_first} forms joined somebody else's run and, sent again after its end, "
+            "began a new one"
+        )
+    check.facts += [
         f"{answered} forms answered, {len(told)} runs told, {len(runs)} stored",
         f"{unknown} UNKNOWN with their reason, on {len(dark)} clusters that stay unreadable",
     ]
     return check
+
+
+def _made_by(run: Run, person: str, first_sent: float) -> bool:
+    """Whether the run was made for a form of this person that was first sent then."""
+    return run.requester == person and run.requested >= first_sent
 
 
 def check_requests(evidence: Evidence, diary: Diary) -> Check:
