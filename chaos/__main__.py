@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail("at least 1 click, 4 clusters and some seconds are needed")
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     options = Options(given.clicks, given.clusters, given.seconds, given.database, seed)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell may have us ignore it
+        signal.signal(number, _interrupt)
     try:
         return _run(options, given.json, keep=given.keep)
     except (StackError, StartError) as error:

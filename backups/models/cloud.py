@@ -20,9 +20,7 @@ class Project(models.Model):
     project_id = models.CharField(max_length=64)
     name = models.CharField(max_length=255, blank=True)
     synced_at = models.DateTimeField(null=True, blank=True)
-    sync_error = models.TextField(
-        blank=True, help_text="why the last sync failed"
-    )
+    sync_error = models.TextField(blank=True, help_text="why the last sync failed")
 
     class Meta:
         ordering = ["cloud", "region", "name"]

@@ -50,25 +50,19 @@ class BackupRun(models.Model):
     state = models.CharField(max_length=12, choices=RunState, default=RunState.QUEUED)
     outcome = models.CharField(max_length=20, choices=Outcome, blank=True, default=Outcome.NONE)
     version = models.PositiveIntegerField(default=0, help_text="counts visible changes")
-    note = models.CharField(
-        max_length=500, blank=True, help_text="what it waits for"
-    )
+    note = models.CharField(max_length=500, blank=True, help_text="what it waits for")
 
     # Sending: the claim (who, which attempt) and what it waits for
     attempt = models.PositiveIntegerField(default=0, help_text="claims so far")
     claimed_by = models.CharField(max_length=120, blank=True, help_text="Heartbeat.name")
     claimed_at = models.DateTimeField(null=True, blank=True)
-    dispatched_at = models.DateTimeField(
-        null=True, blank=True, help_text="handed to the broker"
-    )
+    dispatched_at = models.DateTimeField(null=True, blank=True, help_text="handed to the broker")
     not_before = models.DateTimeField(default=timezone.now, help_text="earliest next attempt")
     # "wait and retry when free": a 409 does not end the run before this time
     retry_conflict_until = models.DateTimeField(null=True, blank=True)
 
     # What the POST came to
-    sent_at = models.DateTimeField(
-        null=True, blank=True, help_text="before the first byte"
-    )
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="before the first byte")
     answered_at = models.DateTimeField(null=True, blank=True)
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
@@ -84,9 +78,7 @@ class BackupRun(models.Model):
     # cloud's own clock: what is ours must be newer, however wrong that clock is.
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
-    records_readable_at = models.DateTimeField(
-        null=True, blank=True, help_text="last read well"
-    )
+    records_readable_at = models.DateTimeField(null=True, blank=True, help_text="last read well")
     baseline_known = models.BooleanField(default=False)
     baseline_created_at = models.DateTimeField(null=True, blank=True)
     baseline_job_id = models.CharField(max_length=64, blank=True)
@@ -224,9 +216,7 @@ class RunEvent(models.Model):
     to_state = models.CharField(max_length=12)
     outcome = models.CharField(max_length=20, blank=True)
     note = models.CharField(max_length=500, blank=True)
-    actor = models.CharField(
-        max_length=255, blank=True, help_text="a user, or a process"
-    )
+    actor = models.CharField(max_length=255, blank=True, help_text="a user, or a process")
 
     class Meta:
         ordering = ["id"]
