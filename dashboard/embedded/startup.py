@@ -107,11 +107,12 @@ class _Instance:
 
     def run(self, started: float, parent: int | None) -> int:
         clouds_file = str(clouds.clouds_file(self.simulator_dir)) if self.demo else ""
-        self.lock.write(Running(os.getpid(), self.url, clouds_file))
         logs = self.data_dir / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         guard = Guard(self.lock.fd)
         self.supervisor = Supervisor(guard, logs, parent)
+        # Only now: who reads that this process runs may send it a signal, and it has handlers.
+        self.lock.write(Running(os.getpid(), self.url, clouds_file))
         status = 0
         try:
             self._start(started)
