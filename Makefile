@@ -7,6 +7,8 @@ INSTALL := VENV=$(VENV) PYTHON='$(PYTHON)' sh tools/install.sh requirements.txt
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+RUNS ?= 1000000
+DATABASE ?= sqlite
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
@@ -36,6 +38,11 @@ test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
 chaos: install-dev ## kill workers, broker and database under load; check what is left (CHAOS_ARGS)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
 
+.PHONY: bench-history
+bench-history: install-dev ## time the history's pages at RUNS=1000000 on DATABASE=postgresql|sqlite
+	$(BIN)/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks.history --runs $(RUNS) --database $(DATABASE)
+
 .PHONY: lint
 lint: install-dev ## ruff, mypy, missing migrations, Django's deployment check
 	$(BIN)/ruff check .
@@ -53,6 +60,10 @@ lock: ## pin the newest versions that requirements*.in allow (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
+
+.PHONY: licences
+licences: install ## list the licences of what is installed in docs/licences.md
+	$(BIN)/python tools/licences.py > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
 
 .PHONY: secrets
 secrets: ## make the secret files that docker-compose.yml names, where they are missing

@@ -1,4 +1,4 @@
-"""The product's vocabulary: run states, outcomes, triggers. One word for one thing, everywhere."""
+"""The product's vocabulary: states, outcomes, faults. One word for one thing, everywhere."""
 
 from __future__ import annotations
 
@@ -33,9 +33,19 @@ ALLOWED: dict[RunState, frozenset[RunState]] = {
     _S.SENDING: frozenset({_S.ACCEPTED, _S.REJECTED, _S.QUEUED, _S.UNKNOWN}),
     _S.ACCEPTED: frozenset({_S.SUCCEEDED, _S.FAILED, _S.UNVERIFIED}),
     # REJECTED and ACCEPTED: the sender's answer came after the sweeper had taken the run over.
-    _S.UNKNOWN: frozenset({_S.ACCEPTED, _S.REJECTED, _S.SUCCEEDED, _S.FAILED, _S.NOT_STARTED}),
+    # UNVERIFIED: by hand only, as NOT_STARTED can be.
+    _S.UNKNOWN: frozenset(
+        {_S.ACCEPTED, _S.REJECTED, _S.SUCCEEDED, _S.FAILED, _S.NOT_STARTED, _S.UNVERIFIED}
+    ),
     **{state: frozenset() for state in TERMINAL},
 }
+
+
+class Ruling(TextChoices):
+    """What somebody found out about a run that the cloud's records cannot settle."""
+
+    STARTED = "started", _("The cloud started a backup for it")
+    NOT_STARTED = "not_started", _("The cloud started nothing for it")
 
 
 class Outcome(TextChoices):
@@ -65,3 +75,55 @@ class Trigger(TextChoices):
     API = "api", _("API")
     CLI = "cli", _("Command line")
     CLOUD = "cloud", _("The cloud's own")
+
+
+class Readiness(TextChoices):
+    """What a request for a log backup would meet; the same words as when a 412 or 409 arrives."""
+
+    READY = "ready", _("Ready")
+    BACKUP_OFF = "backup_off", _("Log backup is off")
+    STORAGE_MISSING = "storage_missing", _("Bucket or agency missing")
+    BUSY = "busy", _("Busy")
+    UNAVAILABLE = "unavailable", _("Not available")
+    UNKNOWN = "unknown", _("Not known")
+
+
+class Protection(TextChoices):
+    """The time since the last verified backup against the cluster's objective."""
+
+    PROTECTED = "protected", _("Protected")
+    DUE = "due", _("Due")
+    OVERDUE = "overdue", _("Overdue")
+    NEVER = "never", _("Never backed up")
+
+
+class SyncStep(TextChoices):
+    """What the synchronisation of a connection is doing."""
+
+    NONE = "", _("Nothing")
+    WAITING = "waiting", _("Waiting for a worker")
+    SIGNING_IN = "signing_in", _("Signing in")
+    LISTING = "listing", _("Listing clusters")
+    STORING = "storing", _("Storing")
+
+
+class ConnectionFault(TextChoices):
+    """Why a connection could not be used; the guide says what each means and who acts."""
+
+    NONE = "", _("No fault")
+    CONFIGURATION = "configuration", _("The entry cannot be used")
+    REFUSED = "refused", _("Sign-in refused")
+    SECOND_FACTOR = "second_factor", _("A second factor is wanted")
+    ADDRESS = "address", _("No identity service there")
+    CATALOG = "catalog", _("Not in the catalog")
+    DNS = "dns", _("Host name not found")
+    TLS = "tls", _("No secure connection")
+    PROXY = "proxy", _("Stopped by a proxy")
+    UNREACHABLE = "unreachable", _("Not reachable")
+    UNANSWERED = "unanswered", _("No answer")
+    FORBIDDEN = "forbidden", _("Not permitted")
+    NOT_FOUND = "not_found", _("Nothing at that address")
+    THROTTLED = "throttled", _("Too many requests")
+    SERVER_ERROR = "server_error", _("Error of the cloud")
+    MALFORMED = "malformed", _("Unusable answer")
+    INTERNAL = "internal", _("Error of the dashboard")

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-MAX_WAIT_MINUTES = 1440
+from backups import log_rules
+from backups.models import Export, Kind
+from backups.models.labels import parse_labels
+from backups.models.project import LONGEST_OBJECTIVE_HOURS
+from backups.models.retention import LONGEST_DAYS
+
 MAX_SHOWN = 200
 
 
-class BackupForm(forms.Form):
-    """The button "Back up logs" and its options."""
+class LabelsField(forms.CharField):
+    """Labels as somebody types them; cleans to value by key."""
 
-    reason = forms.CharField(label=_("Reason"), max_length=500, required=False)
-    wait_minutes = forms.IntegerField(
-        label=_("Minutes to wait"), min_value=0, max_value=MAX_WAIT_MINUTES, required=False
+    def clean(self, value: str | None) -> dict[str, str]:
+        return parse_labels(super().clean(value))
+
+
+class LabelsForm(forms.Form):
+    """A cluster's labels, and those that were there when the form was made."""
+
+    labels = LabelsField(label=_("Labels"), max_length=6000, required=False)
+    seen = LabelsField(label=_("Labels that were shown"), max_length=6000, required=False)
+
+
+class ObjectiveForm(forms.Form):
+    """How old the last verified backup may become; empty: what the project says."""
+
+    hours = forms.IntegerField(
+        label=_("Objective in hours"),
+        min_value=1,
+        max_value=LONGEST_OBJECTIVE_HOURS,
+        required=False,
     )
-    # random per page: a form that is sent twice is one request
-    idempotency_key = forms.RegexField(
-        r"^[A-Za-z0-9_-]{8,64}\Z", label=_("Idempotency key"), required=False
-    )
-
-
-class ClusterFilterForm(forms.Form):
-    """The query string of the clusters page."""
-
-    q = forms.CharField(label=_("Name or id"), max_length=100, required=False)
-    page = forms.IntegerField(label=_("Page"), min_value=1, required=False)
 
 
 class ShownField(forms.CharField):
@@ -55,6 +68,201 @@ class LiveForm(forms.Form):
     """The question of a page that keeps itself up to date."""
 
     shown = ShownField()
+
+
+def _name_input() -> forms.TextInput:
+    return forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+
+
+class SettingsFormBase(forms.Form):
+    """What every form that changes something in the cloud carries."""
+
+    # of the settings that the form was made with (services.log_changes.fingerprint)
+    seen = forms.RegexField(
+        r"^[0-9a-f]{32}\Z",
+        label=_("Settings that were shown"),
+        error_messages={
+            "required": _("The form does not say which settings it was made with."),
+            "invalid": _("The form does not say which settings it was made with."),
+        },
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=500,
+        required=False,
+        help_text=_("Optional, kept in the audit trail."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class LogStorageForm(SettingsFormBase):
+    """Where log backups go."""
+
+    bucket = forms.CharField(
+        label=_("OBS bucket"),
+        max_length=63,
+        widget=_name_input(),
+        help_text=_("In the cluster's region, storage class Standard or Warm."),
+    )
+    base_path = forms.CharField(
+        label=_("Path in the bucket"),
+        max_length=log_rules.MOST_PATH,
+        widget=_name_input(),
+        help_text=_("Such as css/log, without a slash at its beginning."),
+    )
+    agency = forms.CharField(
+        label=_("IAM agency"),
+        max_length=64,
+        widget=_name_input(),
+        help_text=_("It lets CSS read, write, list and delete in the bucket."),
+    )
+    field_order = ["seen", "bucket", "base_path", "agency", "reason"]
+
+    def _checked(self, name: str, problem: Callable[[str], str]) -> str:
+        value: str = self.cleaned_data[name]
+        if found := problem(value):
+            raise forms.ValidationError(found)
+        return value
+
+    def clean_bucket(self) -> str:
+        return self._checked("bucket", log_rules.bucket_problem)
+
+    def clean_base_path(self) -> str:
+        return self._checked("base_path", log_rules.path_problem)
+
+    def clean_agency(self) -> str:
+        return self._checked("agency", log_rules.agency_problem)
+
+
+class LogBackupOffForm(SettingsFormBase):
+    """Switching log backup off, once the warning has been read."""
+
+    confirmed = forms.BooleanField(
+        label=_("I have read this"),
+        error_messages={"required": _("Confirm that you have read it.")},
+    )
+
+
+class LogPolicyForm(SettingsFormBase):
+    """The hour of the cloud's daily backup; cleans to `period` in the cloud's notation."""
+
+    hour = forms.TypedChoiceField(
+        label=_("Hour"), choices=[(hour, f"{hour:02d}:00") for hour in range(24)], coerce=int
+    )
+    offset = forms.ChoiceField(
+        label=_("Time zone"), choices=[(each, f"GMT{each}") for each in log_rules.OFFSETS]
+    )
+    field_order = ["seen", "hour", "offset", "reason"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if "hour" in cleaned and "offset" in cleaned:
+            cleaned["period"] = log_rules.period(cleaned["hour"], cleaned["offset"])
+        return cleaned
+
+
+class LogSearchForm(forms.Form):
+    """What to look for in a node's log."""
+
+    node = forms.CharField(label=_("Node"), max_length=255)
+    type = forms.ChoiceField(
+        label=_("Log"), choices=[(each, each) for each in log_rules.LOG_TYPES], required=False
+    )
+    level = forms.MultipleChoiceField(
+        label=_("Level"), choices=[(each, each) for each in log_rules.LEVELS], required=False
+    )
+    keyword = forms.RegexField(
+        log_rules.KEYWORD,
+        label=_("Keyword"),
+        required=False,
+        strip=False,
+        error_messages={
+            "invalid": _(
+                "At most 64 letters, digits, blanks and _ - . [ ]: the cloud takes no others."
+            )
+        },
+    )
+    before = forms.DateTimeField(label=_("Before"), required=False)
+    limit = forms.IntegerField(
+        label=_("Lines"),
+        min_value=1,
+        max_value=log_rules.MOST_LINES,
+        required=False,
+        initial=log_rules.USUAL_LINES,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        some = 0 < len(set(cleaned.get("level", []))) < len(log_rules.LEVELS)
+        if cleaned.get("type") == "deprecation" and some:
+            self.add_error("level", _("The cloud gives deprecation logs of all levels only."))
+        return cleaned
+
+
+class EntryForm(forms.Form):
+    """An entry of clouds.yaml in one region."""
+
+    cloud = forms.CharField(label=_("Entry"), max_length=100)
+    region = forms.CharField(label=_("Region"), max_length=100, required=False)
+
+
+class RegisterForm(forms.Form):
+    """A cluster by its id."""
+
+    connection = forms.IntegerField(label=_("Connection"), min_value=1)
+    cluster_id = forms.RegexField(
+        r"^[A-Za-z0-9._-]{1,64}\Z",
+        label=_("Cluster id"),
+        error_messages={
+            "invalid": _("An id has 1 to 64 letters, digits, dots, dashes and underscores.")
+        },
+    )
+
+
+class SavedViewForm(forms.Form):
+    """A filter of the history under a name."""
+
+    name = forms.CharField(label=_("Name"), max_length=80)
+    query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
+    shared = forms.BooleanField(label=_("Offer it to everyone"), required=False)
+
+
+class ExportForm(forms.Form):
+    """What to export, and how."""
+
+    format = forms.ChoiceField(label=_("Format"), choices=Export.Format.choices)
+    query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
+
+
+def _days(label: Any) -> forms.IntegerField:
+    return forms.IntegerField(label=label, min_value=1, max_value=LONGEST_DAYS, required=False)
+
+
+class RetentionRunForm(forms.Form):
+    """Doing what is due by the policy that was shown (services.retention.fingerprint)."""
+
+    seen = forms.RegexField(
+        r"^[0-9a-f]{16}\Z",
+        label=_("Policy that was shown"),
+        error_messages=dict.fromkeys(
+            ("required", "invalid"), _("The form does not say which policy it was made with.")
+        ),
+    )
+
+
+class RetentionForm(RetentionRunForm):
+    """After how many days what goes; empty: never."""
+
+    successes_days = _days(_("Verified runs"))
+    failures_days = _days(_("All other runs"))
+    audit_days = _days(_("Audit trail"))
+    personal_days = _days(_("Names and addresses"))
+    reason = forms.CharField(label=_("Reason"), max_length=500, required=False)
+    confirmed = forms.BooleanField(required=False)
+
+    def days(self) -> dict[str, int | None]:
+        """The columns of the policy."""
+        return {f"{kind.value}_days": self.cleaned_data[f"{kind.value}_days"] for kind in Kind}
 
 
 def form_problems(form: forms.Form) -> list[str]:

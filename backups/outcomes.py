@@ -121,6 +121,11 @@ def outcome_of_code(code: str) -> Outcome | None:
     return entry.outcome if entry else None
 
 
+def outcome_of(answer: Answer) -> Outcome:
+    """What an answer that is no clean 2xx stands for: its code goes before its status."""
+    return outcome_of_code(answer.error_code) or outcome_of_status(answer.status)
+
+
 def outcome_of_status(status: int) -> Outcome:
     """The outcome of an HTTP status outside 2xx when the body says nothing better."""
     known = {

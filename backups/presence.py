@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import socket
 import threading
@@ -19,6 +20,8 @@ from django.db.models import Max
 from django.utils import timezone
 
 logger = logging.getLogger(__name__)
+
+_PROCESS = re.compile(r"[^\s]{1,80}:\d{1,10}:[0-9a-f]{8}")
 
 _lock = threading.Lock()
 _name = ""
@@ -33,6 +36,11 @@ def process_name() -> str:
             _name_pid = os.getpid()
             _name = f"{socket.gethostname()[:80]}:{_name_pid}:{secrets.token_hex(4)}"
         return _name
+
+
+def is_process(name: str) -> bool:
+    """Whether a name is a process's, as `process_name` makes it, and no person's."""
+    return _PROCESS.fullmatch(name) is not None
 
 
 class Reporter(threading.Thread):

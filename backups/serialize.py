@@ -6,12 +6,17 @@ is none; texts are "" when there is none.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from backups.models import ApiCall, BackupRun, RunEvent
+from backups.models import ApiCall, BackupRun, Cluster, RunEvent
 
 from .choices import Outcome
 from .guide import explain_run
+
+if TYPE_CHECKING:
+    from dashboard.audit.models import AuditEvent
 
 Json = dict[str, object]
 
@@ -45,7 +50,7 @@ def run_line(run: BackupRun) -> Json:
         "sent_at": _iso(run.sent_at),
         "answered_at": _iso(run.answered_at),
         "finished_at": _iso(run.finished_at),
-        "duration_seconds": run.duration.total_seconds() if run.duration else None,
+        "duration_seconds": _seconds(run.duration),
         "attempts": run.attempt,
         "note": run.note,
         "job_id": run.job_id or "",
@@ -60,9 +65,27 @@ def run_line(run: BackupRun) -> Json:
     }
 
 
-def run_document(run: BackupRun) -> Json:
-    """A run with its explanation, every event and every API call, in their order."""
-    words = explain_run(run.run_state, Outcome(run.outcome), run.error_code)
+def run_document(
+    run: BackupRun,
+    *,
+    run_before: BackupRun | None = None,
+    run_after: BackupRun | None = None,
+    audit: Iterable[AuditEvent] | None = None,
+) -> Json:
+    """All that its page shows: explanation, every event and API call, times, neighbours.
+
+    Args:
+        run: with its cluster, events and calls.
+        run_before, run_after: the cluster's runs next to it, None where there is none.
+        audit: the audit trail's events about it; None where the reader may not audit.
+    """
+    words = explain_run(
+        run.run_state,
+        Outcome(run.outcome),
+        run.error_code,
+        imported=run.is_imported,
+        by_hand=run.settled_by_hand,
+    )
     return {
         **run_line(run),
         "explanation": {
@@ -71,8 +94,54 @@ def run_document(run: BackupRun) -> Json:
             "next_step": str(words.next_step),
             "retryable": words.retryable,
         },
+        "personal_data_masked": run.masked_by is not None,
         "events": [_event(event) for event in run.events.all()],
         "api_calls": [_call(call) for call in run.api_calls.all()],
+        "settled_by_hand": run.settled_by_hand,
+        "waited_seconds": _seconds(run.waited),
+        "exchange_seconds": _seconds(run.exchange_lasted),
+        "job_seconds": _seconds(run.job_lasted),
+        "waits_if_busy_until": _iso(run.retry_conflict_until),
+        "not_before": _iso(run.not_before),
+        "records_read": run.checks,
+        "records_readable_at": _iso(run.records_readable_at),
+        "run_before": _neighbour(run_before),
+        "run_after": _neighbour(run_after),
+        "cluster_now": _cluster(run.cluster),
+        "audit_events": None if audit is None else [_audit_event(event) for event in audit],
+    }
+
+
+def _neighbour(run: BackupRun | None) -> Json | None:
+    return {"run_id": run.pk, "state": str(run.state)} if run else None
+
+
+def _cluster(cluster: Cluster) -> Json:
+    return {
+        "readiness": str(cluster.readiness),
+        "readiness_detail": cluster.readiness_detail,
+        "checked_at": _iso(cluster.checked_at),
+        "check_error": cluster.check_error,
+        "gone_at": _iso(cluster.gone_at),
+    }
+
+
+def _audit_event(event: AuditEvent) -> Json:
+    return {
+        "sequence": event.sequence,
+        "at": _iso(event.at),
+        "action": event.action,
+        "actor": event.actor_name,
+        "ip": event.ip,
+        "user_agent": event.user_agent,
+        "masked": event.is_masked,
+        "reason": event.reason,
+        "before": event.before,
+        "after": event.after,
+        "details": event.details,
+        "request_id": event.request_id,
+        "previous_hash": event.previous_hash,
+        "hash": event.hash,
     }
 
 
@@ -106,7 +175,14 @@ def _call(call: ApiCall) -> Json:
         "body_kind": call.body_kind,
         "body_size": call.body_size,
         "excerpt": call.excerpt,
+        "url": call.url,
+        "request_headers": call.request_headers,
+        "request_body": call.request_body,
     }
+
+
+def _seconds(lasted: timedelta | None) -> float | None:
+    return lasted.total_seconds() if lasted is not None else None
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from .services import following, sending, sweeping
+from .services import following, readiness, retention, sending, sweeping, sync
 
 
 @shared_task(ignore_result=True)
@@ -15,6 +15,26 @@ def send_run(run_id: int) -> None:
 @shared_task(ignore_result=True)
 def follow_run(run_id: int) -> None:
     following.follow_run(run_id)
+
+
+@shared_task(ignore_result=True)
+def check_cluster(cluster_id: int) -> None:
+    readiness.check_cluster(cluster_id)
+
+
+@shared_task(ignore_result=True)
+def sync_connection(connection_id: int) -> None:
+    sync.sync_connection(connection_id)
+
+
+@shared_task(ignore_result=True)
+def run_retention() -> None:
+    retention.run_due()
+
+
+@shared_task(ignore_result=True)
+def continue_retention() -> None:
+    retention.continue_open()
 
 
 @shared_task(ignore_result=True)

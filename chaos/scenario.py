@@ -187,9 +187,13 @@ def _make_people(names: Sequence[str]) -> dict[str, str]:
 
     from django.contrib.auth import get_user_model
 
+    from dashboard.accounts.access import Role
+    from dashboard.accounts.models import Grant
+
     passwords = {name: secrets.token_urlsafe(12) for name in names}
     for name, password in passwords.items():
-        get_user_model().objects.create_user(name, password=password)
+        user = get_user_model().objects.create_user(name, password=password)
+        Grant.objects.create(user=user, role=Role.OPERATOR, granted_by_name="chaos")
     return passwords
 
 

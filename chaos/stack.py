@@ -31,10 +31,11 @@ SETTINGS = {
     "BACKUP_RETRY_CAP": "8",
     "BACKUP_CONFLICT_RETRY": "3",
     "BACKUP_RECORD_GRACE": "20",
-    "BACKUP_UNREADABLE_LIMIT": "40",
     "WORKER_SHUTDOWN_GRACE": "6",
+    # every cluster is checked again and again: imports meet runs at every step
+    "CHECK_INTERVAL": "10",
 }
-RULES = ("BACKUP_", "CSS_", "HEARTBEAT_", "WORKER_")
+RULES = ("BACKUP_", "CHECK_", "CSS_", "HEARTBEAT_", "WORKER_")
 RECOVERY_SETTINGS = (
     "BACKUP_REDISPATCH_AFTER",
     "BACKUP_SETTLE_GRACE",

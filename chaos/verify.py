@@ -16,6 +16,7 @@ from .log import Diary, overlap
 # the gate. Written down here once more, and not taken from the product that is on trial.
 REFUSALS = {401, 409, 429, 503}
 REFUSAL_CODES = {"CSS.0011", "CSS.3004", "CSS.0029", "CSS.0077", "CSS.6013", "CSS.5090"}
+GAVE_UP = {"unverified", "not_started"}
 SENT_NOWHERE = {"not_started", "rejected", "cancelled", "failed"}
 
 
@@ -164,6 +165,21 @@ def _no_blind_repeat(evidence: Evidence, run: Run, check: Check) -> None:
             check.offences.append(f"run {run.id}: sent again after its job had been started")
 
 
+def _imports(evidence: Evidence, check: Check) -> None:
+    """What a run of ours started is in the history as that run, unless it gave its job up."""
+    starters = {job.job_id: run for run in evidence.runs.values() for job in evidence.jobs_of(run)}
+    for job_id in evidence.imported:
+        if job_id not in evidence.jobs:
+            check.offences.append(f"job {job_id} was imported, and the cloud never had it")
+        starter = starters.get(job_id)
+        if starter is not None and starter.state not in GAVE_UP:
+            check.offences.append(
+                f"run {starter.id} ({starter.state}) lost its job {job_id} to the import"
+            )
+    if evidence.imported:
+        check.facts.append(f"{len(evidence.imported)} jobs imported that no run could prove")
+
+
 def check_outcomes(evidence: Evidence) -> Check:
     """3: no run says succeeded without its own job's SUCCESS, none denies one."""
     check = Check("succeeded means SUCCESS in the cloud; no other end hides one")
@@ -188,6 +204,7 @@ def check_outcomes(evidence: Evidence) -> Check:
                 elif job.status != "FAIL" and not job.listed:
                     without_record.append(run.id)
     check.facts = [f"{proofs} ends proved by the run's own job"]
+    _imports(evidence, check)
     if without_record:
         check.facts.append(
             f"{len(without_record)} runs whose job the cloud never listed: {without_record}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -11,6 +11,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from backups.presence import Absence, absences
+from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
+
+if TYPE_CHECKING:
+    from dashboard.accounts.models import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,35 @@ class Alert:
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     """The simulator's ribbon, the server's clock, and banners about missing processes."""
-    signed_in = getattr(request, "user", None) is not None and request.user.is_authenticated
+    user: Any = getattr(request, "user", None)
+    signed_in = user is not None and user.is_authenticated
     return {
         "demo_cloud": settings.DEMO_CLOUD,
         "server_now": timezone.now(),
-        "alerts": [_alert(absence) for absence in absences()] if signed_in else [],
+        "zone_name": timezone.get_current_timezone_name(),
+        "alerts": _alerts(user) if signed_in else [],
+        "has_access": signed_in and has_access(user),
+        "may_connect": signed_in and may(user, Permission.CONFIGURE),
+        "may_audit": signed_in and may_somewhere(user, Permission.AUDIT),
+        "may_retain": signed_in and may(user, Permission.AUDIT),
+        "may_grant": signed_in and may_somewhere(user, Permission.MEMBERS),
     }
+
+
+def _alerts(user: User) -> list[Alert]:
+    alerts = [_alert(absence) for absence in absences()]
+    return alerts if has_access(user) else [_no_access(), *alerts]
+
+
+def _no_access() -> Alert:
+    names = ", ".join(grantors())
+    return Alert(
+        "warn",
+        _("Your account has no role yet, so there is nothing to see."),
+        _("Who can grant one: %(names)s.") % {"names": names}
+        if names
+        else _("Whoever runs the server can grant one, with python manage.py grant."),
+    )
 
 
 def _alert(absence: Absence) -> Alert:

@@ -11,22 +11,14 @@ from secrets import token_urlsafe
 from urllib.parse import quote
 
 import dj_database_url
-from environs import Env
 
 from .embedded.paths import redis_socket
+from .environment import env, secret
 from .generated import data_dir, generated_secret
+from .sign_in.settings import *  # noqa: F403 - split off for its length
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = data_dir()
-
-env = Env()
-
-
-def secret(name: str, default: str = "") -> str:
-    """Read `name`, or the file that `name`_FILE points at."""
-    path = env.str(f"{name}_FILE", "")
-    return Path(path).read_text().strip() if path else env.str(name, default)
-
 
 # --- What kind of instance this is -------------------------------------------------------------
 # "local": the embedded default on one machine, plain HTTP on loopback.
@@ -49,12 +41,21 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_htmx",
     "heroicons",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "dashboard",
     "dashboard.accounts",
+    "dashboard.sign_in",
+    "dashboard.audit",
+    "dashboard.members",
     "backups",
 ]
 
@@ -64,13 +65,17 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "dashboard.middleware.SecurityHeadersMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "dashboard.middleware.TimeZoneMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "dashboard.sign_in.sessions.SessionLimitsMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "dashboard.sign_in.required.SecondFactorMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -88,7 +93,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "dashboard.context.frame",
             ],
-            "builtins": ["heroicons.templatetags.heroicons"],
+            "builtins": ["dashboard.templatetags.icons"],
         },
     }
 ]
@@ -115,6 +120,7 @@ if _password := secret("DATABASE_PASSWORD"):
     _database["PASSWORD"] = _password
 DATABASES = {"default": _database}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["ENGINE"] = "dashboard.sqlite3"  # waits outside SQLite: see there
     # IMMEDIATE takes the write lock at BEGIN, where SQLite waits its turn, instead of failing on
     # an upgrade in mid-transaction; WAL lets pages be read while a worker writes.
     DATABASES["default"]["OPTIONS"] = {
@@ -125,21 +131,6 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-
-# --- Sign-in and sessions ------------------------------------------------------------------------
-AUTH_USER_MODEL = "accounts.User"
-LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "backups:clusters"
-LOGOUT_REDIRECT_URL = "login"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
-]
 
 # --- HTTP hardening: on where the instance is reached over HTTPS ---------------------------------
 HTTPS = env.bool("HTTPS", PRODUCTION)
@@ -218,7 +209,31 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     # expires: a tick that no worker took in time is worth nothing, the next one does its work.
     "sweep": {"task": "backups.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
+    # looks whether something is due: RETENTION_INTERVAL decides
+    "retention": {
+        "task": "backups.tasks.run_retention",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    # what was announced on the page, or left unfinished by a worker that died
+    "retention-open": {
+        "task": "backups.tasks.continue_retention",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }
+
+# --- Audit trail; docs/audit.md ------------------------------------------------------------------
+AUDIT_HEAD_INTERVAL = env.float("AUDIT_HEAD_INTERVAL", 3600.0)  # seconds; 0: never
+AUDIT_VERIFY_INTERVAL = env.float("AUDIT_VERIFY_INTERVAL", 86_400.0)  # seconds; 0: never
+AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY")  # else DATA_DIR/audit_signing_key, made when needed
+for _task, _interval in (("emit_head", AUDIT_HEAD_INTERVAL), ("verify", AUDIT_VERIFY_INTERVAL)):
+    if _interval > 0:
+        CELERY_BEAT_SCHEDULE[f"audit-{_task}"] = {
+            "task": f"dashboard.audit.tasks.{_task}",
+            "schedule": _interval,
+            "options": {"expires": _interval},
+        }
 
 # --- The cloud's API -----------------------------------------------------------------------------
 CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0)  # seconds
@@ -238,6 +253,12 @@ BACKUP_SETTLE_GRACE = env.float("BACKUP_SETTLE_GRACE", 25.0)
 BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0)
 BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0)
 BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
+BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # of people and programs
+AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
+SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0)  # of each connection's list of clusters
+CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0)  # of each cluster's readiness
+CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10)
+RETENTION_INTERVAL = env.float("RETENTION_INTERVAL", 86_400.0)  # 0: only when asked for
 HEARTBEAT_INTERVAL = env.float("HEARTBEAT_INTERVAL", 3.0)
 HEARTBEAT_STALE_AFTER = env.float("HEARTBEAT_STALE_AFTER", 12.0)
 HEARTBEAT_ALARM_AFTER = env.float("HEARTBEAT_ALARM_AFTER", 30.0)
@@ -249,7 +270,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "line": {
+            "()": "dashboard.logs.LineFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s%(of_request)s %(message)s",
+        },
     },
     "filters": {"no_traceback": {"()": "dashboard.logs.NoTraceback"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},

@@ -1,12 +1,22 @@
 """URLs of the whole product."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
+# its own sign-in page knows neither limits nor second factors
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
 urlpatterns = [
-    path("sign-in/", LoginView.as_view(template_name="accounts/sign_in.html"), name="login"),
-    path("sign-out/", LogoutView.as_view(), name="logout"),
+    path("", include("dashboard.sign_in.urls")),
     path("admin/", admin.site.urls),
+    path("audit/", include("dashboard.audit.urls")),
+    path("settings/access/", include("dashboard.members.urls")),
     path("", include("backups.urls")),
 ]
+# a refusal is an event of the audit trail
+handler403 = "dashboard.audit.views.refused"
+# django-allauth asks for it where somebody tries too often
+handler429 = "dashboard.sign_in.limits.too_many"
+# no context processors: they ask the database, which may be what failed
+handler500 = "dashboard.errors.server_error"

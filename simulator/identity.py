@@ -93,6 +93,11 @@ class IdentityService:
             token = self._tokens.get(value)
         return token if token and self._clock.elapsed() < token.dies else None
 
+    def issued_tokens(self) -> list[str]:
+        """Every token that was given out and not revoked."""
+        with self._lock:
+            return list(self._tokens)
+
     def expire_tokens(self) -> int:
         """Let every token die now, as a changed password would; returns how many."""
         with self._lock:

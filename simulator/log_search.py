@@ -43,8 +43,10 @@ def search(cluster: Cluster, request: Request, clock: Clock) -> Reply:
     wanted = LEVELS if level == "ALL" else tuple(str(level).split("|"))
     if not set(wanted) <= set(LEVELS):
         raise _bad("level")
+    if body["log_type"] == "deprecation" and set(wanted) != set(LEVELS):
+        raise _bad("level: deprecation logs can be queried only when all levels are selected")
     limit = body.get("limit", 100)
-    if not isinstance(limit, int) or not 1 <= limit <= MAX_LINES:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LINES:
         raise _bad("limit")
     keyword = body.get("keyword") or ""
     if not isinstance(keyword, str) or not _KEYWORD.fullmatch(keyword):

@@ -6,6 +6,7 @@ import re
 import uuid
 from typing import Any
 
+from .presets import PRESETS
 from .state import CloudState, Cluster, LogConfiguration, RealTimeCollection
 from .wire import Refusal, Reply, Request, css_error
 
@@ -13,7 +14,8 @@ REAL_TIME = "real_time_log_collect"
 ACTIONS = ("", "base_log_collect", REAL_TIME)
 
 _AGENCY = re.compile(r"[A-Za-z0-9_-]+")
-_PATH_FORBIDDEN = re.compile(r"""[\\:*?"<>|'{}]|^/|^\.|\.$|//|\.\.""")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PATH_FORBIDDEN = re.compile(r"""[\\:*?"<>|'{}]|^/|^\.|\.$|///|\.\.\.""")
 _PERIOD = re.compile(r"([01]\d|2[0-3]):00 GMT[+-](0\d|1[0-4]):[0-5]\d")
 
 
@@ -21,7 +23,8 @@ def change(endpoint: str, state: CloudState, cluster: Cluster, request: Request)
     """Carry out open, close, settings_update, policy_update, policy_close or connectivity.
 
     Raises:
-        Refusal: 400 for a parameter that breaks a rule, 415 CSS.0004 where the state forbids it.
+        Refusal: 400 for a parameter that breaks a rule, 415 CSS.0004 where log backup is not in
+            the state for it, 400 CSS.5090 or 409 CSS.0011 where the cluster is not.
     """
     try:
         body = request.json_object()
@@ -33,7 +36,12 @@ def change(endpoint: str, state: CloudState, cluster: Cluster, request: Request)
     now = state.clock.now_ms()
     if endpoint == "connectivity":
         _known_cluster(state, body.get("target_cluster_id"))
-    elif endpoint == "policy_update":
+        return Reply(200)
+    if cluster.status != "200":
+        raise Refusal(PRESETS["not_allowed"](""))
+    if cluster.actions:
+        raise Refusal(PRESETS["busy"](""))
+    if endpoint == "policy_update":
         log = _enabled(cluster)
         log.period, log.auto_enabled, log.updated_ms = _period(body.get("period")), True, now
     elif endpoint == "policy_close":
@@ -59,11 +67,11 @@ def _configuration(cluster: Cluster, body: dict[str, Any], now: int) -> LogConfi
         raise Refusal(css_error(400, "CSS.5130", "Invalid agency name."))
     bucket = _first(body, "log_bucket", "log_Bucket", "logBucket")
     path = _first(body, "log_base_path", "log_Base_Path", "logBasePath")
-    if not bucket:
-        raise Refusal(css_error(400, "CSS.0048", "The OBS bucket does not exist."))
+    if not _BUCKET.fullmatch(bucket):  # a bucket of such a name cannot exist
+        raise Refusal(PRESETS["bucket"](""))
     if not path or len(path) > 512 or _PATH_FORBIDDEN.search(path):
         raise _bad("log_base_path")
-    automatic = body.get("auto_enable", False)
+    automatic = body.get("auto_enable", False)  # by the documents left out is off, here too
     if not isinstance(automatic, bool):
         raise _bad("auto_enable")
     return LogConfiguration(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,26 @@ import pytest
 
 from simulator import clouds_file, server
 from simulator.config import SimulatorConfig
+from tests.audit_guards import emptying_allowed_between_tests
 from tests.private_redis import PrivateRedis
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _emptying_allowed_between_tests() -> Iterator[None]:
+    with emptying_allowed_between_tests():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made anew each time, however slow the machine is and whoever asked before."""
+    from django.core.cache import caches
+
+    from backups.services import keeping
+
+    for cache in caches.all(initialized_only=True):
+        cache.clear()
+    monkeypatch.setattr(keeping, "WORTH_KEEPING", math.inf)
 
 
 @pytest.fixture(scope="session")

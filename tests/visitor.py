@@ -14,6 +14,11 @@ FORM = re.compile(r'<form method="post" action="(/clusters/\d+/backup/)".*?</for
 TERMINAL = {"succeeded", "failed", "unverified", "rejected", "not_started", "cancelled"}
 
 
+def text_of(page: str) -> str:
+    """What a person reads: no tags, entities resolved, white space folded."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
 class TlsProxy(HTTPAdapter):
     """Stands for the proxy of an HTTPS site: passes on by HTTP, and says what came."""
 

@@ -3,61 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import TypeVar
+from urllib.parse import quote
 
 from . import parse
-from .answer import Reply, read_answer
-from .errors import ApiError, ConfigurationError, MalformedAnswer, TransportError
+from .answer import Reply
+from .bodies import Body
+from .errors import ApiError, ConfigurationError, MalformedAnswer
+from .exchange import CallRecorder, Exchange, Exchanger, ShownRequest
 from .fields import ShapeError, is_id
 from .pages import IncompleteList, read_list
-from .session import CloudConnection, Grant
-from .transport import send
-from .types import Answer, BodyKind, ClusterInfo, LogRecord, LogSettings
+from .session import CloudConnection
+from .types import (
+    Answer,
+    BodyKind,
+    ClusterInfo,
+    LogLines,
+    LogPolicy,
+    LogQuery,
+    LogRecord,
+    LogSettings,
+    LogStorage,
+)
+
+__all__ = ["CallRecorder", "CssClient", "Exchange", "ShownRequest"]
 
 T = TypeVar("T")
 
 COLLECT_CAP = 64 * 1024  # bytes of decoded body: success is empty, an error is short
 READ_CAP = 32 * 1024 * 1024
+# The default by the documents, said nevertheless: real-time collection has the same paths.
+_LOG_BACKUP = "action=base_log_collect"
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request that was made, and what became of it.
-
-    Attributes:
-        method: HTTP method.
-        path: path and query of the request.
-        started_at: aware UTC time, before the connection was looked for.
-        answer: the answer, None when there was none.
-        error: why there was none.
-    """
-
-    method: str
-    path: str
-    started_at: datetime
-    answer: Answer | None
-    error: TransportError | None
-
-
-class CallRecorder(Protocol):
-    """Is told of every request before and after it is made."""
-
-    def before_send(self, method: str, path: str) -> None:
-        """Called with the token in hand, directly before the request goes out.
-
-        If it raises, nothing is sent and its exception reaches the caller of the client.
-        """
-
-    def after(self, exchange: Exchange) -> None:
-        """Called once for each `before_send` that returned.
-
-        If it raises, its exception takes the place of the answer: a recorder that stores must do
-        its own retrying.
-        """
 
 
 class CssClient:
@@ -77,8 +55,7 @@ class CssClient:
     """
 
     def __init__(self, connection: CloudConnection, recorder: CallRecorder | None = None) -> None:
-        self._connection = connection
-        self._recorder = recorder
+        self._exchanger = Exchanger(connection, recorder)
 
     def list_clusters(self) -> tuple[ClusterInfo, ...]:
         """All clusters of the project: `GET /clusters`, page by page.
@@ -114,7 +91,68 @@ class CssClient:
             The answer, whatever its status: what it means is not decided here.
         """
         path = f"{_cluster_path(cluster_id)}/logs/collect"
-        return self._call("POST", path, COLLECT_CAP).answer
+        return self._exchanger.call("POST", path, COLLECT_CAP).answer
+
+    def open_logs(self, cluster_id: str, storage: LogStorage) -> Answer:
+        """Switch log backup on: `POST /clusters/{id}/logs/open`.
+
+        Like every method that changes settings it is sent once, and no more where no answer comes:
+        whether the cloud took it, `get_log_settings` tells.
+
+        Returns:
+            The answer, whatever its status; a 2xx has no body.
+        """
+        return self._change("POST", cluster_id, f"open?{_LOG_BACKUP}", storage)
+
+    def update_log_settings(self, cluster_id: str, storage: LogStorage) -> Answer:
+        """Change where log backups go: `POST /clusters/{id}/logs/settings`.
+
+        Returns:
+            The answer, whatever its status; a 2xx has no body.
+        """
+        return self._change("POST", cluster_id, f"settings?{_LOG_BACKUP}", storage)
+
+    def close_logs(self, cluster_id: str) -> Answer:
+        """Switch log backup off: `PUT /clusters/{id}/logs/close`.
+
+        With it go the daily policy, the manual backups and the records of failed jobs.
+
+        Returns:
+            The answer, whatever its status; a 2xx has no body.
+        """
+        return self._change("PUT", cluster_id, f"close?{_LOG_BACKUP}")
+
+    def update_policy(self, cluster_id: str, policy: LogPolicy) -> Answer:
+        """Have the cloud back up daily: `POST /clusters/{id}/logs/policy/update`.
+
+        Returns:
+            The answer, whatever its status; a 2xx has no body.
+        """
+        return self._change("POST", cluster_id, "policy/update", policy)
+
+    def close_policy(self, cluster_id: str) -> Answer:
+        """Stop the cloud's daily backups: `PUT /clusters/{id}/logs/policy/close`.
+
+        Returns:
+            The answer, whatever its status; a 2xx has no body.
+        """
+        return self._change("PUT", cluster_id, "policy/close")
+
+    def search_logs(self, cluster_id: str, query: LogQuery) -> LogLines:
+        """Lines of a node's log that is not archived yet: `POST /clusters/{id}/logs/search`.
+
+        It is a POST that changes nothing.
+
+        Raises:
+            ApiError: the cloud answered something other than a 2xx.
+            MalformedAnswer: the answer cannot be used.
+        """
+        path = f"{_cluster_path(cluster_id)}/logs/search"
+        return _parsed(self._exchanger.call("POST", path, READ_CAP, query), parse.log_lines)
+
+    def _change(self, method: str, cluster_id: str, what: str, body: Body | None = None) -> Answer:
+        path = f"{_cluster_path(cluster_id)}/logs/{what}"
+        return self._exchanger.call(method, path, COLLECT_CAP, body).answer
 
     def list_log_records(
         self, cluster_id: str, *, newest: int = 100, since: datetime | None = None
@@ -170,60 +208,22 @@ class CssClient:
             raise MalformedAnswer(last[0], str(error)) from error
 
     def _get(self, path: str, parser: Callable[[object], T]) -> tuple[T, Answer]:
-        reply = self._call("GET", path, READ_CAP)
-        answer = reply.answer
-        if not answer.ok:
-            raise ApiError(answer)
-        if answer.body_kind is not BodyKind.JSON_OBJECT:
-            words = answer.body_kind.value.replace("_", " ")
-            raise MalformedAnswer(answer, f"the body is {words}, not a JSON object")
-        try:
-            return parser(reply.document), answer
-        except ShapeError as error:
-            raise MalformedAnswer(answer, str(error)) from error
+        reply = self._exchanger.call("GET", path, READ_CAP)
+        return _parsed(reply, parser), reply.answer
 
-    def _call(self, method: str, path: str, cap: int) -> Reply:
-        """Make one request, and once more with a new token where the first was answered 401."""
-        grant = self._connection.grant()
-        reply = self._exchange(method, path, cap, grant)
-        if reply.answer.status == 401:
-            grant = self._connection.grant(refused=grant.token)
-            reply = self._exchange(method, path, cap, grant)
-        return reply
 
-    def _exchange(self, method: str, path: str, cap: int, grant: Grant) -> Reply:
-        connection = self._connection
-        url = f"{grant.identity.endpoint}{path}"
-        shown = urlsplit(url)._replace(scheme="", netloc="").geturl()
-        if self._recorder is not None:
-            self._recorder.before_send(method, shown)
-        started_at = datetime.now(UTC)
-        try:
-            raw = send(
-                connection.http(),
-                method,
-                url,
-                headers={
-                    "Accept": "application/json",
-                    "Content-Type": "application/json",
-                    "X-Auth-Token": grant.token,
-                },
-                timeouts=connection.timeouts,
-                cap=cap,
-                verify=connection.verify,
-                cert=connection.cert,
-                secrets=connection.secrets,
-            )
-        except TransportError as error:
-            self._report(Exchange(method, shown, started_at, None, error))
-            raise
-        reply = read_answer(raw, method=method, path=shown, secrets=connection.secrets)
-        self._report(Exchange(method, shown, started_at, reply.answer, None))
-        return reply
-
-    def _report(self, exchange: Exchange) -> None:
-        if self._recorder is not None:
-            self._recorder.after(exchange)
+def _parsed(reply: Reply, parser: Callable[[object], T]) -> T:
+    """The document of a good answer. Raises ApiError, MalformedAnswer."""
+    answer = reply.answer
+    if not answer.ok:
+        raise ApiError(answer)
+    if answer.body_kind is not BodyKind.JSON_OBJECT:
+        words = answer.body_kind.value.replace("_", " ")
+        raise MalformedAnswer(answer, f"the body is {words}, not a JSON object")
+    try:
+        return parser(reply.document)
+    except ShapeError as error:
+        raise MalformedAnswer(answer, str(error)) from error
 
 
 def _cluster_path(cluster_id: str) -> str:

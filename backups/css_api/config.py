@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from openstack.config import OpenStackConfig
     from openstack.config.cloud_region import CloudRegion
 
+_UNKNOWN_KEY = re.compile(r"unexpected keyword argument '(\w{1,50})'")
+_MISSING_KEY = re.compile(r"missing \d+ required [\w -]+ arguments?: '(\w{1,50})'")
 Fingerprint = tuple[object, ...]
 
 
@@ -185,6 +188,10 @@ def _unusable(config: OpenStackConfig, cloud: str, error: Exception) -> Configur
 
     known = isinstance(error, ClientException | SDKException)
     why = str(error) if known else type(error).__name__
+    if isinstance(error, TypeError) and (key := _UNKNOWN_KEY.search(str(error))):
+        why = f"{key[1]} is no key of its kind of credentials"
+    elif isinstance(error, TypeError) and (key := _MISSING_KEY.search(str(error))):
+        why = f"{key[1]} is missing"
     entry = config.cloud_config["clouds"].get(cloud) or {}
     keys = {*entry, *(entry.get("auth") or {})} if isinstance(entry, dict) else set()
     if keys & {"ak", "access_key"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 from .types import Answer
 
@@ -59,13 +60,34 @@ class IdentityError(CssApiError):
     Attributes:
         status: HTTP status of the identity service, None when it was not reached.
         retryable: True when identity was unreachable, throttled (429) or failing (5xx).
+        kind: how the exchange with it failed below HTTP, None when it did not.
     """
 
-    def __init__(self, detail: str, *, status: int | None = None, retryable: bool = False) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        retryable: bool = False,
+        kind: TransportKind | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
         self.retryable = retryable
+        self.kind = kind
+
+    def again(self) -> Self:
+        """The same error for another caller: each raises one of its own."""
+        return type(self)(self.detail, status=self.status, retryable=self.retryable, kind=self.kind)
+
+
+class SecondFactorError(IdentityError):
+    """The credentials are right as far as they go: the account wants a second factor."""
+
+
+class CatalogError(IdentityError):
+    """The sign-in went well, but the token's catalog or project leads to no CSS endpoint."""
 
 
 class ApiError(CssApiError):

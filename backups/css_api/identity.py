@@ -9,7 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from keystoneauth1 import exceptions as ks
 
-from .errors import ConfigurationError, IdentityError, TransportKind
+from .errors import (
+    CatalogError,
+    ConfigurationError,
+    IdentityError,
+    SecondFactorError,
+    TransportKind,
+)
 from .redact import one_line, redact
 from .transport import describe, failure_kind, is_loopback
 from .types import ProjectIdentity
@@ -43,9 +49,18 @@ def require_https(url: str, *, entry: str, plain_http: bool) -> None:
     """Refuse to send secrets over plain HTTP, except on this machine or where the entry allows it.
 
     Raises:
-        ConfigurationError: the URL is not https://.
+        ConfigurationError: the URL is not https://, or holds a user name or password: libraries
+            put addresses into their logs.
     """
     parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ConfigurationError(
+            one_line(
+                f"cloud '{entry}': the address of {parts.hostname} holds a user name or password:"
+                " take them out of it",
+                500,
+            )
+        )
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and (plain_http or is_loopback(parts.hostname or "")):
@@ -57,6 +72,35 @@ def require_https(url: str, *, entry: str, plain_http: bool) -> None:
             500,
         )
     )
+
+
+def require_password(config: Mapping[str, Any], entry: str) -> None:
+    """Find out before anything is sent that an entry signs in with a password and has none.
+
+    Raises:
+        ConfigurationError: `auth` of the entry has no password.
+    """
+    if config.get("auth_type") in ("password", "v3password") and not config["auth"].get("password"):
+        raise ConfigurationError(one_line(f"cloud '{entry}': password is missing", 500))
+
+
+def renewal_margin(access: AccessInfo, most: float) -> float:
+    """How long before its end a token is renewed.
+
+    A quarter of its lifetime at most: a token that lives shorter than the usual margin would
+    otherwise be renewed for every request.
+
+    Args:
+        access: the token.
+        most: seconds, for tokens that live long.
+    """
+    try:
+        issued, expires = access.issued, access.expires
+    except KeyError:  # an identity service that leaves one out
+        return most
+    if issued is None or expires is None:
+        return most
+    return min(most, max(0.0, (expires - issued).total_seconds() / 4))
 
 
 def project_identity(
@@ -71,31 +115,43 @@ def project_identity(
         region: name of the region, "" for any.
 
     Raises:
-        IdentityError: the token has no project, or the catalog no endpoint.
+        CatalogError: the token has no project, or the catalog no endpoint.
     """
     if not access.project_id:
-        raise IdentityError(
+        raise CatalogError(
             f"the token of cloud '{cloud}' is for no project:"
             " set project_name or project_id in its entry"
         )
-    url = settings.get_endpoint(SERVICE_TYPE)
-    if not url:
-        wanted = settings.get_region_name(SERVICE_TYPE) or region or None
-        try:
-            url = access.service_catalog.url_for(
-                service_type=SERVICE_TYPE,
-                interface=settings.get_interface(SERVICE_TYPE) or "public",
-                region_name=wanted,
-            )
-        except ks.CatalogException as error:
-            raise IdentityError(_no_endpoint(access, wanted, cloud)) from error
+    url = settings.get_endpoint(SERVICE_TYPE) or _catalog_url(access, settings, cloud, region)
     return ProjectIdentity(
         cloud=cloud,
         region=region,
         project_id=access.project_id,
         project_name=access.project_name or "",
-        endpoint=endpoint_of(url or "", access.project_id),
+        endpoint=endpoint_of(url, access.project_id),
     )
+
+
+def _catalog_url(access: AccessInfo, settings: CloudRegion, cloud: str, region: str) -> str:
+    """The one css endpoint of the catalog that the entry's region and interface name."""
+    wanted = settings.get_region_name(SERVICE_TYPE) or region or None
+    interface = settings.get_interface(SERVICE_TYPE) or "public"
+    found = access.service_catalog.get_endpoints_data(
+        service_type=SERVICE_TYPE, interface=interface, region_name=wanted
+    ).get(SERVICE_TYPE, [])
+    if len({place.url for place in found}) > 1 and not wanted:
+        # a catalog has no order to rely on: the first could be another one tomorrow
+        regions = ", ".join(sorted({str(place.region_name) for place in found})[:20])
+        raise CatalogError(
+            one_line(
+                f"the catalog of cloud '{cloud}' has css in {regions}:"
+                " set region_name in its entry",
+                500,
+            )
+        )
+    if not found or not found[0].url:
+        raise CatalogError(_no_endpoint(access, wanted, str(interface), cloud))
+    return str(found[0].url)
 
 
 def endpoint_of(url: str, project_id: str) -> str:
@@ -104,14 +160,14 @@ def endpoint_of(url: str, project_id: str) -> str:
     Catalogs register it with or without the project, and with placeholders for it.
 
     Raises:
-        IdentityError: the endpoint names another project.
+        CatalogError: the endpoint names another project.
     """
     parts = urlsplit(_PROJECT_PLACE.sub(project_id, url.strip()))
     path = [piece for piece in parts.path.split("/") if piece]
     if path and path[-1] == project_id:
         path.pop()
     elif len(path) > 1 and _VERSION.fullmatch(path[-2]):
-        raise IdentityError(
+        raise CatalogError(
             one_line(f"the css endpoint {url} is for another project than {project_id}", 500)
         )
     if not (path and _VERSION.fullmatch(path[-1])):
@@ -135,11 +191,13 @@ def identity_error(
         return error
     host = urlsplit(auth_url).netloc.rpartition("@")[2]
     service = f"the identity service {host}"
-    if isinstance(error, ks.Unauthorized | ks.MissingAuthMethods):
-        detail = (
-            f"the identity service refused the credentials of clouds.yaml entry '{cloud}' (401)"
-        )
-        return IdentityError(detail, status=401)
+    if isinstance(error, ks.MissingAuthMethods):
+        why = "it wants a second factor: use an application credential"
+        return SecondFactorError(_refused(why, cloud), status=401)
+    if isinstance(error, ks.Unauthorized):
+        # Keystone tells these apart in its own log only
+        why = "they are wrong, expired or disabled, or have no role in the project"
+        return IdentityError(_refused(why, cloud), status=401)
     if isinstance(error, ks.HttpError):
         status = int(error.http_status)
         text = redact(str(error.message or ""), secrets)
@@ -152,7 +210,8 @@ def identity_error(
         if kind is TransportKind.CONNECT_FAILED and isinstance(cause, ks.SSLError):
             kind = TransportKind.TLS
         text = describe(cause, kind, auth_url, secrets)
-        return IdentityError(one_line(f"identity service: {text}", 500), retryable=True)
+        detail = one_line(f"identity service: {text}", 500)
+        return IdentityError(detail, retryable=True, kind=kind)
     if isinstance(error, ks.InvalidResponse) and 300 <= error.response.status_code < 400:
         status = error.response.status_code
         detail = f"{service} redirects ({status}): put the address it really has into auth_url"
@@ -175,15 +234,23 @@ def _connection_failure(error: BaseException) -> BaseException | None:
     return None
 
 
-def _no_endpoint(access: AccessInfo, wanted: str | None, cloud: str) -> str:
+def _refused(why: str, cloud: str) -> str:
+    entry = f"the credentials of clouds.yaml entry '{cloud}'"
+    return one_line(f"the identity service refused {entry} (401): {why}", 500)
+
+
+def _no_endpoint(access: AccessInfo, wanted: str | None, interface: str, cloud: str) -> str:
     regions: set[str] = set()
     services: set[str] = set()
     for service in access.service_catalog.catalog:
         services.add(str(service.get("type")))
         if service.get("type") == SERVICE_TYPE:
             for place in service.get("endpoints", []):
-                regions.add(str(place.get("region_id") or place.get("region")))
+                where = place.get("region_id") or place.get("region")
+                regions.add(f"{where} ({place.get('interface')})")
     place = f" for region '{wanted}'" if wanted else ""
+    if interface != "public":
+        place += f" and interface '{interface}'" if wanted else f" for interface '{interface}'"
     has = (
         f"it has css in {', '.join(sorted(regions)[:20])}"
         if regions

@@ -8,9 +8,20 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .fields import Fields, ShapeError
-from .types import ClusterInfo, Instance, JobType, LogRecord, LogSettings, RecordStatus
+from .types import (
+    ClusterInfo,
+    Instance,
+    JobType,
+    LogLine,
+    LogLines,
+    LogRecord,
+    LogSettings,
+    RecordStatus,
+)
 
 T = TypeVar("T")
+
+LONGEST_LINE = 8000  # characters of one log line
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,22 @@ def log_records(document: object) -> Page[LogRecord]:
     fields = Fields.of(document, "")
     rows = fields.rows("clusterLogRecord", "clusterLogRecords")
     return Page(tuple(_record(row) for row in rows), fields.count("totalSize", "total"))
+
+
+def log_lines(document: object) -> LogLines:
+    """`POST …/logs/search`. Raises ShapeError."""
+    fields = Fields.of(document, "")
+    return LogLines(
+        tuple(
+            LogLine(
+                date=row.text("date", limit=40),
+                level=row.text("level", limit=20),
+                content=row.text("content", limit=LONGEST_LINE),
+            )
+            for row in fields.rows("logList")
+        ),
+        fields.flag("completed", default=False) if fields.has("completed") else None,
+    )
 
 
 def _cluster(fields: Fields) -> ClusterInfo:

@@ -14,7 +14,15 @@ import requests
 
 from . import config
 from .errors import ConfigurationError, IdentityError
-from .identity import identity_error, project_identity, require_https, secrets_of
+from .identity import (
+    identity_error,
+    project_identity,
+    renewal_margin,
+    require_https,
+    require_password,
+    secrets_of,
+)
+from .secret import Secret
 from .transport import new_session
 from .types import ProjectIdentity
 from .wire import Timeouts, Watch
@@ -25,17 +33,18 @@ if TYPE_CHECKING:
 PRODUCT = "css-log-backup-dashboard"
 VERSION = "0.1.0"
 _YES = {"true", "yes", "1"}
+# Each refused sign-in counts towards the lock that identity services put on an account (five in a
+# quarter of an hour is usual), and a hundred runs may be asking for the same one.
+FIRST_REFUSAL_HOLD = 30.0  # seconds
+LONGEST_REFUSAL_HOLD = 300.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a request needs: the token and where it leads."""
 
-    token: str
+    token: Secret
     identity: ProjectIdentity
-
-    def __repr__(self) -> str:
-        return f"Grant({self.identity!r})"
 
 
 class CloudConnection:
@@ -81,6 +90,7 @@ class CloudConnection:
                 f"cloud '{cloud}': auth_type '{kind}' has no token and catalog"
             )
         require_https(self._auth_url, entry=cloud, plain_http=self.plain_http)
+        require_password(settings.config, cloud)
         self._plugin: Any = plugin
         self._keystone: Any = Session(
             auth=plugin,
@@ -95,9 +105,12 @@ class CloudConnection:
         self._tokens: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._access: Any = None
+        self._margin = 0.0  # seconds before its end that a token is renewed
         self._grant: Grant | None = None
         self._failure: IdentityError | None = None
         self._failed_at = 0.0
+        self._hold = 0.0  # seconds
+        self._held_until = 0.0
         self._local = threading.local()
 
     def identity(self) -> ProjectIdentity:
@@ -109,11 +122,22 @@ class CloudConnection:
         """
         return self.grant().identity
 
-    def grant(self, refused: str = "") -> Grant:
+    def sign_in(self) -> ProjectIdentity:
+        """Sign in anew, whatever token is kept, and say as `identity` where that leads.
+
+        Raises:
+            IdentityError: no token or endpoint could be had.
+            ConfigurationError: the endpoint is not HTTPS.
+        """
+        kept = self._grant
+        return self.grant(refused=kept.token if kept else None).identity
+
+    def grant(self, refused: Secret | None = None) -> Grant:
         """Get a token, the kept one while it lasts.
 
         However many threads ask at once, one asks the identity service and all take its answer,
-        be it a token or an error.
+        be it a token or an error. Credentials that were refused (401) are not sent again for a
+        while, half a minute at first and five at most; a changed clouds.yaml is tried at once.
 
         Args:
             refused: a token that CSS answered 401 to. It is given up, unless another thread has
@@ -125,19 +149,19 @@ class CloudConnection:
         """
         asked = time.monotonic()
         with self._lock:
-            if self._failure is not None and self._failed_at >= asked:
-                failure = self._failure
-                raise IdentityError(
-                    failure.detail, status=failure.status, retryable=failure.retryable
-                )
+            if self._failure is not None and max(self._failed_at, self._held_until) >= asked:
+                raise self._failure.again()
             if refused and self._grant is not None and self._grant.token == refused:
                 self._plugin.invalidate()
                 self._access = None
             try:
-                return self._current_grant()
+                grant = self._current_grant()
             except IdentityError as error:
                 self._failure, self._failed_at = error, time.monotonic()
+                self._hold_after(error)
                 raise
+            self._hold = 0.0
+            return grant
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -153,14 +177,20 @@ class CloudConnection:
         session: requests.Session = held[1]
         return session
 
+    def _hold_after(self, error: IdentityError) -> None:
+        if error.status != 401:
+            return
+        self._hold = min(2 * self._hold or FIRST_REFUSAL_HOLD, LONGEST_REFUSAL_HOLD)
+        self._held_until = self._failed_at + self._hold
+
     def _current_grant(self) -> Grant:
-        life = self._plugin.MIN_TOKEN_LIFE_SECONDS
-        if self._grant and self._access and not self._access.will_expire_soon(life):
+        if self._grant and self._access and not self._access.will_expire_soon(self._margin):
             return self._grant
         with Watch(self.timeouts) as watch:
             try:
                 access = self._plugin.get_access(self._keystone)
-                access.will_expire_soon(life)  # a time that cannot be read is found out here
+                margin = renewal_margin(access, self._plugin.MIN_TOKEN_LIFE_SECONDS)
+                access.will_expire_soon(margin)  # a time that cannot be read is found out here
                 identity = project_identity(access, self._settings, self.cloud, self.region)
                 token = str(access.auth_token)
             except Exception as error:  # a hostile answer makes keystoneauth raise anything
@@ -172,9 +202,9 @@ class CloudConnection:
                     secrets=self.secrets,
                 ) from error
         require_https(identity.endpoint, entry=self.cloud, plain_http=self.plain_http)
-        self._access = access
+        self._access, self._margin = access, margin
         self._tokens = (token, *self._tokens)[:3]
-        self._grant = Grant(token, identity)
+        self._grant = Grant(Secret(token), identity)
         return self._grant
 
 
@@ -208,6 +238,12 @@ def connect(
             made = CloudConnection(settings, cloud, region, timeouts=timeouts, version=version)
             held = _connections[key] = (current, made)
         return held[1]
+
+
+def known_secrets() -> tuple[str, ...]:
+    """Every secret of the connections in use, for whatever must not write them down."""
+    # a copy, not the lock: whoever logs may hold it
+    return tuple(secret for _, made in list(_connections.values()) for secret in made.secrets)
 
 
 def _after_fork() -> None:

@@ -141,6 +141,7 @@ def send(
     headers: Mapping[str, str],
     timeouts: Timeouts,
     cap: int,
+    body: bytes | None = None,
     verify: bool | str = True,
     cert: str | tuple[str, str] | None = None,
     secrets: tuple[str, ...] = (),
@@ -157,6 +158,7 @@ def send(
         headers: headers of this request.
         timeouts: how long to wait.
         cap: bytes of decoded body to read at most.
+        body: of the request, None for none.
         verify: as in requests: check the certificate, or the CA bundle to check it with.
         cert: as in requests: client certificate, or certificate and key.
         secrets: values to keep out of error texts.
@@ -176,6 +178,7 @@ def send(
                 method,
                 url,
                 headers=dict(headers),
+                data=body,
                 timeout=(timeouts.connect, timeouts.read),
                 allow_redirects=False,
                 stream=True,
@@ -184,7 +187,7 @@ def send(
             )
         except Exception as error:  # whatever it is: whether the request left is known
             raise _failure(error, watch, url, began, secrets) from error
-        body, oversized, problem = _read(response.raw, cap)
+        answered, oversized, problem = _read(response.raw, cap)
         if watch.expired and problem is None:
             problem = TimeoutError("the deadline ended the answer")
         if problem is not None and 200 <= response.status_code < 300:
@@ -192,7 +195,7 @@ def send(
     return RawAnswer(
         status=response.status_code,
         headers=response.headers,
-        body=body,
+        body=answered,
         oversized=oversized,
         cut_short=problem is not None,
         duration_ms=_since(began if watch.sent_at is None else watch.sent_at),

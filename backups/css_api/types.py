@@ -103,6 +103,70 @@ class LogSettings:
     updated_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LogStorage:
+    """Where log backups go: what is sent to switch log backup on, or to change it.
+
+    Attributes:
+        bucket: OBS bucket, in the cluster's region.
+        base_path: folder in it.
+        agency: IAM agency that lets CSS write there.
+    """
+
+    bucket: str
+    base_path: str
+    agency: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogPolicy:
+    """When the cloud is to back up by itself, every day.
+
+    Attributes:
+        period: the hour with its zone, such as "00:00 GMT+08:00"; whole hours only.
+    """
+
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """What to look for in a node's log.
+
+    Attributes:
+        node: name of the node, from the cluster's detail.
+        log_type: deprecation, indexingSlow, searchSlow or instance.
+        levels: DEBUG, INFO, WARN, ERROR; none for all.
+        limit: the most lines, 1 to 10,000.
+        before: only lines older than this, on the cloud's clock, UTC.
+        keyword: at most 64 letters, digits, `_ - . [ ]` and spaces.
+    """
+
+    node: str
+    log_type: str
+    levels: tuple[str, ...] = ()
+    limit: int = 100
+    before: datetime | None = None
+    keyword: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a node's log; `date` as the cloud wrote it: its zone is not documented."""
+
+    date: str
+    level: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """Lines of a node's log, the newest first; `complete` is None where the cloud does not say."""
+
+    lines: tuple[LogLine, ...]
+    complete: bool | None
+
+
 class RecordStatus(StrEnum):
     """How the cloud's own job stands; a word that is not known is UNRECOGNISED, never a crash."""
 

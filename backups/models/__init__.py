@@ -1,7 +1,28 @@
 """The domain's tables. The database row is the truth about a run."""
 
-from .cloud import Cluster, Project
+from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat
-from .run import ApiCall, BackupRun, RunEvent
+from .history import Export, SavedView
+from .indexes import IsGiven
+from .project import Connection, Project
+from .retention import Kind, RetentionPolicy, RetentionRun
+from .run import BackupRun
+from .traces import ApiCall, RunEvent
 
-__all__ = ["ApiCall", "BackupRun", "Cluster", "Heartbeat", "Project", "RunEvent"]
+__all__ = [
+    "ApiCall",
+    "BackupRun",
+    "Cluster",
+    "ClusterTag",
+    "Connection",
+    "Export",
+    "Heartbeat",
+    "IsGiven",
+    "Kind",
+    "LogSettings",
+    "Project",
+    "RetentionPolicy",
+    "RetentionRun",
+    "RunEvent",
+    "SavedView",
+]

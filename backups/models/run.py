@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from backups.choices import ACTIVE, TERMINAL, Outcome, RunState, Trigger
+from dashboard.accounts.access import visible_q
 
-from .cloud import Cluster
+from .cluster import Cluster
+from .indexes import IsGiven
+from .project import Project
+
+if TYPE_CHECKING:
+    from dashboard.accounts.models import User
+
+
+# Somebody's word: the cloud itself has accepted nothing.
+_BY_HAND = {
+    RunState.UNVERIFIED: gettext_lazy("Not verified, by hand"),
+    RunState.NOT_STARTED: gettext_lazy("Not started, by hand"),
+}
+
+
+# Finding a URL by its name takes as long as rendering a cell, and a list has two in each row.
+@lru_cache(maxsize=4096)
+def _address(name: str, pk: int) -> str:
+    return reverse(name, args=[pk])
+
+
+class BackupRunQuerySet(models.QuerySet["BackupRun"]):
+    def visible_to(self, user: User) -> BackupRunQuerySet:
+        """Runs of projects that this user may see."""
+        return self.filter(visible_q(user))
 
 
 class BackupRun(models.Model):
@@ -20,6 +49,7 @@ class BackupRun(models.Model):
 
     ``state`` says where the run stands, ``outcome`` what the POST came to. Only
     ``services.transitions.transition`` writes ``state``. docs/run-states.md draws the states.
+    A run that has ended never changes again: backups/guards.py has the database see to it.
 
     Names of the cluster, the project and the user are copied: history outlives its subjects.
     Times are UTC; those of the cloud's job (``job_*_at``) are on the cloud's clock.
@@ -27,6 +57,8 @@ class BackupRun(models.Model):
 
     # What and where
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="runs")
+    # the cluster's: here too, so that a project's history needs no join
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
     cluster_cloud_id = models.CharField(max_length=64)
     cluster_name = models.CharField(max_length=255)
     cloud = models.CharField(max_length=100)
@@ -92,6 +124,15 @@ class BackupRun(models.Model):
     failed_message = models.TextField(blank=True)
 
     finished_at = models.DateTimeField(null=True, blank=True)
+    settled_by_hand = models.BooleanField(
+        default=False, help_text="somebody's word ended it, nothing that the cloud said"
+    )
+    # of an ended run: names, account and address are gone (services.retention)
+    masked_by = models.BigIntegerField(
+        null=True, blank=True, help_text="sequence of the audit event that says who masked it"
+    )
+
+    objects = BackupRunQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -115,10 +156,49 @@ class BackupRun(models.Model):
             ),
         ]
         indexes = [
-            # history, newest first
+            # the history, newest first: without a filter, in a window of time, by a label
             models.Index(fields=["-requested_at", "-id"], name="run_newest"),
-            # a cluster's latest run, and its history
+            # a cluster's latest run (list of clusters) and its history; ?cluster=
             models.Index(fields=["cluster", "-requested_at", "-id"], name="run_newest_of_cluster"),
+            # ?project=, and all that somebody sees who sees one project
+            models.Index(fields=["project", "-requested_at", "-id"], name="run_newest_of_project"),
+            # The history's filters: without an index of its own a rare value is looked for among
+            # all runs. ?state=, ?group= (a branch for each state)
+            models.Index(fields=["state", "-requested_at", "-id"], name="run_newest_by_state"),
+            # ?outcome=, also with ?trigger=
+            models.Index(fields=["outcome", "-requested_at", "-id"], name="run_newest_by_outcome"),
+            # ?http_status=
+            models.Index(
+                fields=["http_status", "-requested_at", "-id"], name="run_newest_by_http_status"
+            ),
+            # ?error_code=, also with ?user=; most runs have none
+            models.Index(
+                fields=["error_code", "-requested_at", "-id"],
+                condition=Q(IsGiven("error_code")),
+                name="run_newest_by_code",
+            ),
+            # ?trigger=
+            models.Index(fields=["trigger", "-requested_at", "-id"], name="run_newest_by_trigger"),
+            # ?user=
+            models.Index(
+                fields=["requested_by_name", "-requested_at", "-id"], name="run_newest_by_user"
+            ),
+            # ?user= with ?state= or ?group=
+            models.Index(
+                fields=["requested_by_name", "state", "-requested_at", "-id"],
+                name="run_by_user_and_state",
+            ),
+            # ?cluster= with ?state= or ?group=
+            models.Index(
+                fields=["cluster", "state", "-requested_at", "-id"], name="run_by_cluster_and_state"
+            ),
+            # ?project= with ?state= or ?group=, and these of somebody who sees one project
+            models.Index(
+                fields=["project", "state", "-requested_at", "-id"], name="run_by_project_and_state"
+            ),
+            # ?q= that is the cloud's request id, as its support quotes it; texts in messages have
+            # indexes of their own in each database: history/texts.py
+            models.Index(fields=["request_id"], name="run_by_request_id"),
             # the sweeper: queued runs whose time has come
             models.Index(fields=["not_before"], condition=Q(state="queued"), name="run_queued_due"),
             # the sweeper: runs whose record must be read
@@ -137,11 +217,22 @@ class BackupRun(models.Model):
         return f"run {self.pk} of {self.cluster_name}"
 
     def get_absolute_url(self) -> str:
-        return reverse("backups:run-detail", args=[self.pk])
+        return _address("backups:run-detail", self.pk)
+
+    @property
+    def cluster_url(self) -> str:
+        """The page of its cluster, without reading the cluster."""
+        return _address("backups:cluster-detail", self.cluster_id)
 
     @property
     def run_state(self) -> RunState:
         return RunState(self.state)
+
+    @property
+    def state_label(self) -> str:
+        """The state's word; of a run that was settled by hand, that it was."""
+        label = self.run_state.label
+        return str(_BY_HAND.get(self.run_state, label) if self.settled_by_hand else label)
 
     @property
     def is_active(self) -> bool:
@@ -150,6 +241,16 @@ class BackupRun(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.run_state in TERMINAL
+
+    @property
+    def requester_label(self) -> str:
+        """Who asked; that it was masked where the name is gone."""
+        return self.requested_by_name if self.masked_by is None else _("masked")
+
+    @property
+    def is_imported(self) -> bool:
+        """A job of the cloud that this product did not cause, read from the cloud's records."""
+        return self.trigger == Trigger.CLOUD
 
     def failed_attempts(self) -> int:
         """How many attempts ended with "nothing was started, try again", conflicts left out.
@@ -170,56 +271,23 @@ class BackupRun(models.Model):
     @property
     def duration(self) -> timedelta | None:
         """From the request to the end; None while the run is active."""
-        return self.finished_at - self.requested_at if self.finished_at else None
+        return _between(self.requested_at, self.finished_at)
+
+    @property
+    def waited(self) -> timedelta | None:
+        """From the request until it was sent to the cloud; None where nothing was sent."""
+        return _between(self.requested_at, self.sent_at)
+
+    @property
+    def exchange_lasted(self) -> timedelta | None:
+        """From sending to the answer, or to the end of waiting for it; None without one."""
+        return _between(self.sent_at, self.answered_at)
+
+    @property
+    def job_lasted(self) -> timedelta | None:
+        """How long the cloud's job took, on the cloud's clock; None where that is not known."""
+        return _between(self.job_created_at, self.job_finished_at)
 
 
-class ApiCall(models.Model):
-    """One HTTP exchange with the cloud on behalf of a run; the row is there before the bytes leave.
-
-    ``finished_at`` NULL on a call means: sent, and no answer was stored.
-    """
-
-    run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="api_calls")
-    attempt = models.PositiveIntegerField()
-    purpose = models.CharField(max_length=20, help_text="collect, records, baseline")
-    method = models.CharField(max_length=8)
-    path = models.CharField(max_length=500)
-    started_at = models.DateTimeField()
-    finished_at = models.DateTimeField(null=True, blank=True)
-    duration_ms = models.PositiveIntegerField(null=True, blank=True)
-    status = models.PositiveSmallIntegerField(null=True, blank=True)
-    request_id = models.CharField(max_length=128, blank=True)
-    error_code = models.CharField(max_length=64, blank=True)
-    message = models.TextField(blank=True)
-    # how it failed below HTTP (TransportKind), empty when there was an answer
-    transport_error = models.CharField(max_length=30, blank=True)
-    # False where it is certain that nothing left this machine
-    sent = models.BooleanField(default=True)
-    retry_after = models.FloatField(null=True, blank=True, help_text="seconds the cloud asked for")
-    body_kind = models.CharField(max_length=20, blank=True)
-    body_size = models.PositiveBigIntegerField(default=0)
-    excerpt = models.TextField(blank=True)
-
-    class Meta:
-        ordering = ["id"]
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-class RunEvent(models.Model):
-    """One step of a run, written in the transaction that made it."""
-
-    run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="events")
-    at = models.DateTimeField(default=timezone.now)
-    from_state = models.CharField(max_length=12, blank=True)
-    to_state = models.CharField(max_length=12)
-    outcome = models.CharField(max_length=20, blank=True)
-    note = models.CharField(max_length=500, blank=True)
-    actor = models.CharField(max_length=255, blank=True, help_text="a user, or a process")
-
-    class Meta:
-        ordering = ["id"]
-
-    def __str__(self) -> str:
-        return f"{self.from_state or 'new'} → {self.to_state}"
+def _between(start: datetime | None, finish: datetime | None) -> timedelta | None:
+    return finish - start if start is not None and finish is not None else None

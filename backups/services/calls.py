@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from backups.choices import RunState
-from backups.css_api.client import Exchange
+from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent
 from backups.css_api.types import Answer
 from backups.models import ApiCall, BackupRun
@@ -32,20 +32,25 @@ class CallLog:
         self.purpose = purpose
         self._open: ApiCall | None = None
 
-    def before_send(self, method: str, path: str) -> None:
+    def before_send(self, request: ShownRequest) -> None:
         """Store the call as in flight; called directly before the first byte."""
         now = timezone.now()
-        self._open = hold_and_retry(lambda: self._store(method, path, now))
+        self._open = hold_and_retry(lambda: self._store(request, now))
 
-    def _store(self, method: str, path: str, now: datetime) -> ApiCall:
+    def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
         # Not create: a try whose COMMIT was cut off may have left the row.
         return ApiCall.objects.get_or_create(
             run=self.run,
             attempt=self.run.attempt,
             purpose=self.purpose,
-            method=method,
-            path=path[:500],
+            method=request.method,
+            path=request.path[:500],
             started_at=now,
+            defaults={
+                "url": request.url[:2000],
+                "request_headers": dict(request.headers),
+                "request_body": request.body,
+            },
         )[0]
 
     def after(self, exchange: Exchange) -> None:
@@ -68,7 +73,7 @@ class CollectLog(CallLog):
     def __init__(self, run: BackupRun) -> None:
         super().__init__(run, "collect")
 
-    def _store(self, method: str, path: str, now: datetime) -> ApiCall:
+    def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
         with transaction.atomic():
             held = BackupRun.objects.filter(
                 pk=self.run.pk,
@@ -79,7 +84,7 @@ class CollectLog(CallLog):
             if not held:
                 raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
             self.run.sent_at = now
-            return super()._store(method, path, now)
+            return super()._store(request, now)
 
 
 def fill(call: ApiCall, exchange: Exchange) -> None:

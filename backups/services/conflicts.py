@@ -64,8 +64,9 @@ def _describe(run: BackupRun, record: LogRecord) -> Holder:
     ours = BackupRun.objects.filter(cluster=run.cluster_id, job_id=record_key(record)).first()
     if ours is not None:
         return Holder(
-            _("Our run %(id)d, requested by %(name)s, holds the cluster since %(since)s.")
-            % {"id": ours.pk, "name": ours.requested_by_name, "since": since},
+            # no name: it would stay here where it is masked in that run
+            _("Our run %(id)d holds the cluster since %(since)s.")
+            % {"id": ours.pk, "since": since},
             ours,
         )
     return Holder(

@@ -60,3 +60,48 @@ def dispatch_follow(run_ids: Iterable[int]) -> None:
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return
+
+
+def dispatch_sync(connection_ids: Iterable[int]) -> None:
+    """Queue ``tasks.sync_connection`` for connections whose sync is leased or asked for.
+
+    Args:
+        connection_ids: primary keys.
+    """
+    from backups.tasks import sync_connection
+
+    for connection_id in connection_ids:
+        try:
+            sync_connection.apply_async((connection_id,), expires=60)
+        except (BrokerError, OSError) as error:
+            logger.warning("broker unreachable, the sweeper asks again: %s", error)
+            return
+
+
+def dispatch_check(cluster_ids: Iterable[int], *, worth: float) -> None:
+    """Queue ``tasks.check_cluster`` for clusters whose check is leased.
+
+    A broker that is away is given nothing: the leases run out, and the sweeper asks again.
+
+    Args:
+        cluster_ids: primary keys.
+        worth: seconds after which a message that no worker took is dropped.
+    """
+    from backups.tasks import check_cluster
+
+    for cluster_id in cluster_ids:
+        try:
+            check_cluster.apply_async((cluster_id,), expires=worth)
+        except (BrokerError, OSError) as error:
+            logger.warning("broker unreachable, the sweeper asks again: %s", error)
+            return
+
+
+def dispatch_retention() -> None:
+    """Queue ``tasks.continue_retention`` for what was announced; else the schedule does it."""
+    from backups.tasks import continue_retention
+
+    try:
+        continue_retention.apply_async(expires=60)
+    except (BrokerError, OSError) as error:
+        logger.warning("broker unreachable, retention waits for the schedule: %s", error)

@@ -16,12 +16,13 @@ from backups import presence
 from backups.choices import RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, RecordStatus
-from backups.matching import Window, match_record, record_key
+from backups.matching import match_record
 from backups.models import BackupRun
 from dashboard.database import hold_and_retry
 
 from .calls import CallLog
 from .cloud import client_for
+from .records import job_facts, skew, stored_key, window_of
 from .transitions import amend, transition
 
 logger = logging.getLogger(__name__)
@@ -40,26 +41,25 @@ def follow_run(run_id: int) -> None:
         return
     try:
         client = client_for(run, CallLog(run, "records"))
+        # What the records do not show, they did not show then: storing may have to wait for the
+        # database, and a job that is listed meanwhile must not count as missing.
+        read_at = timezone.now()
         records = client.list_log_records(
-            run.cluster_cloud_id, newest=100, since=run.sent_at - 2 * _skew()
+            run.cluster_cloud_id, newest=100, since=run.sent_at - 2 * skew()
         )
     except CssApiError as error:
         why = str(error)
         hold_and_retry(lambda: _unreadable(copy(run), why))
         return
     # A copy for each try: one whose COMMIT failed has changed the object and not the row.
-    hold_and_retry(lambda: _conclude(copy(run), records))
+    hold_and_retry(lambda: _conclude(copy(run), records, read_at))
 
 
-def _skew() -> timedelta:
-    return timedelta(seconds=settings.BACKUP_CLOCK_SKEW)
-
-
-def _conclude(run: BackupRun, records: tuple[LogRecord, ...]) -> bool:
+def _conclude(run: BackupRun, records: tuple[LogRecord, ...], read_at: datetime) -> bool:
     record = _find(run, records)
     if record is None:
-        return _no_record(run)
-    facts = _job_facts(record)
+        return _no_record(run, read_at)
+    facts = job_facts(record)
     if record.status is RecordStatus.SUCCESS:
         note = _("The cloud's record says SUCCESS")
         return _move(run, RunState.SUCCEEDED, note, facts)
@@ -69,50 +69,26 @@ def _conclude(run: BackupRun, records: tuple[LogRecord, ...]) -> bool:
     if run.run_state is RunState.UNKNOWN:
         note = _("Found in the cloud's records: the request had been taken")
         return _move(run, RunState.ACCEPTED, note, facts | _check_again(run, readable=True))
-    return _still_running(run, record, facts)
+    return _still_running(run, record, facts, read_at)
 
 
 def _find(run: BackupRun, records: tuple[LogRecord, ...]) -> LogRecord | None:
     if run.job_id is not None:
-        return next((r for r in records if record_key(r)[:64] == run.job_id), None)
-    assert run.sent_at is not None  # noqa: S101 - follow_run lets no other pass
-    keys = [record_key(r)[:64] for r in records]
+        return next((r for r in records if stored_key(r) == run.job_id), None)
+    keys = [stored_key(r) for r in records]
     taken = BackupRun.objects.filter(cluster=run.cluster_id, job_id__in=keys)
     claimed = {key for key in taken.values_list("job_id", flat=True) if key}
-    window = Window(
-        sent_at=run.sent_at,
-        answered_at=run.answered_at or run.sent_at + _longest_exchange(),
-        skew=_skew(),
-        baseline_known=run.baseline_known,
-        baseline_created_at=run.baseline_created_at,
-        baseline_job=run.baseline_job_id,
-    )
-    return match_record(records, window, claimed)
-
-
-def _longest_exchange() -> timedelta:
-    """How long a request can have been under way whose sender died."""
-    return timedelta(seconds=settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
-
-
-def _job_facts(record: LogRecord) -> dict[str, Any]:
-    return {
-        "job_id": record_key(record)[:64],
-        "record_id": record.record_id[:64],
-        "job_type": record.job_type.value,
-        "job_created_at": record.created_at,
-        "job_finished_at": record.finished_at,
-        "log_path": record.log_path[:1024],
-        "failed_message": record.failed_message,
-    }
+    return match_record(records, window_of(run), claimed)
 
 
 def _move(run: BackupRun, to: RunState, note: str, facts: dict[str, Any]) -> bool:
     return transition(run, to, actor=presence.process_name(), note=note, **facts)
 
 
-def _still_running(run: BackupRun, record: LogRecord, facts: dict[str, Any]) -> bool:
-    if _age(run) > settings.BACKUP_FOLLOW_LIMIT:
+def _still_running(
+    run: BackupRun, record: LogRecord, facts: dict[str, Any], read_at: datetime
+) -> bool:
+    if _age(run, read_at) > settings.BACKUP_FOLLOW_LIMIT:
         note = _("The cloud still called the job %(status)s when we stopped following it") % {
             "status": record.raw_status
         }
@@ -129,17 +105,17 @@ def _still_running(run: BackupRun, record: LogRecord, facts: dict[str, Any]) -> 
     )
 
 
-def _no_record(run: BackupRun) -> bool:
-    """The records are readable and hold none of ours (any more)."""
+def _no_record(run: BackupRun, read_at: datetime) -> bool:
+    """The records were readable at a time of ours, and held none of ours (any more)."""
     if run.run_state is RunState.UNKNOWN:
-        if _age(run) >= settings.BACKUP_SETTLE_GRACE:
+        if _age(run, read_at) >= settings.BACKUP_SETTLE_GRACE:
             note = _("The cloud's records are readable and show no job of this request")
             return _move(run, RunState.NOT_STARTED, note, {})
         note = _("No record of this request yet; the cloud's records are read again")
     else:
         last_seen = run.records_readable_at if run.job_id else run.answered_at
         since = last_seen or run.requested_at
-        if (timezone.now() - since).total_seconds() >= settings.BACKUP_RECORD_GRACE:
+        if (read_at - since).total_seconds() >= settings.BACKUP_RECORD_GRACE:
             gone = _("The job's record has vanished from the cloud before it ended")
             never = _("Accepted, but no record of the job appeared in time")
             return _move(run, RunState.UNVERIFIED, gone if run.job_id else never, {})
@@ -151,7 +127,7 @@ def _unreadable(run: BackupRun, why: str) -> bool:
     """The records cannot be read: never a reason to call a run failed or not started."""
     if run.run_state is RunState.ACCEPTED:
         readable = run.records_readable_at or run.answered_at or run.requested_at
-        if (timezone.now() - readable).total_seconds() >= settings.BACKUP_UNREADABLE_LIMIT:
+        if (timezone.now() - readable).total_seconds() >= unreadable_limit():
             note = _("Accepted, but the cloud's records stayed unreadable: %(why)s") % {"why": why}
             return _move(run, RunState.UNVERIFIED, note, {})
     note = _("The cloud's records cannot be read: %(why)s") % {"why": why}
@@ -165,17 +141,28 @@ def _unreadable(run: BackupRun, why: str) -> bool:
     )
 
 
-def _age(run: BackupRun) -> float:
+def unreadable_limit() -> float:
+    """Seconds for which the records of an accepted run may be unreadable before it is given up.
+
+    Never less than twice the difference of clocks. A run that is given up has a job which it never
+    saw, and the cluster's next run, where it could not read a baseline either, claims what was
+    created from BACKUP_CLOCK_SKEW before its own request on; the job's time may be off as much.
+    """
+    limit: float = max(settings.BACKUP_UNREADABLE_LIMIT, 2 * settings.BACKUP_CLOCK_SKEW)
+    return limit
+
+
+def _age(run: BackupRun, at: datetime) -> float:
     """Seconds since the request was answered, or since waiting for the answer ended."""
     since = run.answered_at or run.sent_at or run.requested_at
-    return (timezone.now() - since).total_seconds()
+    return (at - since).total_seconds()
 
 
 def _check_again(run: BackupRun, *, readable: bool) -> dict[str, Any]:
     now = timezone.now()
     changes: dict[str, Any] = {
         "checks": run.checks + 1,
-        "next_check_at": next_check(now, _age(run)),
+        "next_check_at": next_check(now, _age(run, now)),
     }
     if readable:
         changes["records_readable_at"] = now

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -13,6 +16,8 @@ from django.utils.translation import gettext as _
 from backups.choices import ACTIVE, RunState, Trigger
 from backups.models import BackupRun, Cluster, RunEvent
 from dashboard.accounts.models import User
+from dashboard.audit.actions import Action
+from dashboard.audit.trail import Actor, record
 
 from .dispatch import dispatch_send
 from .transitions import transition
@@ -28,6 +33,7 @@ class Requester:
         user: the account, None for the command line.
         source_ip: where the request came from, None where that makes no sense.
         reason: free text, at most 500 characters.
+        user_agent, request_id: for the audit trail, "" where there are none.
     """
 
     name: str
@@ -35,6 +41,12 @@ class Requester:
     user: User | None = None
     source_ip: str | None = None
     reason: str = ""
+    user_agent: str = ""
+    request_id: str = ""
+
+    def as_actor(self) -> Actor:
+        """The same person in the audit trail."""
+        return Actor(self.name, self.user, self.source_ip, self.user_agent, self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,14 @@ class BackupRequest:
 
 class CannotCancel(Exception):
     """The run cannot be cancelled; the message says why."""
+
+
+class ReasonMissing(Exception):
+    """Whoever asks for a backup here must say why; the message says so."""
+
+
+# Nobody is there who could be asked.
+_ASKS_NOBODY = frozenset({Trigger.SCHEDULE, Trigger.CLOUD})
 
 
 def request_backup(
@@ -67,7 +87,12 @@ def request_backup(
 
     Returns:
         The new run, or the active one of this cluster that the request joined.
+
+    Raises:
+        ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
     """
+    if reason_required(requester.trigger) and not requester.reason.strip():
+        raise ReasonMissing(_("A reason is required for every backup."))
     key = _scoped_key(requester, cluster, idempotency_key)
     while True:
         with transaction.atomic():
@@ -86,6 +111,11 @@ def request_backup(
         return BackupRequest(run, created=True)
 
 
+def reason_required(trigger: Trigger) -> bool:
+    """Whether a request that is caused so must say why."""
+    return settings.BACKUP_REASON_REQUIRED and trigger not in _ASKS_NOBODY
+
+
 def _create(
     cluster: Cluster, requester: Requester, key: str | None, wait_minutes: int
 ) -> BackupRun:
@@ -93,6 +123,7 @@ def _create(
     project = cluster.project
     run = BackupRun.objects.create(
         cluster=cluster,
+        project=project,
         cluster_cloud_id=cluster.cluster_id,
         cluster_name=cluster.name,
         cloud=project.cloud,
@@ -116,6 +147,7 @@ def _create(
         actor=requester.name[:255],
     )
     transaction.on_commit(lambda: dispatch_send([run.pk]))
+    put_on_record(Action.RUN_REQUESTED, run, requester.as_actor(), requester.reason)
     return run
 
 
@@ -130,6 +162,33 @@ def _join(run: BackupRun, requester: Requester) -> None:
         % {"trigger": Trigger(requester.trigger).label},
         actor=requester.name[:255],
     )
+    put_on_record(Action.RUN_JOINED, run, requester.as_actor(), requester.reason)
+
+
+def put_on_record(
+    action: Action, run: BackupRun, actor: Actor, reason: str = "", **change: Mapping[str, Any]
+) -> None:
+    """Add what somebody did with a run to the audit trail.
+
+    The transaction's last statement (dashboard.audit.trail.record).
+
+    Args:
+        action: what was done.
+        run: with which run.
+        actor: by whom.
+        reason: why, in their words.
+        change: `before` and `after`, where there are any.
+    """
+    record(
+        action,
+        actor=actor,
+        target=run,
+        target_label=f"run {run.pk} of {run.cluster_name}",
+        project=run.project,
+        reason=reason,
+        details={"cluster": run.cluster_name, "trigger": str(run.trigger)},
+        **change,
+    )
 
 
 def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
@@ -140,21 +199,21 @@ def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
     return hashlib.sha256(f"{owner}\0{cluster.pk}\0{key}".encode()).hexdigest()
 
 
-def cancel_run(run: BackupRun, *, actor: str) -> None:
+def cancel_run(run: BackupRun, *, actor: Actor) -> None:
     """Cancel a run that has not been sent.
 
     Raises:
         CannotCancel: it was sent or has ended; the API has no call to stop a log backup.
     """
-    if run.run_state is RunState.QUEUED and transition(
-        run, RunState.CANCELLED, actor=actor, note=_("Cancelled before it was sent")
-    ):
-        return
+    with transaction.atomic():
+        if run.run_state is RunState.QUEUED and transition(
+            run, RunState.CANCELLED, actor=actor.name, note=_("Cancelled before it was sent")
+        ):
+            put_on_record(Action.RUN_CANCELLED, run, actor)
+            return
     run.refresh_from_db()
     if run.is_terminal:
-        raise CannotCancel(
-            _("The run has already ended: %(state)s.") % {"state": run.run_state.label}
-        )
+        raise CannotCancel(_("The run has already ended: %(state)s.") % {"state": run.state_label})
     raise CannotCancel(
         _("The request has left for the cloud, and the cloud's API has no call to stop it.")
     )

@@ -16,9 +16,11 @@ from backups.css_api.errors import NotSent, TransportKind
 from backups.models import ApiCall, BackupRun, Heartbeat
 
 from .calls import stored_result
-from .dispatch import dispatch_follow, dispatch_send
+from .checks import dispatch_checks
+from .dispatch import dispatch_follow, dispatch_send, dispatch_sync
 from .following import due_for_check
 from .sending import apply_result, is_in_hand
+from .sync import connect_new_entries, due_for_sync
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ def sweep() -> None:
     take_over_lost_claims()
     dispatch_send(due_for_sending(BATCH))
     dispatch_follow(due_for_check(BATCH))
+    dispatch_checks()
+    connect_new_entries()
+    dispatch_sync(due_for_sync(BATCH))
 
 
 def due_for_sending(limit: int) -> list[int]:
@@ -94,7 +99,7 @@ def take_over(run: BackupRun, *, why: str) -> bool:
             actor=actor,
             note=_("%(why)s; nothing had been sent, so it is queued again") % {"why": why},
             # A worker that only seemed dead may have sent since the run was read.
-            unsent=True,
+            only_if=Q(sent_at=None),
             not_before=timezone.now(),
             dispatched_at=None,
         )

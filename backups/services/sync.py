@@ -1,27 +1,37 @@
-"""Registering the clusters that the clouds list. Nothing is ever deleted."""
+"""Keeping the registered clusters in step with the clouds. Nothing is ever deleted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from django.db import transaction
-from django.utils import timezone
+from django.conf import settings
+from django.utils.translation import gettext as _
 
+from backups.choices import ConnectionFault, SyncStep
 from backups.css_api import config, session
 from backups.css_api.client import CssClient
 from backups.css_api.errors import ConfigurationError, CssApiError
 from backups.css_api.types import ClusterInfo, ProjectIdentity
-from backups.models import Cluster, Project
+from backups.models import Cluster, Connection, Project
+from dashboard.database import hold_and_retry
 
-from .cloud import timeouts
+from .cloud import default_timeouts
+from .faults import fault_of
+from .registering import retire, store_list
+from .sync_lease import Lease, Superseded, begin, due_for_sync
+
+__all__ = [
+    "ProjectSync",
+    "connect_new_entries",
+    "due_for_sync",
+    "is_configured",
+    "sync_clusters",
+    "sync_connection",
+    "synchronise",
+]
 
 logger = logging.getLogger(__name__)
-
-# Columns that a sync brings up to date; the others are ours or never change.
-_SYNCED = ["name", "engine", "version", "status", "actions", "failed_reason", "seen_at", "gone_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class ProjectSync:
 
 
 def sync_clusters(cloud: str = "") -> list[ProjectSync]:
-    """Register the clusters of every configured cloud and region, and mark the vanished ones.
+    """Synchronise every connected cloud and region, one after another.
 
     Args:
         cloud: only this entry of clouds.yaml; "" for all.
@@ -66,92 +76,131 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
             "or where OS_CLIENT_CONFIG_FILE points)"
         )
     if not chosen:
-        known = ", ".join(sorted({name for name, _ in configured}))
+        known = ", ".join(sorted({name for name, _region in configured}))
         raise ConfigurationError(f"no cloud '{cloud}' in clouds.yaml; it has: {known}")
-    results = [sync_project(name, region) for name, region in chosen]
-    return results if cloud else [*results, *_retire_unconfigured(configured)]
+    connect_new_entries()
+    connected = {(row.cloud, row.region): row for row in Connection.objects.connected()}
+    results = [synchronise(connected[entry]) for entry in chosen if entry in connected]
+    if cloud:
+        why = _("it is not connected: connect it on the page Connections")
+        left_out = [entry for entry in chosen if entry not in connected]
+        return results + [ProjectSync(*entry, error=why) for entry in left_out]
+    places = Project.objects.values_list("cloud", "region").distinct().order_by("cloud", "region")
+    left = [_retired(*place) for place in places if place not in configured]
+    return results + [result for result in left if result.gone]
 
 
-def _retire_unconfigured(configured: Sequence[tuple[str, str]]) -> list[ProjectSync]:
-    """Mark the clusters of entries that have left clouds.yaml as gone: nobody can reach them."""
-    retired = []
-    for project in Project.objects.all():
-        if (project.cloud, project.region) in configured:
-            continue
-        gone = project.clusters.present().update(gone_at=timezone.now())
-        Project.objects.filter(pk=project.pk).update(sync_error="")
-        if gone:
-            retired.append(ProjectSync(project.cloud, project.region, project.name, gone=gone))
-    return retired
+def connect_new_entries() -> None:
+    """Connect what is in clouds.yaml and was never connected, where AUTO_CONNECT allows it."""
+    if not settings.AUTO_CONNECT:
+        return
+    try:
+        configured = config.list_clouds()
+    except ConfigurationError:
+        return  # the connections page and the command name what is wrong with the file
+    known = set(Connection.objects.values_list("cloud", "region"))
+    for cloud, region in configured:
+        if (cloud, region) not in known:
+            Connection.objects.get_or_create(cloud=cloud, region=region)
 
 
-def sync_project(cloud: str, region: str) -> ProjectSync:
-    """Register the clusters of one cloud and region.
+def is_configured(cloud: str, region: str) -> bool:
+    """Whether clouds.yaml has this entry and region: only such can be called.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    return (cloud, region) in config.list_clouds()
+
+
+def sync_connection(connection_id: int) -> None:
+    """Synchronise one connection; what came of it is kept with it, for the pages.
 
     Args:
-        cloud: entry of clouds.yaml.
-        region: one of its regions, "" where it names none.
+        connection_id: primary key; one that is gone, disconnected or being synchronised by
+            another worker is left alone.
+    """
+    row = Connection.objects.connected().filter(pk=connection_id).first()
+    lease = begin(connection_id) if row is not None else None
+    if row is not None and lease is not None:
+        _sync(row, lease)
+
+
+def synchronise(row: Connection) -> ProjectSync:
+    """Synchronise one connection, in place of a sync that is under way.
+
+    Args:
+        row: the connection.
 
     Returns:
-        The result; a failure is in `error`, and kept with the project for the pages.
+        The result; a failure is in `error`, and kept with the connection for the pages.
     """
+    lease = begin(row.pk, take_over=True)
+    if lease is None:
+        return ProjectSync(row.cloud, row.region, error=_("it is disconnected"))
+    return _sync(row, lease)
+
+
+def _sync(row: Connection, lease: Lease) -> ProjectSync:
+    cloud, region = row.cloud, row.region
     try:
-        connection = session.connect(cloud, region, timeouts=timeouts())
-        identity = connection.identity()
-        clusters = CssClient(connection).list_clusters()
+        return _attempt(row, lease)
+    except Superseded:
+        logger.info("sync of %s %s: superseded", cloud, region)
+        why = _("another synchronisation of it has begun, or it was disconnected: that one counts")
+        return ProjectSync(cloud, region, error=why)
     except CssApiError as error:
-        logger.warning("sync of %s %s failed: %s", cloud, region, error)
-        Project.objects.filter(cloud=cloud, region=region).update(sync_error=str(error)[:2000])
-        return ProjectSync(cloud, region, error=str(error))
-    return _register(identity, clusters)
+        why, fault = str(error), fault_of(error)
+        logger.warning("sync of %s %s failed: %s", cloud, region, why)
+    except Exception as error:  # a defect: it must neither hinder the others nor go unseen
+        why, fault = type(error).__name__, ConnectionFault.INTERNAL
+        logger.exception("sync of %s %s failed", cloud, region)
+    try:
+        lease.end(sync_error=why[:2000], sync_fault=fault)
+    except Superseded:
+        logger.info("sync of %s %s: superseded after its failure", cloud, region)
+    return ProjectSync(cloud, region, error=why)
 
 
-@transaction.atomic
-def _register(identity: ProjectIdentity, listed: tuple[ClusterInfo, ...]) -> ProjectSync:
-    now = timezone.now()
-    project, _ = Project.objects.update_or_create(
-        cloud=identity.cloud,
-        region=identity.region,
-        project_id=identity.project_id,
-        defaults={"name": identity.project_name[:255], "synced_at": now, "sync_error": ""},
-    )
-    known = set(project.clusters.values_list("cluster_id", flat=True))
-    Cluster.objects.bulk_create(
-        [_row(project, info, now) for info in listed],
-        batch_size=500,
-        update_conflicts=True,
-        unique_fields=["project", "cluster_id"],
-        update_fields=_SYNCED,
-    )
-    # Every cluster in the list was just stamped with `now`: the others were not listed.
-    # So were those of a project that the entry's credentials reached before.
-    gone = (
-        Cluster.objects.present()
-        .filter(project__cloud=identity.cloud, project__region=identity.region)
-        .exclude(project=project, seen_at=now)
-        .update(gone_at=now)
-    )
-    return ProjectSync(
-        identity.cloud,
-        identity.region,
-        project.name or project.project_id,
+def _attempt(row: Connection, lease: Lease) -> ProjectSync:
+    """Read the list and store it. Raises CssApiError, Superseded."""
+    here = Cluster.objects.present().filter(project__cloud=row.cloud, project__region=row.region)
+    if not is_configured(row.cloud, row.region) and not here.exists():
+        # It has left clouds.yaml and its clusters are marked as gone. Marking them is for people
+        # (sync_clusters, disconnecting): perhaps only this machine's file does not have it.
+        lease.end(sync_error="", sync_fault=ConnectionFault.NONE, listed=0, added=0, gone=0)
+        return ProjectSync(row.cloud, row.region)
+    connection = session.connect(row.cloud, row.region, timeouts=default_timeouts())
+    identity = connection.identity()
+    lease.tell(SyncStep.LISTING)
+    listed = CssClient(connection, lease).list_clusters()
+    lease.tell(SyncStep.STORING)
+    return hold_and_retry(lambda: _store(identity, listed, lease))
+
+
+def _store(identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: Lease) -> ProjectSync:
+    # first, since it locks the connection's row: from here on no other sync of it can begin
+    lease.renew()
+    stored = store_list(identity, listed)
+    lease.end(
+        project=stored.project,
+        synced_at=lease.started,
+        sync_error="",
+        sync_fault=ConnectionFault.NONE,
         listed=len(listed),
-        added=len({info.id for info in listed} - known),
-        gone=gone,
+        added=stored.added,
+        gone=stored.gone,
+    )
+    name = stored.project.name or stored.project.project_id
+    return ProjectSync(
+        identity.cloud, identity.region, name, len(listed), stored.added, stored.gone
     )
 
 
-def _row(project: Project, info: ClusterInfo, now: datetime) -> Cluster:
-    reason = " ".join(part for part in (info.failed_code, info.failed_message) if part)
-    return Cluster(
-        project=project,
-        cluster_id=info.id,
-        name=(info.name or info.id)[:255],
-        engine=info.engine[:50],
-        version=info.version[:50],
-        status=info.status[:20],
-        actions=[action[:100] for action in info.actions],
-        failed_reason=reason,
-        seen_at=now,
-        gone_at=None,
+def _retired(cloud: str, region: str) -> ProjectSync:
+    """The result for an entry that has left clouds.yaml."""
+    name = Project.objects.filter(cloud=cloud, region=region).values_list("name", flat=True).first()
+    Connection.objects.filter(cloud=cloud, region=region).update(
+        sync_error="", sync_fault=ConnectionFault.NONE
     )
+    return ProjectSync(cloud, region, name or "", gone=retire(cloud, region))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from backups.choices import ALLOWED, TERMINAL, RunState
 from backups.models import BackupRun, RunEvent
+
+from . import protection, readiness
 
 
 class IllegalTransition(Exception):
@@ -23,7 +25,7 @@ def transition(
     actor: str,
     note: str = "",
     expect: RunState | None = None,
-    unsent: bool = False,
+    only_if: Q | None = None,
     **changes: Any,
 ) -> bool:
     """Move a run to another state, if it still stands where the caller believes.
@@ -37,7 +39,7 @@ def transition(
         actor: who does it: a user's name or a process's.
         note: a sentence for the timeline; it also becomes the run's note while it is active.
         expect: the state that the run must be in; by default `run.state`.
-        unsent: only if nothing has been sent: `sent_at` must be empty at the moment of the UPDATE.
+        only_if: what else must be true of the row at the moment of the UPDATE.
         changes: further columns to write with it.
 
     Returns:
@@ -56,8 +58,8 @@ def transition(
         changes |= {"finished_at": timezone.now(), "next_check_at": None}
     with transaction.atomic():
         row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
-        if unsent:
-            row = row.filter(sent_at=None)
+        if only_if is not None:
+            row = row.filter(only_if)
         moved = row.update(state=to, version=F("version") + 1, **changes)
         if not moved:
             return False
@@ -70,7 +72,16 @@ def transition(
             note=note[:500],
             actor=actor[:255],
         )
+        if to in TERMINAL:
+            _tell_the_cluster(run)
     return True
+
+
+def _tell_the_cluster(run: BackupRun) -> None:
+    """What the end of a run means for its cluster."""
+    if run.run_state is RunState.SUCCEEDED and run.finished_at is not None:
+        protection.verified(run.cluster_id, run.job_finished_at or run.finished_at)
+    readiness.run_ended(run)
 
 
 def amend(run: BackupRun, *, actor: str = "", event: str = "", **changes: Any) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from django import template
+from django.db.models import TextChoices
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from heroicons.templatetags.heroicons import heroicon_mini
 
-from backups.choices import Outcome, RunState
+from backups.choices import Outcome, RunState, Trigger
 from backups.guide import Explanation, explain_run
-from backups.models import BackupRun
+from backups.models import ApiCall, BackupRun
 from backups.views import presentation
 
 register = template.Library()
@@ -24,29 +26,48 @@ NONE = "\N{EN DASH}"  # stands where there is no value
 
 @register.simple_tag
 def when(moment: datetime | None) -> SafeString | str:
-    """A moment as relative time; the exact one in UTC on hover. live.js keeps it current."""
+    """A moment as relative time; the exact one on hover. live.js keeps it current."""
     if moment is None:
         return NONE
-    moment = moment.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>',
-        moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+        _machine(moment),
+        _hover(moment, presentation.local(moment)),
         presentation.ago(moment, timezone.now()),
     )
 
 
 @register.simple_tag
 def exact(moment: datetime | None) -> SafeString | str:
-    """A moment in UTC, to the millisecond."""
+    """A moment in the viewer's zone, to the millisecond; in UTC on hover."""
     if moment is None:
         return NONE
-    moment = moment.astimezone(UTC)
+    text = presentation.local(moment, milliseconds=True)
     return format_html(
-        '<time datetime="{}">{}</time>',
-        moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}",
+        '<time datetime="{}" title="{}">{}</time>', _machine(moment), _hover(moment), text
     )
+
+
+@register.simple_tag
+def at(moment: datetime | None) -> SafeString | str:
+    """A moment in the viewer's zone, to the second; in UTC on hover."""
+    if moment is None:
+        return NONE
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        _machine(moment),
+        _hover(moment),
+        presentation.local(moment),
+    )
+
+
+def _machine(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _hover(moment: datetime, local: str = "") -> str:
+    utc = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return utc if local in ("", utc) else f"{local} ({utc})"
 
 
 @register.simple_tag
@@ -57,23 +78,30 @@ def state_badge(state: str, text: str = "") -> SafeString:
         state: a RunState.
         text: words in place of the state's label.
     """
-    run_state = RunState(state)
-    look = presentation.LOOKS[run_state]
+    return _badge(RunState(state), text or str(RunState(state).label))
+
+
+@cache  # there are few, and a list has one in every row
+def _badge(state: RunState, text: str) -> SafeString:
+    look = presentation.LOOKS[state]
     return format_html(
         '<span class="badge {} is-{}">{}<span>{}</span></span>',
         look.tone,
-        run_state,
+        state,
         heroicon_mini(look.icon, size=16, aria_hidden="true"),
-        text or run_state.label,
+        text,
     )
 
 
 @register.simple_tag
 def tone_icon(tone: str) -> str:
     """The icon of a tone that is not a run's state."""
-    return str(
-        heroicon_mini(presentation.TONE_ICONS.get(tone, "information-circle"), aria_hidden="true")
-    )
+    return _icon(presentation.TONE_ICONS.get(tone, "information-circle"))
+
+
+@cache
+def _icon(name: str) -> SafeString:
+    return SafeString(heroicon_mini(name, aria_hidden="true"))
 
 
 @register.filter
@@ -85,13 +113,26 @@ def tone(state: str) -> str:
 @register.filter
 def state_label(state: str) -> str:
     """A state's word; one that is not known stays as it is."""
-    return str(RunState(state).label) if state in RunState.values else state
+    return _label(RunState, state)
 
 
 @register.filter
 def outcome_label(outcome: str) -> str:
     """An outcome's word; one that is not known stays as it is."""
-    return str(Outcome(outcome).label) if outcome in Outcome.values else outcome
+    return _label(Outcome, outcome)
+
+
+@register.filter
+def trigger_label(trigger: str) -> str:
+    """What caused a run, in words."""
+    return _label(Trigger, trigger)
+
+
+def _label(choices: type[TextChoices], value: str) -> str:
+    try:
+        return str(choices(value).label)
+    except ValueError:
+        return value
 
 
 @register.filter
@@ -109,13 +150,19 @@ def answer(run: BackupRun) -> str:
 @register.filter
 def steps(run: BackupRun) -> list[presentation.Step]:
     """The run's four steps."""
-    return presentation.steps(run.run_state)
+    return presentation.steps(run.run_state, by_hand=run.settled_by_hand)
 
 
 @register.filter
 def explanation(run: BackupRun) -> Explanation:
     """What the run's state means, who acts, what is next."""
-    return explain_run(run.run_state, Outcome(run.outcome), run.error_code)
+    return explain_run(
+        run.run_state,
+        Outcome(run.outcome),
+        run.error_code,
+        imported=run.is_imported,
+        by_hand=run.settled_by_hand,
+    )
 
 
 @register.filter
@@ -134,6 +181,12 @@ def lasting(duration: timedelta | None) -> str:
 def transport_label(kind: str) -> str:
     """How an exchange failed below HTTP."""
     return str(presentation.TRANSPORT_LABELS.get(kind, kind))
+
+
+@register.filter
+def request_text(call: ApiCall) -> str:
+    """A call's request as it was sent, without its secrets."""
+    return presentation.request_text(call)
 
 
 @register.filter

@@ -1,109 +1,166 @@
-"""The clusters page: every cluster, its last backup, and the button."""
+"""The clusters page: every cluster, how ready and how protected it is, and the button."""
 
 from __future__ import annotations
 
-import secrets
-import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from django.contrib import messages
-from django.core.paginator import Paginator
-from django.db.models import Q
-from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
-from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
 
-from backups.forms import MAX_WAIT_MINUTES, BackupForm, ClusterFilterForm, LiveForm, form_problems
-from backups.models import BackupRun, Cluster, Project
-from backups.models.cloud import attach_latest_runs
-from backups.services.requests import BackupRequest, request_backup
+from backups.choices import Protection, Readiness
+from backups.forms import LiveForm
+from backups.history.chips import active_chips
+from backups.history.filters import without_empty
+from backups.inventory.filters import ClusterFilter
+from backups.inventory.paging import page_of
+from backups.inventory.sorting import ORDERS, Order, Sort
+from backups.inventory.states import CloudState, Engine, Presence
+from backups.models import Cluster, Connection, Project
+from backups.run_forms import MAX_WAIT_MINUTES
 
-from .common import PageRequest, bad_request, local_path, mark_live, requester, unchanged
+from .cluster_rows import rows_in_order, rows_of, with_row_parts
+from .common import PageRequest, bad_request, mark_live, unchanged
+from .presentation import Text
 
-PAGE_SIZE = 50
+MOST_OFFERED = 500  # projects in the filter
+MOST_ALERTS = 5
+_CONTROLS = ("show", "sort", "page")  # always seen on the page, so they need no chip
 
 
-@dataclass(slots=True)
-class ClusterRow:
-    """A row of the table.
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One presence of clusters to look at, with the same filter otherwise."""
+
+    presence: Presence
+    count: int
+    query: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SortLink:
+    """A way to sort by something.
 
     Attributes:
-        cluster: the cluster, with its latest run.
-        reason, wait: what was typed into the row's options.
-        problems: what was wrong with it, as sentences.
-        key: the idempotency key of the row's form.
+        label: by what.
+        query: the URL's query that sorts by it, or the other way round where it does already.
+        current: the order in force, None where it is another.
     """
 
-    cluster: Cluster
-    reason: str = ""
-    wait: str = ""
-    problems: list[str] = field(default_factory=list)
-    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    label: Text
+    query: str
+    current: Order | None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a column, with what the column can be sorted by."""
+
+    links: list[SortLink]
 
     @property
-    def token(self) -> str:
-        """How the row looks, in short: another token means another look."""
-        cluster, run = self.cluster, self.cluster.latest_run
-        looks = (cluster.name, cluster.engine, cluster.version, cluster.status_label)
-        digest = zlib.crc32("\0".join(looks).encode())
-        return f"{run.pk}.{run.version}.{digest:x}" if run else f"{digest:x}"
+    def direction(self) -> str:
+        """For `aria-sort`; "" where the list is sorted by another column."""
+        current = next((link.current for link in self.links if link.current), None)
+        if current is None:
+            return ""
+        return "descending" if current.descending else "ascending"
 
 
-def rows_of(clusters: Iterable[Cluster]) -> list[ClusterRow]:
-    """Rows for clusters that came from `with_latest_run()`; one query for all their runs."""
-    listed = list(clusters)
-    attach_latest_runs(listed)
-    return [ClusterRow(cluster) for cluster in listed]
+_COLUMNS: tuple[dict[Sort, Text], ...] = (
+    {Sort.NAME: _("Cluster"), Sort.ENGINE: _("Engine")},
+    {Sort.PROJECT: _("Project and region")},
+    {Sort.READINESS: _("Readiness")},
+    {Sort.PROTECTION: _("Protection"), Sort.VERIFIED: _("Last verified")},
+)
 
 
-@require_GET
+def url_query(query: QueryDict, **changes: str) -> str:
+    """A URL's query on the first page, with some names changed; "" takes one out."""
+    rest = without_empty(query)
+    rest.pop("page", None)
+    for name, value in changes.items():
+        rest.pop(name, None)
+        if value:
+            rest[name] = value
+    return rest.urlencode()
+
+
+def _heads(query: QueryDict, order: Order) -> list[Head]:
+    def link(sort: Sort, label: Text) -> SortLink:
+        here = sort is order.sort
+        wanted = order.reversed() if here else Order(sort)
+        text = "" if wanted == Order() else str(wanted)
+        return SortLink(label, url_query(query, sort=text), order if here else None)
+
+    return [Head([link(*each) for each in column.items()]) for column in _COLUMNS]
+
+
+@require_safe
 def clusters(request: PageRequest) -> HttpResponse:
-    """The table, a page at a time, by name."""
-    form = ClusterFilterForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    text: str = form.cleaned_data["q"]
-    found = Cluster.objects.with_latest_run().select_related("project")
-    if text:
-        found = found.filter(Q(name__icontains=text) | Q(cluster_id__icontains=text))
-    page = Paginator(found, PAGE_SIZE).get_page(form.cleaned_data["page"] or 1)
-    return _render_page(
-        request,
-        rows_of(page.object_list),
-        {"page": page, "q": text, "back": request.get_full_path()},
-    )
-
-
-def _render_page(
-    request: PageRequest, rows: list[ClusterRow], context: dict[str, object], status: int = 200
-) -> HttpResponse:
-    latest = [run for row in rows if (run := row.cluster.latest_run)]
-    return render(
-        request,
-        "backups/clusters.html",
-        {
-            "rows": rows,
-            "sync_problems": Project.objects.exclude(sync_error=""),
-            "has_active": any(run.is_active for run in latest),
-            "max_wait": MAX_WAIT_MINUTES,
-            **context,
+    """The clusters that match the filter, a page at a time."""
+    found = ClusterFilter(request.GET, user=request.user)
+    if not found.is_valid():
+        return bad_request(request, found.form)
+    counts = found.counts()
+    page = page_of(found.clusters(), counts[found.presence], found.page_number)
+    rows = rows_in_order(page.pks, request.user)
+    problems = Connection.objects.visible_to(request.user).connected().exclude(sync_error="")
+    context = {
+        "rows": rows,
+        "page": page,
+        "counts": counts,
+        "elsewhere": counts[Presence.ALL] - counts[found.presence],
+        "presence": found.presence,
+        "order": found.order,
+        "orders": ORDERS,
+        "heads": _heads(request.GET, found.order),
+        "form": found.form,
+        "chips": active_chips(found, request.GET, drop=("page",), seen_elsewhere=_CONTROLS),
+        "query": url_query(request.GET),
+        "cleared": url_query(
+            QueryDict(), show=request.GET.get("show", ""), sort=request.GET.get("sort", "")
+        ),
+        "query_for_all": url_query(request.GET, show=Presence.ALL.value),
+        "tabs": [
+            Tab(
+                each,
+                counts[each],
+                url_query(request.GET, show="" if each is Presence.PRESENT else each.value),
+                each is found.presence,
+            )
+            for each in Presence
+        ],
+        "projects": list(Project.objects.visible_to(request.user)[:MOST_OFFERED]),
+        "choices": {
+            "readiness": Readiness.choices,
+            "protection": Protection.choices,
+            "state": CloudState.choices,
+            "engine": Engine.choices,
         },
-        status=status,
-    )
+        "sync_problems": list(problems[:MOST_ALERTS]),
+        "has_active": any(run.is_active for row in rows if (run := row.cluster.latest_run)),
+        "max_wait": MAX_WAIT_MINUTES,
+        "back": request.get_full_path(),
+    }
+    return render(request, "backups/clusters.html", context)
 
 
-@require_GET
+@require_safe
 def clusters_live(request: PageRequest) -> HttpResponse:
-    """Those of the shown rows that have changed; 204 when none has."""
+    """Those of the shown rows that have changed; 204 when none has.
+
+    A row that no longer matches the filter stays until the page is loaded again: it would be taken
+    away from under somebody's hand.
+    """
     form = LiveForm(request.GET)
     if not form.is_valid():
         return bad_request(request, form)
     shown = dict(form.cleaned_data["shown"])
-    found = Cluster.objects.filter(pk__in=shown).with_latest_run().select_related("project")
-    changed = [row for row in rows_of(found) if row.token != shown[row.cluster.pk]]
+    found = with_row_parts(Cluster.objects.visible_to(request.user).filter(pk__in=shown))
+    changed = [row for row in rows_of(found, request.user) if row.token != shown[row.cluster.pk]]
     if not changed:
         return unchanged()
     return mark_live(
@@ -113,89 +170,3 @@ def clusters_live(request: PageRequest) -> HttpResponse:
             {"rows": changed, "max_wait": MAX_WAIT_MINUTES},
         )
     )
-
-
-@require_POST
-def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
-    """Ask for a backup: the row for htmx, else back to where the button was."""
-    cluster = get_object_or_404(Cluster.objects.select_related("project"), pk=pk)
-    form = BackupForm(request.POST)
-    if not form.is_valid():
-        return _refused(request, cluster, form_problems(form), 422)
-    if cluster.gone_at:
-        typed: str = form.cleaned_data["reason"]
-        problem = _("This cluster has gone from the cloud: there are no logs left to back up.")
-        if typed:
-            problem += " " + _("Your reason was: “%(reason)s”.") % {"reason": typed}
-        return _refused(request, cluster, [problem], 409)
-    made = request_backup(
-        cluster,
-        requester(request, form.cleaned_data["reason"]),
-        idempotency_key=form.cleaned_data["idempotency_key"],
-        wait_minutes=form.cleaned_data["wait_minutes"] or 0,
-    )
-    text = _what_came_of_it(made, typed=bool(request.POST.get("reason")))
-    if request.htmx:
-        return row_response(request, cluster.pk, text, run=made.run)
-    messages.info(request, text)
-    if request.POST.get("then") == "run":
-        return redirect(made.run)
-    back = local_path(request, request.POST.get("back", ""), reverse("backups:clusters"))
-    return redirect(f"{back}#cluster-{cluster.pk}")
-
-
-def _what_came_of_it(made: BackupRequest, *, typed: bool) -> str:
-    run = made.run
-    if made.created:
-        return _("Log backup of %(cluster)s requested.") % {"cluster": run.cluster_name}
-    if run.is_terminal:
-        return _("This form was already sent: its run has ended: %(state)s.") % {
-            "state": run.run_state.label
-        }
-    text = _(
-        "Your request joined the run that %(name)s requested at %(time)s UTC; none is sent twice."
-    ) % {"name": run.requested_by_name, "time": f"{run.requested_at:%H:%M:%S}"}
-    if typed:
-        text += " " + _("The run keeps its own reason and options.")
-    return text
-
-
-def row_response(
-    request: PageRequest,
-    pk: int,
-    text: str,
-    *,
-    run: BackupRun | None = None,
-    tone: str = "info",
-) -> HttpResponse:
-    """A cluster's row as it is now, with a notice, for htmx."""
-    found = Cluster.objects.filter(pk=pk).with_latest_run().select_related("project")
-    return render(
-        request,
-        "backups/cluster_answer.html",
-        {
-            "row": rows_of(found)[0],
-            "max_wait": MAX_WAIT_MINUTES,
-            "notice": {"text": text, "tone": tone, "run": run},
-        },
-    )
-
-
-def _refused(
-    request: PageRequest, cluster: Cluster, problems: list[str], status: int
-) -> HttpResponse:
-    """The row again with what was typed and what is wrong with it."""
-    found = Cluster.objects.filter(pk=cluster.pk).with_latest_run().select_related("project")
-    row = rows_of(found)[0]
-    row.reason = request.POST.get("reason", "")[:2000]
-    row.wait = request.POST.get("wait_minutes", "")[:20]
-    row.problems = problems
-    if request.htmx:
-        return render(
-            request,
-            "backups/cluster_row.html",
-            {"row": row, "max_wait": MAX_WAIT_MINUTES},
-            status=status,
-        )
-    page = Paginator([row.cluster], PAGE_SIZE).get_page(1)
-    return _render_page(request, [row], {"page": page, "q": cluster.cluster_id}, status)

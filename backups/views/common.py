@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 
 from django.forms import Form
@@ -32,7 +33,14 @@ def requester(request: PageRequest, reason: str = "") -> Requester:
         user=request.user,
         source_ip=client_ip(request),
         reason=reason,
+        user_agent=request.headers.get("User-Agent", ""),
+        request_id=getattr(request, "request_id", ""),
     )
+
+
+def new_key() -> str:
+    """An idempotency key for a form: sent twice, it is one request."""
+    return secrets.token_urlsafe(16)
 
 
 def bad_request(request: HttpRequest, problems: Form | Iterable[str]) -> HttpResponse:

@@ -1,28 +1,49 @@
-"""The history: every run, newest first."""
+"""The history: every run, filtered, a page at a time."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.utils import timezone
+from django.views.decorators.http import require_safe
 
 from backups.forms import LiveForm
-from backups.models import BackupRun
+from backups.history.chips import active_chips
+from backups.history.filters import HistoryFilter, without_empty
+from backups.history.groups import Group
+from backups.history.paging import (
+    BadCursor,
+    Cursor,
+    Place,
+    count_up_to,
+    keys_at,
+    newer_than,
+    read_page,
+)
+from backups.history.windows import Window
+from backups.models import BackupRun, Project, SavedView
+from dashboard.accounts.access import Permission, may_somewhere
 
 from .common import PageRequest, bad_request, mark_live, unchanged
-from .paging import BadCursor, Cursor, newer_than, older_than
 
 PAGE_SIZE = 50
 MOST_NEW = 100  # beyond that the hint says "99+"
+MOST_COUNTED = 10_000
+MOST_OFFERED = 500  # projects in the filter
 _BAD_CURSOR = "The address names a place in the history that cannot be read."
+_PLACE = ("older", "newer", "end")  # of the URL; the rest of it is the filter
+_NOT_FILTERS = (*_PLACE, "sort", "shown", "newest")
 
 
-def _listed() -> QuerySet[BackupRun]:
+def listed_runs(runs: QuerySet[BackupRun] | None = None) -> QuerySet[BackupRun]:
     """Runs as the table shows them: of long texts the start only, however long they are."""
     return (
-        BackupRun.objects.order_by("-requested_at", "-id")
+        (BackupRun.objects.all() if runs is None else runs)
+        .order_by("-requested_at", "-id")
         .defer("message", "failed_message", "conflict_holder", "log_path")
         .annotate(message_start=Left("message", 161), failed_start=Left("failed_message", 161))
     )
@@ -33,33 +54,116 @@ def run_token(run: BackupRun) -> str:
     return f"{run.version}"
 
 
-@require_GET
+def filter_query(query: QueryDict) -> str:
+    """The filter in a URL's query: without the page, sorting and empty fields."""
+    kept = without_empty(query)
+    for name in _NOT_FILTERS:
+        kept.pop(name, None)
+    return kept.urlencode()
+
+
+def _without(query: str, *names: str) -> str:
+    rest = QueryDict(query, mutable=True)
+    for name in names:
+        rest.pop(name, None)
+    return rest.urlencode()
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A group of states to look at; the same filter otherwise."""
+
+    label: str
+    query: str
+    current: bool
+
+
+def _tabs(query: QueryDict) -> list[Tab]:
+    current = query.get("group", "")
+    tabs = [("", "All"), *Group.choices]
+    made = []
+    for value, label in tabs:
+        other = query.copy()
+        for name in (*_PLACE, "group"):
+            other.pop(name, None)
+        if value:
+            other["group"] = value
+        made.append(Tab(str(label), other.urlencode(), value == current))
+    return made
+
+
+def _place(query: QueryDict) -> Place:
+    """Where in the list the URL points to. Raises BadCursor."""
+    older, newer = query.get("older", ""), query.get("newer", "")
+    end = query.get("end", "")
+    if end not in ("", "oldest", "newest") or bool(older) + bool(newer) + bool(end) > 1:
+        raise BadCursor(end)
+    start_at_oldest = end == "oldest" or (query.get("sort") == "oldest" and not end)
+    return Place(
+        older=Cursor.decode(older) if older else None,
+        newer=Cursor.decode(newer) if newer else None,
+        oldest=start_at_oldest and not older and not newer,
+    )
+
+
+@require_safe
 def history(request: PageRequest) -> HttpResponse:
-    """A page of runs; `before` is the cursor of the next one."""
-    text = request.GET.get("before", "")
-    runs = _listed()
-    if text:
-        try:
-            runs = older_than(runs, Cursor.decode(text))
-        except BadCursor:
-            return bad_request(request, [_BAD_CURSOR])
-    page = list(runs[: PAGE_SIZE + 1])
-    more = len(page) > PAGE_SIZE
-    page = page[:PAGE_SIZE]
+    """A page of the runs that match the filter."""
+    if request.GET.get("sort", "") not in ("", "oldest"):
+        return bad_request(request, ["sort: runs are sorted by time; give “oldest” or nothing."])
+    found = HistoryFilter(request.GET, user=request.user)
+    if not found.is_valid():
+        return bad_request(request, found.form)
+    try:
+        place = _place(request.GET)
+    except BadCursor:
+        return bad_request(request, [_BAD_CURSOR])
+    page = read_page(found.branches(), listed_runs(), place, PAGE_SIZE)
+    oldest_first = request.GET.get("sort") == "oldest"
+    query = filter_query(request.GET)
+    at_newest = not page.has_newer
     return render(
         request,
         "backups/history.html",
         {
-            "runs": page,
-            "next": Cursor.of(page[-1]).encode() if more else "",
-            "newest": "" if text or not page else Cursor.of(page[0]).encode(),
-            "is_first": not text,
-            "has_active": any(run.is_active for run in page),
+            "runs": page.runs[::-1] if oldest_first else page.runs,
+            "page": page,
+            "older": Cursor.of(page.runs[-1]).encode() if page.runs else "",
+            "newer": Cursor.of(page.runs[0]).encode() if page.runs else "",
+            "newest": Cursor.of(page.runs[0]).encode() if page.runs and at_newest else "",
+            "is_newest": at_newest,
+            "oldest_first": oldest_first,
+            "query": query,
+            "sorted_query": f"sort=oldest&{query}" if oldest_first else query,
+            "form": found.form,
+            "chips": active_chips(found, request.GET, drop=_PLACE),
+            "window": found.window_in_force,
+            "query_without_window": _without(query, "window", "since", "until"),
+            "projects": list(Project.objects.visible_to(request.user)[:MOST_OFFERED]),
+            "may_export": may_somewhere(request.user, Permission.EXPORT),
+            "windows": Window,
+            "tabs": _tabs(request.GET),
+            "saved_views": SavedView.objects.offered_to(request.user)[:50],
+            "has_active": any(run.is_active for run in page.runs),
         },
     )
 
 
-@require_GET
+@require_safe
+def history_count(request: PageRequest) -> HttpResponse:
+    """How many runs match, up to a cap: asked for after the page, which does not wait for it."""
+    found = HistoryFilter(request.GET, user=request.user)
+    if not found.is_valid():
+        return bad_request(request, found.form)
+    count = count_up_to(found.branches(), MOST_COUNTED)
+    return render(
+        request,
+        "backups/history_count.html",
+        {"count": min(count, MOST_COUNTED), "capped": count > MOST_COUNTED},
+    )
+
+
+@require_safe
 def history_live(request: PageRequest) -> HttpResponse:
     """Shown runs that have changed, and how many new ones there are; 204 when nothing changed.
 
@@ -69,19 +173,31 @@ def history_live(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form)
     shown = dict(form.cleaned_data["shown"])
-    changed = [run for run in _listed().filter(pk__in=shown) if run_token(run) != shown[run.pk]]
+    visible = listed_runs().filter(
+        pk__in=BackupRun.objects.visible_to(request.user).filter(pk__in=shown).values("pk")
+    )
+    changed = [run for run in visible if run_token(run) != shown[run.pk]]
     count = None
     if 0 in shown:
-        newer = BackupRun.objects.order_by()
+        found = HistoryFilter(request.GET, user=request.user, now=timezone.now())
+        if not found.is_valid():
+            return bad_request(request, found.form)
+        branches = found.branches()
         try:
             if text := request.GET.get("newest", ""):
-                newer = newer_than(newer, Cursor.decode(text))
+                cursor = Cursor.decode(text)
+                branches = [newer_than(branch, cursor) for branch in branches]
         except BadCursor:
             return bad_request(request, [_BAD_CURSOR])
-        count = newer[:MOST_NEW].count()
+        count = len(keys_at(branches, Place(), MOST_NEW))
         if str(count) == shown[0]:
             count = None
     if not changed and count is None:
         return unchanged()
-    context = {"runs": changed, "new_count": count, "most_new": MOST_NEW}
+    context = {
+        "runs": changed,
+        "new_count": count,
+        "most_new": MOST_NEW,
+        "query": filter_query(request.GET),
+    }
     return mark_live(render(request, "backups/history_live.html", context))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from backups.choices import Outcome, RunState
 from backups.css_api.errors import TransportKind
-from backups.models import BackupRun
+from backups.css_api.types import Answer
+from backups.guide import explain
+from backups.models import ApiCall, BackupRun
+from backups.outcomes import outcome_of
 
 Text = str | Promise
 
@@ -105,8 +109,17 @@ _ENDED_AS: dict[RunState, Text] = {
 }
 
 
-def steps(state: RunState) -> list[Step]:
-    """The four steps of a run and how far it has come."""
+def steps(state: RunState, *, by_hand: bool = False) -> list[Step]:
+    """The four steps of a run and how far it has come.
+
+    Args:
+        state: where the run stands.
+        by_hand: somebody's word ended it: the cloud itself has accepted nothing.
+    """
+    if by_hand and state is RunState.UNVERIFIED:
+        marks = (*_MARKS[RunState.UNKNOWN][:3], "open")
+        labels = (*_STEPS[:2], _ENDED_AS[RunState.UNKNOWN], _ENDED_AS[state])
+        return [Step(label, mark) for label, mark in zip(labels, marks, strict=True)]
     ended_as = _ENDED_AS.get(state, state.label)
     return [
         Step(ended_as if mark in ("stopped", "open") else label, mark)
@@ -131,8 +144,28 @@ def ago(moment: datetime, now: datetime) -> str:
     return (_("in %(time)s") if seconds < 0 else _("%(time)s ago")) % {"time": text}
 
 
+def zone_label(moment: datetime) -> str:
+    """The zone of an aware moment, such that it cannot be taken for another: "CET", "UTC-03:00"."""
+    if (name := moment.tzname()) in _OWN_NAMES:
+        return str(name)
+    minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours:02d}:{rest:02d}"
+
+
+# Abbreviations that only one zone has; CST, IST or BST are several, some half a world apart.
+_OWN_NAMES = frozenset({"UTC", "GMT", "WET", "WEST", "CET", "CEST", "EET", "EEST", "MSK"})
+
+
+def local(moment: datetime, *, milliseconds: bool = False) -> str:
+    """A moment in the viewer's zone, with the zone's name: "2026-03-02 10:30:00 CET"."""
+    there = timezone.localtime(moment)
+    fraction = f".{there.microsecond // 1000:03d}" if milliseconds else ""
+    return f"{there:%Y-%m-%d %H:%M:%S}{fraction} {zone_label(there)}"
+
+
 def lasting(duration: timedelta) -> str:
-    """A duration in two units: "0.4 s", "12 s", "3 min 05 s", "2 h 04 min"."""
+    """A duration in two units: "0.4 s", "12 s", "3 min 05 s", "2 h 04 min", "3 d 01 h"."""
     seconds = max(duration.total_seconds(), 0)
     if round(seconds, 1) < 10:
         return _("%(n).1f s") % {"n": seconds}
@@ -141,14 +174,70 @@ def lasting(duration: timedelta) -> str:
         return _("%(n)d s") % {"n": whole}
     if whole < 3600:
         return _("%(m)d min %(s)02d s") % {"m": whole // 60, "s": whole % 60}
-    return _("%(h)d h %(m)02d min") % {"h": whole // 3600, "m": whole % 3600 // 60}
+    if whole < 48 * 3600:
+        return _("%(h)d h %(m)02d min") % {"h": whole // 3600, "m": whole % 3600 // 60}
+    return _("%(d)d d %(h)02d h") % {"d": whole // 86400, "h": whole % 86400 // 3600}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An answer that was no success, in the guide's words.
+
+    Attributes:
+        said: status, code and message of the cloud.
+        request_id: the cloud's, for its support.
+        meaning: what it means.
+        next_step: what to do.
+    """
+
+    said: str
+    request_id: str
+    meaning: Text
+    next_step: Text
+
+
+def refused(answer: Answer) -> Refused:
+    """Explain an answer of the cloud that was no success."""
+    words = explain(outcome_of(answer), answer.error_code)
+    said = " · ".join(part for part in (f"HTTP {answer.status}", answer.error_code) if part)
+    if answer.message:
+        said += f": {answer.message}"
+    return Refused(said, answer.request_id, words.meaning, words.next_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a run's time.
+
+    Attributes:
+        label: what happened in it.
+        lasted: how long.
+    """
+
+    label: Text
+    lasted: timedelta
+
+
+def spans(run: BackupRun) -> list[Span]:
+    """Waiting, asking and the cloud's own work, apart; a part without both its ends is left out.
+
+    The cloud's job is measured on the cloud's clock, the rest on ours.
+    """
+    parts = (
+        (gettext_lazy("Waited"), run.waited),
+        (gettext_lazy("Request and answer"), run.exchange_lasted),
+        (gettext_lazy("The cloud's job"), run.job_lasted),
+        (gettext_lazy("In all"), run.duration),
+    )
+    return [Span(label, lasted) for label, lasted in parts if lasted is not None]
 
 
 def headline(run: BackupRun) -> str:
     """State and outcome in one line: "Rejected: Conflict". Only where the outcome adds a fact."""
-    if run.run_state in (RunState.REJECTED, RunState.UNKNOWN, RunState.NOT_STARTED) and run.outcome:
-        return f"{run.run_state.label}: {Outcome(run.outcome).label}"
-    return str(run.run_state.label)
+    adds = run.run_state in (RunState.REJECTED, RunState.UNKNOWN, RunState.NOT_STARTED)
+    if adds and run.outcome and not run.settled_by_hand:
+        return f"{run.state_label}: {Outcome(run.outcome).label}"
+    return run.state_label
 
 
 def answer(run: BackupRun) -> str:
@@ -157,8 +246,17 @@ def answer(run: BackupRun) -> str:
     return " · ".join(part for part in (status, run.error_code) if part)
 
 
+def request_text(call: ApiCall) -> str:
+    """A call's request as it was sent, without its secrets: address, headers, body."""
+    lines = [f"{call.method} {call.url}"]
+    lines += [f"{name}: {value}" for name, value in sorted(call.request_headers.items())]
+    return "\n".join([*lines, "", call.request_body or _("(no body)")])
+
+
 def why_no_record(run: BackupRun) -> str:
     """Why the run page shows no record of the cloud."""
+    if run.settled_by_hand:
+        return _("None was found: the cloud's records stayed unreadable until it was settled.")
     return str(_NO_RECORD[run.run_state])
 
 

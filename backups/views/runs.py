@@ -1,63 +1,88 @@
-"""A run: its page, its JSON, its cancel button."""
+"""A run: its page, its JSON, cancelling it and settling it by hand."""
 
 from __future__ import annotations
 
 import secrets
+import zlib
 
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
-from backups.forms import LiveForm
-from backups.models import BackupRun
+from backups.choices import Ruling, Trigger
+from backups.forms import LiveForm, form_problems
+from backups.models import BackupRun, Cluster
+from backups.run_forms import SettleForm
 from backups.serialize import run_document
-from backups.services.requests import CannotCancel, cancel_run
+from backups.services.requests import CannotCancel, cancel_run, reason_required
+from backups.services.settling import CannotSettle, settle_by_hand, why_not
+from dashboard.accounts.access import Permission, may, require
+from dashboard.audit.trail import Actor
 
-from .clusters import row_response
-from .common import PageRequest, bad_request, mark_live, unchanged
+from . import presentation
+from .cluster_backup import row_response
+from .common import PageRequest, bad_request, local_path, mark_live, unchanged
+from .run_evidence import Settling, audit_events, audit_trail, neighbours, ruling_of, settling
 
 
-def _context(pk: int) -> dict[str, object]:
-    """The run with all its parts, in three queries."""
-    run = get_object_or_404(BackupRun.objects.select_related("cluster", "conflict_run"), pk=pk)
+def _context(request: PageRequest, pk: int) -> dict[str, object]:
+    """The run with all its parts; the number of queries is constant."""
+    visible = BackupRun.objects.visible_to(request.user)
+    run = get_object_or_404(visible.select_related("cluster", "project", "conflict_run"), pk=pk)
     events, calls = list(run.events.all()), list(run.api_calls.all())
     # A join writes an event and a reader a call without a new version: the counts tell.
     token = f"{run.version}.{len(events)}.{sum(1 if c.finished_at else 2 for c in calls)}"
+    token += f".{_looks(run.cluster):x}"
     return {
         "run": run,
+        "spans": presentation.spans(run),
+        **neighbours(run),
         "events": events,
+        "ruling": ruling_of(run, events),
         "calls": calls,
+        "audit": audit_trail(request.user, run),
+        "settling": settling(request.user, run),
         "token": token,
         "key": secrets.token_urlsafe(16),
+        "may_run": may(request.user, Permission.RUN, run.project),
+        "reason_required": reason_required(Trigger.BUTTON),
     }
 
 
-@require_GET
+def _looks(cluster: Cluster) -> int:
+    """How the cluster's readiness looks, in short: it changes without the run."""
+    looks = (cluster.readiness, cluster.readiness_detail, cluster.check_error, cluster.checked_at)
+    return zlib.crc32(repr(looks).encode())
+
+
+@require_safe
 def run_detail(request: PageRequest, pk: int) -> HttpResponse:
     """Everything that is known about a run."""
-    return render(request, "backups/run.html", _context(pk))
+    return render(request, "backups/run.html", _context(request, pk))
 
 
-@require_GET
+@require_safe
 def run_live(request: PageRequest, pk: int) -> HttpResponse:
     """The run's page again if it has changed; 204 when it has not."""
     form = LiveForm(request.GET)
     if not form.is_valid():
         return bad_request(request, form)
-    context = _context(pk)
+    context = _context(request, pk)
     if {token for _pk, token in form.cleaned_data["shown"]} == {context["token"]}:
         return unchanged()
     return mark_live(render(request, "backups/run_live.html", context))
 
 
-@require_GET
+@require_safe
 def run_json(request: PageRequest, pk: int) -> JsonResponse:
-    """The run as a file."""
-    run = get_object_or_404(BackupRun.objects.prefetch_related("events", "api_calls"), pk=pk)
+    """The run as a file, with all that its page shows."""
+    visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
+    run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
     return JsonResponse(
-        run_document(run),
+        run_document(run, **neighbours(run), audit=audit_events(request.user, run)),
         json_dumps_params={"indent": 2, "ensure_ascii": False},
         headers={
             "Content-Disposition": f'attachment; filename="run-{run.pk}.json"',
@@ -66,16 +91,59 @@ def run_json(request: PageRequest, pk: int) -> JsonResponse:
     )
 
 
+def _permitted_run(request: PageRequest, pk: int, permission: Permission) -> BackupRun:
+    visible = BackupRun.objects.visible_to(request.user).select_related("project")
+    run = get_object_or_404(visible, pk=pk)
+    require(request.user, permission, run.project)
+    return run
+
+
 @require_POST
 def run_cancel(request: PageRequest, pk: int) -> HttpResponse:
     """Cancel a run that has not been sent; where that is too late, say why."""
-    run = get_object_or_404(BackupRun, pk=pk)
+    run = _permitted_run(request, pk, Permission.RUN)
     tone, text = "info", _("Run %(pk)d was cancelled before it was sent.") % {"pk": run.pk}
     try:
-        cancel_run(run, actor=request.user.get_username())
+        cancel_run(run, actor=Actor.of(request))
     except CannotCancel as problem:
         tone, text = "error", _("Not cancelled. %(why)s") % {"why": problem}
     if request.htmx:
         return row_response(request, run.cluster_id, text, run=run, tone=tone)
     messages.add_message(request, messages.ERROR if tone == "error" else messages.INFO, text)
+    return redirect(local_path(request, request.POST.get("back", ""), run.get_absolute_url()))
+
+
+@require_POST
+def run_settle(request: PageRequest, pk: int) -> HttpResponse:
+    """Settle a run by hand that the cloud's records cannot settle."""
+    run = _permitted_run(request, pk, Permission.SETTLE)
+    form = SettleForm(request.POST)
+    if not form.is_valid():
+        return _settle_again(request, run, form_problems(form), frozenset(form.errors), status=422)
+    ruling = Ruling(form.cleaned_data["ruling"])
+    try:
+        settle_by_hand(run, ruling, actor=Actor.of(request), reason=form.cleaned_data["reason"])
+    except CannotSettle as problem:
+        return _settle_again(request, run, [_("Not settled. %(why)s") % {"why": problem}])
+    messages.info(request, _("Run %(pk)d was settled by hand.") % {"pk": run.pk})
     return redirect(run)
+
+
+def _settle_again(
+    request: PageRequest,
+    run: BackupRun,
+    problems: list[str],
+    wrong: frozenset[str] = frozenset(),
+    *,
+    status: int = 409,
+) -> HttpResponse:
+    """The run's page with what was typed and why it did not settle the run."""
+    context = _context(request, run.pk)
+    context["settling"] = Settling(
+        why_not(run, timezone.now()),
+        request.POST.get("ruling", "")[:40],
+        request.POST.get("reason", "")[:2000],
+        problems,
+        wrong,
+    )
+    return render(request, "backups/run.html", context, status=status)

@@ -1,7 +1,156 @@
-"""Who uses the dashboard."""
+"""Who uses the dashboard, and which roles they have."""
 
-from django.contrib.auth.models import AbstractUser
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.sessions.base_session import AbstractBaseSession
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from .roles import PERMISSIONS, Permission, Role
+
+if TYPE_CHECKING:
+    from .sessions import SessionStore
 
 
 class User(AbstractUser):
     """A person or a service account; our own class from the start, so that it can grow."""
+
+    @cached_property
+    def held_permissions(self) -> Mapping[int | None, frozenset[Permission]]:
+        """What this user may do, by the project's key; under None what holds for all projects.
+
+        Read once for each request, whose user is an object of its own. Ask `access`, which
+        interprets it.
+        """
+        if not self.is_active:
+            return {}
+        if self.is_superuser:
+            return {None: frozenset(Permission)}
+        held: dict[int | None, frozenset[Permission]] = defaultdict(frozenset)
+        own = Grant.objects.filter(Q(user=self) | Q(group__user=self))
+        for role, project in own.values_list("role", "project_id"):
+            held[project] |= PERMISSIONS[Role(role)]
+        return dict(held)
+
+    def has_role(self, roles: Collection[str]) -> bool:
+        """Whether this user has one of these roles somewhere, directly or by a group.
+
+        Args:
+            roles: values of `Role`. A superuser is an admin.
+        """
+        if self.is_superuser and Role.ADMIN in roles:
+            return True
+        own = Grant.objects.filter(Q(user=self) | Q(group__user=self))
+        return own.filter(role__in=roles).exists()
+
+
+class Grant(models.Model):
+    """A role of a user or of a group, for one project or for all of them."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="grants",
+    )
+    group = models.ForeignKey(
+        Group, null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+    )
+    role = models.CharField(max_length=10, choices=Role)
+    project = models.ForeignKey(
+        "backups.Project",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="grants",
+        help_text="empty: all projects, those to come too",
+    )
+    granted_at = models.DateTimeField(auto_now_add=True)
+    granted_by_name = models.CharField(max_length=255)
+    # of the OpenID Connect provider: it goes when the provider no longer names the group; one that
+    # was granted by hand beside it stays
+    by_provider = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True)
+                | Q(user__isnull=True, group__isnull=False),
+                name="grant_to_user_or_group",
+            ),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="grant_of_known_role"),
+            # NULLs are distinct, so a grant for all projects needs a constraint of its own
+            models.UniqueConstraint(
+                fields=["user", "role", "project", "by_provider"],
+                name="grant_once_per_user_and_project",
+            ),
+            models.UniqueConstraint(
+                fields=["user", "role", "by_provider"],
+                condition=Q(project__isnull=True),
+                name="grant_once_per_user_for_all",
+            ),
+            models.UniqueConstraint(
+                fields=["group", "role", "project"], name="grant_once_per_group_and_project"
+            ),
+            models.UniqueConstraint(
+                fields=["group", "role"],
+                condition=Q(project__isnull=True),
+                name="grant_once_per_group_for_all",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        where = self.project or _("all projects")
+        return f"{Role(self.role).label}: {self.subject}, {where}"
+
+    @property
+    def subject(self) -> str:
+        """The name of the user or of the group."""
+        if self.user is not None:
+            return self.user.get_username()
+        return self.group.name if self.group is not None else ""
+
+
+class Session(AbstractBaseSession):
+    """A signed-in browser, or one that is about to sign in.
+
+    Attributes:
+        user: None until the sign-in.
+        handle: names the session on pages; the session's key is a secret.
+        signed_in_at: when it began; None before.
+        seen_at: the last request that a person made, to the minute.
+        ip: where it began.
+        user_agent: of the browser; as it says.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        editable=False,
+        on_delete=models.CASCADE,
+        related_name="sessions",
+    )
+    handle = models.CharField(max_length=32, blank=True, editable=False)
+    signed_in_at = models.DateTimeField(null=True, editable=False)
+    seen_at = models.DateTimeField(null=True, editable=False)
+    ip = models.GenericIPAddressField(null=True, editable=False)
+    user_agent = models.CharField(max_length=300, blank=True, editable=False)
+
+    class Meta(AbstractBaseSession.Meta):
+        pass
+
+    @classmethod
+    def get_session_store_class(cls) -> type[SessionStore]:
+        from .sessions import SessionStore
+
+        return SessionStore

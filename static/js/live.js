@@ -22,6 +22,11 @@
 
   document.documentElement.classList.add("js");
 
+  // The server shows times in this zone from the next page on.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  if (zone) document.cookie = `tz=${encodeURIComponent(zone)}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+
   // --- asking ------------------------------------------------------------------------------------
   const isActive = () => document.querySelector("[data-live-active]") !== null;
 
@@ -209,6 +214,21 @@
         ? "Not permitted, or the page is too old (403). Reload it and try again."
         : `The dashboard answered ${code}. Reload the page to see what is.`,
     );
+  });
+
+  // --- on paper ----------------------------------------------------------------------------------
+  // Not every browser can open them by style alone, and the page may be older than the paper.
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details.excerpt:not([open])")];
+    for (const details of closed) details.open = true;
+    const at = document.getElementById("printed-at");
+    const two = "2-digit";
+    const clock = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two };
+    if (at) at.textContent = new Date().toLocaleString("sv-SE", { ...clock, timeZoneName: "short" });
+  });
+  window.addEventListener("afterprint", () => {
+    for (const details of closed) details.open = false;
   });
 
   // --- small things ------------------------------------------------------------------------------

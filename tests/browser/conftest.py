@@ -11,7 +11,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from backups.models import Cluster, Project
+from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from tests.grants import give
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -55,7 +57,8 @@ def plain_static_files(settings: Any) -> None:
 
 @pytest.fixture
 def anna(chromium: Browser, transactional_db: None) -> User:
-    return User.objects.create_user("anna", password="a-password")
+    """An operator of all projects."""
+    return give(User.objects.create_user("anna", password="a-password"), Role.OPERATOR)
 
 
 @pytest.fixture
@@ -85,7 +88,8 @@ def sign_in(context: BrowserContext, server: str) -> Page:
     page.get_by_label("User name").fill("anna")
     page.get_by_label("Password").fill("a-password")
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/clusters/")
+    page.wait_for_url(f"{server}/")
+    page.goto(f"{server}/clusters/")
     return page
 
 

@@ -16,7 +16,7 @@ MakeCluster = Callable[[str], Cluster]
 
 def click_backup(screen: Page, name: str) -> BackupRun:
     screen.get_by_role("button", name=f"Back up logs of {name}").click()
-    expect(screen.get_by_role("row", name=name).locator(".badge")).to_have_text("Queued")
+    expect(screen.get_by_role("row", name=name).locator(".last .badge")).to_have_text("Queued")
     return BackupRun.objects.latest("pk")
 
 
@@ -25,7 +25,7 @@ def test_a_click_shows_every_step_without_a_reload(screen: Page, make_cluster: M
     screen.reload()
     screen.evaluate("window.notReloaded = true")
     run = click_backup(screen, "orders-prod")
-    badge = screen.locator(f"#cluster-{cluster.pk} .badge")
+    badge = screen.locator(f"#cluster-{cluster.pk} .last .badge")
     expect(screen.locator("#notices")).to_contain_text("Log backup of orders-prod requested")
     steps = [
         (RunState.SENDING, Outcome.NONE, "Sending"),
@@ -50,7 +50,7 @@ def test_the_keyboard_keeps_its_place_in_a_row_that_changes(
     expect(screen.locator(f"#run-link-{cluster.pk}")).to_be_focused()
     run = BackupRun.objects.get()
     assert transition(run, RunState.SENDING, actor="worker")
-    expect(screen.locator(f"#cluster-{cluster.pk} .badge")).to_have_text("Sending")
+    expect(screen.locator(f"#cluster-{cluster.pk} .last .badge")).to_have_text("Sending")
     expect(screen.locator(f"#run-link-{cluster.pk}")).to_be_focused()
 
 
@@ -63,7 +63,7 @@ def test_what_is_being_typed_is_never_replaced(screen: Page, make_cluster: MakeC
     Cluster.objects.filter(pk=cluster.pk).update(status="100")
     assert transition(run, RunState.SENDING, actor="worker")
     # The other row was answered together with this one, which is held back.
-    expect(screen.locator(f"#cluster-{other.pk} .badge")).to_have_text("Sending")
+    expect(screen.locator(f"#cluster-{other.pk} .last .badge")).to_have_text("Sending")
     expect(screen.locator(f"#reason-{cluster.pk}")).to_be_focused()
     expect(screen.locator(f"#reason-{cluster.pk}")).to_have_value("before upgr")
     screen.keyboard.press("Escape")
@@ -91,7 +91,7 @@ def test_a_queued_run_is_cancelled_from_its_row(screen: Page, make_cluster: Make
     screen.reload()
     click_backup(screen, "orders-prod")
     screen.get_by_role("button", name="Cancel the backup of orders-prod").click()
-    expect(screen.locator(f"#cluster-{cluster.pk} .badge")).to_have_text("Cancelled")
+    expect(screen.locator(f"#cluster-{cluster.pk} .last .badge")).to_have_text("Cancelled")
     assert BackupRun.objects.get().state == "cancelled"
 
 
@@ -105,7 +105,7 @@ def test_a_server_that_is_away_is_told_quietly_and_asked_again(
     expect(screen.locator("#live-status")).to_contain_text("is not reachable")
     assert transition(run, RunState.SENDING, actor="worker")
     screen.unroute("**/live/**")
-    expect(screen.locator(f"#cluster-{run.cluster_id} .badge")).to_have_text("Sending")
+    expect(screen.locator(f"#cluster-{run.cluster_id} .last .badge")).to_have_text("Sending")
     expect(screen.locator("#live-status")).to_be_empty()
 
 
@@ -140,12 +140,12 @@ def test_the_run_page_follows_its_run_and_keeps_an_answer_open(
     screen.locator(f"#call-{call.pk} summary").click()
     assert transition(run, RunState.SENDING, actor="worker")
     assert transition(run, RunState.REJECTED, actor="worker", outcome=Outcome.CONFLICT)
-    expect(screen.locator("#run-head .badge")).to_have_text("Rejected: Conflict")
+    expect(screen.locator("#run-head .run-title .badge")).to_have_text("Rejected: Conflict")
     expect(screen.locator(f"#call-{call.pk}")).to_have_attribute("open", "")
     expect(screen.locator(f"#call-{call.pk} pre")).to_have_text('{"a": "<b>"}')
     expect(screen).to_have_title("Rejected: Conflict · orders-prod · CSS Log Backup")
     screen.get_by_role("button", name="Back up again").click()
-    expect(screen.locator("#run-head .badge")).to_have_text("Queued")
+    expect(screen.locator("#run-head .run-title .badge")).to_have_text("Queued")
     assert BackupRun.objects.count() == 2
 
 
@@ -181,10 +181,16 @@ def test_no_page_is_wider_than_the_window(
     screen.set_viewport_size({"width": width, "height": 800})
     screen.reload()
     screen.locator("[id^=backup-]").click()
-    expect(screen.locator(".badge")).to_have_text("Queued")
+    expect(screen.locator(".last .badge")).to_have_text("Queued")
     run = BackupRun.objects.get()
     assert transition(run, RunState.SENDING, actor="worker", message="y" * 3000)
-    for path in ("/clusters/", "/history/", run.get_absolute_url(), "/clusters/?q=zzz"):
+    for path in (
+        "/clusters/",
+        "/protection/",
+        "/history/",
+        run.get_absolute_url(),
+        "/clusters/?q=zz",
+    ):
         screen.goto(_origin(screen) + path)
         assert screen.evaluate("document.documentElement.scrollWidth") <= width
 

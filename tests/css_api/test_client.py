@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from backups.css_api.client import CssClient, Exchange
+from backups.css_api.client import CssClient, Exchange, ShownRequest
 from backups.css_api.errors import (
     ApiError,
     ConfigurationError,
@@ -35,8 +35,8 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
 
-    def before_send(self, method: str, path: str) -> None:
-        self.told.append(("before", (method, path)))
+    def before_send(self, request: ShownRequest) -> None:
+        self.told.append(("before", (request.method, request.path)))
 
     def after(self, exchange: Exchange) -> None:
         self.told.append(("after", exchange))
@@ -128,17 +128,19 @@ def test_an_id_that_is_none_is_not_put_into_a_path(
 # --- The recorder --------------------------------------------------------------------------------
 
 
-def test_a_recorder_that_raises_stops_the_request(client: CssClient, cloud: Cloud) -> None:
+def test_a_recorder_that_raises_stops_the_request(
+    connection: CloudConnection, cloud: Cloud
+) -> None:
     class Stop(Exception):
         pass
 
     class Refuses(Recorder):
-        def before_send(self, method: str, path: str) -> None:
+        def before_send(self, request: ShownRequest) -> None:
             raise Stop
 
     recorder = Refuses()
     with pytest.raises(Stop):
-        CssClient(client._connection, recorder).collect_logs(CLUSTER)
+        CssClient(connection, recorder).collect_logs(CLUSTER)
     assert cloud.css_requests() == []
     assert recorder.exchanges == []
 
@@ -149,7 +151,7 @@ def test_the_recorder_is_asked_when_the_token_is_in_hand(
     seen: list[tuple[int, int]] = []
 
     class Looks(Recorder):
-        def before_send(self, method: str, path: str) -> None:
+        def before_send(self, request: ShownRequest) -> None:
             seen.append((cloud.issued, len(cloud.css_requests())))
 
     CssClient(connection, Looks()).collect_logs(CLUSTER)

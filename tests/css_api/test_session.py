@@ -124,9 +124,9 @@ def test_refused_credentials_are_said_with_the_entry(
     cloud.secret = "another"
     error = refusal(connection)
     assert (error.status, error.retryable) == (401, False)
-    assert (
-        error.detail
-        == "the identity service refused the credentials of clouds.yaml entry 'demo' (401)"
+    assert error.detail == (
+        "the identity service refused the credentials of clouds.yaml entry 'demo' (401): "
+        "they are wrong, expired or disabled, or have no role in the project"
     )
 
 
@@ -344,7 +344,7 @@ def test_no_log_carries_token_password_or_catalog(
 ) -> None:
     write_clouds(demo=entry(cloud))
     connection = connect("demo", "eu-test", timeouts=QUICK)
-    token = connection.grant().token
+    token = connection.grant().token.reveal()
     assert token not in debug_log.text
     assert cloud.secret not in debug_log.text
     assert "catalog" not in debug_log.text

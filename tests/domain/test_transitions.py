@@ -23,6 +23,7 @@ def make_run(state: RunState = RunState.QUEUED) -> BackupRun:
     cluster = Cluster.objects.create(project=project, cluster_id=f"id-{number}", name=f"n{number}")
     return BackupRun.objects.create(
         cluster=cluster,
+        project=cluster.project,
         cluster_cloud_id=cluster.cluster_id,
         cluster_name=cluster.name,
         cloud="c",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.visitor import text_of
 
 if TYPE_CHECKING:
     from .conftest import Stack
@@ -40,11 +41,6 @@ ANSWERS = {
         "not set up for log backup",
     ),
 }
-
-
-def text_of(page: str) -> str:
-    """What a person reads: no tags, entities resolved, white space folded."""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
 
 
 @pytest.mark.parametrize("case", ANSWERS)

@@ -46,10 +46,10 @@ def cloud(
 @pytest.fixture
 def project(db: None, cloud: SimulatorControl) -> Project:
     from backups.css_api import config, session
-    from backups.services.cloud import timeouts
+    from backups.services.cloud import default_timeouts
 
     ((name, region), *_others) = config.list_clouds()
-    identity = session.connect(name, region, timeouts=timeouts()).identity()
+    identity = session.connect(name, region, timeouts=default_timeouts()).identity()
     return Project.objects.create(
         cloud=name, region=region, project_id=identity.project_id, name=identity.project_name
     )

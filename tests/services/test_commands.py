@@ -13,7 +13,9 @@ from django.db import connection
 from backups.choices import RunState, Trigger
 from backups.models import BackupRun, Cluster, Project
 from backups.services.transitions import transition
+from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from tests.grants import give
 
 KEYS = [
     "cluster_id",
@@ -89,11 +91,25 @@ def test_all_without_any_cluster_says_what_to_do(db):
 
 
 def test_an_account_can_be_named_and_an_unknown_one_is_refused(clusters):
-    user = User.objects.create_user("anna")
+    user = give(User.objects.create_user("anna"), Role.OPERATOR)
     (line,) = backup("orders", user="anna")
     assert BackupRun.objects.get(pk=line["run_id"]).requested_by == user
     with pytest.raises(CommandError, match="no active account 'bert'"):
         backup("search", user="bert")
+
+
+def test_in_an_accounts_name_no_more_is_permitted_than_on_the_pages(clusters):
+    other = Project.objects.create(cloud="c", region="r", project_id="q")
+    Cluster.objects.create(project=other, cluster_id="id-9", name="secret")
+    anna = User.objects.create_user("anna")
+    give(anna, Role.OPERATOR, project=clusters[0].project)
+    give(anna, Role.VIEWER)
+    with pytest.raises(CommandError, match=r"'anna' may not back up secret .*operator") as caught:
+        backup("orders", "secret", user="anna")
+    assert caught.value.returncode == 2
+    assert not BackupRun.objects.exists()
+    assert len(backup("orders", user="anna")) == 1
+    assert len(backup("secret")) == 1
 
 
 def test_waiting_ends_in_time_and_says_so(clusters):

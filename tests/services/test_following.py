@@ -8,8 +8,11 @@ import pytest
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState
+from backups.css_api.types import JobType, LogRecord, RecordStatus
+from backups.matching import Window, match_record
 from backups.models import BackupRun
 from backups.services import following, sending
+from backups.services.records import window_of
 
 S = RunState
 
@@ -141,6 +144,25 @@ def test_an_accepted_run_with_unreadable_records_ends_unverified_in_time(make_ru
     assert run.state == S.UNVERIFIED
 
 
+def test_a_run_is_not_given_up_while_the_next_one_could_take_its_job(make_run, cloud, settings):
+    """It may have no baseline: then only the clocks tell their jobs apart, and these may be off."""
+    settings.BACKUP_UNREADABLE_LIMIT = 1
+    skew = timedelta(seconds=settings.BACKUP_CLOCK_SKEW)
+    run = sent(make_run())
+    cloud.fault("status", run.cluster_cloud_id, endpoint="records", status=500, body_kind="html")
+    run = followed(aged(run, 2 * settings.BACKUP_CLOCK_SKEW - 30))
+    assert run.state == S.ACCEPTED
+    run = followed(aged(run, 2 * settings.BACKUP_CLOCK_SKEW))
+    assert run.state == S.UNVERIFIED
+    job = LogRecord(
+        *("r", "j", RecordStatus.SUCCESS, "SUCCESS", JobType.MANUAL),
+        created_at=run.answered_at + skew,  # the latest that it can be
+    )
+    assert match_record([job], window_of(run), ()) is job
+    now = timezone.now()
+    assert match_record([job], Window(sent_at=now, answered_at=now, skew=skew), ()) is None
+
+
 def test_an_error_that_had_been_accepted_is_found_in_the_records(make_run, cloud):
     run = make_run()
     cloud.fault("error_after", run.cluster_cloud_id, preset="gateway_timeout")
@@ -188,3 +210,30 @@ def test_the_pauses_between_two_readings_grow():
     pauses = [(following.next_check(now, age) - now).total_seconds() for age in (1, 60, 500, 5000)]
     assert pauses == sorted(pauses)
     assert pauses[0] <= 1
+
+
+def test_an_empty_list_that_was_stored_late_does_not_prove_that_nothing_was_started(
+    make_run, cloud, monkeypatch
+):
+    """The database is away between reading and storing, and the grace time ends meanwhile."""
+    run = sent(make_run())
+    BackupRun.objects.filter(pk=run.pk).update(
+        state=S.UNKNOWN, answered_at=timezone.now() - timedelta(seconds=5), job_id=None
+    )
+    cloud.fault("status", endpoint="records", status=200, body='{"clusterLogRecord": []}')
+
+    class Later:
+        """The clock when the database is back."""
+
+        @staticmethod
+        def now():
+            return timezone.now() + timedelta(seconds=60)
+
+    def hold(work, **_limits):
+        monkeypatch.setattr(following, "timezone", Later)
+        return work()
+
+    monkeypatch.setattr(following, "hold_and_retry", hold)
+    run = followed(run)
+    assert run.state == S.UNKNOWN
+    cloud.clear_faults()

@@ -12,6 +12,7 @@ from backups.models import BackupRun, Cluster, Project
 from backups.services import sending
 from backups.services.requests import CannotCancel, Requester, cancel_run, request_backup
 from backups.services.transitions import transition
+from dashboard.audit.trail import Actor
 
 S = RunState
 
@@ -38,7 +39,7 @@ def test_a_second_request_joins_the_active_run_and_is_remembered(make_cluster, o
 def test_the_same_form_sent_twice_is_one_run_even_after_it_ended(make_cluster, operator):
     cluster = make_cluster()
     first = request_backup(cluster, operator, idempotency_key="form-1").run
-    cancel_run(first, actor="anna")
+    cancel_run(first, actor=Actor("anna"))
     again = request_backup(cluster, operator, idempotency_key="form-1")
     assert (again.run, again.created) == (first, False)
     assert request_backup(cluster, operator, idempotency_key="form-2").created
@@ -59,7 +60,7 @@ def test_the_database_itself_refuses_a_second_active_run(make_run):
 
 def test_a_queued_run_can_be_cancelled_and_is_never_sent(make_run, cloud):
     run = make_run()
-    cancel_run(run, actor="anna")
+    cancel_run(run, actor=Actor("anna"))
     sending.send_run(run.pk)
     run.refresh_from_db()
     assert run.state == S.CANCELLED
@@ -71,14 +72,14 @@ def test_a_sent_run_cannot_be_cancelled_and_says_why(make_run):
     sending.send_run(run.pk)
     run.refresh_from_db()
     with pytest.raises(CannotCancel, match="no call to stop"):
-        cancel_run(run, actor="anna")
+        cancel_run(run, actor=Actor("anna"))
 
 
 def test_a_run_that_has_ended_cannot_be_cancelled(make_run):
     run = make_run()
-    cancel_run(run, actor="anna")
+    cancel_run(run, actor=Actor("anna"))
     with pytest.raises(CannotCancel, match="already ended"):
-        cancel_run(run, actor="anna")
+        cancel_run(run, actor=Actor("anna"))
 
 
 def test_of_two_writers_one_wins(make_run):

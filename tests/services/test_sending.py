@@ -13,6 +13,7 @@ from backups.choices import Outcome, RunState, Trigger
 from backups.models import BackupRun
 from backups.services import following, sending
 from backups.services.requests import Requester, request_backup
+from tests.audit_guards import guards_lifted
 
 S, O = RunState, Outcome  # noqa: E741
 
@@ -184,7 +185,8 @@ def test_a_late_answer_still_counts_after_the_run_was_taken_over(make_run, cloud
     overtaken = BackupRun.objects.get(pk=run.pk)
     answer = sending.ask_cloud(run)
     overtaken.refresh_from_db()
-    overtaken.api_calls.all().delete()  # as if the answer had not been stored yet
+    with guards_lifted():  # as if the answer had not been stored yet
+        overtaken.api_calls.all().delete()
     assert take_over(overtaken, why="test")
     assert BackupRun.objects.get(pk=run.pk).state == S.UNKNOWN
     assert sending.apply_result(run, answer, actor="test")
@@ -212,7 +214,7 @@ def test_a_conflict_links_to_our_own_run(make_cluster, make_run, operator, cloud
     BackupRun.objects.filter(pk=first.pk).update(state=S.UNVERIFIED)
     second = sent(make_run(cluster))
     assert second.conflict_run == first
-    assert "anna" in second.conflict_holder
+    assert f"Our run {first.pk} holds" in second.conflict_holder
 
 
 def test_wait_if_held_tries_again_until_the_cluster_is_free(make_cluster, make_run, cloud):

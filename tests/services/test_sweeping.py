@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from backups import presence
 from backups.choices import Outcome, RunState
-from backups.css_api.client import Exchange
+from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent, TransportKind
 from backups.css_api.types import Answer
 from backups.models import BackupRun, Heartbeat
@@ -48,7 +48,7 @@ def test_a_worker_that_died_before_sending_has_its_run_queued_again(abandoned):
 
 
 def test_a_worker_that_died_while_sending_leaves_the_outcome_unknown(abandoned, cloud):
-    CollectLog(abandoned).before_send("POST", "/v1.0/p/clusters/c/logs/collect")
+    CollectLog(abandoned).before_send(ShownRequest("POST", "/v1.0/p/clusters/c/logs/collect"))
     run = swept(abandoned)
     assert (run.state, run.outcome) == (S.UNKNOWN, Outcome.UNANSWERED)
     assert run.next_check_at is not None
@@ -57,7 +57,7 @@ def test_a_worker_that_died_while_sending_leaves_the_outcome_unknown(abandoned, 
 
 def test_an_answer_that_was_stored_before_the_worker_died_counts(abandoned):
     log = CollectLog(abandoned)
-    log.before_send("POST", "/x")
+    log.before_send(ShownRequest("POST", "/x"))
     answer = Answer("POST", "/x", 412, request_id="r-1", error_code="CSS.0004", message="off")
     log.after(Exchange("POST", "/x", timezone.now(), answer, None))
     run = swept(abandoned)
@@ -67,7 +67,7 @@ def test_an_answer_that_was_stored_before_the_worker_died_counts(abandoned):
 
 def test_an_attempt_that_was_stored_as_not_sent_is_tried_again(abandoned):
     log = CollectLog(abandoned)
-    log.before_send("POST", "/x")
+    log.before_send(ShownRequest("POST", "/x"))
     error = NotSent(TransportKind.REFUSED, "refused")
     log.after(Exchange("POST", "/x", timezone.now(), None, error))
     assert swept(abandoned).state == S.QUEUED
@@ -116,7 +116,7 @@ def test_a_run_that_waits_for_its_time_is_not_dispatched(make_run):
 def test_a_worker_that_must_end_hands_its_runs_over(make_run, abandoned):
     in_flight = sending.claim(make_run().pk)
     assert in_flight is not None
-    CollectLog(in_flight).before_send("POST", "/x")
+    CollectLog(in_flight).before_send(ShownRequest("POST", "/x"))
     assert sweeping.release_claims() == 2
     assert not BackupRun.objects.filter(state=S.SENDING).exists()
     assert BackupRun.objects.get(pk=in_flight.pk).state == S.UNKNOWN

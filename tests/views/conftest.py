@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Project, RunEvent
+from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from tests.grants import give
 
 _serial = itertools.count(1)
 MakeCluster = Callable[..., Cluster]
@@ -29,7 +33,8 @@ def plain_static_files(settings: Any) -> None:
 
 @pytest.fixture
 def anna(db: None) -> User:
-    return User.objects.create_user("anna", password="a-password")
+    """An operator of all projects; `give` in tests/grants.py gives her more."""
+    return give(User.objects.create_user("anna", password="a-password"), Role.OPERATOR)
 
 
 @pytest.fixture
@@ -63,12 +68,21 @@ def make_cluster(project: Project) -> MakeCluster:
     return make
 
 
+def protect(cluster: Cluster, hours: float) -> None:
+    """Have a cluster verified some hours ago, with an objective of 24 h."""
+    at = timezone.now() - timedelta(hours=hours)
+    Cluster.objects.filter(pk=cluster.pk).update(
+        verified_at=at, due_at=at + timedelta(hours=18), overdue_at=at + timedelta(hours=24)
+    )
+
+
 @pytest.fixture
 def make_run(make_cluster: MakeCluster) -> MakeRun:
     def make(cluster: Cluster | None = None, **columns: Any) -> BackupRun:
         cluster = cluster or make_cluster()
         values = {
             "cluster": cluster,
+            "project": cluster.project,
             "cluster_cloud_id": cluster.cluster_id,
             "cluster_name": cluster.name,
             "cloud": cluster.project.cloud,

@@ -150,13 +150,13 @@ def test_unknown_numbers_are_no_rows(web: Client, make_run: MakeRun) -> None:
     assert web.get("/runs/999999/live/?shown=1:0").status_code == 404
 
 
-def test_a_quiet_poll_of_fifty_rows_costs_four_queries(
+def test_a_quiet_poll_of_fifty_rows_costs_six_queries(
     web: Client, make_run: MakeRun, django_assert_num_queries: object
 ) -> None:
     for _ in range(50):
         make_run()
     tokens = shown(web, "/clusters/")
-    with django_assert_num_queries(4):  # type: ignore[operator]
+    with django_assert_num_queries(6):  # type: ignore[operator]
         assert web.get("/clusters/live/", {"shown": tokens}).status_code == 204
 
 

@@ -14,7 +14,8 @@ from django.db.models import Count
 from backups.choices import ACTIVE, Trigger
 from backups.models import BackupRun, Cluster
 from backups.serialize import run_line
-from backups.services.requests import Requester, request_backup
+from backups.services.requests import Requester, reason_required, request_backup
+from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
 
@@ -32,7 +33,12 @@ class Command(BaseCommand):
         parser.add_argument("--wait", action="store_true", help="wait until every run has ended")
         parser.add_argument("--json", action="store_true", help="print an object a line")
         parser.add_argument("--reason", default="", help="kept with the runs")
-        parser.add_argument("--user", default="", help="request in the name of this account")
+        parser.add_argument(
+            "--user",
+            default="",
+            help="request in the name of this account, which must be permitted to; without it "
+            "the command may back up everything, like whoever can run it",
+        )
         parser.add_argument(
             "--wait-if-held",
             type=int,
@@ -47,6 +53,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         clusters = self._chosen(options["clusters"], everything=options["all"])
         requester = _requester(options["user"], options["reason"])
+        _require_permission(requester.user, clusters)
+        if reason_required(Trigger.CLI) and not requester.reason.strip():
+            raise CommandError("a reason is required for every backup: give --reason", returncode=2)
         runs = [
             request_backup(cluster, requester, wait_minutes=max(0, options["wait_if_held"])).run
             for cluster in clusters
@@ -123,9 +132,23 @@ class Command(BaseCommand):
             message = f": {run.failed_message or run.message}".rstrip(": ")
             self.stdout.write(
                 f"{run.cluster_name} ({run.cluster_cloud_id}) run {run.pk}: "
-                f"{run.run_state.label}{status}{message}"
+                f"{run.state_label}{status}{message}"
             )
         self.stdout.flush()
+
+
+def _require_permission(user: User | None, clusters: list[Cluster]) -> None:
+    """An account can ask for no more here than on the pages; without one, the shell decides."""
+    if user is None:
+        return
+    refused = [c for c in clusters if not may(user, Permission.RUN, c.project)]
+    if refused:
+        names = ", ".join(f"{c.name} ({c.project})" for c in refused[:10])
+        raise CommandError(
+            f"'{user.get_username()}' may not back up {names}: "
+            "`manage.py grant` gives the role operator",
+            returncode=2,
+        )
 
 
 def _requester(username: str, reason: str) -> Requester:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, no_translations
 
-from backups.choices import Outcome, RunState
+from backups.choices import Outcome, Readiness, RunState
 from backups.css_api.errors import (
     ConfigurationError,
     CssApiError,
@@ -17,10 +17,22 @@ from backups.css_api.errors import (
     Unanswered,
 )
 from backups.css_api.types import Answer, BodyKind
-from backups.guide import ACTOR_LABELS, CODES, OUTCOMES, explain_run
+from backups.guide import (
+    ACTOR_LABELS,
+    BY_HAND,
+    CODES,
+    IMPORTED,
+    OUTCOMES,
+    READINESS,
+    Explanation,
+    explain_run,
+)
 from backups.outcomes import Next, classify
+from backups.readiness import RANK
 
 Row = tuple[object, ...]
+
+WORDS = ("Meaning", "Who acts", "Next step", "Again?")
 
 HEAD = """\
 # Outcomes
@@ -91,7 +103,7 @@ def document() -> str:
         [
             HEAD,
             "## Outcomes\n",
-            *table(("Outcome", "Shown as", "Meaning", "Who acts", "Next step", "Again?"), _all()),
+            *table(("Outcome", "Shown as", *WORDS), _all()),
             "\n“Again?” says whether asking again, unchanged, can help.\n",
             "## What an answer without a known code comes to\n",
             *table(("Answer", "Outcome", "The run is then"), _answers()),
@@ -99,11 +111,21 @@ def document() -> str:
             "## What stands in place of an answer\n",
             *table(("What happened", "Outcome", "The run is then"), _failures()),
             "\n## States whose words do not come from the outcome\n",
-            *table(("State", "Shown as", "Meaning", "Who acts", "Next step", "Again?"), _states()),
+            *table(("State", "Shown as", *WORDS), _states()),
+            "\n## Settled by hand\n",
+            "Where the records stay unreadable ([run-states.md](run-states.md#settled-by-hand)).\n",
+            *table(("State", "Shown as", *WORDS), _by_hand()),
+            "\n## Jobs that were not requested here\n",
+            "Imported from the cloud's records ([run-states.md](run-states.md#imported-jobs)).\n",
+            *table(("State", "Shown as", *WORDS), _imported()),
+            "\n## Readiness\n",
+            "What a request would meet, before it is made"
+            " ([protection.md](protection.md#readiness)). Of several the upper one counts.\n",
+            *table(("Readiness", "Shown as", *WORDS), _ready()),
             "\n## Codes\n",
             "A code with its own row is explained by it on the run's page. Any other code is kept"
             " and shown, and the HTTP status decides.\n",
-            *table(("Code", "Outcome", "Meaning", "Who acts", "Next step", "Again?"), _codes()),
+            *table(("Code", "Outcome", *WORDS), _codes()),
             "",
         ]
     )
@@ -176,15 +198,24 @@ def _states() -> Iterator[Row]:
     for state in RunState:
         if state in (RunState.REJECTED, RunState.ACCEPTED):
             continue  # these have the words of their outcome
-        words = explain_run(state, Outcome.NONE)
-        yield (
-            f"`{state.value}`",
-            state.label,
-            words.meaning,
-            words.actor_label,
-            words.next_step,
-            words.retryable,
-        )
+        yield _row(state, state.label, explain_run(state, Outcome.NONE))
+
+
+def _by_hand() -> Iterator[Row]:
+    return (_row(state, state.label, words) for state, words in BY_HAND.items())
+
+
+def _imported() -> Iterator[Row]:
+    return (_row(state, state.label, words) for state, words in IMPORTED.items())
+
+
+def _ready() -> Iterator[Row]:
+    return (_row(each, each.label, READINESS[each]) for each in RANK)
+
+
+def _row(value: RunState | Readiness, label: object, words: Explanation) -> Row:
+    acts = (words.actor_label, words.next_step, words.retryable)
+    return (f"`{value.value}`", label, words.meaning, *acts)
 
 
 def _codes() -> Iterator[Row]:

@@ -1,0 +1,25 @@
+"""The guide for operators: what each outcome and each CSS code means, who acts, what to do."""
+
+from .codes import CODES, CodeEntry, code_family
+from .connections import CONNECTION_FAULTS, ENTRY_LEFT
+from .readiness import READINESS
+from .terms import ACTOR_LABELS, Actor, Explanation, Text
+from .words import BY_HAND, IMPORTED, OUTCOMES, explain, explain_run
+
+__all__ = [
+    "ACTOR_LABELS",
+    "BY_HAND",
+    "CODES",
+    "CONNECTION_FAULTS",
+    "ENTRY_LEFT",
+    "IMPORTED",
+    "OUTCOMES",
+    "READINESS",
+    "Actor",
+    "CodeEntry",
+    "Explanation",
+    "Text",
+    "code_family",
+    "explain",
+    "explain_run",
+]

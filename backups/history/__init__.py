@@ -1,0 +1,1 @@
+"""Reading the history: filters, keyset pages and totals over millions of runs."""

@@ -1,0 +1,120 @@
+"""What the cloud takes as log backup settings: pure. docs/css-api.md section 1a has the sources."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from django.utils.translation import gettext as _
+
+MOST_PATH = 512
+LOG_TYPES = ("instance", "deprecation", "indexingSlow", "searchSlow")
+LEVELS = ("ERROR", "WARN", "INFO", "DEBUG")
+USUAL_LINES, MOST_LINES = 100, 10_000
+KEYWORD = r"^[A-Za-z0-9_\-. \[\]]{0,64}\Z"
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_PATH_FORBIDDEN = "\\:*?\"<>|'{}"
+_AGENCY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_PERIOD = re.compile(r"([01]\d|2[0-3]):00 GMT[+-](0\d|1[0-4]):(00|15|30|45)", re.ASCII)
+
+# Zones as clocks have them, from west to east.
+OFFSETS = (
+    "-12:00",
+    "-11:00",
+    "-10:00",
+    "-09:30",
+    "-09:00",
+    "-08:00",
+    "-07:00",
+    "-06:00",
+    "-05:00",
+    "-04:00",
+    "-03:30",
+    "-03:00",
+    "-02:00",
+    "-01:00",
+    "+00:00",
+    "+01:00",
+    "+02:00",
+    "+03:00",
+    "+03:30",
+    "+04:00",
+    "+04:30",
+    "+05:00",
+    "+05:30",
+    "+05:45",
+    "+06:00",
+    "+06:30",
+    "+07:00",
+    "+08:00",
+    "+08:45",
+    "+09:00",
+    "+09:30",
+    "+10:00",
+    "+10:30",
+    "+11:00",
+    "+12:00",
+    "+12:45",
+    "+13:00",
+    "+14:00",
+)
+
+
+def bucket_problem(name: str) -> str:
+    """What is wrong with the name of an OBS bucket, "" when nothing is."""
+    if not _BUCKET.fullmatch(name):
+        return _(
+            "A bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens, and begins "
+            "and ends with a letter or digit."
+        )
+    if any(pair in name for pair in ("..", ".-", "-.")):
+        return _("A bucket's name has no dot beside another dot or a hyphen.")
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return ""
+    return _("A bucket's name is no IP address.")
+
+
+def path_problem(path: str) -> str:
+    """What is wrong with a base path, "" when nothing is.
+
+    The API's text forbids dots anywhere, but goes on to say where they may not stand; the manual
+    has only the latter, and is followed here. The cloud has the last word.
+    """
+    if not path or len(path) > MOST_PATH:
+        return _("The path has 1 to %(most)d characters.") % {"most": MOST_PATH}
+    if bad := sorted({c for c in path if c in _PATH_FORBIDDEN or not c.isprintable()}):
+        return _("The path must not contain: %(bad)s") % {"bad": " ".join(map(repr, bad))}
+    if path.startswith("/"):
+        return _("The path does not begin with a slash.")
+    if path[0] == "." or path[-1] == ".":
+        return _("The path neither begins nor ends with a dot.")
+    if "///" in path or "..." in path:
+        return _("The path has at most two slashes or dots in a row.")
+    return ""
+
+
+def agency_problem(name: str) -> str:
+    """What is wrong with the name of an IAM agency, "" when nothing is."""
+    if _AGENCY.fullmatch(name):
+        return ""
+    return _("An agency's name has 1 to 64 letters, digits, hyphens and underscores.")
+
+
+def period(hour: int, offset: str) -> str:
+    """The cloud's notation of a daily hour.
+
+    Args:
+        hour: 0 to 23; the cloud takes whole hours only.
+        offset: of the zone, one of OFFSETS.
+    """
+    return f"{hour:02d}:00 GMT{offset}"
+
+
+def split_period(text: str) -> tuple[int, str] | None:
+    """Hour and zone of a period in the cloud's notation, None where it is another."""
+    if not _PERIOD.fullmatch(text):
+        return None
+    return int(text[:2]), text[-6:]

@@ -1,0 +1,42 @@
+"""`manage.py retention`: what retention would delete or mask now; with --run, doing it."""
+
+from __future__ import annotations
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from backups.models import RetentionPolicy
+from backups.services import retention
+from dashboard.audit.trail import Actor
+
+
+class Command(BaseCommand):
+    help = "Show what retention would delete or mask by the policy in force; --run does it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--run", action="store_true", help="do it now, all that is due or not")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        policy = RetentionPolicy.current()
+        if options["run"]:
+            self._run(policy)
+            return
+        for found in retention.preview(policy):
+            if found.cutoff is None:
+                self.stdout.write(f"{found.kind.label}: kept for ever")
+            else:
+                count = f"{found.count:,}{'+' if found.more else ''}"
+                self.stdout.write(
+                    f"{found.kind.label}: {count} from before {found.cutoff:%Y-%m-%d %H:%M} UTC"
+                )
+
+    def _run(self, policy: RetentionPolicy) -> None:
+        actor = Actor.process(f"{getpass.getuser()} (command line)")
+        retention.continue_open()
+        for kind in retention.ORDER:
+            run = retention.start(kind, policy, actor=actor)
+            if run is not None and retention.work(run):
+                self.stdout.write(f"{run.kind}: {run.done}")

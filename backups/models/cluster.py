@@ -1,0 +1,248 @@
+"""What is backed up: clusters, how ready and how protected each one is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import OuterRef, Q, Subquery
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from backups.choices import Protection, Readiness
+from dashboard.accounts.access import visible_q
+
+from .project import Project, objective_field
+
+if TYPE_CHECKING:
+    from dashboard.accounts.models import User
+
+    from .run import BackupRun
+
+
+def protection_q(protection: Protection, now: datetime) -> Q:
+    """The condition for one state of protection; `Cluster.protection` is the same in Python."""
+    conditions = {
+        Protection.NEVER: Q(verified_at__isnull=True),
+        Protection.OVERDUE: Q(overdue_at__lte=now),
+        Protection.DUE: Q(due_at__lte=now, overdue_at__gt=now),
+        Protection.PROTECTED: Q(due_at__gt=now),
+    }
+    return conditions[protection]
+
+
+def protection_at(
+    due_at: datetime | None, overdue_at: datetime | None, now: datetime
+) -> Protection:
+    """The state of protection that two deadlines mean; a verified backup sets them."""
+    if overdue_at is None or due_at is None:
+        return Protection.NEVER
+    if overdue_at <= now:
+        return Protection.OVERDUE
+    return Protection.DUE if due_at <= now else Protection.PROTECTED
+
+
+class ClusterQuerySet(models.QuerySet["Cluster"]):
+    def with_latest_run(self) -> ClusterQuerySet:
+        """Annotate `latest_run_id`; `attach_latest_runs` then loads a page's runs in one query."""
+        from .run import BackupRun
+
+        latest = BackupRun.objects.filter(cluster=OuterRef("pk")).order_by("-requested_at", "-id")
+        return self.annotate(latest_run_id=Subquery(latest.values("pk")[:1]))
+
+    def visible_to(self, user: User) -> ClusterQuerySet:
+        """Clusters of projects that this user may see."""
+        return self.filter(visible_q(user))
+
+    def present(self) -> ClusterQuerySet:
+        """Clusters that the cloud still lists."""
+        return self.filter(gone_at__isnull=True)
+
+    def watched(self) -> ClusterQuerySet:
+        """Clusters that count: present in the cloud and not archived."""
+        return self.present().filter(archived_at__isnull=True)
+
+    def with_protection(self, protection: Protection, now: datetime) -> ClusterQuerySet:
+        """Clusters in one state of protection at a moment."""
+        return self.filter(protection_q(protection, now))
+
+    def named(self, text: str) -> ClusterQuerySet:
+        """Clusters whose cloud id or name is exactly `text`."""
+        return self.filter(Q(cluster_id=text) | Q(name=text))
+
+
+class Cluster(models.Model):
+    """A registered cluster. It stays, with its history, after it has gone from the cloud."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="clusters")
+    cluster_id = models.CharField(max_length=64, help_text="the cloud's id")
+    name = models.CharField(max_length=255)
+    engine = models.CharField(max_length=50, blank=True)
+    version = models.CharField(max_length=50, blank=True)
+    status = models.CharField(max_length=20, blank=True, help_text="the cloud's word: 200, 100, …")
+    actions = models.JSONField(default=list, blank=True, help_text="operations under way")
+    nodes = models.JSONField(default=list, blank=True, help_text="[{name, type, status}]")
+    endpoint = models.CharField(max_length=500, blank=True)
+    created_in_cloud_at = models.DateTimeField(null=True, blank=True)
+    failed_reason = models.TextField(blank=True)
+    registered_at = models.DateTimeField(auto_now_add=True)
+    gone_at = models.DateTimeField(null=True, blank=True, help_text="first sync that missed it")
+    # registered by its id: a list that leaves it out is no proof that it has gone
+    by_hand = models.BooleanField(default=False)
+    archived_at = models.DateTimeField(null=True, blank=True, help_text="set: out of the way")
+
+    # Readiness: what a request for a backup would meet. The sweeper leases a check by moving
+    # `check_due_at`; NULL means never checked. `check_leased_until` counts those under way.
+    readiness = models.CharField(max_length=16, choices=Readiness, default=Readiness.UNKNOWN)
+    readiness_detail = models.CharField(max_length=500, blank=True, help_text="in which way")
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="last check that could tell")
+    check_due_at = models.DateTimeField(null=True, blank=True)
+    check_leased_until = models.DateTimeField(null=True, blank=True, help_text="set: under way")
+    check_leased_by = models.CharField(max_length=120, blank=True, help_text="Heartbeat.name")
+    check_error = models.CharField(max_length=500, blank=True, help_text="why the last one failed")
+
+    # Protection. `due_at` and `overdue_at` follow from the other two (services.protection): kept,
+    # so that the database can filter and sort by them.
+    objective_hours = objective_field(null=True, blank=True, help_text="empty: the project's")
+    verified_at = models.DateTimeField(null=True, blank=True, help_text="last verified backup")
+    due_at = models.DateTimeField(null=True, blank=True)
+    overdue_at = models.DateTimeField(null=True, blank=True)
+
+    # The cloud's own jobs up to here are in the history (creation time, the cloud's clock).
+    imported_until = models.DateTimeField(null=True, blank=True)
+
+    objects = ClusterQuerySet.as_manager()
+
+    # Filled by attach_latest_runs for the pages.
+    latest_run: BackupRun | None
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "cluster_id"], name="cluster_once_per_project"
+            )
+        ]
+        indexes = [
+            # the clusters page: by name, a page at a time
+            models.Index(fields=["name", "id"], name="cluster_by_name"),
+            # `backup CLUSTER` and links by the cloud's id
+            models.Index(fields=["cluster_id"], name="cluster_by_cloud_id"),
+            # the sweeper: clusters whose check is due
+            models.Index(
+                fields=["check_due_at"],
+                condition=Q(gone_at__isnull=True, archived_at__isnull=True),
+                name="cluster_check_due",
+            ),
+            # the sweeper: how many checks are under way
+            models.Index(
+                fields=["check_leased_until"],
+                condition=Q(check_leased_until__isnull=False),
+                name="cluster_check_leased",
+            ),
+            # the protection page: worst first
+            models.Index(fields=["overdue_at", "id"], name="cluster_by_overdue"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("backups:cluster-detail", args=[self.pk])
+
+    @property
+    def objective(self) -> int:
+        """The longest time between verified backups that is wanted, in hours."""
+        hours: int = self.objective_hours or self.project.objective_hours
+        return hours
+
+    def protection(self, now: datetime | None = None) -> Protection:
+        """How the last verified backup stands to the objective."""
+        return protection_at(self.due_at, self.overdue_at, now or timezone.now())
+
+    @property
+    def status_label(self) -> str:
+        """The cloud's status in words; a number that is not documented is shown as it came."""
+        if self.gone_at:
+            return str(_("Gone from the cloud"))
+        if self.actions:
+            return str(_("Busy: %(actions)s") % {"actions": ", ".join(map(str, self.actions))})
+        return str(STATUS_LABELS.get(self.status) or self.status or _("Not known"))
+
+    @property
+    def status_tone(self) -> str:
+        """Colour token of the status: ok, busy, bad or muted."""
+        if self.gone_at:
+            return "muted"
+        if self.actions or self.status == "100":
+            return "busy"
+        return {"200": "ok", "300": "bad", "303": "bad"}.get(self.status, "muted")
+
+
+# querying_the_cluster_list: 300 stands on the list's page only.
+STATUS_LABELS = {
+    "100": _("Creating"),
+    "200": _("Available"),
+    "300": _("Unavailable"),
+    "303": _("Failed"),
+}
+
+
+def attach_latest_runs(clusters: list[Cluster]) -> None:
+    """Set `latest_run` on clusters that came from `with_latest_run()`, in one query."""
+    from .run import BackupRun
+
+    ids = [pk for c in clusters if (pk := getattr(c, "latest_run_id", None)) is not None]
+    runs = BackupRun.objects.in_bulk(ids)
+    for cluster in clusters:
+        cluster.latest_run = runs.get(getattr(cluster, "latest_run_id", None) or 0)
+
+
+class ClusterTag(models.Model):
+    """A tag of a cluster: the cloud's own, or a label that was given here."""
+
+    class Origin(models.TextChoices):
+        CLOUD = "cloud", _("Tag in the cloud")
+        OWN = "own", _("Label")
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tags")
+    origin = models.CharField(max_length=5, choices=Origin)
+    key = models.CharField(max_length=128)
+    value = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        ordering = ["origin", "key"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "origin", "key"], name="tag_once_per_cluster_and_origin"
+            )
+        ]
+        # the filter by tag or label
+        indexes = [models.Index(fields=["key", "value"], name="tag_by_key_and_value")]
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}" if self.value else self.key
+
+
+class LogSettings(models.Model):
+    """A cluster's log backup settings as the cloud last told them."""
+
+    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="log_settings")
+    enabled = models.BooleanField()
+    bucket = models.CharField(max_length=255, blank=True)
+    base_path = models.CharField(max_length=1024, blank=True)
+    agency = models.CharField(max_length=255, blank=True)
+    automatic = models.BooleanField(default=False, help_text="the cloud's daily policy is on")
+    period = models.CharField(max_length=40, blank=True, help_text="such as 00:00 GMT+08:00")
+    read_at = models.DateTimeField(help_text="when the cloud was asked")
+    # our clock; a refusal for the bucket or the agency counts until then only
+    changed_at = models.DateTimeField(null=True, blank=True, help_text="first seen like this")
+    # one at a time: the same form sent twice at once must not become two calls
+    changing_until = models.DateTimeField(
+        null=True, blank=True, help_text="somebody's change is under way, at most until then"
+    )
+
+    def __str__(self) -> str:
+        return f"log settings of {self.cluster_id}"

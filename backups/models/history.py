@@ -1,0 +1,80 @@
+"""What users keep of the history: filters under a name, and the exports they made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from dashboard.accounts.models import User
+
+
+class SavedViewQuerySet(models.QuerySet["SavedView"]):
+    def offered_to(self, user: User) -> SavedViewQuerySet:
+        """A user's own views and those that others share."""
+        return self.filter(Q(owner=user) | Q(shared=True)).select_related("owner")
+
+
+class SavedView(models.Model):
+    """A filter of the history under a name. It holds no runs: everyone sees what they may."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
+    )
+    name = models.CharField(max_length=80)
+    query = models.CharField(max_length=2000, blank=True, help_text="the URL's query")
+    shared = models.BooleanField(default=False, help_text="offered to everyone")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = SavedViewQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "name"], name="saved_view_once_per_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        address = reverse("backups:history")
+        return f"{address}?{self.query}" if self.query else address
+
+
+class Export(models.Model):
+    """A history that somebody took away: who, which filter, how far it came."""
+
+    class Format(models.TextChoices):
+        CSV = "csv", "CSV"
+        JSONL = "jsonl", _("JSON Lines")
+
+    class State(models.TextChoices):
+        RUNNING = "running", _("Running")
+        COMPLETE = "complete", _("Complete")
+        BROKEN_OFF = "broken_off", _("Broken off")
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="exports"
+    )
+    owner_name = models.CharField(max_length=255)
+    format = models.CharField(max_length=5, choices=Format)
+    query = models.CharField(max_length=2000, blank=True, help_text="the filter, as in the URL")
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    rows = models.PositiveBigIntegerField(default=0, help_text="written so far")
+    # runs after this one are not in it: what is exported stands still
+    requested_before = models.DateTimeField()
+    started_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["owner", "-started_at"], name="export_newest_of_owner")]
+
+    def __str__(self) -> str:
+        return f"export {self.pk} by {self.owner_name}"

@@ -1,0 +1,93 @@
+"""What of the history is not kept for ever, and what was deleted or masked so far."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+LONGEST_DAYS = 36_500
+_DAYS = [MinValueValidator(1), MaxValueValidator(LONGEST_DAYS)]
+
+
+class Kind(models.TextChoices):
+    """What a retention run is about."""
+
+    SUCCESSES = "successes", _("Verified runs")
+    FAILURES = "failures", _("All other runs")
+    AUDIT = "audit", _("Audit trail")
+    PERSONAL = "personal", _("Names and addresses")
+
+
+class RetentionPolicy(models.Model):
+    """After how many days what goes; NULL: never. One row, or none where nothing was decided."""
+
+    ONLY = 1
+
+    successes_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
+    failures_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
+    audit_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
+    # masked, not deleted: names, accounts and addresses of runs and of audit events
+    personal_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_retention_policy")]
+
+    def __str__(self) -> str:
+        return "retention policy"
+
+    @classmethod
+    def current(cls) -> RetentionPolicy:
+        """The policy in force; one that keeps everything where none was stored."""
+        return cls.objects.filter(pk=cls.ONLY).first() or cls(pk=cls.ONLY)
+
+    def days(self, kind: Kind) -> int | None:
+        """After how many days something of a kind goes; None: never."""
+        days: int | None = getattr(self, f"{kind.value}_days")
+        return days
+
+    def as_dict(self) -> dict[str, int | None]:
+        """Days by name, for forms and the audit trail."""
+        return {f"{kind.value}_days": self.days(kind) for kind in Kind}
+
+
+class RetentionRun(models.Model):
+    """One deletion or masking: what an event of the audit trail announced, and how far it came.
+
+    Runs can be deleted only while such a row is open for their class and time (guards.py).
+    """
+
+    # A run of retention that has not moved for so long has lost its process; the next continues it.
+    LOST_AFTER = timedelta(minutes=5)
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    cutoff = models.DateTimeField(help_text="what is older goes; a whole second")
+    told = models.BigIntegerField(
+        unique=True, help_text="sequence of the audit event that announced it, and says who"
+    )
+    automatic = models.BooleanField(default=False)
+    started_at = models.DateTimeField(default=timezone.now)
+    claimed_by = models.CharField(max_length=120, blank=True, help_text="the process at work")
+    changed_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    done = models.PositiveBigIntegerField(default=0, help_text="deleted or masked so far")
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            # The promise: two of a kind never work at once.
+            models.UniqueConstraint(
+                fields=["kind"],
+                condition=Q(finished_at__isnull=True),
+                name="one_open_retention_run_per_kind",
+            )
+        ]
+        # up to where the history was deleted: the import of the cloud's jobs asks for it
+        indexes = [models.Index(fields=["kind", "-cutoff"], name="retention_newest_cutoff")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} before {self.cutoff:%Y-%m-%d}"

@@ -1,0 +1,70 @@
+"""What a run leaves behind: each call to the cloud, and each step."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from .run import BackupRun
+
+# characters of why a run was settled by hand: with its sentence it fits into an event's note
+LONGEST_RULING = 400
+
+
+class ApiCall(models.Model):
+    """One HTTP exchange with the cloud on behalf of a run; the row is there before the bytes leave.
+
+    ``finished_at`` NULL on a call means: sent, and no answer was stored.
+    """
+
+    run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="api_calls")
+    attempt = models.PositiveIntegerField()
+    purpose = models.CharField(max_length=20, help_text="collect, records, baseline")
+    method = models.CharField(max_length=8)
+    path = models.CharField(max_length=500)
+    # As it was sent, secrets taken out (css_api.exchange.ShownRequest). Calls made before these
+    # columns came have none.
+    url = models.CharField(max_length=2000, blank=True)
+    request_headers = models.JSONField(default=dict, blank=True)
+    request_body = models.TextField(blank=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    status = models.PositiveSmallIntegerField(null=True, blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    message = models.TextField(blank=True)
+    # how it failed below HTTP (TransportKind), empty when there was an answer
+    transport_error = models.CharField(max_length=30, blank=True)
+    # False where it is certain that nothing left this machine
+    sent = models.BooleanField(default=True)
+    retry_after = models.FloatField(null=True, blank=True, help_text="seconds the cloud asked for")
+    body_kind = models.CharField(max_length=20, blank=True)
+    body_size = models.PositiveBigIntegerField(default=0)
+    excerpt = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        # latency and errors of the last day
+        indexes = [models.Index(fields=["started_at"], name="call_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class RunEvent(models.Model):
+    """One step of a run, written in the transaction that made it."""
+
+    run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    from_state = models.CharField(max_length=12, blank=True)
+    to_state = models.CharField(max_length=12)
+    outcome = models.CharField(max_length=20, blank=True)
+    note = models.CharField(max_length=500, blank=True)
+    actor = models.CharField(max_length=255, blank=True, help_text="a user, or a process")
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.from_state or 'new'} → {self.to_state}"

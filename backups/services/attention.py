@@ -1,0 +1,191 @@
+"""What needs somebody, worst first: clusters without the protection they should have, backups that
+ended badly, connections that cannot be read."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import OuterRef, Q, Subquery, TextChoices
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from backups.choices import Protection, Readiness, RunState
+from backups.models import BackupRun, Cluster, Connection
+from backups.models.cluster import ClusterQuerySet, attach_latest_runs, protection_at, protection_q
+from dashboard.accounts.models import User
+
+from .keeping import kept, key_for
+
+MOST_SHOWN = 20
+
+# The cluster's last request came to nothing that is proven.
+BAD_ENDS: tuple[RunState, ...] = (
+    RunState.REJECTED,
+    RunState.FAILED,
+    RunState.NOT_STARTED,
+    RunState.UNVERIFIED,
+    RunState.UNKNOWN,
+)
+# Somebody has to act before a backup can end well. BUSY passes by itself.
+BLOCKED: tuple[Readiness, ...] = (
+    Readiness.BACKUP_OFF,
+    Readiness.STORAGE_MISSING,
+    Readiness.UNAVAILABLE,
+)
+
+
+class Need(TextChoices):
+    """Why a cluster needs somebody, the worst first: what broke stands before what never was."""
+
+    OVERDUE_FAILING = "overdue_failing", _("Overdue, and the last backup ended badly")
+    NEVER_FAILING = "never_failing", _("Never backed up, and the last try ended badly")
+    OVERDUE = "overdue", _("Overdue")
+    FAILING = "failing", _("The last backup ended badly")
+    BLOCKED = "blocked", _("Due, and not ready")
+    NEVER = "never", _("Never backed up")
+
+
+_RANK = {need: rank for rank, need in enumerate(Need)}
+KEPT = 3  # seconds that the counts over thousands of clusters may be old
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A cluster that needs somebody.
+
+    Attributes:
+        need: why, the worst of its reasons.
+        cluster: the cluster, with its project and its latest run.
+        run: its last run that came to a result, where that is a bad one.
+        since: since when it is so.
+    """
+
+    need: Need
+    cluster: Cluster
+    run: BackupRun | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What needs somebody.
+
+    Attributes:
+        connections: those whose last synchronisation failed, at most MOST_SHOWN.
+        findings: clusters, the worst first, at most MOST_SHOWN.
+        counts: how many clusters each reason has in all, the shown ones among them.
+        connection_count: how many connections in all.
+    """
+
+    connections: list[Connection]
+    findings: list[Finding]
+    counts: dict[Need, int]
+    connection_count: int
+
+    @property
+    def total(self) -> int:
+        return self.connection_count + sum(self.counts.values())
+
+
+def needs_attention(user: User, now: datetime | None = None) -> Attention:
+    """What needs somebody among all that a user may see; the number of queries is constant."""
+    now = now or timezone.now()
+    watched = Cluster.objects.watched().visible_to(user)
+    counts, worst = kept(key_for("attention", watched), KEPT, lambda: _count(watched, now))
+    failing = Connection.objects.visible_to(user).connected().exclude(sync_error="")
+    connections = list(failing.order_by("synced_at", "pk")[: MOST_SHOWN + 1])
+    full = len(connections) > MOST_SHOWN
+    return Attention(
+        connections=connections[:MOST_SHOWN],
+        findings=_findings(watched, worst, now),
+        counts=counts,
+        connection_count=failing.count() if full else len(connections),
+    )
+
+
+def need_of(protection: Protection, readiness: str, last_result: str | None) -> Need | None:
+    """Why a cluster needs somebody, None where it does not.
+
+    Args:
+        protection: how it stands to its objective.
+        readiness: a value of Readiness.
+        last_result: the state of its last run that came to a result, None where there is none.
+    """
+    bad = last_result in BAD_ENDS
+    if protection is Protection.OVERDUE:
+        return Need.OVERDUE_FAILING if bad else Need.OVERDUE
+    if protection is Protection.NEVER:
+        return Need.NEVER_FAILING if bad else Need.NEVER
+    if bad:
+        return Need.FAILING
+    if protection is Protection.DUE and readiness in BLOCKED:
+        return Need.BLOCKED
+    return None
+
+
+def _in_need(watched: ClusterQuerySet, now: datetime) -> ClusterQuerySet:
+    """Those for which `need_of` names a need. The last result is looked up where nothing else
+    decides."""
+    return watched.annotate(last_result=_last_result("state")).filter(
+        protection_q(Protection.NEVER, now)
+        | protection_q(Protection.OVERDUE, now)
+        | (protection_q(Protection.DUE, now) & Q(readiness__in=BLOCKED))
+        | Q(last_result__in=BAD_ENDS)
+    )
+
+
+def _last_result(column: str) -> Subquery:
+    """A column of the cluster's last run that came to a result: bad, or verified."""
+    runs = BackupRun.objects.filter(
+        cluster=OuterRef("pk"), state__in=[*BAD_ENDS, RunState.SUCCEEDED]
+    ).order_by("-requested_at", "-id")
+    return Subquery(runs.values(column)[:1])
+
+
+def _count(watched: ClusterQuerySet, now: datetime) -> tuple[dict[Need, int], list[int]]:
+    """How many clusters have each need, and the worst of them; one query."""
+    columns = ("pk", "readiness", "due_at", "overdue_at", "registered_at", "last_result")
+    counts: Counter[Need] = Counter()
+    places = []
+    rows = _in_need(watched, now).order_by().values_list(*columns)
+    for pk, readiness, due_at, overdue_at, registered_at, last_result in rows:
+        if need := need_of(protection_at(due_at, overdue_at, now), readiness, last_result):
+            counts[need] += 1
+            # Among equals the one whose time was or will be up first.
+            places.append((_RANK[need], overdue_at or registered_at, pk))
+    worst = [pk for _rank, _at, pk in heapq.nsmallest(MOST_SHOWN, places)]
+    return {need: counts[need] for need in Need}, worst
+
+
+def _findings(watched: ClusterQuerySet, worst: list[int], now: datetime) -> list[Finding]:
+    """The clusters as they are now: one that has recovered since it was counted is left out."""
+    clusters = list(
+        _in_need(watched.filter(pk__in=worst), now)
+        .annotate(result_id=_last_result("pk"))
+        .with_latest_run()
+        .select_related("project")
+    )
+    attach_latest_runs(clusters)
+    result_ids = {cluster.pk: getattr(cluster, "result_id", None) for cluster in clusters}
+    results = BackupRun.objects.in_bulk([pk for pk in result_ids.values() if pk])
+    found = []
+    for cluster in clusters:
+        run = results.get(result_ids[cluster.pk] or 0)
+        bad_run = run if run and run.run_state in BAD_ENDS else None
+        last_result = run.state if run else None
+        if need := need_of(cluster.protection(now), cluster.readiness, last_result):
+            found.append(Finding(need, cluster, bad_run, _since(need, cluster, bad_run)))
+    places = {pk: place for place, pk in enumerate(worst)}
+    return sorted(found, key=lambda finding: places[finding.cluster.pk])
+
+
+def _since(need: Need, cluster: Cluster, run: BackupRun | None) -> datetime:
+    """Since when a need is there."""
+    if need in (Need.OVERDUE, Need.OVERDUE_FAILING) and cluster.overdue_at:
+        return cluster.overdue_at
+    if need is Need.BLOCKED and cluster.due_at:
+        return cluster.due_at
+    return (run.finished_at or run.requested_at) if run else cluster.registered_at

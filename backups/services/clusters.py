@@ -1,0 +1,158 @@
+"""What is done to a cluster here, not in the cloud: out of the way and back, and its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups.choices import ACTIVE
+from backups.models import BackupRun, Cluster, ClusterTag
+from backups.models.labels import label_problems
+from dashboard.audit.trail import Action, Actor, record
+
+
+class CannotArchive(Exception):
+    """The cluster stays where it is; the message says why."""
+
+    def __init__(self, run: BackupRun) -> None:
+        super().__init__(
+            _(
+                "Run %(run)d of this cluster is under way (%(state)s): "
+                "archive it when that has ended."
+            )
+            % {"run": run.pk, "state": run.run_state.label}
+        )
+        self.run = run
+
+
+class LabelsChanged(Exception):
+    """Somebody else has changed the labels since they were shown.
+
+    Attributes:
+        now: the labels as they are, value by key.
+    """
+
+    def __init__(self, now: Mapping[str, str]) -> None:
+        super().__init__(_("Somebody has changed these labels meanwhile."))
+        self.now = dict(now)
+
+
+def archive(cluster: Cluster, actor: Actor) -> bool:
+    """Put a cluster out of the way: it is neither listed, checked nor counted until it is restored.
+
+    A run that is requested in the same moment goes on all the same.
+
+    Args:
+        cluster: with its project.
+        actor: who does it, for the audit trail.
+
+    Returns:
+        False when it was archived already.
+
+    Raises:
+        CannotArchive: one of its runs is under way.
+    """
+    now = timezone.now()
+    active = BackupRun.objects.filter(cluster=OuterRef("pk"), state__in=sorted(ACTIVE))
+    idle = Cluster.objects.filter(~Exists(active), pk=cluster.pk, archived_at=None)
+    with transaction.atomic():
+        if idle.update(archived_at=now):
+            cluster.archived_at = now
+            _record(Action.CLUSTER_ARCHIVED, cluster, actor, before=None, after=now)
+            return True
+    run = cluster.runs.filter(state__in=sorted(ACTIVE)).first()
+    if run is not None and Cluster.objects.filter(pk=cluster.pk, archived_at=None).exists():
+        raise CannotArchive(run)
+    return False
+
+
+def restore(cluster: Cluster, actor: Actor) -> bool:
+    """Bring an archived cluster back; its readiness is checked when the sweeper next looks.
+
+    Args:
+        cluster: with its project.
+        actor: who does it, for the audit trail.
+
+    Returns:
+        False when it was not archived.
+    """
+    with transaction.atomic():
+        before = Cluster.objects.values_list("archived_at", flat=True).get(pk=cluster.pk)
+        same = Cluster.objects.filter(pk=cluster.pk, archived_at=before)
+        if before is None or not same.update(archived_at=None):
+            return False
+        cluster.archived_at = None
+        _record(Action.CLUSTER_RESTORED, cluster, actor, before=before, after=None)
+    return True
+
+
+def _record(
+    action: Action, cluster: Cluster, actor: Actor, *, before: object, after: object
+) -> None:
+    record(
+        action,
+        actor=actor,
+        target=cluster,
+        project=cluster.project,
+        before={"archived_at": before},
+        after={"archived_at": after},
+    )
+
+
+def own_labels(cluster: Cluster) -> dict[str, str]:
+    """A cluster's labels, value by key."""
+    own = cluster.tags.filter(origin=ClusterTag.Origin.OWN)
+    return dict(own.order_by("key").values_list("key", "value"))
+
+
+def set_labels(
+    cluster: Cluster,
+    labels: Mapping[str, str],
+    actor: Actor,
+    *,
+    seen: Mapping[str, str] | None = None,
+) -> bool:
+    """Replace a cluster's labels; tags from the cloud stay.
+
+    Args:
+        cluster: with its project.
+        labels: value by key, "" for none.
+        actor: who does it, for the audit trail.
+        seen: the labels that whoever decides has seen; None where that does not matter.
+
+    Returns:
+        False when they were these already.
+
+    Raises:
+        LabelsChanged: they are no longer those that were seen.
+        ValueError: with the first thing that is wrong with them.
+    """
+    if problems := label_problems(labels):
+        raise ValueError(problems[0])
+    with transaction.atomic():
+        # A change of nothing, so that of two at once the second waits and sees the first's.
+        Cluster.objects.filter(pk=cluster.pk).update(archived_at=F("archived_at"))
+        before, after = own_labels(cluster), dict(sorted(labels.items()))
+        if before == after:
+            return False
+        if seen is not None and before != dict(seen):
+            raise LabelsChanged(before)
+        own = cluster.tags.filter(origin=ClusterTag.Origin.OWN)
+        own.delete()
+        ClusterTag.objects.bulk_create(
+            ClusterTag(cluster=cluster, origin=ClusterTag.Origin.OWN, key=key, value=value)
+            for key, value in after.items()
+        )
+        record(
+            Action.CLUSTER_LABELLED,
+            actor=actor,
+            target=cluster,
+            project=cluster.project,
+            before={"labels": before},
+            after={"labels": after},
+        )
+    return True

@@ -1,0 +1,138 @@
+"""Protection: the time since a cluster's last verified backup, against its objective."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.models import Count, F, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups.choices import Protection
+from backups.models import Cluster, Project
+from backups.models.cluster import protection_q
+from backups.models.project import LONGEST_OBJECTIVE_HOURS
+from dashboard.accounts.models import User
+from dashboard.audit.trail import Action, Actor, record
+
+# A backup is due in the last quarter of its objective: time to act before it is overdue.
+DUE_SHARE = 0.75
+
+
+class Summary(NamedTuple):
+    """How the clusters that count stand to their objectives.
+
+    Attributes:
+        protected: clusters within their objective; a backup that is due still protects.
+        total: clusters that are in the cloud and not archived.
+        by_state: how many of them in each state of protection.
+    """
+
+    protected: int
+    total: int
+    by_state: dict[Protection, int]
+
+
+def verified(cluster_id: int, at: datetime) -> bool:
+    """Note a verified backup; to be called in the transaction that makes it known.
+
+    It never moves back: an older backup that is found later changes nothing.
+
+    Args:
+        cluster_id: primary key.
+        at: when the cloud's job had ended, as far as known; a time in the future counts as now.
+
+    Returns:
+        True when it is the cluster's newest.
+    """
+    at = min(at, timezone.now())
+    hours = _objective(cluster_id)
+    while True:
+        older = Cluster.objects.filter(Q(verified_at=None) | Q(verified_at__lte=at), pk=cluster_id)
+        if not older.update(verified_at=at, **_deadlines(at, hours)):
+            return False
+        # The UPDATE may have waited for one that changed the objective.
+        if (current := _objective(cluster_id)) == hours:
+            return True
+        hours = current
+
+
+def set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -> int:
+    """Set how old the last verified backup may become, and recompute every deadline it decides.
+
+    Args:
+        target: a cluster, or a project for all of its clusters that have no objective of their own.
+        hours: the objective in hours; None gives a cluster the project's again.
+        actor: who does it, for the audit trail.
+
+    Returns:
+        How many clusters the objective decides.
+
+    Raises:
+        ValueError: the hours are out of range, or None for a project.
+    """
+    if hours is None and isinstance(target, Project):
+        raise ValueError(_("A project always has an objective."))
+    if hours is not None and not 1 <= hours <= LONGEST_OBJECTIVE_HOURS:
+        raise ValueError(
+            _("An objective is 1 to %(most)d hours.") % {"most": LONGEST_OBJECTIVE_HOURS}
+        )
+    with transaction.atomic():
+        return _set_objective(target, hours, actor)
+
+
+def _set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -> int:
+    project_id = target.pk if isinstance(target, Project) else target.project_id
+    # A change of nothing, so that of two objectives in one project the second waits for the first.
+    Project.objects.filter(pk=project_id).update(objective_hours=F("objective_hours"))
+    model, before = type(target), target.objective_hours
+    while not model.objects.filter(pk=target.pk, objective_hours=before).update(
+        objective_hours=hours
+    ):  # it was changed meanwhile: the trail must tell what this change replaced
+        before = model.objects.values_list("objective_hours", flat=True).get(pk=target.pk)
+    target.objective_hours = hours
+    if isinstance(target, Project):
+        decided = Cluster.objects.filter(project=target, objective_hours=None)
+        effective = target.objective_hours
+    else:
+        decided = Cluster.objects.filter(pk=target.pk)
+        effective = _objective(target.pk)
+    decided.filter(verified_at__isnull=False).update(**_deadlines(F("verified_at"), effective))
+    count = decided.count()
+    if before != hours:
+        record(
+            Action.OBJECTIVE_CHANGED,
+            actor=actor,
+            target=target,
+            project=target if isinstance(target, Project) else target.project,
+            before={"objective_hours": before},
+            after={"objective_hours": hours},
+        )
+    return count
+
+
+def summary(user: User) -> Summary:
+    """How many of the clusters that a user may see are protected, in one query for all."""
+    now = timezone.now()
+    counted = Cluster.objects.watched().visible_to(user)
+    found = counted.aggregate(
+        **{state.value: Count("pk", filter=protection_q(state, now)) for state in Protection}
+    )
+    by_state = {state: found[state.value] for state in Protection}
+    within = by_state[Protection.PROTECTED] + by_state[Protection.DUE]
+    return Summary(within, sum(by_state.values()), by_state)
+
+
+def _objective(cluster_id: int) -> int:
+    """The objective that counts for a cluster, in hours."""
+    objectives = Cluster.objects.values_list("objective_hours", "project__objective_hours")
+    own, projects = objectives.get(pk=cluster_id)
+    hours: int = own or projects
+    return hours
+
+
+def _deadlines(at: datetime | F, hours: int) -> dict[str, Any]:
+    objective = timedelta(hours=hours)
+    return {"due_at": at + objective * DUE_SHARE, "overdue_at": at + objective}

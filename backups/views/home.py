@@ -1,0 +1,219 @@
+"""The home page: what is protected, what is under way, what needs somebody, how it went."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import IntEnum
+
+from django.db.models import Count
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from backups.choices import ACTIVE, Protection, RunState
+from backups.forms import LiveForm
+from backups.models import BackupRun, Cluster
+from backups.models.run import BackupRunQuerySet
+from backups.services import attention, protection, statistics
+from backups.services.attention import Attention
+from backups.services.keeping import kept, key_for
+from backups.services.protection import Summary
+from backups.services.statistics import ApiFigures, Outcomes, Result
+from dashboard.accounts.access import Permission, may
+from dashboard.accounts.models import User
+
+from . import charts
+from .attention_rows import AttentionRow, Link, attention_row, more_links
+from .common import PageRequest, bad_request, mark_live, unchanged
+
+MOST_ACTIVE = 10
+KEPT_SUMMARY = 3  # seconds
+
+
+class Part(IntEnum):
+    """A part of the page that is kept up to date on its own; the page knows it by its number."""
+
+    SUMMARY = 1
+    ACTIVE = 2
+    ATTENTION = 3
+    OUTCOMES = 4
+    API = 5
+
+    @property
+    def template(self) -> str:
+        return f"backups/home_{self.name.lower()}.html"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRow:
+    """A run under way, and whether the user may cancel it."""
+
+    run: BackupRun
+    may_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTotal:
+    """One kind of result in the chart's legend.
+
+    Attributes:
+        result: the kind.
+        count: how many runs the chart has of it.
+        query: finds them in the history.
+    """
+
+    result: Result
+    count: int
+    query: str
+
+
+class Home:
+    """What the page shows to a user; each part is read when it is asked for.
+
+    Args:
+        user: who looks.
+        now: the moment that counts.
+    """
+
+    def __init__(self, user: User, now: datetime) -> None:
+        self.user, self.now = user, now
+
+    @cached_property
+    def summary(self) -> Summary:
+        watched = Cluster.objects.watched().visible_to(self.user)
+        return kept(
+            key_for("summary", watched), KEPT_SUMMARY, lambda: protection.summary(self.user)
+        )
+
+    @property
+    def unprotected(self) -> list[tuple[Protection, int]]:
+        """The other states of protection and how many clusters are in each, the worst first."""
+        states = (Protection.NEVER, Protection.OVERDUE, Protection.DUE)
+        return [(state, n) for state in states if (n := self.summary.by_state[state])]
+
+    @property
+    def protection_tone(self) -> str:
+        """Colour token of the headline."""
+        if self.summary.protected < self.summary.total:
+            return "bad"
+        return "ok" if self.summary.total else "muted"
+
+    @cached_property
+    def has_clusters(self) -> bool:
+        return self.summary.total > 0 or Cluster.objects.visible_to(self.user).exists()
+
+    @cached_property
+    def _active_runs(self) -> BackupRunQuerySet:
+        return BackupRun.objects.visible_to(self.user).filter(state__in=sorted(ACTIVE))
+
+    @cached_property
+    def active(self) -> list[ActiveRow]:
+        """Runs under way, the longest first."""
+        runs = self._active_runs.select_related("project").order_by("requested_at", "pk")
+        return [
+            ActiveRow(run, may(self.user, Permission.RUN, run.project))
+            for run in runs[:MOST_ACTIVE]
+        ]
+
+    @cached_property
+    def active_counts(self) -> Counter[str]:
+        """How many runs are in each of the active states."""
+        counted = self._active_runs.order_by().values_list("state").annotate(Count("pk"))
+        return Counter(dict(counted))
+
+    @property
+    def active_count(self) -> int:
+        return self.active_counts.total()
+
+    @property
+    def unknown_count(self) -> int:
+        return self.active_counts[RunState.UNKNOWN]
+
+    @cached_property
+    def attention(self) -> Attention:
+        return attention.needs_attention(self.user, self.now)
+
+    @cached_property
+    def rows(self) -> list[AttentionRow]:
+        return [attention_row(finding, self.user) for finding in self.attention.findings]
+
+    @cached_property
+    def more_links(self) -> list[Link]:
+        return more_links(self.attention, self.rows)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        return statistics.outcomes_by_day(self.user, self.now)
+
+    @property
+    def results(self) -> list[ResultTotal]:
+        """The chart's legend: each kind of result, how many runs had it, and where they are."""
+        since = self.outcomes.days[0].date
+        states = {result: [("state", s) for s in result.states] for result in Result}
+        return [
+            ResultTotal(result, count, urlencode([*states[result], ("since", f"{since}T00:00Z")]))
+            for result, count in self.outcomes.totals.items()
+        ]
+
+    @cached_property
+    def chart(self) -> charts.StackedChart:
+        return charts.stacked(self.outcomes.days)
+
+    @cached_property
+    def api(self) -> ApiFigures:
+        return statistics.api_figures(self.user, self.now)
+
+    def token(self, part: Part) -> str:
+        """How a part looks, in short: another token means another look."""
+        return f"{zlib.crc32(repr(self._looks(part)).encode()):x}"
+
+    def _looks(self, part: Part) -> object:
+        if part is Part.SUMMARY:
+            counts = (self.active_count, self.unknown_count, self.attention.total)
+            return (*counts, self.summary, self.attention.counts)
+        if part is Part.ACTIVE:
+            return [(row.run.pk, row.run.version) for row in self.active], self.active_count
+        if part is Part.ATTENTION:
+            connections = [(c.pk, c.version, c.sync_error) for c in self.attention.connections]
+            rows = [row.looks() for row in self.rows]
+            return connections, rows, self.attention.counts
+        counted = self.outcomes if part is Part.OUTCOMES else self.api
+        # its age is shown, and kept up to date by the page itself
+        return replace(counted, made_at=counted.made_at.replace(second=0, microsecond=0))
+
+
+def _context(shown: Home) -> dict[str, object]:
+    return {
+        "home": shown,
+        "tokens": {part.name.lower(): f"{part}:{shown.token(part)}" for part in Part},
+    }
+
+
+@require_safe
+def home(request: PageRequest) -> HttpResponse:
+    """The page."""
+    shown = Home(request.user, timezone.now())
+    if not shown.has_clusters:
+        return render(request, "backups/home_empty.html")
+    return render(request, "backups/home.html", _context(shown))
+
+
+@require_safe
+def home_live(request: PageRequest) -> HttpResponse:
+    """Those parts of the page that have changed; 204 when none has."""
+    form = LiveForm(request.GET)
+    if not form.is_valid():
+        return bad_request(request, form)
+    shown = Home(request.user, timezone.now())
+    tokens = dict(form.cleaned_data["shown"])
+    changed = [part for part in Part if part in tokens and tokens[part] != shown.token(part)]
+    if not changed:
+        return unchanged()
+    context = _context(shown) | {"changed": [part.template for part in changed]}
+    return mark_live(render(request, "backups/home_live.html", context))

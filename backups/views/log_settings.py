@@ -1,0 +1,181 @@
+"""A cluster's log backup settings: to see, and to change for those who may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from backups.choices import Readiness, Trigger
+from backups.css_api.errors import ApiError, CssApiError
+from backups.css_api.types import LogStorage
+from backups.forms import LogBackupOffForm, LogPolicyForm, LogStorageForm, SettingsFormBase
+from backups.log_rules import OFFSETS, split_period
+from backups.models import Cluster, LogSettings
+from backups.services.log_changes import Change, Decision, Ending, Result, fingerprint
+from backups.services.log_settings import decide, read_settings
+from backups.services.requests import reason_required
+from dashboard.accounts.access import Permission, grantors, may, require
+from dashboard.audit.trail import Actor
+
+from . import log_settings_words as words
+from .common import PageRequest, bad_request, new_key
+
+# Each form with the part of the page that it stands in; ids begin with that.
+_FORMS: dict[Change, tuple[str, type[SettingsFormBase]]] = {
+    Change.ENABLE: ("storage", LogStorageForm),
+    Change.CHANGE: ("storage", LogStorageForm),
+    Change.DISABLE: ("off", LogBackupOffForm),
+    Change.SET_POLICY: ("policy", LogPolicyForm),
+    Change.STOP_POLICY: ("policy", SettingsFormBase),
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def log_settings(request: PageRequest, pk: int) -> HttpResponse:
+    """GET: the settings as last read. POST: read them again, or decide to change them.
+
+    The cloud is asked while the page waits; `services.cloud.INTERACTIVE` bounds each exchange.
+    """
+    cluster = _cluster(request, pk)
+    if request.method != "POST":
+        return _page(request, cluster)
+    require(request.user, Permission.CONFIGURE, cluster.project)
+    if request.POST.get("do") == "read":
+        return _read_again(request, cluster)
+    try:
+        change = Change(request.POST.get("do", ""))
+    except ValueError:
+        return bad_request(request, [_("The form does not say what is wanted.")])
+    part, form_class = _FORMS[change]
+    form = form_class(request.POST, auto_id=f"{part}-%s")
+    if not form.is_valid():
+        unseen = words.Problem(str(form.errors["seen"][0])) if "seen" in form.errors else None
+        return _page(request, cluster, change, form, unseen)
+    result = decide(cluster, _decision(change, form), Actor.of(request))
+    return _answer(request, cluster, change, form, result)
+
+
+def _cluster(request: PageRequest, pk: int) -> Cluster:
+    visible = Cluster.objects.visible_to(request.user).select_related("project", "log_settings")
+    return get_object_or_404(visible, pk=pk)
+
+
+def _decision(change: Change, form: SettingsFormBase) -> Decision:
+    cleaned = form.cleaned_data
+    storage = None
+    if change in (Change.ENABLE, Change.CHANGE):
+        storage = LogStorage(cleaned["bucket"], cleaned["base_path"], cleaned["agency"])
+    return Decision(
+        change,
+        storage=storage,
+        period=cleaned.get("period", ""),
+        seen=cleaned["seen"],
+        reason=cleaned["reason"],
+    )
+
+
+def _read_again(request: PageRequest, cluster: Cluster) -> HttpResponse:
+    try:
+        read_settings(cluster)
+    except CssApiError as error:
+        text = _("The settings cannot be read: %(why)s") % {"why": error}
+        if isinstance(error, ApiError):
+            said = words.explained(error.answer)
+            text = f"{text} {said.meaning} {said.next_step}"
+        messages.error(request, text)
+    else:
+        messages.info(request, _("These are the settings that the cloud has now."))
+    return redirect("backups:log-settings", cluster.pk)
+
+
+def _answer(
+    request: PageRequest, cluster: Cluster, change: Change, form: SettingsFormBase, result: Result
+) -> HttpResponse:
+    if result.ending not in (Ending.DONE, Ending.ACCEPTED):
+        # What was typed stays in its form, which now speaks of the settings read just now.
+        fresh = _cluster(request, cluster.pk)
+        return _page(request, fresh, change, form, words.problem(result))
+    if result.ending is Ending.DONE:
+        messages.success(request, words.done(change, cluster))
+    for text in (words.caution(result), words.ended_policy(change, result)):
+        if text:
+            messages.warning(request, text)
+    return redirect("backups:log-settings", cluster.pk)
+
+
+def _page(
+    request: PageRequest,
+    cluster: Cluster,
+    change: Change | None = None,
+    form: SettingsFormBase | None = None,
+    problem: words.Problem | None = None,
+) -> HttpResponse:
+    settings: LogSettings | None = getattr(cluster, "log_settings", None)
+    forms = _blank_forms(settings)
+    if change is not None and type(form) is not SettingsFormBase:
+        forms[f"{_FORMS[change][0]}_form"] = form
+    may_configure = may(request.user, Permission.CONFIGURE, cluster.project)
+    status = 200
+    if problem is not None:
+        status = problem.status
+    elif form is not None:
+        status = 422
+    return render(
+        request,
+        "backups/log_settings.html",
+        {
+            "cluster": cluster,
+            "settings": settings,
+            "seen": fingerprint(settings) if settings else "",
+            **forms,
+            "confirm": request.GET.get("confirm") == "disable" or change is Change.DISABLE,
+            "problem": problem,
+            "may_configure": may_configure,
+            "grantors": [] if may_configure else grantors(cluster.project),
+            "may_back_up": may(request.user, Permission.RUN, cluster.project)
+            and not (cluster.gone_at or cluster.archived_at),
+            "knows_better": _knows_better(cluster, settings),
+            "key": new_key(),
+            "reason_required": reason_required(Trigger.BUTTON),
+            "here": reverse("backups:log-settings", args=[cluster.pk]),
+        },
+        status=status,
+    )
+
+
+def _blank_forms(settings: LogSettings | None) -> dict[str, Any]:
+    found = split_period(settings.period) if settings else None
+    if found is None or found[1] not in OFFSETS:
+        here = f"{timezone.localtime():%z}"
+        zone = f"{here[:3]}:{here[3:5]}"
+        found = (0, zone if zone in OFFSETS else "+00:00")
+    storage = {
+        "bucket": settings.bucket if settings else "",
+        "base_path": (settings and settings.base_path) or "css/log",
+        "agency": settings.agency if settings else "",
+    }
+    return {
+        "storage_form": LogStorageForm(initial=storage, auto_id="storage-%s"),
+        "policy_form": LogPolicyForm(
+            initial={"hour": found[0], "offset": found[1]}, auto_id="policy-%s"
+        ),
+        "off_form": LogBackupOffForm(auto_id="off-%s"),
+    }
+
+
+def _knows_better(cluster: Cluster, settings: LogSettings | None) -> bool:
+    """Whether these settings are newer than the check that calls log backup not set up.
+
+    Who has just switched it on is not asked whether they want to back up in spite of it being off.
+    """
+    if settings is None or cluster.checked_at is None:
+        return False
+    about_settings = cluster.readiness in (Readiness.BACKUP_OFF, Readiness.STORAGE_MISSING)
+    return about_settings and settings.enabled and settings.read_at > cluster.checked_at

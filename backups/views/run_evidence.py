@@ -1,0 +1,92 @@
+"""What a run's page shows beside the run itself: the audit trail, its neighbours, settling it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.utils import timezone
+
+from backups.choices import Ruling, RunState
+from backups.history.paging import Cursor, newer_than, older_than
+from backups.models import BackupRun, RunEvent
+from backups.models.traces import LONGEST_RULING
+from backups.services.settling import why_not
+from dashboard.accounts.access import Permission, may
+from dashboard.accounts.models import User
+from dashboard.audit.models import AuditEvent, AuditEventQuerySet
+
+MOST_EVENTS = 200  # of the audit trail on a page; its JSON has all
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTrail:
+    """The audit trail's events about a run.
+
+    Attributes:
+        events: the oldest first, at most MOST_EVENTS.
+        more: there are more.
+    """
+
+    events: list[AuditEvent]
+    more: bool
+
+
+def audit_trail(user: User, run: BackupRun) -> AuditTrail | None:
+    """The audit trail's events about a run for its page; None for who may not audit its project."""
+    found = audit_events(user, run)
+    if found is None:
+        return None
+    events = list(found[: MOST_EVENTS + 1])
+    return AuditTrail(events[:MOST_EVENTS], len(events) > MOST_EVENTS)
+
+
+def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
+    """All of them, the oldest first; None for who may not audit the run's project."""
+    if not may(user, Permission.AUDIT, run.project):
+        return None
+    return AuditEvent.objects.about(run).order_by("at", "sequence")
+
+
+def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
+    """The runs of the same cluster just before and just after this one."""
+    columns = ("pk", "state", "settled_by_hand", "requested_at")
+    same = BackupRun.objects.filter(cluster=run.cluster_id).only(*columns)
+    older = older_than(same, Cursor.of(run)).order_by("-requested_at", "-pk")
+    newer = newer_than(same, Cursor.of(run)).order_by("requested_at", "pk")
+    return {"run_before": older.first(), "run_after": newer.first()}
+
+
+def ruling_of(run: BackupRun, events: list[RunEvent]) -> RunEvent | None:
+    """The event of a run that was settled by hand: who, when and why."""
+    if not run.settled_by_hand:
+        return None
+    settled = (e for e in events if e.from_state == RunState.UNKNOWN and e.to_state == run.state)
+    return next(settled, None)
+
+
+@dataclass(slots=True)
+class Settling:
+    """The form that settles a run by hand.
+
+    Attributes:
+        why_not: why that cannot be done now, "" where it can.
+        ruling, reason: what was typed.
+        problems: what was wrong with it, as sentences.
+        wrong: the fields that were wrong.
+    """
+
+    why_not: str
+    ruling: str = ""
+    reason: str = ""
+    problems: list[str] = field(default_factory=list)
+    wrong: frozenset[str] = frozenset()
+
+    choices = Ruling.choices
+    longest = LONGEST_RULING
+
+
+def settling(user: User, run: BackupRun) -> Settling | None:
+    """The form for a run of which it is not known what became of it, for who may settle it."""
+    if run.run_state is not RunState.UNKNOWN or not may(user, Permission.SETTLE, run.project):
+        return None
+    return Settling(why_not(run, timezone.now()))

@@ -1,0 +1,336 @@
+"""Fills a database of its own, serves the real pages, asks for them signed in, prints ratios."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+REPEATS = 7
+PASSWORD = "benchmark-only-0815"  # noqa: S105 - of a database that lives as long as this run
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument(
+        "--server",
+        default="postgres://postgres@127.0.0.1:5432/postgres",
+        help="PostgreSQL server and a database to connect to; an own one is made and dropped",
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prepare, measure, clean up."""
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="bench-history-") as folder:
+        os.environ["DATA_DIR"] = folder
+        os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.history.settings"
+        name = f"bench_history_{os.getpid()}"
+        if options.database == "postgresql":
+            psql(options.server, f'CREATE DATABASE "{name}"')
+            parts = urlsplit(options.server)
+            os.environ["DATABASE_URL"] = urlunsplit(parts._replace(path=f"/{name}"))
+        try:
+            measure(options)
+        finally:
+            if options.database == "postgresql":
+                psql(options.server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def psql(url: str, statement: str) -> str:
+    """Run a statement with psql."""
+    return subprocess.run(
+        ["psql", "-X", "-q", "-A", "-t", url, "-c", statement],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Fill, serve, ask, print."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+    from django.db import connection
+
+    from benchmarks.history import data
+    from dashboard.accounts.models import User
+
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", verbosity=0, interactive=False)
+    began = time.monotonic()
+    clusters = data.inventory()
+    data.load("backups_backuprun", data.columns(), data.rows(clusters, options.runs, options.seed))
+    data.explain_last(options.runs)
+    data.celery_results(options.runs)
+    User.objects.create_superuser("bench", password=PASSWORD)
+    print(
+        f"{options.runs:,} runs in {connection.vendor}, filled in {time.monotonic() - began:.0f} s"
+    )
+    print(f"size: {size(connection)}")
+    cursors = {share: cursor_at(options.runs * (100 - share) // 100) for share in (10, 50, 90)}
+    connection.close()
+    with Server() as server:
+        server.sign_in()
+        print_pages(server, options, cursors)
+        print_export(server, options)
+    print_targets()
+
+
+def size(connection) -> str:  # type: ignore[no-untyped-def]
+    """What the runs take, with their indexes."""
+    if connection.vendor == "sqlite":
+        return f"{Path(connection.settings_dict['NAME']).stat().st_size / 1e9:.2f} GB (all tables)"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_size_pretty(pg_relation_size('backups_backuprun')), "
+            "pg_size_pretty(pg_indexes_size('backups_backuprun'))"
+        )
+        return "table {}, indexes {}".format(*cursor.fetchone())
+
+
+def cursor_at(pk: int) -> str:
+    """The cursor of a run."""
+    from backups.history.paging import Cursor
+    from backups.models import BackupRun
+
+    return Cursor.of(BackupRun.objects.get(pk=max(pk, 1))).encode()
+
+
+class Server:
+    """gunicorn with the product's pages and the peers', one process."""
+
+    def __enter__(self) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "--no-control-socket",
+                f"--bind=127.0.0.1:{self.port}",
+                "--workers=1",
+                "--threads=2",
+                "--timeout=600",
+                "--log-level=warning",
+                "dashboard.wsgi:application",
+            ]
+        )
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.url = f"http://127.0.0.1:{self.port}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.http.get(f"{self.url}/healthz", timeout=5)
+                return self
+            except requests.ConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def __exit__(self, *details: object) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+    def sign_in(self) -> None:
+        """A session as a browser has it."""
+        page = self.http.get(f"{self.url}/sign-in/", timeout=60)
+        self.token(page.text)
+        answer = self.http.post(
+            f"{self.url}/sign-in/",
+            {"username": "bench", "password": PASSWORD, "csrfmiddlewaretoken": self.csrf},
+            timeout=60,
+        )
+        answer.raise_for_status()
+
+    def token(self, text: str) -> None:
+        """Keep a page's CSRF token."""
+        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', text)
+        assert found  # noqa: S101 - every page of ours has a form
+        self.csrf = found[1]
+
+    def time(self, path: str, repeats: int = REPEATS) -> float:
+        """Median milliseconds of a page, after one call that does not count."""
+        taken = []
+        for _ in range(repeats + 1):
+            began = time.perf_counter()
+            answer = self.http.get(f"{self.url}{path}", timeout=600, allow_redirects=False)
+            taken.append((time.perf_counter() - began) * 1000)
+            if answer.status_code != 200:
+                raise SystemExit(f"{path}: HTTP {answer.status_code}")
+            if taken[-1] > 20_000:  # one look at something this slow is enough
+                return taken[-1]
+        return statistics.median(taken[1:])
+
+
+def print_pages(server: Server, options: argparse.Namespace, cursors: dict[int, str]) -> None:
+    """Pages: ours, the same with OFFSET and COUNT, Django's admin; the ratio to the limit."""
+    pages = options.runs // 50
+    limit = server.time("/peer/minimal/")
+    print(f"\nlimit: fifty rows by keyset in a bare table, {limit:.1f} ms; x is the ratio to it\n")
+    print(f"{'page':44}{'ours':>18}{'OFFSET, COUNT':>18}{'celery admin':>18}")
+    admin = "/admin/django_celery_results/taskresult/?"
+    every = "window=all"
+    last = f"p={pages}"
+    lines: list[tuple[str, str, str, str]] = [
+        ("first page, all time", every, every, ""),
+        ("first page, default window", "", "", ""),
+        (
+            "deep: after half",
+            f"{every}&older={cursors[50]}",
+            f"{every}&p={pages // 2}",
+            f"p={pages // 4}",
+        ),
+        ("deep: the last page", f"{every}&end=oldest", f"{every}&{last}", f"p={pages // 2}"),
+    ]
+    lines += [
+        (label, f"{every}&{query}", f"{every}&{query}", "")
+        for label, query in (
+            ("state: failed (3 %)", "state=failed"),
+            ("state: not started (0.5 %)", "state=not_started"),
+            ("needs attention", "group=attention"),
+            ("outcome: conflict (3 %)", "outcome=conflict"),
+            ("HTTP 412 (1.5 %)", "http_status=412"),
+            ("code CSS.5301 (0.1 %)", "error_code=CSS.5301"),
+            ("trigger: API (1 %)", "trigger=api"),
+            ("user (2 %)", "user=user-07"),
+            ("busy cluster (3 %)", "cluster=cluster-00001"),
+            ("quiet cluster (0.02 %)", "cluster=cluster-01999"),
+            ("project", "project=7"),
+            ("label", "label=team%3Dsearch"),
+            ("busy cluster and failed", "cluster=cluster-00001&state=failed"),
+            ("project and failed", "project=7&state=failed"),
+            ("outcome and trigger", "outcome=conflict&trigger=api"),
+            ("user and needs attention", "user=user-07&group=attention"),
+            ("code and user", "error_code=CSS.5301&user=user-07"),
+            ("text: a cluster's name", "q=cluster-01999"),
+            ("text: a rare word of a message", "q=zeppelin"),
+            ("text: a common word of a message", "q=authorized"),
+            ("text: a request id", f"q={options.runs - 77:032x}"),
+            ("text: nothing matches", "q=no-such-word-anywhere"),
+        )
+    ]
+    for label, ours, offset, admin_query in lines:
+        mine = server.time(f"/history/?{ours}")
+        theirs = server.time(f"/peer/offset/?{offset}", 3)
+        slow, usual = 0.0, ""
+        if label.startswith(("first page, all", "deep")):
+            slow = server.time(f"{admin}{admin_query}", 3)
+        elif label == "text: a rare word of a message":
+            slow = server.time(f"{admin}q=zeppelin", 3)
+        if slow:
+            usual = cell(slow, limit)
+        print(f"{label:44}{cell(mine, limit):>18}{cell(theirs, limit):>18}{usual:>18}", flush=True)
+        judge(label, mine, theirs, slow, limit)
+    for label, query in (("total of all", every), ("total of failed", f"{every}&state=failed")):
+        taken = cell(server.time(f"/history/count/?{query}"), limit)
+        print(f"{label + ', up to 10,000':44}{taken:>18}")
+    print(f"{'run page':44}{cell(server.time(f'/runs/{options.runs}/'), limit):>18}")
+
+
+TARGETS: list[tuple[str, float, float]] = []
+
+
+def judge(label: str, mine: float, offset: float, admin: float, limit: float) -> None:
+    """Hold a page against what it should come to; `print_targets` tells at the end."""
+    TARGETS.append((f"{label}: ours / limit, at most 3", mine / limit, 3.0))
+    if admin:
+        TARGETS.append((f"{label}: celery admin / ours, at least 20", admin / mine, -20.0))
+    if label.startswith("deep"):
+        TARGETS.append((f"{label}: OFFSET / ours, at least 30", offset / mine, -30.0))
+
+
+def print_targets() -> None:
+    """Every target with what it came to; a negative bound is a least one."""
+    print("\ntargets")
+    for name, value, bound in TARGETS:
+        met = value >= -bound if bound < 0 else value <= bound
+        print(f"{'met   ' if met else 'MISSED'} {value:8.2f}  {name}")
+
+
+def cell(milliseconds: float, limit: float) -> str:
+    """A figure and its ratio to the limit."""
+    return f"{milliseconds:,.0f} ms x{milliseconds / limit:,.1f}"
+
+
+def print_export(server: Server, options: argparse.Namespace) -> None:
+    """The whole history as CSV, beside what psql does without a page in between."""
+    page = server.http.get(f"{server.url}/history/", timeout=60)
+    server.token(page.text)
+    before, speed = memory(server.process.pid), {}
+    print()
+    for form in ("csv", "jsonl"):
+        began, size_, lines = time.perf_counter(), 0, 0
+        with server.http.post(
+            f"{server.url}/history/exports/",
+            {"format": form, "query": "window=all", "csrfmiddlewaretoken": server.csrf},
+            stream=True,
+            timeout=600,
+        ) as answer:
+            answer.raise_for_status()
+            for part in answer.iter_content(1 << 20):
+                size_ += len(part)
+                lines += part.count(b"\n")
+        took = time.perf_counter() - began
+        more = memory(server.process.pid) - before
+        speed[form] = lines / took
+        print(
+            f"export as {form}: {lines:,} lines, {size_ / 1e6:,.0f} MB in {took:,.1f} s: "
+            f"{lines / took:,.0f} a second; the server took {more:,.0f} MB more than before"
+        )
+        TARGETS.append((f"export as {form}: MB more, at most 30", more, 30.0))
+        if options.database == "sqlite":
+            TARGETS.append((f"export as {form}: rows/s, at least 40,000", speed[form], -40_000.0))
+    if options.database == "postgresql":
+        began = time.perf_counter()
+        copied = subprocess.run(
+            [
+                "psql",
+                "-X",
+                "-q",
+                os.environ["DATABASE_URL"],
+                "-c",
+                "COPY (SELECT * FROM backups_backuprun ORDER BY requested_at DESC) "
+                "TO STDOUT WITH CSV",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        took = time.perf_counter() - began
+        print(f"psql COPY, every column: {options.runs / took:,.0f} a second ({copied.returncode})")
+        for form, rows in speed.items():
+            share = rows * took / options.runs
+            TARGETS.append((f"export as {form} / psql COPY, at least 0.6", share, -0.6))
+
+
+def memory(pid: int) -> float:
+    """Largest resident memory of gunicorn's worker, MB."""
+    import psutil
+
+    workers = psutil.Process(pid).children()
+    status = [Path(f"/proc/{worker.pid}/status").read_text() for worker in workers]
+    peaks = [int(found[1]) for text in status if (found := re.search(r"VmHWM:\s+(\d+)", text))]
+    return max(peaks) / 1024
+
+
+if __name__ == "__main__":
+    main()

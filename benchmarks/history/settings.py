@@ -1,0 +1,7 @@
+"""The product's settings, with the peers beside the product."""
+
+from dashboard.settings import *  # noqa: F403
+from dashboard.settings import INSTALLED_APPS as _APPS
+
+INSTALLED_APPS = [*_APPS, "django_celery_results"]
+ROOT_URLCONF = "benchmarks.history.urls"

@@ -1,0 +1,199 @@
+"""Who may do what, decided in one place.
+
+Querysets ask `visible_q` (as `visible_to(user)`), views `require` before they do something, and
+`may` before they offer it. Everything else follows from the roles that were granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.exceptions import PermissionDenied
+from django.db.models import F, Model, Q, QuerySet
+from django.http import Http404
+from django.utils.translation import gettext as _
+
+from .models import Grant, User
+from .roles import DOINGS, PERMISSIONS, Permission, Role, roles_with
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+__all__ = [
+    "PERMISSIONS",
+    "Permission",
+    "Refused",
+    "Role",
+    "grantors",
+    "has_access",
+    "may",
+    "may_somewhere",
+    "permitted_q",
+    "projects_with",
+    "require",
+    "require_somewhere",
+    "visible_q",
+]
+
+MOST_NAMED = 5
+
+
+class Refused(PermissionDenied):
+    """Somebody sees something and may not do this with it.
+
+    The text names no people, since it is kept with the refusal; `grantors` names them to whoever
+    was refused.
+
+    Attributes:
+        permission: what is missing.
+        project: where; None where it is needed for all projects, or for any (`somewhere`).
+    """
+
+    def __init__(
+        self, permission: Permission, project: Model | None, *, somewhere: bool = False
+    ) -> None:
+        self.permission = permission
+        self.project = project
+        super().__init__(
+            _("%(doing)s needs the role %(roles)s for %(project)s.")
+            % {
+                "doing": DOINGS[permission],
+                "roles": _(" or ").join(str(role.label) for role in roles_with(permission)),
+                "project": project or (_("a project") if somewhere else _("all projects")),
+            }
+        )
+
+    @property
+    def grantors(self) -> list[str]:
+        """Some of those who can grant what is missing."""
+        return grantors(self.project)
+
+
+def _held(user: User | AnonymousUser) -> Mapping[int | None, frozenset[Permission]]:
+    return user.held_permissions if user.is_authenticated else {}
+
+
+def may(user: User | AnonymousUser, permission: Permission, project: Model | None = None) -> bool:
+    """Whether a user may do something.
+
+    Args:
+        user: who wants to. Their grants are read once and kept on this object.
+        permission: what.
+        project: where; None for all projects.
+    """
+    held = _held(user)
+    if permission in held.get(None, ()):
+        return True
+    return project is not None and permission in held.get(project.pk, ())
+
+
+def may_somewhere(user: User | AnonymousUser, permission: Permission) -> bool:
+    """Whether a user may do something in at least one project, or in all.
+
+    Args:
+        user: who wants to.
+        permission: what.
+    """
+    return any(permission in permissions for permissions in _held(user).values())
+
+
+def has_access(user: User | AnonymousUser) -> bool:
+    """Whether a user has any role at all; without one, every page is empty."""
+    return may_somewhere(user, Permission.SEE)
+
+
+def require(
+    user: User | AnonymousUser, permission: Permission, project: Model | None = None
+) -> None:
+    """Refuse what a user may not do.
+
+    Args:
+        user: who wants to.
+        permission: what.
+        project: where; None for all projects.
+
+    Raises:
+        Http404: the user may not even see this project.
+        Refused: the user may see it and not do this; the text says which role is missing.
+    """
+    if may(user, permission, project):
+        return
+    if project is not None and not may(user, Permission.SEE, project):
+        raise Http404
+    raise Refused(permission, project)
+
+
+def require_somewhere(user: User | AnonymousUser, permission: Permission) -> None:
+    """Refuse what a user may do in no project: for pages that show several projects' rows.
+
+    Args:
+        user: who wants to.
+        permission: what.
+
+    Raises:
+        Refused: nowhere; the text says which role is missing.
+    """
+    if not may_somewhere(user, permission):
+        raise Refused(permission, None, somewhere=True)
+
+
+def permitted_q(user: User | AnonymousUser, permission: Permission, path: str = "project") -> Q:
+    """The rows with whose project a user may do something.
+
+    Args:
+        user: who.
+        permission: what.
+        path: the lookup that leads from a row to its project or to the project's key; "" for
+            projects themselves.
+    """
+    held = _held(user)
+    if permission in held.get(None, ()):
+        return Q()
+    keys = sorted(key for key, held_there in held.items() if key and permission in held_there)
+    return Q(**{f"{path or 'pk'}__in": keys})
+
+
+def visible_q(user: User | AnonymousUser, path: str = "project") -> Q:
+    """The rows that a user may see.
+
+    Args:
+        user: who looks.
+        path: as `permitted_q` has it.
+    """
+    return permitted_q(user, Permission.SEE, path)
+
+
+def projects_with(user: User | AnonymousUser, permission: Permission) -> QuerySet[Any]:
+    """The projects in which a user may do something, for pages that offer a choice.
+
+    Args:
+        user: who.
+        permission: what.
+    """
+    projects = apps.get_model("backups", "Project")._default_manager
+    return projects.filter(permitted_q(user, permission, ""))
+
+
+def grantors(project: Model | None = None, most: int = MOST_NAMED) -> list[str]:
+    """Names of people who can grant a role.
+
+    Args:
+        project: for this project; None for all projects.
+        most: how many names at most.
+
+    Returns:
+        User names; those who have signed in lately come first, since an account that nobody uses
+        answers no question.
+    """
+    scope = Q(project=None) | Q(project=project) if project is not None else Q(project=None)
+    granted = Grant.objects.filter(scope, role__in=roles_with(Permission.MEMBERS))
+    people = User.objects.filter(
+        Q(is_superuser=True)
+        | Q(pk__in=granted.filter(user__isnull=False).values("user"))
+        | Q(groups__in=granted.filter(group__isnull=False).values("group")),
+        is_active=True,
+    ).distinct()
+    newest_first = people.order_by(F("last_login").desc(nulls_last=True), "username")
+    return list(newest_first.values_list("username", flat=True)[:most])

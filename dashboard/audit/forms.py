@@ -1,0 +1,87 @@
+"""What the URL of the audit trail may hold."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import Q, TextChoices
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .actions import Action
+from .models import AuditEventQuerySet
+
+
+class Window(TextChoices):
+    """A preset of the date range, counted back from now."""
+
+    DAY = "24h", _("Last 24 hours")
+    MONTH = "30d", _("Last 30 days")
+    YEAR = "365d", _("Last 365 days")
+    ALL = "all", _("All time")
+
+
+_LENGTHS = {
+    Window.DAY: timedelta(hours=24),
+    Window.MONTH: timedelta(days=30),
+    Window.YEAR: timedelta(days=365),
+}
+
+
+class EventFilter(forms.Form):
+    """Which events, and which page of them. Filters narrow each other."""
+
+    window = forms.ChoiceField(choices=Window.choices, required=False)
+    since = forms.DateTimeField(required=False)
+    until = forms.DateTimeField(required=False)
+    action = forms.MultipleChoiceField(choices=Action.choices, required=False)
+    actor = forms.CharField(max_length=255, required=False)
+    object = forms.CharField(max_length=255, required=False)
+    # one object exactly: its type and id, as a link has them
+    about = forms.RegexField(r"^[a-z_]+\.[a-z_]+:.{1,64}$", required=False)
+    older = forms.IntegerField(min_value=1, max_value=2**62, required=False)
+    newer = forms.IntegerField(min_value=1, max_value=2**62, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since >= until:
+            self.add_error("until", _("The end must be after the beginning."))
+        if cleaned.get("older") and cleaned.get("newer"):
+            self.add_error(None, _("Only one of older and newer names the page."))
+        return cleaned
+
+    @property
+    def window_in_force(self) -> Window:
+        """The preset in force; a range or an object that was named goes before the default."""
+        cleaned = self.cleaned_data
+        if cleaned["window"]:
+            return Window(cleaned["window"])
+        named = cleaned["since"] or cleaned["until"] or cleaned["about"]
+        return Window.ALL if named else Window.MONTH
+
+    def narrow(self, found: AuditEventQuerySet) -> AuditEventQuerySet:
+        """Those of the events that match. The form must be valid."""
+        cleaned = self.cleaned_data
+        if self.window_in_force in _LENGTHS:
+            found = found.filter(at__gte=timezone.now() - _LENGTHS[self.window_in_force])
+        if cleaned["since"]:
+            found = found.filter(at__gte=cleaned["since"])
+        if cleaned["until"]:
+            found = found.filter(at__lt=cleaned["until"])
+        if cleaned["action"]:
+            found = found.filter(action__in=cleaned["action"])
+        if cleaned["actor"]:
+            found = found.filter(actor_name=cleaned["actor"])
+        if cleaned["about"]:
+            kind, _colon, key = cleaned["about"].partition(":")
+            found = found.filter(target_type=kind, target_id=key)
+        if text := cleaned["object"]:
+            found = found.filter(
+                Q(target_id=text)
+                | Q(target_label__icontains=text)
+                | Q(project_label__icontains=text)
+            )
+        return found

@@ -1,0 +1,55 @@
+"""``manage.py audit_verify``: is the audit trail as it was written?"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from dashboard.audit import verification
+from dashboard.audit.chain import Link
+
+
+def link(text: str) -> Link:
+    """A head as the log has it: number, colon, hash."""
+    number, colon, digest = text.partition(":")
+    if not (colon and number.isdecimal() and len(digest) == 64):
+        raise ArgumentTypeError(f"'{text}' is not NUMBER:HASH")
+    return Link(int(number), digest.lower())
+
+
+class Command(BaseCommand):
+    help = (
+        "Read the whole audit trail and print the range that is right and the first break. "
+        "Exits with 0 if it is intact, 1 if it is broken or a database trigger is missing, 3 if "
+        "another process is verifying it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--head",
+            type=link,
+            action="append",
+            default=[],
+            metavar="NUMBER:HASH",
+            help="a head that was kept outside, as from the log; it must be in the chain",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asked = verification.request_verification()
+        if not verification.perform(asked, options["head"]):
+            raise CommandError(
+                "another process is verifying it; its result is on the page", returncode=3
+            )
+        if asked.events:
+            self.stdout.write(
+                f"events {asked.first} to {asked.last} are right ({asked.events}), "
+                f"head {asked.last}:{asked.head}"
+            )
+        elif asked.broken_at is None:
+            self.stdout.write("the trail is empty")
+        if asked.broken_at is not None:
+            raise CommandError(f"broken at event {asked.broken_at}: {asked.problem}", returncode=1)
+        if asked.guards_missing:
+            raise CommandError(f"triggers are missing: {asked.guards_missing}", returncode=1)

@@ -1,0 +1,212 @@
+"""Tables of the audit trail. guards.py keeps the first two append-only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import models
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from .actions import Action
+from .canonical import VERSION, instant, personal_digest, sha256
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def about(self, target: models.Model) -> AuditEventQuerySet:
+        """Events whose object this is."""
+        return self.filter(target_type=target._meta.label_lower, target_id=str(target.pk))
+
+
+class AuditEvent(models.Model):
+    """Something that somebody did, and its link in the hash chain.
+
+    Only `trail.record` makes one. Names are copied and ids are plain values: an event outlives the
+    account, project or object that it speaks of.
+    """
+
+    # The promise: no gap and no second event in one place. Given by `record`, not by a database
+    # sequence, which leaves gaps where a transaction was rolled back.
+    sequence = models.BigIntegerField(primary_key=True)
+    form = models.PositiveSmallIntegerField(default=VERSION, help_text="of the hashed content")
+    at = models.DateTimeField()
+    # no choices: a new action is no change of the table
+    action = models.CharField(max_length=40)
+    request_id = models.CharField(max_length=64, blank=True)
+
+    # The personal part, the only one that can be masked. The address is a text, and no inet, since
+    # a database that spells an address its own way would break the digest.
+    actor_name = models.CharField(max_length=255, blank=True)
+    actor_user_id = models.BigIntegerField(null=True, blank=True)
+    ip = models.CharField(max_length=45, blank=True)
+    user_agent = models.CharField(max_length=300, blank=True)
+    salt = models.CharField(max_length=32, blank=True)
+    personal = models.CharField(max_length=64, help_text="salted SHA-256 of the personal part")
+    masked_by = models.BigIntegerField(
+        null=True, blank=True, help_text="sequence of the event that says who masked this one"
+    )
+
+    target_type = models.CharField(max_length=100, blank=True, help_text="as in backups.cluster")
+    target_is_person = models.BooleanField(
+        default=False, help_text="its id and label are personal, too"
+    )
+    target_id = models.CharField(max_length=64, blank=True)
+    target_label = models.CharField(max_length=255, blank=True)
+    project_id = models.BigIntegerField(null=True, blank=True)
+    project_label = models.CharField(max_length=255, blank=True)
+
+    reason = models.CharField(max_length=1000, blank=True)
+    before = models.JSONField(null=True, blank=True)
+    after = models.JSONField(null=True, blank=True)
+    details = models.JSONField(null=True, blank=True)
+
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        db_table = "audit_event"
+        ordering = ["-at", "-sequence"]
+        indexes = [
+            # the page, and where a date range or retention begins
+            models.Index(fields=["-at", "-sequence"], name="audit_newest"),
+            # the page by action
+            models.Index(fields=["action", "-at", "-sequence"], name="audit_newest_by_action"),
+            # the page by actor
+            models.Index(fields=["actor_name", "-at", "-sequence"], name="audit_newest_by_actor"),
+            # the page of an auditor of some projects
+            models.Index(fields=["project_id", "-at", "-sequence"], name="audit_newest_by_project"),
+            # all events of one object
+            models.Index(
+                fields=["target_type", "target_id", "-at", "-sequence"], name="audit_by_object"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sequence} {self.action}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("audit:event-detail", args=[self.sequence])
+
+    @property
+    def action_label(self) -> str:
+        """The action in words; one that is not known stays as it is."""
+        return str(Action(self.action).label) if self.action in Action.values else self.action
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the personal part is gone."""
+        return self.masked_by is not None
+
+    def personal_part(self) -> dict[str, Any]:
+        """What is hashed with the salt."""
+        part: dict[str, Any] = {
+            "actor": self.actor_name,
+            "ip": self.ip,
+            "user_agent": self.user_agent,
+            "user_id": self.actor_user_id,
+        }
+        if self.target_is_person:
+            part |= {"target_id": self.target_id, "target_label": self.target_label}
+        return part
+
+    def content(self) -> dict[str, Any]:
+        """What is hashed: all of the event, with the personal part's digest in its place."""
+        person = self.target_is_person
+        return {
+            "action": self.action,
+            "after": self.after,
+            "at": instant(self.at),
+            "before": self.before,
+            "details": self.details,
+            "form": self.form,
+            "personal": self.personal,
+            "previous_hash": self.previous_hash,
+            "project": {"id": self.project_id, "label": self.project_label},
+            "reason": self.reason,
+            "request_id": self.request_id,
+            "sequence": self.sequence,
+            "target": {
+                "id": None if person else self.target_id,
+                "is_person": person,
+                "label": None if person else self.target_label,
+                "type": self.target_type,
+            },
+        }
+
+    def personal_digest(self) -> str:
+        """The digest that the personal part, as it is now, comes to."""
+        return personal_digest(self.salt, self.personal_part())
+
+    def content_hash(self) -> str:
+        """The hash that the content, as it is now, comes to."""
+        return sha256(self.content())
+
+    def differences(self) -> list[tuple[str, Any, Any, bool]]:
+        """Each name of before and after, with both values and whether they differ."""
+        before: Mapping[str, Any] = self.before or {}
+        after: Mapping[str, Any] = self.after or {}
+        names = sorted({*before, *after})
+        return [
+            (name, before.get(name), after.get(name), before.get(name) != after.get(name))
+            for name in names
+        ]
+
+
+class Anchor(models.Model):
+    """Where the chain begins since events were deleted: the last deleted one, and its hash.
+
+    It is the only door to deleting: the guards let go of events up to the newest anchor, and
+    accept an anchor only with the hash of its event and after the event of the retention run.
+    """
+
+    sequence = models.BigIntegerField(primary_key=True, help_text="of the last deleted event")
+    hash = models.CharField(max_length=64)
+    at = models.DateTimeField(help_text="time of the last deleted event")
+    recorded_by = models.BigIntegerField(
+        unique=True, help_text="sequence of the retention run's event"
+    )
+
+    class Meta:
+        db_table = "audit_anchor"
+
+    def __str__(self) -> str:
+        return f"up to {self.sequence}"
+
+
+class Verification(models.Model):
+    """One reading of the chain from its beginning to its end. A working note, not evidence."""
+
+    class Result(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        INTACT = "intact", _("Intact")
+        BROKEN = "broken", _("Broken")
+
+    result = models.CharField(max_length=10, choices=Result, default=Result.WAITING)
+    requested_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    first = models.BigIntegerField(null=True, blank=True, help_text="sequence read first")
+    last = models.BigIntegerField(null=True, blank=True, help_text="sequence read last")
+    head = models.CharField(max_length=64, blank=True, help_text="hash of the last")
+    events = models.BigIntegerField(default=0)
+    broken_at = models.BigIntegerField(null=True, blank=True, help_text="sequence")
+    problem = models.CharField(max_length=300, blank=True)
+    guards_missing = models.CharField(max_length=300, blank=True, help_text="names of triggers")
+
+    class Meta:
+        db_table = "audit_verification"
+        ordering = ["-pk"]
+        constraints = [
+            # The promise: two clicks queue one verification.
+            models.UniqueConstraint(
+                fields=["result"],
+                condition=models.Q(result="waiting"),
+                name="audit_one_verification_waits",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.result} {self.first}-{self.last}"

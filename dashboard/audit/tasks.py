@@ -1,0 +1,30 @@
+"""Celery tasks of the audit trail."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from . import chain, verification
+from .canonical import instant
+from .models import AuditEvent
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(ignore_result=True)
+def emit_head() -> None:
+    """Write number and hash of the newest event to the log, so that they can be kept outside."""
+    head = chain.head()
+    newest = AuditEvent.objects.filter(sequence=head.sequence).first()
+    if newest is not None:
+        logger.info("audit head %d:%s %s", head.sequence, head.hash, instant(newest.at))
+
+
+@shared_task(ignore_result=True)
+def verify() -> None:
+    """Do the verification that waits, or a new one."""
+    requested = verification.request_verification()
+    if verification.perform(requested) and requested.result == "broken":
+        logger.error("audit trail broken at event %d: %s", requested.broken_at, requested.problem)

@@ -1,0 +1,207 @@
+"""Writing to the audit trail: what the rest of the product imports, with `actions.Action`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.http import HttpRequest
+
+from dashboard.client_ip import client_ip
+
+from . import chain
+from .actions import Action
+from .models import AuditEvent
+from .retention import Prunable, mask_events, maskable, prunable, prune_events
+from .values import line, storable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dashboard.accounts.models import User
+
+__all__ = [
+    "Action",
+    "Actor",
+    "Prunable",
+    "access_denied",
+    "mask",
+    "maskable",
+    "prunable",
+    "prune",
+    "record",
+]
+
+ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who did something, and from where.
+
+    Attributes:
+        name: copied into the event, which outlives the account.
+        user: the account; None for a process, or for somebody who has not signed in.
+        ip: address of the peer, or what trusted proxies say of it; None where there is none.
+        user_agent: as the browser says; proves nothing.
+        request_id: of our own middleware; also in the answer and in the log.
+    """
+
+    name: str
+    user: User | None = None
+    ip: str | None = None
+    user_agent: str = ""
+    request_id: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Actor:
+        """Whoever sent a request."""
+        user = getattr(request, "user", None)
+        if user is not None and not user.is_authenticated:
+            user = None
+        return cls(
+            name=user.get_username() if user is not None else ANONYMOUS,
+            user=user,
+            ip=client_ip(request),
+            user_agent=request.headers.get("User-Agent", ""),
+            request_id=getattr(request, "request_id", ""),
+        )
+
+    @classmethod
+    def process(cls, name: str) -> Actor:
+        """A process or command that acts by itself, as in “retention”."""
+        return cls(name=name)
+
+
+def record(
+    action: Action,
+    *,
+    actor: Actor,
+    target: models.Model | None = None,
+    target_label: str = "",
+    project: models.Model | None = None,
+    reason: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> AuditEvent:
+    """Add an event to the trail, in the caller's transaction where there is one.
+
+    The change and its event commit together or not at all. From here to the end of the transaction
+    no other process can add an event, so this is the transaction's **last** statement: whoever
+    changes or locks rows after it makes others wait, and two who do can deadlock.
+
+    Names and addresses of people belong into `actor`, or into a `target` that is an account: there
+    they can be masked. What stands in `reason`, `before`, `after` and `details` stays.
+
+    Args:
+        action: what was done.
+        actor: by whom.
+        target: on what; its type and primary key are kept, no foreign key. An account as target
+            is personal data.
+        target_label: the target's name at this time; `str(target)` without it. Also for a target
+            that is no row.
+        project: of the target; anything with a primary key and a name.
+        reason: why, in the words of whoever did it.
+        before: what was changed, as it was.
+        after: what was changed, as it is.
+        details: what else belongs to it.
+
+    Returns:
+        The stored event.
+
+    Raises:
+        django.db.Error: it could not be stored; the transaction is then rolled back as a whole.
+    """
+    event = AuditEvent(
+        action=action.value,
+        request_id=line(actor.request_id, 64),
+        actor_name=line(actor.name, 255),
+        actor_user_id=actor.user.pk if actor.user else None,
+        ip=line(actor.ip or "", 45),
+        user_agent=line(actor.user_agent, 300),
+        salt=secrets.token_hex(16),
+        target_type=target._meta.label_lower if target is not None else "",
+        target_is_person=target is not None and _is_account(target),
+        target_id=line(target.pk, 64) if target is not None else "",
+        target_label=line(target_label or ("" if target is None else target), 255),
+        project_id=project.pk if project is not None else None,
+        project_label=line(project, 255) if project is not None else "",
+        reason=line(reason, 1000),
+        before=storable(before),
+        after=storable(after),
+        details=storable(details),
+    )
+    # Without a savepoint: a caller must not go on with a change whose event was not stored.
+    with transaction.atomic(savepoint=False):
+        chain.append(event)
+    return event
+
+
+def access_denied(request: HttpRequest, *, details: Mapping[str, Any] | None = None) -> AuditEvent:
+    """Record that somebody was refused. Call it outside the transaction that is rolled back.
+
+    Args:
+        request: what was refused; of its URL only the path is kept, queries can hold anything.
+        details: what else is known, such as the permission that was missing.
+    """
+    refused = {"method": request.method, "path": request.path, **(details or {})}
+    return record(Action.ACCESS_DENIED, actor=Actor.of(request), details=refused)
+
+
+def prune(before: datetime, *, actor: Actor, reason: str = "") -> int:
+    """Delete the oldest events, all those up to the first that is not older than `before`.
+
+    The retention run is itself an event. It commits first, with the anchor that keeps the last
+    hash; deleting follows in small transactions, and one that was interrupted is finished by the
+    next call.
+
+    Args:
+        before: the oldest time that is kept.
+        actor: who wants it.
+        reason: why.
+
+    Returns:
+        How many events the anchor was moved over; `prunable` tells beforehand.
+    """
+
+    def tell(found: Prunable) -> AuditEvent:
+        details = {
+            "class": "audit",
+            "before": before,
+            "first": found.first,
+            "last": found.last,
+            "events": found.events,
+            "hash": found.hash,
+        }
+        return record(Action.RETENTION_RUN, actor=actor, reason=reason, details=details)
+
+    return prune_events(before, tell)
+
+
+def mask(before: datetime, *, actor: Actor, person: User | None = None, reason: str = "") -> int:
+    """Take names, accounts, addresses and user agents out of old events; the chain still holds.
+
+    Args:
+        before: only events older than this.
+        actor: who wants it.
+        person: only events of or about this account.
+        reason: why.
+
+    Returns:
+        How many events were masked; `maskable` tells beforehand.
+    """
+
+    def tell(events: int) -> AuditEvent:
+        details = {"before": before, "events": events, "account": person.pk if person else None}
+        return record(Action.PERSONAL_DATA_MASKED, actor=actor, reason=reason, details=details)
+
+    return mask_events(before, person, tell)
+
+
+def _is_account(target: models.Model) -> bool:
+    return target._meta.label_lower == settings.AUTH_USER_MODEL.lower()

@@ -1,0 +1,12 @@
+"""Pages of the audit trail."""
+
+from django.urls import path
+
+from . import views
+
+app_name = "audit"
+urlpatterns = [
+    path("", views.events, name="events"),
+    path("<int:sequence>/", views.event_detail, name="event-detail"),
+    path("verify/", views.verify_now, name="verify"),
+]

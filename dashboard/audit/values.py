@@ -1,0 +1,98 @@
+"""What may be stored of the values around an event: no secrets, nothing a database changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+from .canonical import instant
+
+REDACTED = "[redacted]"
+LONGEST_TEXT = 2_000
+MOST_ITEMS = 200
+DEEPEST = 6
+_GREATEST_INTEGER = 2**53  # beyond it JSON readers round
+
+_SECRET_NAME = re.compile(
+    r"passw(?:or)?d|passcode|passphrase|secret|token|authorization|cookie|credential|session_?key"
+    r"|access_?key|api_?key|private_?key|signing_?key|signature|^(?:ak|sk|pwd|otp)$",
+    re.IGNORECASE,
+)
+# Names of things that are about a secret without being one.
+_HARMLESS_NAME = re.compile(
+    r"_(?:name|label|count|type|at|until|expires)$|(?<!key)_id$", re.IGNORECASE
+)
+# Keystone's tokens, JSON web tokens, bearer and basic credentials, private keys, passwords in URLs
+_SECRET_LOOKS = re.compile(
+    r"\bgAAAA[\w-]{20,}|\bMII[A-Za-z0-9+/_=-]{60,}|\beyJ[\w-]{10,}\.[\w-]*(?:\.[\w-]*)?"
+    r"|(?<=\bbearer )[^\s\"'<>]+|(?<=\bbasic )[A-Za-z0-9+/=]{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
+    re.IGNORECASE | re.DOTALL,
+)
+# Control characters but tab and newline, lone surrogates, line separators, text direction marks.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
+
+
+def text(value: object, limit: int = LONGEST_TEXT) -> str:
+    """A printable text of at most `limit` characters, without what looks like a secret."""
+    clean = _SECRET_LOOKS.sub(REDACTED, str(value)[: 4 * limit])
+    clean = _UNPRINTABLE.sub(" ", clean.replace("\r\n", "\n"))
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+
+
+def line(value: object, limit: int) -> str:
+    """The same folded into one line."""
+    return text(" ".join(text(value, 4 * limit).split()), limit)
+
+
+def storable(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A copy of `values` that can be stored, hashed and shown.
+
+    Args:
+        values: names and values; nested mappings and sequences are kept to a depth of six.
+
+    Returns:
+        None for None. Otherwise the same with `[redacted]` for each value whose name tells a
+        secret, long texts and sequences cut, times as UTC, and everything that JSON has no exact
+        form for as text: decimals and floats, since databases spell those as they like.
+    """
+    return None if values is None else _mapping(values, DEEPEST)
+
+
+def _mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    kept = {}
+    for key, value in list(values.items())[:MOST_ITEMS]:
+        name = line(key, 200)
+        secret = _SECRET_NAME.search(name) and not _HARMLESS_NAME.search(name)
+        empty = value is None or isinstance(value, bool) or value == ""
+        kept[name] = REDACTED if secret and not empty else _value(value, depth - 1)
+    return kept
+
+
+def _value(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if abs(value) < _GREATEST_INTEGER else str(int(value))
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"[{len(value)} bytes]"
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return instant(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return _mapping(value, depth) if depth > 0 else "[…]"
+    if isinstance(value, Iterable):
+        if depth <= 0:
+            return "[…]"
+        ordered = sorted(value, key=str) if isinstance(value, set | frozenset) else list(value)
+        more = [f"[{len(ordered) - MOST_ITEMS} more]"] if len(ordered) > MOST_ITEMS else []
+        return [_value(each, depth - 1) for each in ordered[:MOST_ITEMS]] + more
+    return text(value)

@@ -1,0 +1,193 @@
+"""Reading the whole chain and saying where it breaks first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from dashboard import triggers
+
+from . import chain
+from .actions import Action
+from .chain import Link
+from .models import Anchor, AuditEvent, Verification
+
+CHUNK = 2_000  # events read at once
+GIVEN_UP_AFTER = timedelta(hours=1)  # then a reading that has not ended is begun anew
+KEPT = 50  # verifications
+
+
+@dataclass
+class Reading:
+    """What a reading of the chain came to.
+
+    Attributes:
+        first: number of the oldest event; 0 where there is none.
+        last: number of the newest event that was found right.
+        head: its hash.
+        events: how many were found right.
+        broken_at: number of the first that was not, or that is missing; None while intact.
+        problem: what is wrong with it.
+    """
+
+    first: int = 0
+    last: int = 0
+    head: str = ""
+    events: int = 0
+    broken_at: int | None = None
+    problem: str = ""
+    masked_by: Counter[int] = field(default_factory=Counter, repr=False)
+
+    def broke(self, sequence: int, problem: str) -> Reading:
+        """Note the first break."""
+        self.broken_at, self.problem = sequence, problem
+        return self
+
+
+def read_chain(known: Sequence[Link] = ()) -> Reading:
+    """Verify every event from the anchor, or the very first, to the newest.
+
+    Args:
+        known: heads from earlier, as from the log or the verification before: each must still be
+            there, which tells when the newest events were cut off or the chain made anew.
+
+    Returns:
+        The range that is right and the first break. Events that are added or pruned meanwhile do
+        not disturb it.
+    """
+    goal = chain.head()
+    place = begun = chain.beginning()
+    reading = Reading(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
+    wanted = {link.sequence: link.hash for link in known}
+    while place.sequence < goal.sequence:
+        events = AuditEvent.objects.filter(sequence__gt=place.sequence).order_by("sequence")
+        chunk = list(events.filter(sequence__lte=goal.sequence)[:CHUNK])
+        if not chunk or chunk[0].sequence != place.sequence + 1:
+            anchor = chain.beginning()
+            if anchor.sequence <= place.sequence:
+                return reading.broke(place.sequence + 1, _("The event is missing."))
+            place = begun = anchor  # pruned while we read
+            continue
+        for event in chunk:
+            if problem := _problem(event, place, wanted.get(event.sequence)):
+                return reading.broke(place.sequence + 1, problem)
+            place = Link(event.sequence, event.hash)
+            reading.last, reading.head = place.sequence, place.hash
+            reading.events += 1
+            if event.masked_by is not None:
+                reading.masked_by[event.masked_by] += 1
+    return _ends(reading, begun, known) if reading.broken_at is None else reading
+
+
+def _problem(event: AuditEvent, before: Link, known: str | None) -> str:
+    """What is wrong with an event at its place; empty if nothing is."""
+    if event.sequence != before.sequence + 1:
+        return _("The event is missing.")
+    if event.previous_hash != before.hash:
+        return _("It does not follow from the event before it.")
+    if event.content_hash() != event.hash:
+        return _("Its content is not what was hashed.")
+    if known is not None and known != event.hash:
+        return _("Another event stood here when the chain was looked at earlier.")
+    if event.masked_by is None:
+        if event.personal_digest() != event.personal:
+            return _("Its personal part is not what was hashed.")
+    elif any(event.personal_part().values()) or event.salt:
+        return _("It was masked and has a personal part all the same.")
+    return ""
+
+
+def _ends(reading: Reading, begun: Link, known: Sequence[Link]) -> Reading:
+    """What no single event tells: whether beginning, end and masking are accounted for."""
+    for link in sorted(known, key=lambda each: each.sequence):
+        if link.sequence > reading.last:
+            return reading.broke(
+                reading.last + 1,
+                _("The chain ends here; it reached event %(n)d before.") % {"n": link.sequence},
+            )
+    anchor = Anchor.objects.filter(sequence=begun.sequence).first()
+    if anchor is not None and not _is_recorded(anchor):
+        return reading.broke(
+            anchor.sequence + 1, _("No retention run tells that the events before were deleted.")
+        )
+    for sequence, masked in sorted(reading.masked_by.items()):
+        told = AuditEvent.objects.filter(sequence=sequence, action=Action.PERSONAL_DATA_MASKED)
+        details = told.values_list("details", flat=True).first() or {}
+        if masked > details.get("events", 0):
+            first = AuditEvent.objects.filter(masked_by=sequence).order_by("sequence").first()
+            return reading.broke(
+                first.sequence if first else sequence,
+                _("More events were masked than event %(n)d tells of.") % {"n": sequence},
+            )
+    return reading
+
+
+def _is_recorded(anchor: Anchor) -> bool:
+    """Whether the event of the retention run, which is in the chain, names this anchor's hash."""
+    event = AuditEvent.objects.filter(
+        sequence=anchor.recorded_by, action=Action.RETENTION_RUN
+    ).first()
+    details = event.details if event is not None else None
+    return (
+        details is not None
+        and details.get("last") == anchor.sequence
+        and details.get("hash") == anchor.hash
+    )
+
+
+def request_verification() -> Verification:
+    """The verification that waits; a new one where none does."""
+    try:
+        with transaction.atomic():
+            return Verification.objects.create(requested_at=timezone.now())
+    except IntegrityError:
+        waiting = Verification.objects.filter(result=Verification.Result.WAITING).first()
+        # it may have ended just now; then it has done what was asked for
+        return waiting or Verification.objects.latest("pk")
+
+
+def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
+    """Verify the chain for a verification that waits, unless somebody is at it.
+
+    Args:
+        verification: the waiting one; it is filled in.
+        known: further heads, as for `read_chain`. The last verified head is known in any case.
+
+    Returns:
+        Whether it was done here.
+    """
+    now = timezone.now()
+    free = Q(started_at=None) | Q(started_at__lt=now - GIVEN_UP_AFTER)
+    waiting = Verification.objects.filter(free, pk=verification.pk, result="waiting")
+    if not waiting.update(started_at=now):
+        return False
+    before = Verification.objects.filter(result="intact").order_by("-pk").first()
+    if before is not None and before.last and before.last > chain.beginning().sequence:
+        known = [*known, Link(before.last, before.head)]
+    reading = read_chain(known)
+    verification.result = (
+        Verification.Result.INTACT if reading.broken_at is None else Verification.Result.BROKEN
+    )
+    verification.started_at, verification.finished_at = now, timezone.now()
+    verification.first, verification.last = reading.first, reading.last
+    verification.head, verification.events = reading.head, reading.events
+    verification.broken_at, verification.problem = reading.broken_at, reading.problem
+    verification.guards_missing = ", ".join(sorted(triggers.missing(connection)))[:300]
+    verification.save()
+    _forget_old()
+    return True
+
+
+def _forget_old() -> None:
+    """Keep the newest, and the newest intact one, whose head is known to the next reading."""
+    ended = Verification.objects.exclude(result="waiting").order_by("-pk")
+    kept = list(ended.values_list("pk", flat=True)[:KEPT])
+    kept += list(ended.filter(result="intact").values_list("pk", flat=True)[:1])
+    ended.exclude(pk__in=kept).delete()

@@ -1,0 +1,108 @@
+"""Who has which role, for those who may grant roles."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from dashboard.accounts.access import (
+    Permission,
+    Role,
+    may,
+    permitted_q,
+    projects_with,
+    require_somewhere,
+)
+from dashboard.accounts.models import Grant, User
+from dashboard.accounts.roles import ROLE_TEXTS
+from dashboard.audit.trail import Actor
+
+from . import granting
+from .forms import ALL_PROJECTS, GrantForm, Kind
+
+PAGE_SIZE = 100
+MOST_OFFERED = 500  # projects in the form
+MOST_SUPERUSERS = 20
+LONGEST_SEARCH = 150
+
+
+class PageRequest(HttpRequest):
+    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
+
+    user: User
+
+
+def _page(request: PageRequest, status: int = 200, **more: object) -> HttpResponse:
+    user = request.user
+    everywhere = may(user, Permission.MEMBERS)
+    query = request.GET.get("q", "").strip().replace("\x00", "")[:LONGEST_SEARCH]
+    found = Grant.objects.filter(permitted_q(user, Permission.MEMBERS))
+    if query:
+        found = found.filter(Q(user__username__icontains=query) | Q(group__name__icontains=query))
+    listed = found.select_related("user", "group", "project").order_by(
+        "user__username", "group__name", "project", "role", "pk"
+    )
+    superusers = User.objects.filter(is_superuser=True, is_active=True).order_by("username")
+    return render(
+        request,
+        "members/grants.html",
+        {
+            "page": Paginator(listed, PAGE_SIZE).get_page(request.GET.get("page")),
+            "q": query,
+            "everywhere": everywhere,
+            "roles": [(role, ROLE_TEXTS[role]) for role in Role],
+            "kinds": Kind,
+            "all_projects": ALL_PROJECTS,
+            "projects": list(projects_with(user, Permission.MEMBERS)[:MOST_OFFERED]),
+            "superusers": list(superusers[:MOST_SUPERUSERS]) if everywhere else [],
+            **more,
+        },
+        status=status,
+    )
+
+
+@require_safe
+def grants(request: PageRequest) -> HttpResponse:
+    """The roles that were granted where the user may grant some."""
+    require_somewhere(request.user, Permission.MEMBERS)
+    return _page(request)
+
+
+@require_POST
+def grant_add(request: PageRequest) -> HttpResponse:
+    """Grant a role."""
+    require_somewhere(request.user, Permission.MEMBERS)
+    form = GrantForm(request.POST, sender=request.user)
+    if not form.is_valid():
+        problems = [str(problem) for each in form.errors.values() for problem in each]
+        return _page(request, 422, problems=problems, typed=request.POST)
+    wanted = form.cleaned_data
+    try:
+        made = granting.grant(
+            wanted["subject"], Role(wanted["role"]), wanted["project"], Actor.of(request)
+        )
+    except granting.AlreadyGranted as error:
+        return _page(request, 409, problems=[str(error)], typed=request.POST)
+    messages.info(request, _("Granted: %(grant)s.") % {"grant": made})
+    return redirect("members:grants")
+
+
+@require_POST
+def grant_withdraw(request: PageRequest, pk: int) -> HttpResponse:
+    """Withdraw a role, once that was confirmed."""
+    within_reach = Grant.objects.filter(permitted_q(request.user, Permission.MEMBERS))
+    made = get_object_or_404(within_reach.select_related("user", "group", "project"), pk=pk)
+    if request.POST.get("confirmed") != "1":
+        return _page(request, 422, asked=made)
+    try:
+        withdrawn = granting.withdraw(made, Actor.of(request))
+    except granting.LastGrantor as error:
+        return _page(request, 409, problems=[str(error)])
+    text = _("Withdrawn: %(grant)s.") if withdrawn else _("It was withdrawn already: %(grant)s.")
+    messages.info(request, text % {"grant": made})
+    return redirect("members:grants")

@@ -1,0 +1,1 @@
+"""Sign-in: password, second factors, OpenID Connect, sessions; built on django-allauth."""

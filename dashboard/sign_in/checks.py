@@ -1,0 +1,84 @@
+"""What is misconfigured about sign-in; run with the checks in dashboard/checks.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from dashboard.accounts.roles import Role
+from dashboard.checks import TAG
+
+
+@register(TAG)
+def check_sign_in(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """What is wrong with sessions, second factors and the provider."""
+    return [*_limits(), *_roles(), *_provider()]
+
+
+def _limits() -> Iterator[CheckMessage]:
+    wrong = [
+        name
+        for name in ("SESSION_MAX_HOURS", "SIGN_IN_TRIES", "SIGN_IN_FAILURES")
+        if getattr(settings, name) <= 0
+    ]
+    if settings.SESSION_IDLE_MINUTES < 0:
+        wrong.append("SESSION_IDLE_MINUTES")
+    if wrong:
+        yield Error(
+            f"{', '.join(wrong)}: nobody could sign in, or not for a moment.",
+            hint="Set a number above 0, or leave the variable out for its default.",
+            id="css.E013",
+        )
+
+
+def _roles() -> Iterator[CheckMessage]:
+    unknown = sorted(set(settings.MFA_REQUIRED_ROLES) - set(Role.values))
+    if unknown:
+        yield Error(
+            f"MFA_REQUIRED_ROLES names no role: {', '.join(unknown)}.",
+            hint=f"Set MFA_REQUIRED_ROLES to some of {','.join(Role.values)}.",
+            id="css.E014",
+        )
+
+
+def _provider() -> Iterator[CheckMessage]:
+    from .oidc import is_secure  # allauth's models: not before the apps are ready
+    from .role_map import parse_role_map
+
+    given = [
+        name
+        for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET")
+        if getattr(settings, name)
+    ]
+    if given and len(given) < 3:
+        yield Error(
+            f"{', '.join(given)} alone make no OpenID Connect provider.",
+            hint="Set OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, or none of them.",
+            id="css.E015",
+        )
+    if settings.OIDC_ISSUER and not is_secure(settings.OIDC_ISSUER):
+        yield Error(
+            "OIDC_ISSUER is not HTTPS: whoever is on the network could sign in as anybody.",
+            hint="Set OIDC_ISSUER to the https:// address that the provider calls its issuer.",
+            id="css.E015",
+        )
+    if settings.OIDC_ISSUER and "openid" not in settings.OIDC_SCOPES:
+        yield Error(
+            "OIDC_SCOPES lacks openid: the provider would send no ID token.",
+            hint="Set OIDC_SCOPES=openid,profile, and what else the provider wants for groups.",
+            id="css.E015",
+        )
+    try:
+        parse_role_map(settings.OIDC_ROLE_MAP)
+    except ValueError as error:
+        yield Error(
+            f"OIDC_ROLE_MAP: {error}.",
+            hint="Set OIDC_ROLE_MAP=ops=operator:all,auditors=auditor:all.",
+            id="css.E016",
+        )

@@ -1,0 +1,188 @@
+"""OpenID Connect: django-allauth's flow with a nonce, PKCE, and an ID token that is verified."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import requests
+from allauth.account.utils import get_next_redirect_url
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.models import SocialLogin, SocialToken
+from allauth.socialaccount.providers.base import AuthProcess
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
+from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from dashboard.audit.values import line
+
+from .id_token import IdTokenRejected, verified_claims
+from .role_map import has_groups
+
+ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+USERINFO = "userinfo_endpoint"
+LONGEST_NAME = 150
+
+
+def is_secure(url: object) -> bool:
+    """Whether a URL is HTTPS, or leads to this machine itself."""
+    if not isinstance(url, str):
+        return False
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _loopback(host)))
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def fetch(url: str, token: str = "") -> Any:
+    """Read JSON from the provider; redirects are not followed.
+
+    Args:
+        url: where.
+        token: an access token to send along; "" for none.
+
+    Raises:
+        OAuth2Error: no answer, or none of this kind.
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with get_adapter().get_requests_session() as session:
+            answer = session.get(url, headers=headers)
+            answer.raise_for_status()
+            return answer.json()
+    except requests.RequestException as error:
+        raise OAuth2Error(f"the provider cannot be asked: {type(error).__name__}") from None
+
+
+class OidcAdapter(OpenIDConnectOAuth2Adapter):
+    """Talks to the provider. `nonce` is what was sent to it with this sign-in."""
+
+    nonce = ""
+
+    @property
+    def openid_config(self) -> Mapping[str, Any]:
+        """What the provider says of itself, if it is the one that is configured."""
+        if not hasattr(self, "_openid_config"):
+            self._openid_config = self._discovered()
+        return self._openid_config
+
+    def _discovered(self) -> dict[str, Any]:
+        found = fetch(f"{settings.OIDC_ISSUER.rstrip('/')}/.well-known/openid-configuration")
+        if not isinstance(found, dict) or found.get("issuer") != settings.OIDC_ISSUER:
+            raise OAuth2Error("the discovery document is of another issuer")
+        unsafe = [name for name in ENDPOINTS if not is_secure(found.get(name))]
+        if USERINFO in found and not is_secure(found[USERINFO]):
+            unsafe.append(USERINFO)
+        if unsafe:
+            raise OAuth2Error(f"the discovery document has no secure {', '.join(unsafe)}")
+        return found
+
+    def get_callback_url(self, request: HttpRequest, app: object) -> str:
+        return request.build_absolute_uri(reverse("oidc-callback"))
+
+    def get_access_token_data(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            data = super().get_access_token_data(*args, **kwargs)
+        except (KeyError, ValueError, TypeError):
+            raise OAuth2Error("the token endpoint's answer cannot be read") from None
+        if not isinstance(data, dict) or not isinstance(data.get("access_token"), str):
+            raise OAuth2Error("the token endpoint's answer cannot be read")
+        return data
+
+    def parse_token(self, data: Mapping[str, Any]) -> SocialToken:
+        return SocialToken(token=data["access_token"])
+
+    def complete_login(
+        self, request: HttpRequest, app: object, token: SocialToken, **kwargs: Any
+    ) -> SocialLogin:
+        """Believe the provider, once its token has been verified.
+
+        Raises:
+            OAuth2Error: the token proves nothing; the text says why.
+        """
+        try:
+            claims = verified_claims(
+                kwargs["response"].get("id_token"),
+                fetch(self.openid_config["jwks_uri"]),
+                issuer=settings.OIDC_ISSUER,
+                client_id=settings.OIDC_CLIENT_ID,
+                nonce=self.nonce,
+            )
+        except IdTokenRejected as error:
+            raise OAuth2Error(f"ID token rejected: {error}") from None
+        claims = self._with_userinfo(claims, token.token)
+        login = self.get_provider().sociallogin_from_response(request, {"id_token": claims})
+        login.claims = claims
+        return login
+
+    def _with_userinfo(self, claims: dict[str, Any], token: str) -> dict[str, Any]:
+        """Add what the provider tells of the user elsewhere, where the token has no groups."""
+        if has_groups(claims, settings.OIDC_GROUPS_CLAIM) or USERINFO not in self.openid_config:
+            return claims
+        more = fetch(self.openid_config[USERINFO], token)
+        if not isinstance(more, dict) or more.get("sub") != claims["sub"]:
+            raise OAuth2Error("the provider's userinfo is of another subject")
+        return {**more, **claims}
+
+
+class OidcProvider(OpenIDConnectProvider):
+    """The one provider, from the environment. Its accounts are known by issuer and subject."""
+
+    oauth2_adapter_class = OidcAdapter
+
+    def redirect_from_request(self, request: HttpRequest) -> HttpResponse:
+        """Lead the browser to the provider; nothing of the request's query goes along."""
+        nonce = secrets.token_urlsafe(32)
+        answer = self.redirect(
+            request,
+            process=AuthProcess.LOGIN,
+            next_url=get_next_redirect_url(request),
+            scope=settings.OIDC_SCOPES,
+            auth_params={"nonce": nonce},
+            nonce=nonce,
+        )
+        return cast(HttpResponse, answer)
+
+    def get_login_url(self, request: HttpRequest, **kwargs: Any) -> str:
+        return reverse("oidc-start")
+
+    def get_callback_url(self) -> str:
+        return reverse("oidc-callback")
+
+    def extract_extra_data(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """What is kept of the claims: the name, to tell accounts apart."""
+        return {"username": username_in(data["id_token"])}
+
+    def extract_email_addresses(self, data: object) -> list[Any]:
+        """None: no address links accounts here, and no mail is sent."""
+        return []
+
+    def extract_common_fields(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        claims = data["id_token"]
+        names = {"first_name": "given_name", "last_name": "family_name", "name": "name"}
+        return {
+            "username": username_in(claims),
+            **{
+                field: line(claims.get(claim) or "", LONGEST_NAME) for field, claim in names.items()
+            },
+        }
+
+
+def username_in(claims: Mapping[str, Any]) -> str:
+    """The name in the claims; it may be anybody's and links no accounts."""
+    return line(claims.get(settings.OIDC_USERNAME_CLAIM) or "", LONGEST_NAME)

@@ -1,0 +1,186 @@
+"""Who comes in when a provider vouches for somebody."""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from typing import Any, cast
+
+import requests
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount import app_settings
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialApp, SocialLogin
+from allauth.socialaccount.providers.base import AuthError
+from django.conf import settings
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+
+from dashboard.accounts.models import User
+from dashboard.audit.trail import Action, Actor, record
+
+from .configured import oidc_is_configured
+from .oidc import username_in
+from .provider_roles import apply_roles, entries_for
+from .required import BY_PROVIDER
+from .role_map import GroupsUnknown, Mapped
+
+logger = logging.getLogger(__name__)
+
+ANY = "*"
+LONGEST_NAME = 140  # what is left has room for a number
+OTHER_CHARACTERS = re.compile(r"[^\w.@+-]")  # as Django's validator of user names has it
+
+
+class ProviderSession(requests.Session):
+    """Limits what the provider can make us wait for, and follows it nowhere else."""
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        kwargs.setdefault("timeout", app_settings.REQUESTS_TIMEOUT)
+        kwargs["allow_redirects"] = False
+        return super().request(*args, **kwargs)
+
+
+class ProviderAdapter(DefaultSocialAccountAdapter):
+    """One provider, from the environment; accounts by its groups; nothing linked by an address."""
+
+    def get_requests_session(self) -> requests.Session:
+        return ProviderSession()
+
+    def list_apps(
+        self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
+    ) -> list[SocialApp]:
+        """The provider of the environment, and none that somebody put into the database."""
+        if not oidc_is_configured():
+            return []
+        app = SocialApp(
+            provider="openid_connect",
+            provider_id=settings.OIDC_ISSUER,
+            name=settings.OIDC_NAME,
+            client_id=settings.OIDC_CLIENT_ID,
+            secret=settings.OIDC_CLIENT_SECRET,
+            settings={"server_url": settings.OIDC_ISSUER, "oauth_pkce_enabled": True},
+        )
+        return [app]
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """Before somebody who has an account comes in: their roles as the groups are now."""
+        sociallogin.token = None  # it must not wait in the session for a second step
+        if sociallogin.is_existing:
+            self._bring_up_to_date(request, cast(User, sociallogin.user), sociallogin)
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        """Whether an account is made: for who is in a mapped group, or for everybody."""
+        entries = self._entries(request, sociallogin)
+        if entries or settings.OIDC_CREATE_ACCOUNTS:
+            return True
+        raise refused(
+            request,
+            "no account and no mapped group",
+            _("You have no account here, and none of your groups has a role. Ask an admin."),
+        )
+
+    def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
+        """Make the account, with its roles and events, or nothing of it."""
+        user = cast(User, sociallogin.user)
+        with transaction.atomic():
+            user.username = free_username(username_in(sociallogin.claims))
+            user.set_unusable_password()
+            sociallogin.save(request)
+            details = {"issuer": settings.OIDC_ISSUER}
+            record(Action.ACCOUNT_MADE, actor=Actor.of(request), target=user, details=details)
+            self._bring_up_to_date(request, user, sociallogin)
+        return user
+
+    def on_authentication_error(
+        self,
+        request: HttpRequest,
+        provider: object,
+        error: str = AuthError.UNKNOWN,
+        exception: Exception | None = None,
+        extra_context: dict[str, Any] | None = None,
+    ) -> None:
+        """Lead back to the sign-in page; an event where somebody had come from the provider."""
+        if error == AuthError.CANCELLED:
+            messages.info(request, _("The sign-in was cancelled at the provider."))
+        elif "state" not in (extra_context or {}):
+            messages.error(
+                request, _("This sign-in was not begun here, or too long ago: try again.")
+            )
+        else:
+            why = str(exception or request.GET.get("error") or "the provider's answer")
+            raise refused(
+                request,
+                why,
+                _(
+                    "The provider's answer could not be verified. Whoever runs this server finds "
+                    "why in the log and in the audit trail."
+                ),
+            )
+        raise ImmediateHttpResponse(redirect("login"))
+
+    def _entries(self, request: HttpRequest, sociallogin: SocialLogin) -> list[Mapped]:
+        try:
+            return entries_for(sociallogin.claims)
+        except GroupsUnknown:
+            raise refused(
+                request,
+                "the provider left the groups out: too many",
+                _(
+                    "The provider names too many groups to send them. It must send those of this "
+                    "application only."
+                ),
+            ) from None
+
+    def _bring_up_to_date(self, request: HttpRequest, user: User, login: SocialLogin) -> None:
+        apply_roles(request, user, self._entries(request, login))
+        if has_trusted_factor(login.claims):
+            request.session[BY_PROVIDER] = user.pk
+        else:
+            request.session.pop(BY_PROVIDER, None)
+
+
+def refused(request: HttpRequest, why: str, text: str) -> ImmediateHttpResponse:
+    """An answer for whom the provider did not bring in, with its event.
+
+    Args:
+        request: the callback.
+        why: for the log and the audit trail.
+        text: for the person.
+    """
+    logger.warning("OpenID Connect: %s", why[:300])
+    details = {"by": "OpenID Connect", "why": why[:300]}
+    record(Action.SIGN_IN_FAILED, actor=Actor.of(request), details=details)
+    messages.error(request, text)
+    return ImmediateHttpResponse(cast(HttpResponse, redirect("login")))
+
+
+def has_trusted_factor(claims: dict[str, Any]) -> bool:
+    """Whether the provider says that it asked for a second factor, in a way that is trusted."""
+    trusted = set(settings.OIDC_TRUSTED_FACTORS)
+    if ANY in trusted:
+        return True
+    methods = claims.get("amr")
+    said = (
+        {each for each in methods if isinstance(each, str)} if isinstance(methods, list) else set()
+    )
+    if isinstance(claims.get("acr"), str):
+        said.add(claims["acr"])
+    return not trusted.isdisjoint(said)
+
+
+def free_username(wanted: str) -> str:
+    """A name like the wanted one that no account has, in whatever case.
+
+    An account that has it already is somebody else: providers let people choose their names.
+    """
+    base = OTHER_CHARACTERS.sub("", unicodedata.normalize("NFKC", wanted))[:LONGEST_NAME] or "user"
+    name, number = base, 1
+    while User.objects.filter(username__iexact=name).exists():
+        number += 1
+        name = f"{base}-{number}"
+    return name

@@ -1,0 +1,67 @@
+"""Who needs a second factor, and what happens until there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+
+from .sessions import LIVE
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+BY_PROVIDER = "second_factor_by_provider"  # in the session: whom the provider asked for one
+# What is open all the same; the names of the pages of second factors begin with "mfa_".
+OPEN = {"login", "account_login", "logout", "account_reauthenticate", "oidc-start", "oidc-callback"}
+
+
+class SecondFactorMiddleware:
+    """Who has a role in MFA_REQUIRED_ROLES and no second factor sets one up, and nothing else."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *args: Any) -> HttpResponse | None:
+        name = (request.resolver_match.url_name if request.resolver_match else None) or ""
+        if name in OPEN or name.startswith("mfa_") or not lacks_second_factor(request):
+            return None
+        if _is_for_a_program(request, name):
+            text = _("Your role needs a second factor: set one up at %(page)s.")
+            page = request.build_absolute_uri(redirect("mfa_index").url)
+            return HttpResponse(text % {"page": page}, status=403, content_type="text/plain")
+        if request.method == "POST":
+            messages.warning(request, _("Nothing was done: your role needs a second factor first."))
+        return redirect("mfa_index")
+
+
+def lacks_second_factor(request: HttpRequest) -> bool:
+    """Whether the user of a request has to set up a second factor before anything else."""
+    required = settings.MFA_REQUIRED_ROLES
+    if not required or not request.user.is_authenticated:
+        return False
+    user = request.user
+    if request.session.get(BY_PROVIDER) == user.pk:
+        return False
+    own = Authenticator.objects.filter(user=user)
+    if own.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
+        return False
+    return user.has_role(required)
+
+
+def _is_for_a_program(request: HttpRequest, name: str) -> bool:
+    """Whether the answer goes to a script, which a page in its place would not help."""
+    return (
+        "HX-Request" in request.headers
+        or name.endswith(LIVE)
+        or request.path.endswith(".json")
+        or "application/json" in request.headers.get("Accept", "")
+    )

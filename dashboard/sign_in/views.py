@@ -1,0 +1,120 @@
+"""Signing in with a password, and the pages of one's own account."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from allauth.account.adapter import get_adapter
+from allauth.account.views import LoginView, PasswordChangeView
+from allauth.account.views import ReauthenticateView as PasswordAgainView
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from dashboard.accounts.models import User
+from dashboard.audit.trail import Action, Actor, record
+
+from .configured import oidc_is_configured
+from .forms import SignInForm
+from .sessions import end_other_sessions, end_session, is_current, living_sessions
+
+OTHERS = "others"  # what the form sends in place of a session to end all the others
+
+
+class SignIn(LoginView):
+    """The page on which everybody begins."""
+
+    template_name = "account/sign_in.html"
+    form_class = SignInForm
+
+    def form_valid(self, form: SignInForm) -> HttpResponse:
+        # who planted this session must not wait in it for the second factor
+        self.request.session.cycle_key()
+        return cast(HttpResponse, super().form_valid(form))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        name = settings.OIDC_NAME if oidc_is_configured() else ""
+        return {**super().get_context_data(**kwargs), "oidc_name": name}
+
+
+@require_safe
+def account(request: HttpRequest) -> HttpResponse:
+    """How one signs in, and where one is signed in."""
+    user = cast(User, request.user)
+    factors = Authenticator.objects.filter(user=user)
+    return render(
+        request,
+        "account/account.html",
+        {
+            "has_password": user.has_usable_password(),
+            "has_second_factor": factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists(),
+            "sessions": [(each, is_current(request, each)) for each in living_sessions(user)],
+            "others": OTHERS,
+        },
+    )
+
+
+@require_POST
+def session_end(request: HttpRequest) -> HttpResponse:
+    """End one of one's own sessions, or all but this one."""
+    user = cast(User, request.user)
+    handle = request.POST.get("session", "")
+    with transaction.atomic():
+        if handle == OTHERS:
+            ended = end_other_sessions(request, user)
+            facts: dict[str, Any] = {"which": "all others", "sessions": ended}
+        else:
+            session = end_session(user, handle)
+            ended = int(session is not None)
+            facts = {"began": session.signed_in_at, "ip": session.ip} if session else {}
+        if ended:
+            record(Action.SESSION_REVOKED, actor=Actor.of(request), target=user, details=facts)
+    messages.info(request, _("Ended: %(count)d.") % {"count": ended})
+    return redirect("account")
+
+
+class PasswordChange(PasswordChangeView):
+    """Change one's own password; all other sessions end with it."""
+
+    template_name = "account/password.html"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not cast(User, request.user).has_usable_password():
+            messages.info(
+                request, _("This account has no password here: its provider signs it in.")
+            )
+            return redirect("account")
+        return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        with transaction.atomic():
+            answer = cast(HttpResponse, super().form_valid(form))
+            user = cast(User, self.request.user)
+            ended = end_other_sessions(self.request, user)
+            record(
+                Action.PASSWORD_CHANGED,
+                actor=Actor.of(self.request),
+                target=user,
+                details={"sessions_ended": ended},
+            )
+        return answer
+
+
+class OnlyIfPossible:
+    """Asking again is for who has something to be asked for."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not get_adapter().get_reauthentication_methods(request.user):
+            return redirect("account")
+        return cast(HttpResponse, super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
+
+
+class PasswordAgain(OnlyIfPossible, PasswordAgainView):
+    """The password again, before something that matters."""
+
+    template_name = "account/confirm_password.html"

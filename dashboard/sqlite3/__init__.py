@@ -1,0 +1,1 @@
+"""Django's SQLite backend, waiting for locks outside SQLite: see base.py."""

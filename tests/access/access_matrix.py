@@ -1,0 +1,175 @@
+"""Who may open which URL: an entry for each, and a test that fails for a URL that has none.
+
+To add a URL, add a line to MATRIX under its name: what it is `of`, and what each method needs.
+
+    "backups:cluster-backup": Url(of="cluster", POST=here(RUN)),
+
+A method that is not named is answered with 405. `of` names what the URL's number belongs to; the
+kinds are made in tests/access/conftest.py. A page that lists rows of several projects says
+`lists=True`: it must then show rows of one's own project and none of another's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from dashboard.accounts.access import Permission
+
+SEE, RUN, CONFIGURE = Permission.SEE, Permission.RUN, Permission.CONFIGURE
+SETTLE = Permission.SETTLE
+EXPORT, AUDIT, MEMBERS = Permission.EXPORT, Permission.AUDIT, Permission.MEMBERS
+
+
+class Where(Enum):
+    """For which project a permission is needed, and what it means to lack it."""
+
+    PUBLIC = auto()  # nobody has to sign in
+    SIGNED_IN = auto()  # any account; what it shows is filtered
+    OWNER = auto()  # the user's own things; others' are 404
+    HERE = auto()  # for the object's project: 404 where it is not seen, else 403
+    HIDDEN = auto()  # for the object's project: 404
+    SOMEWHERE = auto()  # for some project: 403; an object of another project is 404
+    EVERYWHERE = auto()  # for all projects: 403
+    STAFF = auto()  # Django's own administration: it asks others to sign in as somebody else
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a method needs."""
+
+    where: Where
+    permission: Permission | None = None
+
+
+PUBLIC, SIGNED_IN, OWNER = Need(Where.PUBLIC), Need(Where.SIGNED_IN), Need(Where.OWNER)
+STAFF = Need(Where.STAFF)
+
+
+def here(permission: Permission) -> Need:
+    """For the object's project: 404 for who does not see it, 403 for who does."""
+    return Need(Where.HERE, permission)
+
+
+def hidden(permission: Permission) -> Need:
+    """For the object's project: 404 for everybody else."""
+    return Need(Where.HIDDEN, permission)
+
+
+def somewhere(permission: Permission) -> Need:
+    """In at least one project, and for the object's project if it is of one: else 403."""
+    return Need(Where.SOMEWHERE, permission)
+
+
+def everywhere(permission: Permission) -> Need:
+    """For all projects: else 403."""
+    return Need(Where.EVERYWHERE, permission)
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """What a URL needs.
+
+    Attributes:
+        of: the kind of thing whose key is in the URL; "" for none.
+        GET, POST: what the method needs; None where it is answered with 405.
+        query: sent with a GET.
+        shown: a kind: both projects' things of it are sent as what a page shows.
+        data: sent with a POST.
+        lists: it shows rows: those of one's projects and no others.
+        answers: statuses that mean that the method was permitted.
+    """
+
+    of: str = ""
+    GET: Need | None = None
+    POST: Need | None = None
+    query: str = ""
+    shown: str = ""
+    data: dict[str, str] = field(default_factory=dict)
+    lists: bool = False
+    answers: frozenset[int] = frozenset({200, 204, 302, 400, 409, 422})
+
+
+ALL_PARTS = "shown=" + ",".join(f"{part}:x" for part in range(1, 6))
+
+MATRIX: dict[str, Url] = {
+    # --- sign-in; the names with "account_" and "mfa_" are django-allauth's
+    "login": Url(GET=PUBLIC, POST=PUBLIC),
+    "account_login": Url(GET=PUBLIC, POST=PUBLIC),
+    "mfa_authenticate": Url(GET=PUBLIC, POST=PUBLIC),
+    "oidc-start": Url(GET=PUBLIC, POST=PUBLIC),
+    "oidc-callback": Url(GET=PUBLIC),
+    "logout": Url(POST=SIGNED_IN),
+    # --- one's own account
+    "account": Url(GET=SIGNED_IN),
+    "session-end": Url(POST=SIGNED_IN, data={"session": "others"}),
+    "account_change_password": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "account_reauthenticate": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "mfa_reauthenticate": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "mfa_reauthenticate_webauthn": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "mfa_index": Url(GET=SIGNED_IN),
+    "mfa_activate_totp": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "mfa_deactivate_totp": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "mfa_add_webauthn": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "mfa_remove_webauthn": Url(of="security_key", GET=OWNER, POST=OWNER),
+    "mfa_view_recovery_codes": Url(GET=SIGNED_IN),
+    "mfa_generate_recovery_codes": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    # --- home
+    "backups:home": Url(GET=SIGNED_IN, lists=True),
+    "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),
+    # --- clusters
+    "backups:clusters": Url(GET=SIGNED_IN, lists=True),
+    "backups:clusters-live": Url(GET=SIGNED_IN, shown="cluster", lists=True),
+    "backups:cluster-detail": Url(of="cluster", GET=here(SEE)),
+    "backups:cluster-detail-live": Url(of="cluster", GET=here(SEE), shown="cluster"),
+    "backups:cluster-backup": Url(of="cluster", POST=here(RUN)),
+    "backups:cluster-check": Url(of="cluster", POST=here(RUN)),
+    "backups:cluster-archive": Url(of="cluster", POST=here(CONFIGURE)),
+    "backups:cluster-restore": Url(of="cluster", POST=here(CONFIGURE)),
+    "backups:cluster-labels": Url(of="cluster", POST=here(CONFIGURE)),
+    "backups:cluster-objective": Url(of="cluster", POST=here(CONFIGURE), data={"hours": "12"}),
+    "backups:log-settings": Url(of="cluster", GET=here(SEE), POST=here(CONFIGURE)),
+    "backups:log-search": Url(of="cluster", GET=here(RUN)),
+    # --- protection
+    "backups:protection": Url(GET=SIGNED_IN, lists=True),
+    "backups:project-objective": Url(of="project", POST=here(CONFIGURE), data={"hours": "12"}),
+    # --- history and runs
+    "backups:history": Url(GET=SIGNED_IN, query="window=all", lists=True),
+    "backups:history-live": Url(GET=SIGNED_IN, shown="run", lists=True),
+    "backups:history-count": Url(GET=SIGNED_IN),
+    "backups:saved-views": Url(POST=SIGNED_IN, data={"name": "a view"}),
+    "backups:saved-view-delete": Url(of="saved_view", POST=OWNER),
+    "backups:exports": Url(
+        GET=SIGNED_IN,
+        POST=somewhere(EXPORT),
+        data={"format": "csv", "query": "window=all"},
+        lists=True,
+    ),
+    "backups:exports-live": Url(GET=SIGNED_IN, query="shown=1:x"),
+    "backups:run-detail": Url(of="run", GET=here(SEE)),
+    "backups:run-live": Url(of="run", GET=here(SEE), shown="run"),
+    "backups:run-cancel": Url(of="run", POST=here(RUN)),
+    "backups:run-settle": Url(of="run", POST=here(SETTLE)),
+    "backups:run-json": Url(of="run", GET=here(SEE)),
+    # --- settings
+    "backups:connections": Url(GET=SIGNED_IN, lists=True),
+    "backups:connections-live": Url(GET=SIGNED_IN, shown="connection", lists=True),
+    "backups:connection-test": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),
+    "backups:connection-connect": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),
+    "backups:connection-disconnect": Url(of="connection", POST=everywhere(CONFIGURE)),
+    "backups:connection-sync": Url(of="connection", POST=here(RUN)),
+    "backups:cluster-register": Url(POST=everywhere(CONFIGURE)),
+    "backups:retention": Url(GET=everywhere(AUDIT)),
+    "backups:retention-change": Url(POST=everywhere(CONFIGURE)),
+    "backups:retention-run": Url(POST=everywhere(CONFIGURE)),
+    "members:grants": Url(GET=somewhere(MEMBERS), lists=True),
+    "members:grant-add": Url(POST=somewhere(MEMBERS)),
+    "members:grant-withdraw": Url(of="grant", POST=hidden(MEMBERS)),
+    # --- audit trail
+    "audit:events": Url(GET=somewhere(AUDIT), lists=True),
+    "audit:event-detail": Url(of="audit_event", GET=somewhere(AUDIT)),
+    "audit:verify": Url(POST=everywhere(AUDIT)),
+}
+
+# Whole parts of the site with one rule; the names and routes that begin so need no entry.
+PARTS: dict[str, Need] = {"admin": STAFF}

@@ -1,0 +1,185 @@
+"""Two projects with one of everything, and accounts with every role in the first or in both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db.models import Model
+from django.test import Client
+from django.utils import timezone
+
+from backups.choices import RunState, Trigger
+from backups.models import ApiCall, BackupRun, Cluster, Connection, Project, RunEvent, SavedView
+from dashboard.accounts.access import PERMISSIONS, Permission, Role
+from dashboard.accounts.models import Grant, User
+from dashboard.audit.actions import Action
+from dashboard.audit.trail import Actor, record
+from tests.grants import give
+
+OWN, OTHER = "of-the-own-project", "of-another-project"
+
+
+def everything_in(marker: str) -> dict[str, Model]:
+    """A project and one of everything in it; whatever has a name has the marker in it.
+
+    The keys are what `of` in the matrix can name.
+    """
+    project = Project.objects.create(
+        cloud="otc", region="eu-de", project_id=f"id-{marker}", name=f"project-{marker}"
+    )
+    cluster = Cluster.objects.create(
+        project=project,
+        cluster_id=f"id-{marker}",
+        name=f"cluster-{marker}",
+        engine="OpenSearch",
+        status="200",
+    )
+    run = BackupRun.objects.create(
+        cluster=cluster,
+        project=project,
+        cluster_cloud_id=cluster.cluster_id,
+        cluster_name=cluster.name,
+        cloud=project.cloud,
+        region=project.region,
+        project_id_in_cloud=project.project_id,
+        project_name=project.name,
+        requested_by_name=f"user-{marker}",
+        trigger=Trigger.BUTTON,
+        message=f"message-{marker}",
+    )
+    RunEvent.objects.create(run=run, to_state=RunState.QUEUED, actor=f"user-{marker}")
+    ApiCall.objects.create(
+        run=run,
+        attempt=1,
+        purpose="collect",
+        method="POST",
+        path=f"/clusters/{marker}/logs/collect",
+        started_at=timezone.now(),
+        excerpt=f"excerpt-{marker}",
+    )
+    connection = Connection.objects.create(
+        cloud=f"cloud-{marker}",
+        region="eu-de",
+        project=project,
+        sync_error=f"error-{marker}",
+        next_sync_at=timezone.now(),
+    )
+    somebody = User.objects.create_user(f"member-{marker}")
+    grant = Grant.objects.create(
+        user=somebody, role=Role.VIEWER, project=project, granted_by_name=f"grantor-{marker}"
+    )
+    event = record(
+        Action.CLUSTER_LABELLED,
+        actor=Actor(f"actor-{marker}"),
+        target=cluster,
+        project=project,
+        reason=f"reason-{marker}",
+    )
+    view = SavedView.objects.create(owner=somebody, name=f"view-{marker}")
+    return {
+        "project": project,
+        "cluster": cluster,
+        "run": run,
+        "connection": connection,
+        "grant": grant,
+        "audit_event": event,
+        "saved_view": view,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody at a browser.
+
+    Attributes:
+        name: for messages of tests.
+        client: the browser.
+        user: None for who has not signed in.
+        everywhere: what they may do in all projects.
+        own: what they may do in the own project, on top of it.
+    """
+
+    name: str
+    client: Client
+    user: User | None = None
+    everywhere: frozenset[Permission] = frozenset()
+    own: frozenset[Permission] = frozenset()
+
+    @property
+    def is_staff(self) -> bool:
+        return self.user is not None and self.user.is_staff
+
+    def may(self, permission: Permission | None, side: str) -> bool:
+        """Whether they may do something with what is on one side, `OWN` or `OTHER`."""
+        return permission in self.everywhere or (side == OWN and permission in self.own)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is.
+
+    Attributes:
+        own: a project in which people have roles, and one of everything in it.
+        other: the same of a project in which nobody has a role of its own.
+        people: with every role in the own project or in all, with none, a superuser, a visitor.
+    """
+
+    own: dict[str, Model]
+    other: dict[str, Model]
+    people: list[Person] = field(default_factory=list)
+
+    def side(self, side: str) -> dict[str, Model]:
+        return self.own if side == OWN else self.other
+
+
+def _person(name: str, user: User, **held: frozenset[Permission]) -> Person:
+    client = Client()
+    client.force_login(user)
+    return Person(name, client, user, **held)
+
+
+@pytest.fixture
+def world(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    # no cloud at all: nothing that is permitted here can reach one
+    (tmp_path / "clouds.yaml").write_text("clouds: {}\n")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    made = World(everything_in(OWN), everything_in(OTHER))
+    project = made.own["project"]
+    assert isinstance(project, Project)
+    users = User.objects
+    for role in Role:
+        here = give(users.create_user(f"{role}-here"), role, project=project)
+        made.people.append(_person(f"{role} here", here, own=PERMISSIONS[role]))
+        everywhere = give(users.create_user(f"{role}-everywhere"), role)
+        made.people.append(_person(f"{role} everywhere", everywhere, everywhere=PERMISSIONS[role]))
+    made.people.append(_person("nobody", users.create_user("nobody")))
+    root = users.create_superuser("root")
+    made.people.append(_person("superuser", root, everywhere=frozenset(Permission)))
+    made.people.append(Person("visitor", Client()))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def plain_static_files(settings: Any) -> None:
+    """No manifest: the tests need no collectstatic."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+
+MakeUser = Callable[..., User]
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    return Project.objects.create(cloud="otc", region="eu-de", project_id="p" * 32, name="shop")
+
+
+@pytest.fixture
+def other_project(db: None) -> Project:
+    return Project.objects.create(cloud="otc", region="eu-de", project_id="q" * 32, name="bank")

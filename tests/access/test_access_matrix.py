@@ -1,0 +1,195 @@
+"""Every URL, opened by everyone with every method: the answers are those of access_matrix.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from copy import copy
+
+import pytest
+from django.db import transaction
+from django.http import HttpResponseBase, StreamingHttpResponse
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from dashboard.accounts.access import Permission
+from tests.access.access_matrix import MATRIX, PARTS, PUBLIC, Need, Url, Where
+from tests.access.conftest import OTHER, OWN, Person, World
+
+OTHER_METHODS = ("PUT", "PATCH", "DELETE")
+SIGN_IN = "/sign-in/"
+
+
+def urls(resolver: URLResolver, space: str = "", route: str = "") -> Iterator[tuple[str, str]]:
+    """All URLs of the site: name, or the route where it has none, and route."""
+    for pattern in resolver.url_patterns:
+        here = route + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            inner = f"{space}{pattern.namespace}:" if pattern.namespace else space
+            yield from urls(pattern, inner, here)
+        elif isinstance(pattern, URLPattern):
+            yield (f"{space}{pattern.name}" if pattern.name else here), here
+
+
+ALL = dict(urls(get_resolver()))
+
+
+def in_a_part(name: str) -> bool:
+    return any(name.startswith((f"{part}:", f"{part}/")) for part in PARTS)
+
+
+def test_every_url_has_an_entry() -> None:
+    missing = [
+        f"{name} ({ALL[name]})" for name in ALL if name not in MATRIX and not in_a_part(name)
+    ]
+    assert not missing, "URLs without an entry in tests/access/access_matrix.py:\n" + "\n".join(
+        missing
+    )
+
+
+def test_every_entry_has_a_url() -> None:
+    assert set(MATRIX) <= set(ALL)
+
+
+def expected(need: Need | None, person: Person, side: str) -> str:
+    """What a method has to be answered with: "permitted", "sign in" or a status."""
+    if need is not None and need.where is Where.PUBLIC:
+        return "permitted"
+    if person.user is None:
+        return "sign in"
+    if need is None:
+        return "405"
+    may = person.may(need.permission, side)
+    match need.where:
+        case Where.SIGNED_IN:
+            allowed, refusal = True, ""
+        case Where.OWNER:
+            allowed, refusal = side == OWN, "404"
+        case Where.HIDDEN:
+            allowed, refusal = may, "404"
+        case Where.HERE:
+            allowed, refusal = may, "403" if person.may(Permission.SEE, side) else "404"
+        case Where.SOMEWHERE:
+            allowed, refusal = may, "404" if person.may(need.permission, OWN) else "403"
+        case _:
+            allowed, refusal = need.permission in person.everywhere, "403"
+    return "permitted" if allowed else refusal
+
+
+def ask(person: Person, method: str, path: str, entry: Url) -> tuple[HttpResponseBase, str]:
+    """Send a request; whatever it changes is taken back, signing out too."""
+    cookies = copy(person.client.cookies)
+    with transaction.atomic():
+        if method == "POST":
+            answer = person.client.post(path, entry.data)
+        else:
+            answer = person.client.generic(method, path)
+        parts = answer if isinstance(answer, StreamingHttpResponse) else [answer.content]
+        content = b"".join(parts)  # type: ignore[arg-type]
+        transaction.set_rollback(True)
+    person.client.cookies = cookies
+    return answer, content.decode()
+
+
+def address(name: str, entry: Url, world: World, side: str, person: Person) -> str:
+    if not entry.of:
+        return reverse(name)
+    thing = world.side(side)[entry.of]
+    if entry.of == "audit_event":
+        return reverse(name, args=[thing.sequence])  # type: ignore[attr-defined]
+    return reverse(name, args=[thing.pk])
+
+
+def outcome(answer: HttpResponseBase, entry: Url) -> str:
+    if answer.status_code == 302 and answer.headers["Location"].startswith(SIGN_IN + "?next="):
+        return "sign in"
+    return "permitted" if answer.status_code in entry.answers else str(answer.status_code)
+
+
+def with_query(path: str, entry: Url, world: World) -> str:
+    if entry.shown:
+        pks = [things[entry.shown].pk for things in (world.own, world.other)]
+        return f"{path}?shown=" + ",".join(f"{pk}:x" for pk in pks)
+    return f"{path}?{entry.query}" if entry.query else path
+
+
+@pytest.mark.parametrize("name", sorted(MATRIX))
+def test_everyone_gets_what_the_matrix_says(name: str, world: World, redis_url: str) -> None:
+    entry, wrong = MATRIX[name], []
+    for person in world.people:
+        for side in (OWN, OTHER) if entry.of else (OWN,):
+            if entry.of == "saved_view" and side == OWN:
+                _give_view(world, person)
+            path = address(name, entry, world, side, person)
+            for method in methods(entry, person):
+                need = {"GET": entry.GET, "POST": entry.POST}.get(method)
+                url = with_query(path, entry, world) if method == "GET" else path
+                answer, content = ask(person, method, url, entry)
+                wanted, got = expected(need, person, side), outcome(answer, entry)
+                where = f"{method} {url} by {person.name}"
+                if wanted != got:
+                    wrong.append(f"{where}: {got}, not {wanted}")
+                if got == "403" and "Who can grant it: <bdi>" not in content:
+                    wrong.append(f"{where}: the 403 does not say who can grant it")
+                wrong += [
+                    f"{where}: shows what is {marker}"
+                    for marker in (OWN, OTHER)
+                    if marker in content and not person.may(Permission.SEE, marker)
+                ]
+    assert not wrong, "\n".join(wrong)
+
+
+def methods(entry: Url, person: Person) -> tuple[str, ...]:
+    """What is tried: what Django's own pages do with other methods is Django's."""
+    if PUBLIC in (entry.GET, entry.POST):
+        return tuple(name for name in ("GET", "POST") if getattr(entry, name))
+    # who may do everything shows that a method is refused for what it is
+    return ("GET", "POST", *(OTHER_METHODS if person.name == "superuser" else ()))
+
+
+def _give_view(world: World, person: Person) -> None:
+    view = world.own["saved_view"]
+    if person.user is not None:
+        view.owner = person.user  # type: ignore[attr-defined]
+        view.save()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, entry in MATRIX.items() if entry.lists))
+def test_a_list_shows_the_rows_that_it_should(name: str, world: World) -> None:
+    entry = MATRIX[name]
+    need = entry.GET if entry.POST is None else entry.POST
+    method = "GET" if entry.POST is None else "POST"
+    assert need is not None
+    wrong = []
+    for person in world.people:
+        if expected(need, person, OWN) != "permitted":
+            continue
+        path = reverse(name)
+        url = with_query(path, entry, world) if method == "GET" else path
+        _answer, content = ask(person, method, url, entry)
+        for marker in (OWN, OTHER):
+            shown = marker in content
+            if shown is not person.may(need.permission or Permission.SEE, marker):
+                wrong.append(
+                    f"{url} by {person.name}: {marker} {'is' if shown else 'is not'} shown"
+                )
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_administration_is_for_staff(world: World) -> None:
+    """Django's own pages, which an admin by role does not open."""
+    outsiders = [p for p in world.people if p.name in ("visitor", "admin everywhere")]
+    assert len(outsiders) == 2
+    paths = [path_of(route) for name, route in ALL.items() if in_a_part(name)]
+    assert "/admin/accounts/user/" in paths
+    for path in paths:
+        for person in outsiders:
+            for method in ("GET", "POST"):
+                answer, content = ask(person, method, path, Url())
+                assert answer.status_code in (302, 405) or "/login/" in path, f"{method} {path}"
+                assert OTHER not in content
+
+
+def path_of(route: str) -> str:
+    """A path that a route matches."""
+    plain = re.sub(r"\(\?P<app_label>[^)]*\)", "auth", re.sub(r"\(\?P<url>[^)]*\)", "x", route))
+    return "/" + re.sub(r"<[^>]*>", "1", plain).replace("^", "").replace("$", "")

@@ -1,0 +1,146 @@
+"""Events made through `record`, and ways around it that only a database's owner has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from dashboard.accounts.access import Role
+from dashboard.accounts.models import User
+from dashboard.audit import chain, retention, verification
+from dashboard.audit.actions import Action
+from dashboard.audit.models import AuditEvent, Verification
+from dashboard.audit.trail import Actor, record
+from dashboard.audit.verification import perform, request_verification
+from tests.audit_guards import guards_lifted
+from tests.grants import give
+
+KEEPER = Actor.process("retention")
+Tamper = Callable[..., None]
+MakeEvents = Callable[..., list[AuditEvent]]
+
+
+@pytest.fixture
+def anna(db: None) -> User:
+    """An auditor. Made without signing in, so the trail is still empty."""
+    return give(User.objects.create_user("anna", password="a-password"), Role.AUDITOR)
+
+
+@pytest.fixture
+def actor(anna: User) -> Actor:
+    return Actor(
+        name="anna", user=anna, ip="192.0.2.7", user_agent="Firefox", request_id="0123456789abcdef"
+    )
+
+
+@pytest.fixture
+def make_events(actor: Actor) -> MakeEvents:
+    def make(count: int = 1, action: Action = Action.LOG_BACKUP_CHANGED, **fields: Any) -> Any:
+        values = {"actor": actor, "target_label": "prod-logs", "before": {"days": 7}} | fields
+        return [record(action, **values) for _ in range(count)]
+
+    return make
+
+
+class Clock:
+    """Gives each event a time of its own, one second after the one before, all in the past."""
+
+    def __init__(self) -> None:
+        start = timezone.now() - timedelta(hours=1)
+        self.moment = start.replace(microsecond=0)
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(seconds=1)
+        return self.moment
+
+    def between(self) -> datetime:
+        """A time after all events so far and before the next."""
+        return self.moment + timedelta(seconds=0.5)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(chain, "now", made)
+    return made
+
+
+@pytest.fixture
+def tamper(db: None) -> Tamper:
+    """Run SQL as the database's owner can: with the triggers taken away."""
+
+    def run(sql: str, *parameters: Any) -> None:
+        with guards_lifted(), connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+
+    return run
+
+
+@pytest.fixture
+def web(client: Client, anna: User) -> Client:
+    """A browser in which anna has signed in."""
+    client.force_login(anna)
+    return client
+
+
+@pytest.fixture(params=[2, 2000])
+def small_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once with chunks smaller than the chain, once with larger ones."""
+    monkeypatch.setattr(verification, "CHUNK", request.param)
+    monkeypatch.setattr(retention, "CHUNK", request.param)
+
+
+def verified() -> Verification:
+    """A verification as the task does it."""
+    asked = request_verification()
+    assert perform(asked)
+    return asked
+
+
+def soon() -> Any:
+    """A time after everything that is in the trail."""
+    return timezone.now() + timedelta(seconds=1)
+
+
+def shown(web: Client, **query: Any) -> list[int]:
+    """The numbers of the events on a page, in its order."""
+    response = web.get(reverse("audit:events"), query)
+    assert response.status_code == 200
+    return [int(n) for n in re.findall(r'id="event-(\d+)"', response.content.decode())]
+
+
+def page_of(web: Client, **query: Any) -> str:
+    return str(web.get(reverse("audit:events"), query).content.decode())
+
+
+@pytest.fixture
+def own_data_dir(settings: Any, tmp_path: Path) -> None:
+    """So that the signing key is this test's own."""
+    settings.DATA_DIR = tmp_path / "var"
+
+
+@pytest.fixture
+def exported(own_data_dir: None, tmp_path: Path) -> Callable[..., Path]:
+    """Export to a file, with the public key beside it."""
+
+    def run(*arguments: str) -> Path:
+        path = tmp_path / "export.jsonl"
+        path.unlink(missing_ok=True)
+        call_command("audit_export", "--output", str(path), *arguments, stderr=StringIO())
+        printed = StringIO()
+        call_command("audit_export", "--public-key", stdout=printed)
+        (tmp_path / "key.pem").write_text(printed.getvalue())
+        return path
+
+    return run

@@ -1,0 +1,210 @@
+"""Masking and pruning leave the chain whole, and what they did is told in it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from dashboard.accounts.models import User
+from dashboard.audit import chain, retention, trail, verification
+from dashboard.audit.actions import Action
+from dashboard.audit.models import Anchor, AuditEvent, Verification
+from dashboard.audit.trail import Actor
+from dashboard.audit.verification import read_chain
+from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, soon, verified
+
+pytestmark = pytest.mark.django_db
+
+
+def test_masking_takes_everything_personal_and_keeps_the_chain(
+    make_events: MakeEvents, anna: User, actor: Actor, clock: Clock, small_chunks: None
+) -> None:
+    make_events(3)
+    trail.record(Action.GRANT_ADDED, actor=actor, target=anna)
+    hashes = list(AuditEvent.objects.values_list("hash", flat=True))
+    before = clock.between()
+    assert trail.maskable(before) == 4
+    assert trail.mask(before, actor=KEEPER, reason="90 days") == 4
+    done = verified()
+    assert (done.result, done.last) == ("intact", 5)
+    told = AuditEvent.objects.get(pk=5)
+    assert (told.action, told.details["events"] if told.details else 0) == (
+        "personal_data_masked",
+        4,
+    )
+    masked = AuditEvent.objects.filter(masked_by=5)
+    assert list(masked.values_list("hash", flat=True)) == hashes
+    for row in masked.values():
+        assert "anna" not in str(row)
+        assert "192.0.2.7" not in str(row)
+        assert "Firefox" not in str(row)
+        assert (row["salt"], row["actor_user_id"]) == ("", None)
+    labels = list(masked.order_by("sequence").values_list("target_label", flat=True))
+    assert labels == ["prod-logs"] * 3 + [""]
+    assert trail.mask(before, actor=KEEPER) == 0
+
+
+def test_masking_one_person_leaves_the_others(make_events: MakeEvents, anna: User) -> None:
+    ben = User.objects.create_user("ben")
+    make_events(1)
+    by_ben = make_events(1, actor=Actor("ben", ben))
+    about_ben = make_events(1, action=Action.GRANT_ADDED, target=ben)
+    assert trail.mask(soon(), actor=KEEPER, person=ben) == 2
+    masked = set(AuditEvent.objects.filter(masked_by=4).values_list("pk", flat=True))
+    assert masked == {by_ben[0].pk, about_ben[0].pk}
+    assert "ben" not in str(AuditEvent.objects.get(pk=4).__dict__)
+    assert read_chain().broken_at is None
+
+
+def test_masking_that_no_event_tells_of_is_found(make_events: MakeEvents, tamper: Tamper) -> None:
+    make_events(3)
+    tamper(
+        "UPDATE audit_event SET actor_name = '', actor_user_id = NULL, ip = '', user_agent = '', "
+        "salt = '', masked_by = 3 WHERE sequence = 2"
+    )
+    reading = read_chain()
+    assert (reading.broken_at, reading.last) == (2, 3)
+
+
+def test_masking_more_than_the_event_tells_of_is_found(
+    make_events: MakeEvents, clock: Clock
+) -> None:
+    """The triggers let it pass, since an event tells of masking; its number does not fit."""
+    make_events(2)
+    limit = clock.between()
+    make_events(1)
+    assert trail.mask(limit, actor=KEEPER) == 2
+    assert read_chain().broken_at is None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE audit_event SET actor_name = '', actor_user_id = NULL, ip = '', "
+            "user_agent = '', salt = '', masked_by = 4 WHERE sequence = 3"
+        )
+    reading = read_chain()
+    assert (reading.broken_at, reading.last) == (1, 4)
+    assert "More events were masked" in reading.problem
+
+
+def test_pruning_deletes_a_prefix_that_stays_verifiable(
+    make_events: MakeEvents, clock: Clock, small_chunks: None
+) -> None:
+    make_events(5)
+    last = AuditEvent.objects.get(pk=5)
+    limit = clock.between()
+    make_events(3)
+    found = trail.prunable(limit)
+    assert (found.events, found.first, found.last, found.hash) == (5, 1, 5, last.hash)
+    assert AuditEvent.objects.count() == 8
+    assert trail.prune(limit, actor=KEEPER, reason="two years") == 5
+    assert list(AuditEvent.objects.order_by("pk").values_list("pk", flat=True)) == [6, 7, 8, 9]
+    run = AuditEvent.objects.get(pk=9)
+    assert (run.action, run.reason) == ("retention_run", "two years")
+    assert run.details is not None
+    assert (run.details["events"], run.details["hash"]) == (5, last.hash)
+    done = verified()
+    assert (done.result, done.first, done.last) == ("intact", 6, 9)
+    assert trail.prune(limit, actor=KEEPER) == 0
+    assert AuditEvent.objects.count() == 4
+
+
+def test_pruning_again_and_pruning_everything_keep_the_chain(make_events: MakeEvents) -> None:
+    make_events(2)
+    assert trail.prune(soon(), actor=KEEPER) == 2
+    make_events(2)
+    assert trail.prune(soon(), actor=KEEPER) == 3
+    assert Anchor.objects.count() == 2
+    assert chain.beginning().sequence == 5
+    assert make_events(1)[0].sequence == 7
+    assert verified().result == "intact"
+
+
+def test_an_interrupted_pruning_is_finished_by_the_next(
+    make_events: MakeEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_events(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "delete_anchored", lambda: None)
+        assert trail.prune(soon(), actor=KEEPER) == 4
+    assert AuditEvent.objects.count() == 5
+    assert verified().result == "intact"
+    assert trail.prune(timezone.now() - timedelta(days=1), actor=KEEPER) == 0
+    assert AuditEvent.objects.count() == 1
+
+
+def test_a_clock_that_was_ahead_does_not_let_later_events_go(
+    make_events: MakeEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Event 2 was given a time in the future: it and all behind it stay."""
+    make_events(1)
+    with monkeypatch.context() as patch:
+        ahead = timezone.now() + timedelta(days=365)
+        patch.setattr(chain, "now", lambda: ahead)
+        make_events(1)
+    make_events(1)
+    assert trail.prunable(soon()).events == 1
+
+
+def test_pruning_while_the_chain_is_read_is_no_break(
+    make_events: MakeEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_events(6)
+    limit = soon()
+    monkeypatch.setattr(verification, "CHUNK", 2)
+    problem_of, calls = verification._problem, []
+
+    def prune_meanwhile(event: AuditEvent, *others: Any) -> str:
+        calls.append(event.sequence)
+        if len(calls) == 2:
+            trail.prune(limit, actor=KEEPER)
+            make_events(2)
+        return problem_of(event, *others)
+
+    monkeypatch.setattr(verification, "_problem", prune_meanwhile)
+    reading = read_chain()
+    assert reading.broken_at is None
+    assert calls == [1, 2]
+    assert read_chain().events == 3
+
+
+def test_an_anchor_that_no_retention_run_tells_of_is_found(
+    make_events: MakeEvents, tamper: Tamper
+) -> None:
+    make_events(4)
+    old = AuditEvent.objects.get(pk=2)
+    tamper(
+        "INSERT INTO audit_anchor (sequence, hash, at, recorded_by) VALUES (2, %s, %s, 4)",
+        old.hash,
+        old.at,
+    )
+    tamper("DELETE FROM audit_event WHERE sequence < 3")
+    assert read_chain().broken_at == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_trail_can_be_carried_to_another_database(
+    make_events: MakeEvents, clock: Clock, tmp_path: Path
+) -> None:
+    """By dumpdata and loaddata, as docs/operations.md says; here it comes back to its own."""
+    odd = {"text": "größer \U0001f600", "number": 2**53 - 1, "none": None, "list": [1, {"a": True}]}
+    make_events(2)
+    limit = clock.between()
+    make_events(3, details=odd, before=odd)
+    trail.mask(clock.between(), actor=KEEPER)
+    trail.prune(limit, actor=KEEPER)
+    hashes = list(AuditEvent.objects.values_list("hash", flat=True))
+    path = tmp_path / "audit.json"
+    call_command("dumpdata", "audit", output=str(path), verbosity=0)
+    call_command("migrate", "audit", "0001", verbosity=0)
+    for model in (AuditEvent, Anchor, Verification):
+        model.objects.all().delete()
+    call_command("loaddata", str(path), verbosity=0)
+    call_command("migrate", "audit", verbosity=0)
+    assert list(AuditEvent.objects.values_list("hash", flat=True)) == hashes
+    done = verified()
+    assert (done.result, done.first, done.last, done.guards_missing) == ("intact", 3, 7, "")

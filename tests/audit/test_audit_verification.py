@@ -1,0 +1,232 @@
+"""Verifying the chain: tampering is found, masking and pruning leave it whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.utils import timezone
+
+from dashboard.audit import guards, tasks, verification
+from dashboard.audit.chain import Link
+from dashboard.audit.models import AuditEvent, Verification
+from dashboard.audit.verification import perform, read_chain, request_verification
+from tests.audit.conftest import MakeEvents, Tamper, verified
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_untouched_chain_is_intact_and_its_range_is_told(
+    make_events: MakeEvents, small_chunks: None
+) -> None:
+    made = make_events(7)
+    done = verified()
+    assert (done.result, done.first, done.last, done.events) == ("intact", 1, 7, 7)
+    assert (done.head, done.broken_at, done.guards_missing) == (made[-1].hash, None, "")
+
+
+def test_an_empty_trail_is_intact() -> None:
+    done = verified()
+    assert (done.result, done.events, done.head) == ("intact", 0, "")
+
+
+@pytest.mark.parametrize(
+    ("sql", "broken_at"),
+    [
+        ("UPDATE audit_event SET reason = 'x' WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET action = 'sign_in' WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET before = '{\"days\": 8}' WHERE sequence = 1", 1),
+        ("UPDATE audit_event SET before = NULL WHERE sequence = 1", 1),
+        ("UPDATE audit_event SET at = '2020-01-01 00:00:00+00:00' WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET target_label = 'x' WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET project_id = 9 WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET actor_name = 'eve' WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET actor_user_id = NULL WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET ip = '' WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET salt = '' WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET masked_by = 5 WHERE sequence = 3", 3),
+        ("UPDATE audit_event SET hash = previous_hash WHERE sequence = 3", 3),
+        ("DELETE FROM audit_event WHERE sequence = 3", 3),
+        ("DELETE FROM audit_event WHERE sequence < 3", 1),
+        ("DELETE FROM audit_event WHERE sequence IN (2, 3, 4)", 2),
+        ("UPDATE audit_event SET sequence = 99 WHERE sequence = 5", 5),
+    ],
+)
+def test_tampering_is_found_where_it_was_done(
+    make_events: MakeEvents, tamper: Tamper, small_chunks: None, sql: str, broken_at: int
+) -> None:
+    make_events(5)
+    tamper(sql)
+    done = verified()
+    assert (done.result, done.broken_at) == ("broken", broken_at)
+    assert done.problem
+    assert done.last == broken_at - 1
+
+
+def test_a_rehashed_event_does_not_fit_the_one_behind_it(
+    make_events: MakeEvents, tamper: Tamper
+) -> None:
+    make_events(3)
+    event = AuditEvent.objects.get(pk=2)
+    event.reason = "forged"
+    tamper(
+        "UPDATE audit_event SET reason = %s, hash = %s WHERE sequence = 2",
+        event.reason,
+        event.content_hash(),
+    )
+    assert read_chain().broken_at == 3
+
+
+def test_events_cut_off_at_the_end_are_missed_since_the_last_verification(
+    make_events: MakeEvents, tamper: Tamper
+) -> None:
+    make_events(5)
+    assert verified().result == "intact"
+    tamper("DELETE FROM audit_event WHERE sequence > 3")
+    make_events(1)
+    done = verified()
+    assert (done.result, done.broken_at) == ("broken", 5)
+    tamper("DELETE FROM audit_event")
+    done = verified()
+    assert (done.result, done.broken_at, done.events) == ("broken", 1, 0)
+
+
+def test_a_chain_made_anew_is_found_by_a_head_that_was_kept(
+    make_events: MakeEvents, tamper: Tamper
+) -> None:
+    kept = [Link(event.sequence, event.hash) for event in make_events(3)]
+    assert read_chain(kept).broken_at is None
+    tamper("DELETE FROM audit_event")
+    make_events(3, reason="another story")
+    assert read_chain().broken_at is None
+    assert read_chain([kept[1]]).broken_at == 2
+
+
+def test_two_requests_are_one_verification(make_events: MakeEvents) -> None:
+    make_events(1)
+    first = request_verification()
+    assert request_verification() == first
+    assert perform(first)
+    assert not perform(Verification.objects.get(pk=first.pk))
+    assert request_verification() != first
+
+
+def test_a_verification_that_died_is_done_again(make_events: MakeEvents) -> None:
+    make_events(1)
+    asked = request_verification()
+    died = timezone.now() - timedelta(minutes=59)
+    Verification.objects.filter(pk=asked.pk).update(started_at=died)
+    assert not perform(asked)
+    Verification.objects.filter(pk=asked.pk).update(started_at=died - timedelta(minutes=2))
+    assert perform(asked)
+    assert asked.result == "intact"
+
+
+def test_old_verifications_go_and_the_last_intact_one_stays(
+    make_events: MakeEvents, tamper: Tamper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "KEPT", 2)
+    make_events(3)
+    intact = verified()
+    tamper("DELETE FROM audit_event WHERE sequence = 3")
+    broken = [verified() for _ in range(4)]
+    assert {each.result for each in broken} == {"broken"}
+    kept = set(Verification.objects.values_list("pk", flat=True))
+    assert kept == {intact.pk, broken[2].pk, broken[3].pk}
+
+
+def test_the_command_prints_range_and_head(make_events: MakeEvents) -> None:
+    last = make_events(3)[-1]
+    out = StringIO()
+    call_command("audit_verify", head=[Link(3, last.hash)], stdout=out)
+    assert out.getvalue() == f"events 1 to 3 are right (3), head 3:{last.hash}\n"
+
+
+@pytest.mark.parametrize(
+    ("harm", "status", "words"),
+    [
+        ("DELETE FROM audit_event WHERE sequence = 2", 1, "broken at event 2"),
+        ("UPDATE audit_verification SET result = 'waiting', started_at = %s", 3, "another process"),
+    ],
+)
+def test_the_command_ends_with_a_status_that_tells(
+    make_events: MakeEvents, tamper: Tamper, harm: str, status: int, words: str
+) -> None:
+    make_events(3)
+    verified()
+    tamper(harm, *([timezone.now()] if "%s" in harm else []))
+    with pytest.raises(CommandError, match=words) as raised:
+        call_command("audit_verify", stdout=StringIO())
+    assert raised.value.returncode == status
+
+
+def test_the_command_tells_a_missing_trigger(make_events: MakeEvents) -> None:
+    make_events(1)
+    with transaction.atomic():
+        guards.remove(connection)
+        with pytest.raises(CommandError, match="audit_event_mask"):
+            call_command("audit_verify", stdout=StringIO())
+        assert "audit_event_mask" in Verification.objects.latest("pk").guards_missing
+        transaction.set_rollback(True)
+    assert guards.missing(connection) == set()
+
+
+def test_the_command_refuses_what_is_no_head() -> None:
+    with pytest.raises(CommandError, match="NUMBER:HASH"):
+        call_command("audit_verify", "--head", "12")
+
+
+def test_the_head_is_written_to_the_log(
+    make_events: MakeEvents, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "dashboard.audit.tasks"):
+        tasks.emit_head()
+        assert caplog.messages == []
+        last = make_events(2)[-1]
+        tasks.emit_head()
+    (line,) = caplog.messages
+    assert line.startswith(f"audit head 2:{last.hash} 20")
+
+
+def test_a_break_is_an_error_in_the_log(
+    make_events: MakeEvents, tamper: Tamper, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_events(2)
+    tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 2")
+    tasks.verify()
+    assert "audit trail broken at event 2" in caplog.text
+
+
+def beat_schedule(**environment: str) -> dict[str, Any]:
+    """Beat's plan as a process makes it that starts in an environment."""
+    script = (
+        "import json; from dashboard.settings import CELERY_BEAT_SCHEDULE as plan; "
+        "print(json.dumps(plan))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        check=True,
+    )
+    plan: dict[str, Any] = json.loads(printed.stdout)
+    return plan
+
+
+def test_head_and_verification_are_planned_and_can_be_left_out() -> None:
+    plan = beat_schedule()
+    assert plan["audit-emit_head"]["schedule"] == 3600
+    assert plan["audit-verify"]["schedule"] == 86400
+    off = beat_schedule(AUDIT_HEAD_INTERVAL="0", AUDIT_VERIFY_INTERVAL="0")
+    assert [name for name in off if name.startswith("audit")] == []

@@ -1,0 +1,123 @@
+"""A whole run with DEBUG logs: no byte that is stored, queued, logged or shown is a secret."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import yaml
+
+from simulator import server
+from simulator.client import SimulatorControl
+from simulator.config import SimulatorConfig
+from tests.instances import Instance
+from tests.visitor import Visitor
+
+WRONG = "a-wrong-password-that-was-planted"
+# what the product itself keeps as a file of its own, readable by its owner only
+OWN_FILES = {"secret_key", "audit_signing_key", "admin_password"}
+
+
+@pytest.fixture
+def cloud() -> Iterator[server.Simulator]:
+    started = server.start(SimulatorConfig(demo=True, job_seconds=1.0, regions=("eu-de", "eu-nl")))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def instance(cloud: server.Simulator, tmp_path: Path) -> Iterator[Instance]:
+    clouds = yaml.safe_load(cloud.clouds_yaml())
+    first = next(iter(clouds["clouds"].values()))
+    clouds["clouds"]["refused"] = {**first, "auth": {**first["auth"], "password": WRONG}}
+    path = tmp_path / "clouds.yaml"
+    path.write_text(yaml.safe_dump(clouds))
+    started = Instance(
+        tmp_path, OS_CLIENT_CONFIG_FILE=str(path), LOG_LEVEL="DEBUG", DEMO_CLOUD="0"
+    ).wait_ready()
+    try:
+        started.wait_for_worker()
+        yield started
+    finally:
+        started.stop()
+
+
+class Traffic:
+    """All that goes through the broker, as it says it itself."""
+
+    def __init__(self, socket: Path) -> None:
+        self.lines: list[bytes] = []
+        self._client = redis.Redis(unix_socket_path=str(socket))
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        try:
+            with self._client.monitor() as monitor:
+                for command in monitor.listen():
+                    self.lines.append(str(command["command"]).encode())
+        except (redis.ConnectionError, ValueError):
+            return  # it ends with the instance
+
+
+def secrets_of(cloud: server.Simulator, instance: Instance) -> dict[str, bytes]:
+    """Every secret there is, by what it is."""
+    clouds = yaml.safe_load(cloud.clouds_yaml())["clouds"]
+    found = {f"password of {name}": each["auth"]["password"] for name, each in clouds.items()}
+    found["refused password"] = WRONG
+    found["SECRET_KEY"] = (instance.data_dir / "secret_key").read_text().strip()
+    found["admin's password"] = instance.password
+    for number, token in enumerate(cloud.identity.issued_tokens()):
+        found[f"token {number}"] = token
+    assert len(found) > 5
+    return {name: value.encode() for name, value in found.items()}
+
+
+def test_no_secret_is_stored_queued_logged_or_shown(
+    cloud: server.Simulator, instance: Instance, tmp_path: Path
+) -> None:
+    instance.wait_for_text("could not be synchronised")  # one of the entries is refused
+    traffic = Traffic(instance.data_dir / "redis.sock")
+    control = SimulatorControl(cloud.url)
+    names = {each.name: each.id for each in control.clusters()}
+    control.fault("status", names["orders-prod"], preset="unauthorized")
+    printed = instance.manage("backup", "--all", "--wait", "--timeout", "60", "--json")
+    assert '"state": "succeeded"' in printed.stdout
+    tests = instance.manage("sync_clusters")
+    anna = Visitor(instance.url).sign_in("admin", instance.password)
+    shown = [
+        anna.get(path).text
+        for path in ("/", "/clusters/", "/history/", "/settings/connections/", "/audit/")
+    ]
+    shown.append(
+        anna.post("/settings/connections/test/", data={"cloud": "refused", "region": ""}).text
+    )
+    runs = [line for line in printed.stdout.splitlines() if line.startswith("{")]
+    for number in range(1, len(runs) + 1):
+        shown += [anna.get(f"/runs/{number}/").text, anna.get(f"/runs/{number}.json").text]
+    assert any("unauthenticated" in page or "Sign-in to the cloud failed" in page for page in shown)
+    deadline = time.monotonic() + 10
+    while not traffic.lines and time.monotonic() < deadline:
+        time.sleep(0.05)
+    places: dict[str, bytes] = {
+        "pages": "\n".join(shown).encode(),
+        "what commands print": (printed.stdout + printed.stderr + tests.stdout).encode(),
+        "what goes through the broker": b"\n".join(traffic.lines),
+    }
+    assert b"send_run" in places["what goes through the broker"]
+    for path in instance.data_dir.rglob("*"):
+        if path.is_file() and path.name not in OWN_FILES and "static" not in path.parts:
+            places[str(path.relative_to(tmp_path))] = path.read_bytes()
+    assert any(name.endswith("db.sqlite3") for name in places)
+    assert any(name.endswith(".log") and b"DEBUG" in content for name, content in places.items())
+    wrong = [
+        f"{what} in {place}"
+        for what, secret in secrets_of(cloud, instance).items()
+        for place, content in places.items()
+        if secret in content
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,228 @@
+"""No run of ours loses its record to the import, and no import is taken for a run."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from backups.choices import ACTIVE, RunState, Trigger
+from backups.css_api.types import RecordStatus
+from backups.models import BackupRun, RunEvent
+from backups.services import readiness, sending
+from backups.services.requests import cancel_run, request_backup
+from dashboard.audit.trail import Actor
+from tests.audit_guards import guards_lifted
+from tests.services.cloud_jobs import (
+    at_once,
+    check,
+    followed,
+    imported,
+    job,
+    keep,
+    read,
+    row,
+    sent,
+    wait_for,
+)
+
+S = RunState
+
+
+def test_the_job_of_a_run_is_never_imported(make_cluster, make_run, cloud):
+    cluster = make_cluster()
+    run = sent(make_run(cluster))
+    assert check(cluster) == [], "it runs"
+    cloud.end_jobs(cluster.cluster_id)
+    assert check(cluster) == [], "it has ended, and the run has not looked yet"
+    assert followed(run).state == S.SUCCEEDED
+    assert check(cluster) == [], "it is the run's"
+
+
+def test_what_is_left_for_an_active_run_is_looked_at_again(make_cluster, make_run, cloud):
+    cluster = make_cluster()
+    run = make_run(cluster)
+    foreign = job(cloud, cluster, "Manual")
+    automatic = job(cloud, cluster, "Auto")
+    assert [each.job_id for each in check(cluster)] == [automatic], "what is Auto is never ours"
+    cluster.refresh_from_db()
+    assert cluster.imported_until is not None
+    cancel_run(run, actor=Actor("anna"))
+    assert {each.job_id for each in check(cluster)} == {foreign, automatic}
+
+
+def test_what_was_created_long_before_an_active_run_is_imported_at_once(
+    make_cluster, make_run, settings
+):
+    cluster = make_cluster()
+    old = timezone.now() - timedelta(seconds=settings.BACKUP_CLOCK_SKEW + 60)
+    make_run(cluster)
+    keep(cluster, [row("old", at=old), row("new")])
+    assert [run.job_id for run in imported(cluster)] == ["old"]
+
+
+def test_a_run_that_came_and_went_while_the_records_were_read_keeps_its_job(
+    make_cluster, make_run, cloud
+):
+    """Requested after the noted time, ended before the import: its record was in the answer."""
+    cluster = make_cluster()
+    noted = timezone.now()
+    run = followed(sent(make_run(cluster)))
+    cloud.end_jobs(cluster.cluster_id)
+    records = read(cluster)
+    followed(run)
+    assert run.job_id == records[0].job_id
+    assert keep(cluster, records, noted) == 0
+    # and where it ended without having found it
+    with guards_lifted():
+        BackupRun.objects.filter(pk=run.pk).update(state=S.UNVERIFIED, job_id=None)
+    assert keep(cluster, records, noted) == 0, "requested since the noted time"
+    assert keep(cluster, records) == 1, "the next reading takes it"
+
+
+def test_a_run_that_claims_its_job_between_the_reading_and_the_import_keeps_it(
+    make_cluster, make_run, cloud
+):
+    cluster = make_cluster()
+    run = sent(make_run(cluster))
+    cloud.end_jobs(cluster.cluster_id)
+    noted, records = timezone.now(), read(cluster)
+    assert records[0].status is RecordStatus.SUCCESS
+    followed(run)
+    assert keep(cluster, records, noted) == 0
+    assert imported(cluster) == []
+    run.refresh_from_db()
+    assert (run.state, run.job_id) == (S.SUCCEEDED, records[0].job_id)
+
+
+def test_an_unknown_run_finds_its_record_however_often_the_cluster_is_checked(
+    make_cluster, make_run, cloud
+):
+    cluster = make_cluster()
+    cloud.fault("error_after", cluster.cluster_id, preset="gateway_timeout", times=1)
+    run = sent(make_run(cluster))
+    assert run.state == S.UNKNOWN
+    cloud.end_jobs(cluster.cluster_id)
+    assert check(cluster) == []
+    assert followed(run).state == S.SUCCEEDED
+    assert check(cluster) == []
+
+
+def test_a_record_that_appears_late_goes_to_its_run(make_cluster, make_run, cloud):
+    cluster = make_cluster(job_seconds=0.1)
+    cloud.fault("late_record", cluster.cluster_id, seconds=0.6, times=1)
+    run = followed(sent(make_run(cluster)))
+    assert (run.state, run.job_id) == (S.ACCEPTED, None)
+    assert check(cluster) == []
+    wait_for(lambda: read(cluster))
+    assert check(cluster) == []
+    assert followed(run).state == S.SUCCEEDED
+    assert check(cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "setting"),
+    [
+        ({"kind": "late_record", "seconds": 0.3}, S.UNVERIFIED, "BACKUP_RECORD_GRACE"),
+        ({"kind": "reset_after"}, S.NOT_STARTED, "BACKUP_SETTLE_GRACE"),
+    ],
+)
+def test_a_job_whose_run_gave_up_is_imported_and_names_that_run(
+    make_cluster, make_run, cloud, settings, fault, state, setting
+):
+    """A record that the cloud listed too late is in the history all the same."""
+    setattr(settings, setting, -1.0)
+    cluster = make_cluster(job_seconds=0.1)
+    cloud.fault(cluster=cluster.cluster_id, times=1, **fault)
+    if fault["kind"] == "reset_after":
+        cloud.fault("late_record", cluster.cluster_id, seconds=0.3, times=1)
+    run = followed(sent(make_run(cluster)))
+    assert run.state == state
+    wait_for(lambda: read(cluster))
+    (found,) = check(cluster)
+    assert f"Run {run.pk} may have started it" in found.events.get().note
+    assert str(state.label) in found.events.get().note
+    run.refresh_from_db()
+    assert run.state == state, "a run that has ended stays as it ended"
+
+
+def test_a_job_outside_a_given_up_runs_window_does_not_name_it(make_cluster, make_run, settings):
+    cluster = make_cluster()
+    run = make_run(cluster)
+    hour_ago = timezone.now() - timedelta(hours=1)
+    BackupRun.objects.filter(pk=run.pk).update(
+        state=S.UNVERIFIED, sent_at=hour_ago, answered_at=hour_ago, requested_at=hour_ago
+    )
+    keep(cluster, [row("now"), row("then", at=hour_ago)])
+    notes = {r.job_id: r.events.get().note for r in imported(cluster)}
+    assert "may have started" not in notes["now"]
+    assert "may have started" in notes["then"]
+
+
+# --- nor is one that was imported taken for ours
+
+
+def test_an_imported_job_is_not_claimed_by_a_later_run(make_cluster, make_run, cloud):
+    """Just before our POST, in its window, with no baseline: only the import tells it apart."""
+    cluster = make_cluster()
+    job(cloud, cluster, "Manual")
+    assert len(check(cluster)) == 1
+    cloud.fault("status", cluster.cluster_id, endpoint="records", status=500, times=1)
+    cloud.fault("no_record", cluster.cluster_id)
+    run = followed(sent(make_run(cluster)))
+    assert not run.baseline_known
+    assert (run.state, run.job_id) == (S.ACCEPTED, None)
+
+
+def test_an_imported_job_is_no_click(make_cluster, operator, cloud):
+    cluster = make_cluster()
+    job(cloud, cluster)
+    check(cluster)
+    request = request_backup(cluster, operator)
+    assert request.created
+    assert request.run.trigger == Trigger.BUTTON
+    assert cluster.runs.filter(state__in=ACTIVE).get() == request.run
+
+
+# --- at once
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_importers_at_once_store_each_job_once(make_cluster, cloud):
+    cluster = make_cluster()
+    jobs = {job(cloud, cluster, "Manual") for _ in range(20)}
+    records = read(cluster)
+    counts = at_once([lambda: keep(cluster, records)] * 4)
+    assert sum(counts) == 20
+    assert {run.job_id for run in imported(cluster)} == jobs
+    assert RunEvent.objects.filter(run__cluster=cluster).count() == 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_never_loses_its_record_to_checks_that_run_beside_it(make_cluster, operator, cloud):
+    """Sent, followed and imported by threads of their own, again and again."""
+    cluster = make_cluster(job_seconds=0.02)
+    stop, ours = threading.Event(), []
+
+    def run_after_run() -> None:
+        try:
+            for _ in range(12):
+                run = request_backup(cluster, operator).run
+                sending.send_run(run.pk)
+                wait_for(lambda run=run: followed(run).is_terminal)
+                ours.append(run)
+        finally:
+            stop.set()
+
+    def keep_checking() -> None:
+        while not stop.is_set():
+            readiness.check_cluster(cluster.pk)
+
+    at_once([run_after_run, keep_checking, keep_checking])
+    assert len(ours) == 12
+    assert {run.state for run in ours} == {S.SUCCEEDED}
+    assert check(cluster) == [], "and none was imported"
+    started = {each.job_id for each in cloud.cluster(cluster.cluster_id).jobs}
+    assert {run.job_id for run in ours} == started

@@ -1,0 +1,264 @@
+"""The database itself keeps ended runs as they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.utils import timezone
+
+from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
+from backups.guards import GUARDS
+from backups.models import ApiCall, BackupRun, Cluster, Kind, Project, RetentionRun, RunEvent
+from dashboard import triggers
+from dashboard.accounts.models import User
+from dashboard.audit.trail import Action, Actor, record
+
+pytestmark = pytest.mark.django_db
+RUNS, EVENTS, CALLS = "backups_backuprun", "backups_runevent", "backups_apicall"
+POSTGRES = "postgresql"
+OLD = timezone.now().replace(microsecond=0) - timedelta(days=40)
+CUTOFF = OLD + timedelta(days=10)
+
+
+def refuses(sql: str, *parameters: Any) -> bool:
+    """Whether the database refuses a statement, in the words of our triggers."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+    except DatabaseError as error:
+        if "does not change" not in str(error):
+            raise
+        return True
+    return False
+
+
+@pytest.fixture
+def cluster(db: None) -> Cluster:
+    project = Project.objects.create(cloud="otc", region="eu-de", project_id="p", name="shop")
+    return Cluster.objects.create(project=project, cluster_id="c", name="orders")
+
+
+def make(cluster: Cluster, state: str, **columns: Any) -> BackupRun:
+    """A run with an event and a finished call."""
+    columns = {
+        "requested_at": OLD,
+        "finished_at": None if state in ACTIVE else OLD,
+        "requested_by_name": "anna",
+        "source_ip": "192.0.2.7",
+        "trigger": Trigger.BUTTON,
+        **columns,
+    }
+    run = BackupRun.objects.create(
+        cluster=cluster, project=cluster.project, cluster_name="orders", state=state, **columns
+    )
+    RunEvent.objects.create(run=run, to_state=state, actor="anna", note="by hand")
+    ApiCall.objects.create(
+        run=run, attempt=1, purpose="collect", method="POST", path="/", status=200,
+        started_at=OLD, finished_at=OLD,
+    )  # fmt: skip
+    return run
+
+
+def opened(kind: Kind, cutoff: Any = CUTOFF) -> RetentionRun:
+    """A retention run as the service announces it."""
+    action = Action.PERSONAL_DATA_MASKED if kind is Kind.PERSONAL else Action.RETENTION_RUN
+    event = record(
+        action, actor=Actor.process("test"), details={"class": kind.value, "before": cutoff}
+    )
+    return RetentionRun.objects.create(kind=kind, cutoff=cutoff, told=event.sequence)
+
+
+OTHER_VALUES = {
+    "BigAutoField": 999_999,
+    "ForeignKey": 999_999,
+    "BigIntegerField": 99,
+    "PositiveIntegerField": 99,
+    "PositiveSmallIntegerField": 99,
+    "PositiveBigIntegerField": 99,
+    "BooleanField": True,
+    "FloatField": 9.5,
+    "DateTimeField": "2020-01-01 00:00:00+00:00",
+    "GenericIPAddressField": "198.51.100.9",
+    "CharField": "x",
+    "TextField": "x",
+    "JSONField": '{"x": 1}',
+}
+
+
+def columns_of(model: str) -> list[tuple[str, Any]]:
+    fields = apps.get_model("backups", model)._meta.concrete_fields
+    others = [(field.column, OTHER_VALUES[type(field).__name__]) for field in fields]
+    return [(column, False if column == "sent" else value) for column, value in others]
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+def test_no_column_of_an_ended_run_can_be_changed(cluster: Cluster, state: str) -> None:
+    run = make(cluster, state)
+    for column, value in columns_of("BackupRun"):
+        assert refuses(f"UPDATE {RUNS} SET {column} = %s WHERE id = %s", value, run.pk), column
+    assert not refuses(f"UPDATE {RUNS} SET note = note WHERE id = %s", run.pk)
+
+
+@pytest.mark.parametrize("state", sorted(ACTIVE))
+def test_a_run_that_has_not_ended_changes_and_is_not_deleted(cluster: Cluster, state: str) -> None:
+    run = make(cluster, state)
+    assert not refuses(f"UPDATE {RUNS} SET note = 'x' WHERE id = %s", run.pk)
+    opened(Kind.SUCCESSES, timezone.now().replace(microsecond=0))
+    opened(Kind.FAILURES, timezone.now().replace(microsecond=0))
+    for table in (EVENTS, CALLS):
+        assert refuses(f"DELETE FROM {table} WHERE run_id = %s", run.pk)
+    assert refuses(f"DELETE FROM {RUNS} WHERE id = %s", run.pk)
+
+
+def test_events_and_finished_calls_stay(cluster: Cluster) -> None:
+    run = make(cluster, RunState.SENDING)
+    for column, value in columns_of("RunEvent"):
+        assert refuses(f"UPDATE {EVENTS} SET {column} = %s WHERE run_id = %s", value, run.pk)
+    for column, value in columns_of("ApiCall"):
+        assert refuses(f"UPDATE {CALLS} SET {column} = %s WHERE run_id = %s", value, run.pk)
+    under_way = ApiCall.objects.create(
+        run=run, attempt=2, purpose="collect", method="POST", path="/", started_at=OLD
+    )
+    under_way.finished_at, under_way.status = timezone.now(), 200
+    under_way.save()
+    assert refuses(f"UPDATE {CALLS} SET status = 500 WHERE id = %s", under_way.pk)
+
+
+def test_an_ended_run_may_lose_its_account_and_its_neighbour(cluster: Cluster) -> None:
+    anna = User.objects.create_user("anna")
+    held_by = make(cluster, RunState.FAILED)
+    run = make(cluster, RunState.REJECTED, requested_by=anna, conflict_run=held_by)
+    anna.delete()
+    run.refresh_from_db()
+    assert (run.requested_by, run.requested_by_name) == (None, "anna")
+    assert not refuses(f"UPDATE {RUNS} SET conflict_run_id = NULL WHERE id = %s", run.pk)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "goes"),
+    [
+        (Kind.SUCCESSES, RunState.SUCCEEDED, True),
+        (Kind.SUCCESSES, RunState.FAILED, False),
+        (Kind.FAILURES, RunState.SUCCEEDED, False),
+        (Kind.FAILURES, RunState.FAILED, True),
+        (Kind.FAILURES, RunState.CANCELLED, True),
+        (Kind.AUDIT, RunState.FAILED, False),
+        (Kind.PERSONAL, RunState.SUCCEEDED, False),
+    ],
+)
+def test_only_what_an_open_retention_run_is_about_goes(
+    cluster: Cluster, kind: Kind, state: RunState, goes: bool
+) -> None:
+    run, young = make(cluster, state), make(cluster, state, finished_at=CUTOFF)
+    assert refuses(f"DELETE FROM {RUNS} WHERE id = %s", run.pk)
+    door = opened(kind)
+    for each in (run, young):
+        expected = each is run and goes
+        for table in (EVENTS, CALLS):
+            sql = f"DELETE FROM {table} WHERE run_id = %s"
+            assert refuses(sql, each.pk) is not expected
+        assert refuses(f"DELETE FROM {RUNS} WHERE id = %s", each.pk) is not expected
+    late = make(cluster, state)
+    RetentionRun.objects.filter(pk=door.pk).update(finished_at=timezone.now())
+    assert refuses(f"DELETE FROM {RUNS} WHERE id = %s", late.pk), "the door is closed again"
+
+
+MASK = (
+    f"UPDATE {RUNS} SET requested_by_name = '', requested_by_id = NULL, source_ip = NULL, "
+    "masked_by = %s WHERE id = %s"
+)
+
+
+def test_masking_needs_an_open_door_and_empties_all_of_it(cluster: Cluster) -> None:
+    run, young = make(cluster, RunState.FAILED), make(cluster, RunState.FAILED, requested_at=CUTOFF)
+    earlier = opened(Kind.SUCCESSES)
+    assert refuses(MASK, earlier.told, run.pk)
+    door = opened(Kind.PERSONAL)
+    assert refuses(MASK, door.told + 1, run.pk)
+    assert refuses(MASK, None, run.pk)
+    assert refuses(MASK.replace("source_ip = NULL, ", ""), door.told, run.pk)
+    assert refuses(MASK.replace("= ''", "= 'bert'"), door.told, run.pk)
+    assert refuses(MASK.replace("SET ", "SET reason = 'x', "), door.told, run.pk)
+    assert refuses(MASK, door.told, young.pk)
+    assert refuses(f"UPDATE {EVENTS} SET actor = '' WHERE run_id = %s", run.pk)
+    assert not refuses(MASK, door.told, run.pk)
+    assert refuses(f"UPDATE {RUNS} SET requested_by_name = 'anna' WHERE id = %s", run.pk)
+    assert refuses(f"UPDATE {EVENTS} SET actor = 'bert' WHERE run_id = %s", run.pk)
+    assert not refuses(f"UPDATE {EVENTS} SET actor = '' WHERE run_id = %s", run.pk)
+
+
+def test_a_door_is_opened_only_by_its_own_event() -> None:
+    def announces(kind: Kind, told: int, cutoff: Any = CUTOFF, **more: Any) -> bool:
+        try:
+            with transaction.atomic():
+                RetentionRun.objects.create(kind=kind, cutoff=cutoff, told=told, **more)
+                transaction.set_rollback(True)
+        except IntegrityError:
+            return False
+        return True
+
+    def event(**details: Any) -> int:
+        return record(Action.RETENTION_RUN, actor=Actor.process("test"), details=details).sequence
+
+    right = event(**{"class": "failures", "before": CUTOFF})
+    assert announces(Kind.FAILURES, right)
+    assert not announces(Kind.FAILURES, right + 1)
+    assert not announces(Kind.SUCCESSES, right)
+    assert not announces(Kind.PERSONAL, right)
+    assert not announces(Kind.FAILURES, right, CUTOFF + timedelta(seconds=1))
+    assert not announces(Kind.FAILURES, right, done=1)
+    assert not announces(Kind.FAILURES, event(before=CUTOFF))
+    assert not announces(Kind.FAILURES, event(**{"class": "failures"}))
+    opened(Kind.SUCCESSES)
+    assert not announces(Kind.FAILURES, right), "older than one that was used"
+
+
+def test_a_retention_run_stays_as_it_was_announced() -> None:
+    door = opened(Kind.FAILURES)
+    table = "backups_retentionrun"
+    for column in ("cutoff = '2030-01-01 00:00:00+00:00'", "kind = 'successes'", "told = 99"):
+        assert refuses(f"UPDATE {table} SET {column} WHERE id = %s", door.pk), column
+    assert not refuses(f"UPDATE {table} SET done = 5 WHERE id = %s", door.pk)
+    RetentionRun.objects.filter(pk=door.pk).update(finished_at=timezone.now())
+    assert refuses(f"UPDATE {table} SET done = 6 WHERE id = %s", door.pk)
+    assert refuses(f"UPDATE {table} SET finished_at = NULL WHERE id = %s", door.pk)
+    assert refuses(f"DELETE FROM {table}")
+
+
+@pytest.mark.skipif(connection.vendor != POSTGRES, reason="SQLite has no TRUNCATE")
+@pytest.mark.parametrize("table", [RUNS, EVENTS, CALLS, "backups_retentionrun"])
+def test_no_table_is_emptied_at_once(table: str) -> None:
+    assert refuses(f"TRUNCATE {table} CASCADE")
+
+
+def test_a_guard_that_is_gone_is_missed_and_made_again() -> None:
+    assert triggers.missing(connection) == set()
+    with connection.cursor() as cursor:
+        suffix = f" ON {RUNS}" if connection.vendor == POSTGRES else ""
+        cursor.execute(f"DROP TRIGGER backups_run_stays{suffix}")
+    assert triggers.missing(connection) == {"backups_run_stays"}
+    call_command("migrate", "backups", verbosity=0)
+    assert triggers.missing(connection) == set()
+
+
+def test_a_table_that_is_altered_keeps_its_guards(cluster: Cluster) -> None:
+    """As a migration does it: the guards are lifted, and stand again afterwards."""
+    plan = [(None, False)]
+    GUARDS._lift(connection.alias, plan)
+    assert GUARDS.missing(connection) == GUARDS.names(connection)
+    if connection.vendor == POSTGRES:  # SQLite makes tables anew outside of a transaction only
+        field = models.CharField(max_length=600, blank=True)
+        field.set_attributes_from_name("note")
+        old = BackupRun._meta.get_field("note")
+        field.model = BackupRun
+        with connection.schema_editor() as editor:
+            editor.alter_field(BackupRun, old, field)
+    GUARDS._restore(connection.alias, plan)
+    assert GUARDS.missing(connection) == set()
+    run = make(cluster, RunState.FAILED)
+    assert refuses(f"UPDATE {RUNS} SET note = 'x' WHERE id = %s", run.pk)

@@ -1,0 +1,224 @@
+"""Exports: the whole filtered history as CSV or JSON Lines, with who took what."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Generator, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.http import QueryDict, StreamingHttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from backups.history.filters import HistoryFilter
+from backups.models import BackupRun, Export
+from backups.services import exports
+from dashboard.accounts.models import User
+from tests.views.conftest import MakeRun
+
+URL = "/history/exports/"
+
+
+def export(web: Client, form: str, query: str = "window=all") -> bytes:
+    answer = web.post(URL, {"format": form, "query": query})
+    assert answer.status_code == 200, answer.content.decode()
+    assert isinstance(answer, StreamingHttpResponse)
+    return b"".join(answer)  # type: ignore[arg-type]
+
+
+def rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 8, 9, 20])
+def test_every_run_comes_once_newest_first(
+    web: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(exports, "BATCH", 4)
+    moment = timezone.now() - timedelta(minutes=1)
+    made = [make_run(state="failed", requested_at=moment).pk for _ in range(number)]
+    made.reverse()
+    assert [int(row["run_id"]) for row in rows(export(web, "csv"))] == made
+    lines = [json.loads(line) for line in export(web, "jsonl").splitlines()]
+    assert [line["run_id"] for line in lines] == made
+    first, second = Export.objects.order_by("pk")
+    assert (first.state, first.rows, first.format) == ("complete", number, "csv")
+    assert (second.state, second.rows, second.format) == ("complete", number, "jsonl")
+
+
+def test_texts_times_and_nothing_arrive_as_they_are(web: Client, make_run: MakeRun) -> None:
+    message = 'ünï, "quoted"\nand <b>more</b>\u2028'
+    run = make_run(state="rejected", http_status=409, message=message, reason="  why ")
+    (row,) = rows(export(web, "csv"))
+    assert row["message"] == message
+    assert row["requested_at"].endswith("Z")
+    assert datetime.fromisoformat(row["requested_at"]) == run.requested_at
+    assert (row["http_status"], row["sent_at"], row["reason"]) == ("409", "", "  why ")
+    (line,) = export(web, "jsonl").decode().split("\n")[:-1]
+    document = json.loads(line)
+    assert (document["message"], document["sent_at"]) == (message, None)
+    assert list(document) == list(exports.COLUMNS)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_that_a_spreadsheet_would_run_is_neutralised(
+    web: Client, make_run: MakeRun, start: str
+) -> None:
+    text = f"{start}HYPERLINK(1)"
+    make_run(state="rejected", message=text)
+    content = export(web, "csv")
+    (row,) = csv.DictReader(io.StringIO(content.decode(), newline=""))
+    assert row["message"] == f"'{text}"
+    assert json.loads(export(web, "jsonl"))["message"] == text
+
+
+def test_only_what_matches_the_filter_is_exported(web: Client, make_run: MakeRun) -> None:
+    wanted = make_run(state="failed", failed_message="quota")
+    make_run(state="succeeded")
+    assert [int(r["run_id"]) for r in rows(export(web, "csv", "state=failed"))] == [wanted.pk]
+    assert [int(r["run_id"]) for r in rows(export(web, "csv", "q=quota"))] == [wanted.pk]
+
+
+def test_runs_requested_meanwhile_are_not_in_it(
+    web: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "BATCH", 1)
+    for _ in range(3):
+        make_run(state="failed")
+    answer = web.post(URL, {"format": "csv", "query": ""})
+    parts: Iterator[Any] = iter(answer)
+    head = next(parts) + next(parts)
+    make_run(state="failed")
+    assert len(rows(head + b"".join(parts))) == 3
+
+
+def test_who_exported_which_filter_is_kept(web: Client, anna: User, make_run: MakeRun) -> None:
+    make_run(state="failed")
+    export(web, "csv", "state=failed")
+    kept = Export.objects.get()
+    assert (kept.owner, kept.owner_name, kept.query) == (anna, "anna", "state=failed")
+    text = web.get(URL).content.decode()
+    assert "state=failed" in text
+    assert "Complete" in text
+
+
+def test_a_reader_that_goes_away_leaves_an_export_that_says_so(
+    anna: User, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "BATCH", 1)
+    for _ in range(3):
+        make_run(state="failed")
+    kept = Export.objects.create(
+        owner=anna, owner_name="anna", format="csv", requested_before=timezone.now()
+    )
+    parts = exports.stream(kept, HistoryFilter(QueryDict(""), user=anna))
+    next(parts), next(parts)
+    assert isinstance(parts, Generator)
+    parts.close()  # as the server does with the answer of a reader that has gone
+    kept.refresh_from_db()
+    assert (kept.state, kept.rows) == ("broken_off", 1)
+
+
+def test_an_export_whose_process_was_lost_is_not_shown_as_running(web: Client, anna: User) -> None:
+    lost = Export.objects.create(
+        owner=anna, owner_name="anna", format="csv", requested_before=timezone.now()
+    )
+    assert "Running" in web.get(URL).content.decode()
+    Export.objects.filter(pk=lost.pk).update(changed_at=timezone.now() - timedelta(minutes=3))
+    text = web.get(URL).content.decode()
+    assert "Running" not in text
+    assert "Broken off" in text
+
+
+@pytest.mark.parametrize("form", [{"format": "xls"}, {}, {"format": "csv", "query": "state=nope"}])
+def test_what_cannot_be_exported_is_a_400(web: Client, form: dict[str, str]) -> None:
+    assert web.post(URL, form).status_code == 400
+    assert not Export.objects.exists()
+
+
+def test_the_progress_is_asked_for_by_its_owner_only(web: Client, anna: User) -> None:
+    ben = User.objects.create_user("ben")
+    now = timezone.now()
+    own = Export.objects.create(
+        owner=anna, owner_name="anna", format="csv", rows=5, requested_before=now
+    )
+    other = Export.objects.create(owner=ben, owner_name="ben", format="csv", requested_before=now)
+    assert web.get(f"{URL}live/?shown={own.pk}:5.running").status_code == 204
+    text = web.get(f"{URL}live/?shown={own.pk}:4.running,{other.pk}:9.running").content.decode()
+    assert f"export-{own.pk}" in text
+    assert f"export-{other.pk}" not in text
+
+
+NASTY = [
+    "",
+    " ",
+    "plain",
+    'a "quoted", comma; tab\t\\ backslash \\n \\N \\.',
+    "\\.",
+    "line\nfeed\r\nand return\rend",
+    "\n",
+    "=1+1",
+    "+49",
+    "-1",
+    "@x",
+    "\ttab",
+    "\rreturn",
+    "'=1",
+    "ünï 日本 \U0001f600 \u202eRTL\u202c \u2028 \x7f \x1b[31m",
+    "\x01\x02\x1f",
+    "</script><script>alert(1)</script>",
+    "NULL",
+    "x" * 70_000,
+]
+
+
+def neutral(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def test_both_databases_write_what_python_would(web: Client, make_run: MakeRun) -> None:
+    at = timezone.now().replace(microsecond=0) - timedelta(minutes=5)
+    for number, text in enumerate(NASTY):
+        make_run(
+            state="rejected",
+            http_status=409 if number % 2 else None,
+            message=text,
+            reason=text[:500],
+            failed_message=text,
+            requested_at=at + timedelta(microseconds=number * 500_010),
+            finished_at=None if number % 3 else at,
+            source_ip="2001:db8::1" if number % 2 else None,
+        )
+    runs = list(BackupRun.objects.order_by("-requested_at", "-pk"))
+    fields = {"source_ip", "message", "reason", "failed_message", "http_status", "run_id"}
+
+    def expected(run: BackupRun, key: str) -> Any:
+        return run.pk if key == "run_id" else getattr(run, key)
+
+    times = [run.requested_at for run in runs]
+    lines = [json.loads(line) for line in export(web, "jsonl").decode().split("\n")[:-1]]
+    assert [datetime.fromisoformat(line["requested_at"]) for line in lines] == times
+    for key in fields:
+        assert [line[key] for line in lines] == [expected(run, key) for run in runs], key
+    content = export(web, "csv")
+    assert content.count(b"\r\n") >= len(NASTY) + 1
+    cells = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    assert [datetime.fromisoformat(row["requested_at"]) for row in cells] == times
+    for key in fields:
+        wanted = ["" if (v := expected(run, key)) is None else neutral(str(v)) for run in runs]
+        assert [row[key] for row in cells] == wanted, key
+
+
+def test_the_lines_are_the_same_from_both_kinds_of_reading(
+    web: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One branch is read by its place, several by the keys that were merged."""
+    monkeypatch.setattr(exports, "BATCH", 3)
+    for number in range(10):
+        make_run(state="failed" if number % 2 else "rejected", message=f"message {number}")
+    for form in ("csv", "jsonl"):
+        assert export(web, form) == export(web, form, "window=all&state=failed&state=rejected")

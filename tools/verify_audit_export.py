@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Verify an export of the audit trail, without the dashboard.
+
+Needs Python 3.9 or newer and `cryptography` (pip install cryptography), nothing else.
+
+    python verify_audit_export.py export.jsonl --key public.pem [--head NUMBER:HASH …]
+
+The key is the dashboard's public one, as `manage.py audit_export --public-key` prints it, got by
+another way than the export. A head is one that was kept from the dashboard's log. Exit status: 0
+the export is genuine and whole, 1 it is not, 2 wrong usage. docs/audit.md describes the format;
+nothing here is shared with the code that writes it.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+FORMAT = "css-log-backup-audit/1"
+
+
+class Bad(Exception):
+    """The export does not verify; the text says where and why."""
+
+
+def canonical(value):
+    """JSON with sorted keys, no white space, and only ASCII characters."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return text.encode("ascii")
+
+
+def digest(value):
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def no_doubles(pairs):
+    """An object whose keys are all different: readers disagree about the others."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
+def parsed(line, number):
+    try:
+        item = json.loads(line, object_pairs_hook=no_doubles)
+    except (ValueError, RecursionError) as error:
+        raise Bad(f"line {number} is not JSON: {error}") from None
+    if not isinstance(item, dict):
+        raise Bad(f"line {number} is not an object")
+    if canonical(item) + b"\n" != line:
+        raise Bad(f"line {number} is not in canonical form, or was cut off")
+    return item
+
+
+def check_event(item, before):
+    """An event against the one before it; returns its own place."""
+    content = item["content"]
+    number = content["sequence"]
+    if number != before["sequence"] + 1:
+        raise Bad(f"event {before['sequence'] + 1} is missing")
+    if content["form"] != 1:
+        raise Bad(f"event {number} has form {content['form']}, which this script does not know")
+    if content["previous_hash"] != before["hash"]:
+        raise Bad(f"event {number} does not follow from the one before it")
+    if digest(content) != item["hash"]:
+        raise Bad(f"the content of event {number} is not what was hashed")
+    if item["masked_by"] is None:
+        expected = digest({"personal": item["personal"], "salt": item["salt"]})
+        if expected != content["personal"]:
+            raise Bad(f"the personal part of event {number} is not what was hashed")
+    elif item["personal"] is not None or item["salt"] is not None:
+        raise Bad(f"event {number} was masked and has a personal part all the same")
+    return {"sequence": number, "hash": item["hash"]}
+
+
+def check_seal(seal, header, last, events, sha256, key):
+    """The last line against all that stands before it."""
+    facts = {
+        "events": events,
+        "first": header["begins_after"]["sequence"] + 1,
+        "last": last["sequence"],
+        "head": last["hash"],
+        "sha256": sha256,
+    }
+    for name, fact in facts.items():
+        if seal[name] != fact:
+            raise Bad(f"the seal does not belong to these events: {name} differs")
+    signed = {name: value for name, value in seal.items() if name != "signature"}
+    try:
+        signature = base64.b64decode(seal["signature"], validate=True)
+        key.verify(signature, FORMAT.encode() + b"\n" + canonical(signed))
+    except (InvalidSignature, ValueError):
+        raise Bad("the signature is not that of the given key") from None
+
+
+def verify(lines, key, heads):
+    """Verify an export line by line. Returns header and seal; raises Bad."""
+    running = hashlib.sha256()
+    header = seal = None
+    masked = events = 0
+    wanted = dict(heads)
+    place = {}
+    for number, line in enumerate(lines, start=1):
+        if seal is not None:
+            raise Bad("something follows the seal")
+        item = parsed(line, number)
+        kind = item.get("type")
+        if (kind == "header") != (number == 1):
+            raise Bad(f"line {number}: the header is the first line, and only that")
+        if kind == "header":
+            if item.get("format") != FORMAT:
+                raise Bad(f"the format is not {FORMAT}")
+            header, place = item, item["begins_after"]
+        elif kind == "event":
+            place = check_event(item, place)
+            events += 1
+            masked += item["masked_by"] is not None
+            if wanted.pop(place["sequence"], place["hash"]) != place["hash"]:
+                raise Bad(f"event {place['sequence']} is not the one of the given head")
+        elif kind == "seal":
+            check_seal(item, header, place, events, running.hexdigest(), key)
+            seal = item
+        else:
+            raise Bad(f"line {number} is neither header, event nor seal")
+        running.update(line)
+    if seal is None:
+        raise Bad("there is no seal: the export was cut off")
+    if wanted:
+        raise Bad(f"the export does not reach the given heads {sorted(wanted)}")
+    return header, seal, masked
+
+
+def read_key(path):
+    """A public key from PEM, or from the base64 of its 32 bytes."""
+    data = Path(path).read_bytes().strip()
+    if data.startswith(b"-----BEGIN"):
+        key = load_pem_public_key(data)
+        if not isinstance(key, Ed25519PublicKey):
+            raise ValueError("it is no Ed25519 key")
+        return key
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(data, validate=True))
+
+
+def head(text):
+    number, colon, value = text.partition(":")
+    if not (colon and number.isdigit() and len(value) == 64):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NUMBER:HASH")
+    return int(number), value.lower()
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Verify an export of the audit trail.")
+    parser.add_argument("export", help="the JSON Lines file")
+    parser.add_argument("--key", required=True, help="file with the public key: PEM or base64")
+    parser.add_argument("--head", type=head, action="append", default=[], metavar="NUMBER:HASH")
+    options = parser.parse_args(arguments)
+    try:
+        key = read_key(options.key)
+    except (OSError, ValueError) as error:
+        parser.error(f"the key cannot be read: {error}")
+    try:
+        with Path(options.export).open("rb") as lines:
+            header, seal, masked = verify(lines, key, options.head)
+    except OSError as error:
+        parser.error(str(error))
+    except Bad as problem:
+        print(f"NOT VERIFIED: {problem}", file=sys.stderr)
+        return 1
+    except (KeyError, TypeError, AttributeError) as problem:
+        print(f"NOT VERIFIED: a field is missing or of the wrong kind ({problem})", file=sys.stderr)
+        return 1
+    before = header["begins_after"]
+    print(f"VERIFIED: events {seal['first']} to {seal['last']} ({masked} masked)")
+    print(f"exported {header['exported_at']} by {header['exported_by']}")
+    print(f"begins after {before['sequence']}:{before['hash']}")
+    print(f"head         {seal['last']}:{seal['head']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
