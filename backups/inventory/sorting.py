@@ -54,7 +54,7 @@ class Order:
     @property
     def label(self) -> str:
         """The order in words, as in “Readiness, worst first”."""
-        return f"{self.sort.label}, {_ENDS[self.sort][self.descending]}"
+        return str(_ORDER % {"sort": self.sort.label, "end": _ENDS[self.sort][self.descending]})
 
     def reversed(self) -> Order:
         """The same from the other end."""
@@ -100,6 +100,7 @@ def _rank(conditions: list[Q]) -> Case:
     return Case(*whens, default=Value(len(whens)), output_field=IntegerField())
 
 
+_ORDER = _("%(sort)s, %(end)s")  # as in “Readiness, worst first”
 _LETTERS = (_("A to Z"), _("Z to A"))
 _WORSE = (_("worst first"), _("best first"))
 _ENDS = {

@@ -10,14 +10,17 @@ from django.db.models import TextChoices
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import ngettext
 from heroicons.templatetags.heroicons import heroicon_mini
 
 from backups.choices import Outcome, RunState, Trigger
 from backups.guide import Explanation, explain_run
 from backups.models import ApiCall, BackupRun
-from backups.views import presentation
+from backups.views import presentation, result_words
 
 register = template.Library()
+register.filter("counted", result_words.counted)
+register.filter("brought", result_words.brought)
 
 # A text from outside longer than this is cut on a page; the JSON has all of it.
 LONGEST_TEXT = 10_000
@@ -206,4 +209,8 @@ def displayable(text: str) -> str:
     """A text from outside, cut where it would burst the page."""
     if len(text) <= LONGEST_TEXT:
         return text
-    return f"{text[:LONGEST_TEXT]}… [{len(text) - LONGEST_TEXT:,} more characters: see the JSON]"
+    more = len(text) - LONGEST_TEXT
+    told = ngettext(
+        "[%(count)s more character: see the JSON]", "[%(count)s more characters: see the JSON]", more
+    )
+    return f"{text[:LONGEST_TEXT]}… {told % {'count': f'{more:,}'}}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext_lazy
 
 from backups.choices import Outcome, Protection, Readiness
 from backups.guide import explain_run
@@ -112,6 +112,12 @@ class Link:
     url: str
 
 
+_MORE_CONNECTIONS = ngettext_lazy("%d connection", "%d connections")
+_MORE_UNPROTECTED = ngettext_lazy("%d not protected", "%d not protected")
+_MORE_FAILING = ngettext_lazy("%d that ended badly", "%d that ended badly")
+_MORE_BLOCKED = ngettext_lazy("%d due and not ready", "%d due and not ready")
+
+
 def more_links(found: Attention, rows: Sequence[AttentionRow]) -> list[Link]:
     """Where the rest of what needs attention is, by what can be filtered for."""
     shown = Counter(row.finding.need for row in rows)
@@ -119,13 +125,13 @@ def more_links(found: Attention, rows: Sequence[AttentionRow]) -> list[Link]:
     connections = found.connection_count - len(found.connections)
     unprotected = sum(rest[need] for need in UNPROTECTED)
     groups = [
-        (connections, _("%d connections"), "connections", ""),
-        (unprotected, _("%d not protected"), "protection", ""),
-        (rest[Need.FAILING], _("%d that ended badly"), "history", "?group=attention&window=all"),
-        (rest[Need.BLOCKED], _("%d due and not ready"), "protection", ""),
+        (connections, _MORE_CONNECTIONS, "connections", ""),
+        (unprotected, _MORE_UNPROTECTED, "protection", ""),
+        (rest[Need.FAILING], _MORE_FAILING, "history", "?group=attention&window=all"),
+        (rest[Need.BLOCKED], _MORE_BLOCKED, "protection", ""),
     ]
     return [
-        Link(text % count, reverse(f"backups:{page}") + query)
+        Link(str(text % count), reverse(f"backups:{page}") + query)
         for count, text, page, query in groups
         if count > 0
     ]

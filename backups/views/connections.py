@@ -89,7 +89,8 @@ def connection_test(request: PageRequest) -> HttpResponse:
     cloud, region = _entry(request)
     found = service.test(cloud, region, Actor.of(request))
     steps = [(step, CONNECTION_FAULTS.get(step.fault)) for step in found.steps]
-    return _page(request, diagnosis=found, steps=steps, tested_cloud=cloud, tested_region=region)
+    tested = f"{cloud} / {region}" if region else cloud
+    return _page(request, diagnosis=found, steps=steps, tested=tested)
 
 
 @require_POST
