@@ -211,6 +211,8 @@ def displayable(text: str) -> str:
         return text
     more = len(text) - LONGEST_TEXT
     told = ngettext(
-        "[%(count)s more character: see the JSON]", "[%(count)s more characters: see the JSON]", more
+        "[%(count)s more character: see the JSON]",
+        "[%(count)s more characters: see the JSON]",
+        more,
     )
     return f"{text[:LONGEST_TEXT]}… {told % {'count': f'{more:,}'}}"
