@@ -15,7 +15,7 @@ class Window(TextChoices):
     WEEK = "7d", _("7 days")
     MONTH = "30d", _("30 days")
     QUARTER = "90d", _("90 days")
-    YEAR = "365d", _("a year")
+    YEAR = "365d", _("365 days")
     ALL = "all", _("All time")
 
     @property
