@@ -24,11 +24,11 @@ from backups.history.paging import (
     newer_than,
     read_page,
 )
-from backups.history.windows import Window
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
 
 from .common import PageRequest, bad_request, mark_live, unchanged
+from .history_controls import choice_boxes, project_options, window_options
 
 PAGE_SIZE = 50
 MOST_NEW = 100  # beyond that the hint says "99+"
@@ -118,7 +118,7 @@ def history(request: PageRequest) -> HttpResponse:
         place = _place(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    page = read_page(found.branches(), listed_runs(), place, PAGE_SIZE)
+    page = read_page(found.branches(), listed_runs, place, PAGE_SIZE)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
     at_newest = not page.has_newer
@@ -139,9 +139,13 @@ def history(request: PageRequest) -> HttpResponse:
             "chips": active_chips(found, request.GET, drop=_PLACE),
             "window": found.window_in_force,
             "query_without_window": _without(query, "window", "since", "until"),
-            "projects": list(Project.objects.visible_to(request.user)[:MOST_OFFERED]),
+            "project_options": project_options(
+                Project.objects.visible_to(request.user)[:MOST_OFFERED],
+                found.form.cleaned_data["project"],
+            ),
+            "choice_boxes": choice_boxes(found.form),
+            "window_options": window_options(found.window_in_force),
             "may_export": may_somewhere(request.user, Permission.EXPORT),
-            "windows": Window,
             "tabs": _tabs(request.GET),
             "saved_views": SavedView.objects.offered_to(request.user)[:50],
             "has_active": any(run.is_active for run in page.runs),
