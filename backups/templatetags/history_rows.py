@@ -8,7 +8,6 @@ from datetime import timedelta
 from django import template
 from django.db.models import TextChoices
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from backups.choices import Outcome, Trigger
@@ -46,6 +45,7 @@ class _Writer:
         self.pattern = RowPattern("backups/history_row.html")
         self.clock = look.Clock()
         self.labels: dict[tuple[type[TextChoices], str], str] = {}
+        self.badges: dict[tuple[str, bool], SafeString] = {}
         self.durations: dict[timedelta | None, str] = {}
 
     def row(self, run: BackupRun) -> SafeString:
@@ -63,7 +63,7 @@ class _Writer:
             "requested_at": self.clock.at(run.requested_at),
             "requester": run.requester_label,
             "trigger": self._label(Trigger, run.trigger),
-            "state": look.state_badge(run.state, run.state_label),
+            "state": self._badge(run),
             "outcome": self._label(Outcome, run.outcome),
             "answer": answer,
             "message": look.shortened(message, LONGEST_MESSAGE),
@@ -82,6 +82,12 @@ class _Writer:
             name = look.shortened(run.cluster_name, _LONGEST_SAID)
             values["said"] = f"{name}: {look.headline(run)}"
         return self.pattern.fill(frozenset(shape), values)
+
+    def _badge(self, run: BackupRun) -> SafeString:
+        key = (run.state, run.settled_by_hand)
+        if key not in self.badges:
+            self.badges[key] = look.state_badge(run.state, run.state_label)
+        return self.badges[key]
 
     def _label(self, choices: type[TextChoices], value: str) -> str:
         key = (choices, value)

@@ -1,4 +1,4 @@
-"""Parts of the history's filter form that are the same for everyone, or long: drawn once, or fast."""
+"""Parts of the history's filter form that are the same for everyone, or long."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def _boxes(language: str | None, name: str, chosen: frozenset[str]) -> SafeStrin
     return SafeString(render_to_string("backups/history_boxes.html", context))
 
 
-def window_options(chosen: Window) -> SafeString:
-    """The windows of time to choose from."""
+def window_options(chosen: Window | None) -> SafeString:
+    """The windows of time to choose from; None is a range that was typed."""
     return _windows(get_language(), chosen)
 
 
 @lru_cache(maxsize=512)
-def _windows(language: str | None, chosen: Window) -> SafeString:
+def _windows(language: str | None, chosen: Window | None) -> SafeString:
     context = {"windows": Window.choices, "chosen": chosen}
     return SafeString(render_to_string("backups/history_windows.html", context))
 
