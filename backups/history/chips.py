@@ -63,7 +63,7 @@ def _values(
     given = [value for value in query.getlist(name) if value]
     cleaned = found.form.cleaned_data.get(name)
     if isinstance(one, django_filters.MultipleChoiceFilter):
-        words = dict(one.field.choices)
+        words = dict(getattr(one.field, "choices", ()))
         return [(value, str(words.get(value, value))) for value in given]
     if isinstance(cleaned, list):  # words
         return [(word, word) for word in cleaned]
