@@ -11,8 +11,23 @@ from django.utils.translation import gettext_lazy as _
 MOST_WORDS = 20
 
 
+def split_words(text: str) -> list[str]:
+    """Words that blanks or commas separate."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+class WordsInput(forms.TextInput):
+    """A name that stands in a URL several times counts as all of its values."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        values = data.getlist(name) if hasattr(data, "getlist") else [data.get(name) or ""]
+        return " ".join(values)
+
+
 class WordsField(forms.CharField):
     """Words separated by blanks or commas, each of one pattern; cleans to a list of them."""
+
+    widget = WordsInput
 
     def __init__(self, pattern: str, example: str, **options: Any) -> None:
         super().__init__(max_length=400, **options)
@@ -20,8 +35,7 @@ class WordsField(forms.CharField):
         self.example = example
 
     def clean(self, value: Any) -> list[str]:
-        words = list(dict.fromkeys(re.split(r"[\s,]+", super().clean(value).strip())))
-        words = [word for word in words if word]
+        words = list(dict.fromkeys(split_words(super().clean(value))))
         if len(words) > MOST_WORDS:
             raise forms.ValidationError(
                 _("At most %(limit)d at once."), params={"limit": MOST_WORDS}

@@ -181,11 +181,28 @@ class HistoryFilter(django_filters.FilterSet):
 
     @property
     def window_in_force(self) -> Window:
-        """The preset in force; a range that was typed goes before the default."""
+        """The preset in force; a range that was typed goes before any.
+
+        The form sends the preset that it showed along with a range.
+        """
         cleaned = self.form.cleaned_data
-        if cleaned.get("window"):
-            return Window(cleaned["window"])
-        return Window.ALL if cleaned.get("since") or cleaned.get("until") else DEFAULT_WINDOW
+        if self.has_range:
+            return Window.ALL
+        return Window(cleaned["window"]) if cleaned.get("window") else DEFAULT_WINDOW
+
+    @property
+    def has_range(self) -> bool:
+        """Whether a beginning or an end was typed."""
+        cleaned = self.form.cleaned_data
+        return bool(cleaned.get("since") or cleaned.get("until"))
+
+    @property
+    def begins_at(self) -> datetime | None:
+        """The beginning of the window in force, or of the range that was given."""
+        if (length := self.window_in_force.length) is not None:
+            return self.now - length
+        begun: datetime | None = self.form.cleaned_data.get("since")
+        return begun
 
     def runs(self) -> Runs:
         """The runs that match everything but the text, in no order. The form must be valid."""

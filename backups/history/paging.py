@@ -6,7 +6,7 @@ import base64
 import binascii
 import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -146,19 +146,25 @@ def keys_at(branches: Sequence[Runs], place: Place, size: int) -> list[Cursor]:
     return list(dict.fromkeys(merged))[:size]
 
 
-def read_page(branches: Sequence[Runs], listed: Runs, place: Place, size: int) -> Page:
+def read_page(
+    branches: Sequence[Runs], listed: Callable[[Runs], Runs], place: Place, size: int
+) -> Page:
     """A page of runs.
 
     Args:
         branches: as in `keys_at`.
-        listed: the runs as the page shows them; asked for those of the page only.
+        listed: has a queryset read what the page shows of a run.
         place: which page.
         size: its length.
     """
-    keys = keys_at(branches, place, size + 1)
-    more, keys = len(keys) > size, keys[:size]
-    found = listed.in_bulk([key.pk for key in keys])
-    runs = [found[key.pk] for key in keys if key.pk in found]
+    if len(branches) == 1:
+        rows = read_at(branches[0], place)
+        runs = list(listed(rows).order_by(*rows.query.order_by)[: size + 1])
+    else:
+        keys = keys_at(branches, place, size + 1)
+        found = listed(BackupRun.objects.all()).in_bulk([key.pk for key in keys])
+        runs = [found[key.pk] for key in keys if key.pk in found]
+    more, runs = len(runs) > size, runs[:size]
     if place.backwards:
         runs.reverse()
         return Page(runs, has_newer=more, has_older=place.newer is not None)

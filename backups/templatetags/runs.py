@@ -8,7 +8,7 @@ from functools import cache
 from django import template
 from django.db.models import TextChoices
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 from heroicons.templatetags.heroicons import heroicon_mini
@@ -27,50 +27,51 @@ LONGEST_TEXT = 10_000
 NONE = "\N{EN DASH}"  # stands where there is no value
 
 
+class Clock:
+    """Writes moments as HTML: the present moment and the viewer's zone are looked up once."""
+
+    def __init__(self) -> None:
+        self.now = timezone.now()
+        self.zone = timezone.get_current_timezone()
+        self._agos: dict[presentation.Distance, str] = {}
+
+    def when(self, moment: datetime) -> SafeString:
+        """A moment as relative time; the exact one on hover. live.js keeps it current."""
+        distance = presentation.distance(moment, self.now)
+        if distance not in self._agos:
+            self._agos[distance] = str(escape(presentation.distance_words(distance)))
+        utc, local = presentation.utc(moment), presentation.local(moment, self.zone)
+        hover = utc if local == utc else f"{local} ({utc})"
+        return _time(moment, hover, self._agos[distance], " data-ago")
+
+    def at(self, moment: datetime, *, milliseconds: bool = False) -> SafeString:
+        """A moment in the viewer's zone, to the second or the millisecond; in UTC on hover."""
+        text = presentation.local(moment, self.zone, milliseconds=milliseconds)
+        return _time(moment, presentation.utc(moment), text)
+
+
+def _time(moment: datetime, hover: str, text: str, mark: str = "") -> SafeString:
+    # nothing in it but digits, and names of zones and words of ours that are escaped already
+    machine = moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6]
+    return SafeString(f'<time datetime="{machine}Z" title="{hover}"{mark}>{text}</time>')
+
+
 @register.simple_tag
 def when(moment: datetime | None) -> SafeString | str:
-    """A moment as relative time; the exact one on hover. live.js keeps it current."""
-    if moment is None:
-        return NONE
-    return format_html(
-        '<time datetime="{}" title="{}" data-ago>{}</time>',
-        _machine(moment),
-        _hover(moment, presentation.local(moment)),
-        presentation.ago(moment, timezone.now()),
-    )
+    """A moment as relative time; the exact one on hover."""
+    return NONE if moment is None else Clock().when(moment)
 
 
 @register.simple_tag
 def exact(moment: datetime | None) -> SafeString | str:
     """A moment in the viewer's zone, to the millisecond; in UTC on hover."""
-    if moment is None:
-        return NONE
-    text = presentation.local(moment, milliseconds=True)
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', _machine(moment), _hover(moment), text
-    )
+    return NONE if moment is None else Clock().at(moment, milliseconds=True)
 
 
 @register.simple_tag
 def at(moment: datetime | None) -> SafeString | str:
     """A moment in the viewer's zone, to the second; in UTC on hover."""
-    if moment is None:
-        return NONE
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        _machine(moment),
-        _hover(moment),
-        presentation.local(moment),
-    )
-
-
-def _machine(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _hover(moment: datetime, local: str = "") -> str:
-    utc = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return utc if local in ("", utc) else f"{local} ({utc})"
+    return NONE if moment is None else Clock().at(moment)
 
 
 @register.simple_tag
@@ -116,22 +117,23 @@ def tone(state: str) -> str:
 @register.filter
 def state_label(state: str) -> str:
     """A state's word; one that is not known stays as it is."""
-    return _label(RunState, state)
+    return label(RunState, state)
 
 
 @register.filter
 def outcome_label(outcome: str) -> str:
     """An outcome's word; one that is not known stays as it is."""
-    return _label(Outcome, outcome)
+    return label(Outcome, outcome)
 
 
 @register.filter
 def trigger_label(trigger: str) -> str:
     """What caused a run, in words."""
-    return _label(Trigger, trigger)
+    return label(Trigger, trigger)
 
 
-def _label(choices: type[TextChoices], value: str) -> str:
+def label(choices: type[TextChoices], value: str) -> str:
+    """A value's word; one that is not known stays as it is."""
     try:
         return str(choices(value).label)
     except ValueError:

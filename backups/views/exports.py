@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.http import HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -9,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from backups.forms import ExportForm, LiveForm
 from backups.history.filters import HistoryFilter
+from backups.history.windows import pinned
 from backups.models import Export
 from backups.services.exports import LOST_AFTER, stream
 from dashboard.accounts.access import Permission, require_somewhere
@@ -16,6 +18,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 
 from .common import PageRequest, bad_request, mark_live, unchanged
+from .history import filter_query
 
 MOST_SHOWN = 50
 _TYPES = {Export.Format.CSV: "text/csv", Export.Format.JSONL: "application/jsonl"}
@@ -56,26 +59,32 @@ def _make(request: PageRequest) -> HttpResponseBase:
     form = ExportForm(request.POST)
     if not form.is_valid():
         return bad_request(request, form)
-    query: str = form.cleaned_data["query"]
+    given = QueryDict(form.cleaned_data["query"])
     now = timezone.now()
-    found = HistoryFilter(
-        QueryDict(query), user=request.user, now=now, permission=Permission.EXPORT
-    )
+    found = HistoryFilter(given, user=request.user, now=now, permission=Permission.EXPORT)
     if not found.is_valid():
         return bad_request(request, found.form)
-    export = Export.objects.create(
-        owner=request.user,
-        owner_name=request.user.get_username(),
-        format=form.cleaned_data["format"],
-        query=query,
-        requested_before=now,
-    )
-    record(
-        Action.EXPORT_MADE,
-        actor=Actor.of(request),
-        target=export,
-        details={"format": export.format, "filter": query},
-    )
+    query = filter_query(pinned(given, found.form.cleaned_data))
+    with transaction.atomic():
+        export = Export.objects.create(
+            owner=request.user,
+            owner_name=request.user.get_username(),
+            format=form.cleaned_data["format"],
+            query=query,
+            requested_before=now,
+        )
+        record(
+            Action.EXPORT_MADE,
+            actor=Actor.of(request),
+            target=export,
+            details={
+                "format": export.format,
+                "filter": query,
+                # what a window that counts back from now came to
+                "since": found.begins_at,
+                "until": min(found.form.cleaned_data.get("until") or now, now),
+            },
+        )
     kind = Export.Format(export.format)
     return StreamingHttpResponse(
         stream(export, found),

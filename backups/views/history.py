@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -24,16 +24,19 @@ from backups.history.paging import (
     newer_than,
     read_page,
 )
-from backups.history.windows import Window
+from backups.history.windows import pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
 
+from . import presentation
 from .common import PageRequest, bad_request, mark_live, unchanged
+from .history_controls import choice_boxes, project_options, window_options
 
 PAGE_SIZE = 50
 MOST_NEW = 100  # beyond that the hint says "99+"
 MOST_COUNTED = 10_000
 MOST_OFFERED = 500  # projects in the filter
+_BAD_SORT = "sort: runs are sorted by time, “newest” or “oldest” first."
 _BAD_CURSOR = "The address names a place in the history that cannot be read."
 _PLACE = ("older", "newer", "end")  # of the URL; the rest of it is the filter
 _NOT_FILTERS = (*_PLACE, "sort", "shown", "newest")
@@ -109,16 +112,18 @@ def _place(query: QueryDict) -> Place:
 @require_safe
 def history(request: PageRequest) -> HttpResponse:
     """A page of the runs that match the filter."""
-    if request.GET.get("sort", "") not in ("", "oldest"):
-        return bad_request(request, ["sort: runs are sorted by time; give “oldest” or nothing."])
+    if request.GET.get("sort", "") not in ("", "newest", "oldest"):
+        return bad_request(request, [_BAD_SORT])
     found = HistoryFilter(request.GET, user=request.user)
     if not found.is_valid():
         return bad_request(request, found.form)
+    if (address := pinned(request.GET, found.form.cleaned_data)) != request.GET:
+        return redirect(f"{request.path}?{address.urlencode()}")
     try:
         place = _place(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    page = read_page(found.branches(), listed_runs(), place, PAGE_SIZE)
+    page = read_page(found.branches(), listed_runs, place, PAGE_SIZE)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
     at_newest = not page.has_newer
@@ -136,12 +141,16 @@ def history(request: PageRequest) -> HttpResponse:
             "query": query,
             "sorted_query": f"sort=oldest&{query}" if oldest_first else query,
             "form": found.form,
-            "chips": active_chips(found, request.GET, drop=_PLACE),
+            "chips": active_chips(found, request.GET, drop=_PLACE, moment_words=presentation.local),
             "window": found.window_in_force,
             "query_without_window": _without(query, "window", "since", "until"),
-            "projects": list(Project.objects.visible_to(request.user)[:MOST_OFFERED]),
+            "project_options": project_options(
+                Project.objects.visible_to(request.user)[:MOST_OFFERED],
+                found.form.cleaned_data["project"],
+            ),
+            "choice_boxes": choice_boxes(found.form),
+            "window_options": window_options(None if found.has_range else found.window_in_force),
             "may_export": may_somewhere(request.user, Permission.EXPORT),
-            "windows": Window,
             "tabs": _tabs(request.GET),
             "saved_views": SavedView.objects.offered_to(request.user)[:50],
             "has_active": any(run.is_active for run in page.runs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -127,21 +127,54 @@ def steps(state: RunState, *, by_hand: bool = False) -> list[Step]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far a moment is from now, as far as it is told.
+
+    Attributes:
+        number: of units.
+        unit: s, min, h or d; "" for a moment that is now.
+        ahead: it is still to come.
+    """
+
+    number: int
+    unit: str
+    ahead: bool
+
+
+def distance(moment: datetime, now: datetime) -> Distance:
+    """How far a moment is from now."""
+    seconds = round((now - moment).total_seconds())
+    size, ahead = abs(seconds), seconds < 0
+    if size < 60:
+        return Distance(0, "", False) if 0 <= seconds < 5 else Distance(size, "s", ahead)
+    if size < 3600:
+        return Distance(size // 60, "min", ahead)
+    if size < 48 * 3600:
+        return Distance(size // 3600, "h", ahead)
+    return Distance(size // 86400, "d", ahead)
+
+
+def distance_words(far: Distance) -> str:
+    """A distance in words, short: "just now", "5 min ago", "in 12 s"."""
+    match far.unit:
+        case "s":
+            text = _("%(n)d s")
+        case "min":
+            text = _("%(n)d min")
+        case "h":
+            text = _("%(n)d h")
+        case "d":
+            text = _("%(n)d d")
+        case _:
+            return _("just now")
+    wrapped = _("in %(time)s") if far.ahead else _("%(time)s ago")
+    return wrapped % {"time": text % {"n": far.number}}
+
+
 def ago(moment: datetime, now: datetime) -> str:
     """A moment relative to now, short: "just now", "5 min ago", "in 12 s". live.js has the same."""
-    seconds = round((now - moment).total_seconds())
-    size = abs(seconds)
-    if size < 60:
-        if 0 <= seconds < 5:
-            return _("just now")
-        text = _("%(n)d s") % {"n": size}
-    elif size < 3600:
-        text = _("%(n)d min") % {"n": size // 60}
-    elif size < 48 * 3600:
-        text = _("%(n)d h") % {"n": size // 3600}
-    else:
-        text = _("%(n)d d") % {"n": size // 86400}
-    return (_("in %(time)s") if seconds < 0 else _("%(time)s ago")) % {"time": text}
+    return distance_words(distance(moment, now))
 
 
 def zone_label(moment: datetime) -> str:
@@ -157,11 +190,23 @@ def zone_label(moment: datetime) -> str:
 _OWN_NAMES = frozenset({"UTC", "GMT", "WET", "WEST", "CET", "CEST", "EET", "EEST", "MSK"})
 
 
-def local(moment: datetime, *, milliseconds: bool = False) -> str:
-    """A moment in the viewer's zone, with the zone's name: "2026-03-02 10:30:00 CET"."""
-    there = timezone.localtime(moment)
-    fraction = f".{there.microsecond // 1000:03d}" if milliseconds else ""
-    return f"{there:%Y-%m-%d %H:%M:%S}{fraction} {zone_label(there)}"
+def local(moment: datetime, zone: tzinfo | None = None, *, milliseconds: bool = False) -> str:
+    """A moment in a zone, with the zone's name: "2026-03-02 10:30:00 CET".
+
+    Args:
+        moment: aware.
+        zone: the viewer's where none is given.
+        milliseconds: whether they are told.
+    """
+    there = moment.astimezone(zone or timezone.get_current_timezone())
+    # half the price of strftime, which a page of the history would call a hundred times
+    digits = there.isoformat(" ", "milliseconds")[: 23 if milliseconds else 19]
+    return f"{digits} {zone_label(there)}"
+
+
+def utc(moment: datetime) -> str:
+    """A moment in UTC, to the second: "2026-03-02 09:30:00 UTC"."""
+    return f"{moment.astimezone(UTC).isoformat(' ', 'seconds')[:19]} UTC"
 
 
 def lasting(duration: timedelta) -> str:

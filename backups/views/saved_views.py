@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST
 
 from backups.forms import SavedViewForm
 from backups.history.filters import HistoryFilter
+from backups.history.windows import pinned
 from backups.models import SavedView
 
 from .common import PageRequest, bad_request
@@ -36,7 +37,10 @@ def save(request: PageRequest) -> HttpResponse:
     view, made = SavedView.objects.update_or_create(
         owner=request.user,
         name=name,
-        defaults={"query": filter_query(query), "shared": form.cleaned_data["shared"]},
+        defaults={
+            "query": filter_query(pinned(query, found.form.cleaned_data)),
+            "shared": form.cleaned_data["shared"],
+        },
     )
     text = _("View “%(name)s” saved.") if made else _("View “%(name)s” has the new filter.")
     messages.info(request, text % {"name": view.name})

@@ -11,8 +11,8 @@ from django.template import Context, Engine
 
 from backups.history.filters import HistoryFilter
 from backups.history.paging import Cursor, Page, Place, keys_at
-from backups.history.windows import Window
 from backups.views.history import PAGE_SIZE, listed_runs
+from backups.views.history_controls import choice_boxes, window_options
 
 
 def offset_page(request: HttpRequest) -> HttpResponse:
@@ -37,7 +37,8 @@ def offset_page(request: HttpRequest) -> HttpResponse:
         "page": Page(rows, page.has_previous(), page.has_next()),
         "form": found.form,
         "window": found.window_in_force,
-        "windows": Window,
+        "choice_boxes": choice_boxes(found.form),
+        "window_options": window_options(found.window_in_force),
     }
     return render(request, "backups/history.html", context)
 

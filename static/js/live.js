@@ -248,6 +248,12 @@
     }
   });
 
+  // A range that was typed goes before a window: who chooses a window wants that one.
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("[data-window]") || !event.target.value) return;
+    for (const field of event.target.form.querySelectorAll("[data-range]")) field.value = "";
+  });
+
   const ago = (moment) => {
     const seconds = Math.round((Date.now() + clockOffset - moment) / 1000);
     const size = Math.abs(seconds);

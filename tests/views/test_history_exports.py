@@ -18,6 +18,7 @@ from backups.history.filters import HistoryFilter
 from backups.models import BackupRun, Export
 from backups.services import exports
 from dashboard.accounts.models import User
+from dashboard.audit.models import AuditEvent
 from tests.views.conftest import MakeRun
 
 URL = "/history/exports/"
@@ -104,6 +105,15 @@ def test_who_exported_which_filter_is_kept(web: Client, anna: User, make_run: Ma
     text = web.get(URL).content.decode()
     assert "state=failed" in text
     assert "Complete" in text
+    event = AuditEvent.objects.get(action="export_made")
+    details = event.details or {}
+    assert (event.actor_name, details["format"], details["filter"]) == (
+        "anna",
+        "csv",
+        "state=failed",
+    )
+    begun, ended = (datetime.fromisoformat(details[name]) for name in ("since", "until"))
+    assert ended - begun == timedelta(days=30)  # the default window, as moments
 
 
 def test_a_reader_that_goes_away_leaves_an_export_that_says_so(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -20,10 +21,14 @@ from tests.views.conftest import MakeCluster, MakeRun
 URL = "/history/"
 
 
+def rows_in(text: str) -> list[int]:
+    return [int(pk) for pk in re.findall(r'<tr id="run-(\d+)"', text)]
+
+
 def shown(web: Client, **query: object) -> set[int]:
-    response = web.get(f"{URL}?{urlencode(query, doseq=True)}")
+    response = web.get(f"{URL}?{urlencode(query, doseq=True)}", follow=True)
     assert response.status_code == 200, response.content.decode()
-    return {int(pk) for pk in re.findall(r'<tr id="run-(\d+)"', response.content.decode())}
+    return set(rows_in(response.content.decode()))
 
 
 @pytest.fixture
@@ -117,6 +122,68 @@ def test_a_range_that_was_typed_goes_before_the_default_window(
     form = "%Y-%m-%dT%H:%M"
     assert shown(web, since=f"{since:{form}}", until=f"{until:{form}}") == {runs["old"].pk}
     assert shown(web, until=f"{since:{form}}") == set()
+
+
+def test_a_range_goes_before_the_window_that_the_form_sends_along(
+    web: Client, runs: dict[str, BackupRun]
+) -> None:
+    since = f"{runs['old'].requested_at - timedelta(minutes=1):%Y-%m-%dT%H:%M}Z"
+    answer = web.get(URL, {"window": "30d", "since": since, "state": "failed"}, follow=True)
+    assert answer.redirect_chain[-1][0] == f"/history/?{urlencode({'since': since})}&state=failed"
+    text = answer.content.decode()
+    assert set(rows_in(text)) == {runs["old"].pk, runs["failed"].pk}
+    assert '<option value="" selected>Chosen time</option>' in text
+
+
+def test_an_address_with_a_typed_time_means_the_same_moment_in_every_zone(
+    web: Client, make_run: MakeRun
+) -> None:
+    noon = datetime(2026, 3, 2, 12, tzinfo=ZoneInfo("America/New_York"))
+    before, after = (
+        make_run(state="failed", requested_at=noon + timedelta(hours=hours)) for hours in (-1, 1)
+    )
+    web.cookies["tz"] = "America/New_York"
+    answer = web.get(URL, {"since": "2026-03-02T12:00"}, follow=True)
+    address = answer.redirect_chain[-1][0]
+    assert address == "/history/?since=2026-03-02T12%3A00%3A00-05%3A00"
+    assert "2026-03-02 12:00:00 UTC-05:00" in answer.content.decode()  # the chip
+    web.cookies["tz"] = "Asia/Tokyo"
+    text = web.get(address).content.decode()
+    assert rows_in(text) == [after.pk]
+    assert before.pk not in rows_in(text)
+    assert "2026-03-03 02:00:00 UTC+09:00" in text
+
+
+def test_a_view_is_kept_with_moments_not_with_clock_times(web: Client, anna: User) -> None:
+    web.cookies["tz"] = "America/New_York"
+    web.post("/history/views/", {"name": "since noon", "query": "since=2026-03-02T12:00"})
+    assert SavedView.objects.get().query == "since=2026-03-02T12%3A00%3A00-05%3A00"
+
+
+def test_every_word_of_a_filter_has_a_chip_of_its_own(
+    web: Client, runs: dict[str, BackupRun]
+) -> None:
+    for query in ("http_status=409,412", "http_status=409&http_status=412"):
+        text = web.get(f"{URL}?{query}&trigger=cli").content.decode()
+        assert rows_in(text) == [runs["off"].pk]
+        chips = re.search(r'<ul class="chips".*?</ul>', text, re.S)
+        assert chips
+        links = re.findall(r'href="([^"]+)" aria-label="Remove the filter HTTP', chips[0])
+        assert [html.unescape(link) for link in links] == [
+            "/history/?http_status=412&trigger=cli",
+            "/history/?http_status=409&trigger=cli",
+        ]
+
+
+def test_of_a_filter_with_one_value_the_last_counts_and_has_the_chip(
+    web: Client, runs: dict[str, BackupRun]
+) -> None:
+    text = web.get(f"{URL}?user=ben&user=carla").content.decode()
+    assert rows_in(text) == [runs["ours"].pk]
+    chips = re.search(r'<ul class="chips".*?</ul>', text, re.S)
+    assert chips
+    assert "carla" in chips[0]
+    assert "ben" not in re.sub(r'href="[^"]*"', "", chips[0])
 
 
 def test_every_state_is_in_a_group() -> None:

@@ -1,0 +1,85 @@
+"""Rows of the history: written fast, and as careful with what comes from outside as a template."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.utils import translation
+from django.utils.translation import trans_real
+
+from backups.views.row_pattern import RowPattern
+from tests.views.conftest import MakeCluster, MakeRun
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "\"'><b onmouseover=x>%s %(pk)s {{ x }}\x00pk\x00</b>&amp;"
+# every value that the row's template has a place for
+PLACES = set(re.findall(r"row\.(\w+)", (ROOT / "templates/backups/history_row.html").read_text()))
+
+
+class Tags(HTMLParser):
+    """The tags of a text, and its words as a reader sees them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_whatever_a_value_holds_it_stays_a_text(db: None) -> None:
+    shape = frozenset({"region", "outcome", "answer", "message", "active", "live", "watched"})
+    pattern = RowPattern("backups/history_row.html")
+    plain = pattern.fill(shape, dict.fromkeys(PLACES, "x"))
+    hostile = pattern.fill(shape, dict.fromkeys(PLACES, HOSTILE))
+    assert Tags(hostile).tags == Tags(plain).tags
+    assert "<b " not in hostile
+    assert Tags(hostile).words.replace(HOSTILE, "x") == Tags(plain).words
+
+
+def test_a_hostile_name_is_shown_as_it_is_and_runs_nothing(
+    web: Client, make_run: MakeRun, make_cluster: MakeCluster
+) -> None:
+    name = "<script>alert(1)</script>%s"
+    make_run(
+        make_cluster(name),
+        state="queued",
+        cluster_name=name,
+        project_name=name,
+        region=name,
+        requested_by_name=name,
+    )
+    text = web.get("/history/").content.decode()
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;%s") >= 4
+
+
+def test_a_row_is_drawn_anew_for_each_language(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was drawn for one language is not given to the reader of another."""
+    values = dict.fromkeys(PLACES, "x")
+    with translation.override("en"):
+        english = RowPattern("backups/history_row.html").fill(frozenset(), values)
+    with translation.override("de"):
+        catalog = trans_real.catalog()
+        monkeypatch.setitem(catalog._catalog._catalogs[0], "Requested", "Angefordert")
+        german = RowPattern("backups/history_row.html").fill(frozenset(), values)
+    assert 'data-label="Requested"' in english
+    assert 'data-label="Angefordert"' in german
+
+
+def test_a_hundred_rows_take_no_more_queries_than_one(
+    web: Client, make_run: MakeRun, django_assert_max_num_queries: object
+) -> None:
+    for _ in range(60):
+        make_run(state="succeeded")
+    with django_assert_max_num_queries(7):  # type: ignore[operator]
+        web.get("/history/")
