@@ -156,7 +156,8 @@ def test_a_date_to_retry_after_is_counted_from_now_where_the_cloud_tells_no_time
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     for date in ({}, {"Date": "yesterday"}):
         wait = read({}, 429, Retry_After=until, **date).answer.retry_after
-        assert wait is not None and 60 < wait <= 90
+        assert wait is not None
+        assert 60 < wait <= 90
 
 
 def test_secrets_are_in_neither_message_nor_excerpt() -> None:
