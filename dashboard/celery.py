@@ -20,7 +20,7 @@ class Broker(Celery):
 
     def connection_for_write(self, *args: Any, **options: Any) -> Connection:
         """The connection that messages are published on."""
-        given = options.pop("transport_options", {})
+        given = options.pop("transport_options", None) or {}
         return super().connection_for_write(
             *args, transport_options={**PUBLISH_LIMITS, **given}, **options
         )
