@@ -21,7 +21,7 @@ from backups import presence
 from backups.choices import Outcome, RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer
-from backups.matching import record_key
+from backups.matching import is_placed
 from backups.models import BackupRun, RunEvent
 from backups.outcomes import Next, Verdict, classify
 from dashboard.database import hold_and_retry
@@ -30,6 +30,7 @@ from .calls import CallLog, ClaimLost, CollectLog
 from .cloud import client_for
 from .conflicts import Holder, find_holder
 from .dispatch import dispatch_follow
+from .records import claimed_keys, stored_key
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
@@ -138,11 +139,12 @@ def note_baseline(run: BackupRun) -> None:
         logger.info("run %s: no baseline: %s", run.pk, error)
         baseline: dict[str, Any] = {"baseline_known": False}
     else:
-        newest = records[0] if records else None
+        newest = records[0] if records and records[0].created_at else None
+        claimed = claimed_keys(run, records)
         baseline = {
-            "baseline_known": True,
+            "baseline_known": all(is_placed(record, claimed) for record in records),
             "baseline_created_at": newest.created_at if newest else None,
-            "baseline_job_id": record_key(newest)[:64] if newest else "",
+            "baseline_job_id": stored_key(newest) if newest else "",
         }
     mine = BackupRun.objects.filter(
         pk=run.pk, state=RunState.SENDING, attempt=run.attempt, claimed_by=run.claimed_by
