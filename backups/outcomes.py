@@ -74,9 +74,9 @@ def classify(result: Answer | CssApiError) -> Verdict:
 def _classify_identity(error: IdentityError) -> Verdict:
     """Nothing was sent to CSS, whatever went wrong at the identity service."""
     if error.status == 429:
-        return Verdict(Outcome.THROTTLED, Next.RETRY)
+        return Verdict(Outcome.THROTTLED, Next.RETRY, error.retry_after)
     if error.retryable:
-        return Verdict(Outcome.UNREACHABLE, Next.RETRY)
+        return Verdict(Outcome.UNREACHABLE, Next.RETRY, error.retry_after)
     if error.status == 403:
         return Verdict(Outcome.FORBIDDEN, Next.END)
     return Verdict(Outcome.UNAUTHENTICATED, Next.END)

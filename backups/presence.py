@@ -11,6 +11,7 @@ import re
 import secrets
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,6 +27,9 @@ _PROCESS = re.compile(r"[^\s]{1,80}:\d{1,10}:[0-9a-f]{8}")
 _lock = threading.Lock()
 _name = ""
 _name_pid = 0
+# Of this process's own heartbeat, on the monotonic clock; None: it does not report.
+_last_beat: float | None = None
+_steady_since = 0.0
 
 
 def process_name() -> str:
@@ -59,6 +63,7 @@ class Reporter(threading.Thread):
         while True:
             try:
                 beat(self.kind)
+                _beaten()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("heartbeat not written: %s", str(error).partition("\n")[0])
                 connection.close()
@@ -89,6 +94,30 @@ def beat(kind: str) -> None:
         create_defaults={"kind": kind, "seen_at": now, "started_at": now},
     )
     Heartbeat.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
+
+
+def _beaten() -> None:
+    global _last_beat, _steady_since
+    now = time.monotonic()
+    # While a database is away for longer than this, everybody falls silent.
+    gap = settings.HEARTBEAT_STALE_AFTER - settings.HEARTBEAT_INTERVAL
+    if _last_beat is None or now - _last_beat > gap:
+        _steady_since = now
+    _last_beat = now
+
+
+def may_judge_silence() -> bool:
+    """Whether this process may take another's silence for its death.
+
+    After the database was away every heartbeat is stale, also of those that live and hold an answer
+    in their hands. So whoever was kept from reporting itself gives the others the time of two
+    heartbeats first, as one does that has just begun.
+    """
+    if _last_beat is None:
+        return True
+    now = time.monotonic()
+    gap = settings.HEARTBEAT_STALE_AFTER - settings.HEARTBEAT_INTERVAL
+    return now - _last_beat <= gap and now - _steady_since >= 2 * settings.HEARTBEAT_INTERVAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def read_answer(raw: RawAnswer, *, method: str, path: str, secrets: tuple[str, .
             excerpt=excerpt[:_EXCERPT],
             size=len(raw.body),
             duration_ms=raw.duration_ms,
-            retry_after=_retry_after(raw.headers),
+            retry_after=retry_after(raw.headers),
         ),
         document,
     )
@@ -234,18 +234,32 @@ def _request_id(headers: Mapping[str, str], document: object) -> str:
     return "".join(printable(value).split())[:_REQUEST_ID]
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer's `Retry-After` asks to wait, None where it asks for nothing readable.
+
+    Args:
+        headers: of the answer, names in any case. A date is counted from the answer's own `Date`:
+            the cloud's clock is compared with itself, and may be off from ours.
+    """
     value = (headers.get("Retry-After") or "").strip()
     if not value:
         return None
     try:
-        seconds = float(value)
+        # a header that came twice is one value with commas: the longer wait does for both
+        seconds = max(float(part) for part in value.split(","))
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            seconds = (moment - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError, IndexError):
+        until = _date(value)
+        if until is None:
             return None
+        now = _date((headers.get("Date") or "").strip()) or datetime.now(UTC)
+        seconds = (until - now).total_seconds()
     return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None
+
+
+def _date(value: str) -> datetime | None:
+    """An HTTP date; None where it is none."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

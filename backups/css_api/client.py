@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -35,7 +35,6 @@ COLLECT_CAP = 64 * 1024  # bytes of decoded body: success is empty, an error is 
 READ_CAP = 32 * 1024 * 1024
 # The default by the documents, said nevertheless: real-time collection has the same paths.
 _LOG_BACKUP = "action=base_log_collect"
-_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class CssClient:
@@ -164,8 +163,8 @@ class CssClient:
 
         Args:
             cluster_id: the cluster.
-            newest: how many to return at most.
-            since: leave out what was created before; rows without a time stay.
+            newest: how many with a time to return at most; those without one come on top.
+            since: leave out what was created before.
 
         Returns:
             Records, newest first by `created_at`, those without a time last.
@@ -184,9 +183,11 @@ class CssClient:
 
         path = f"{_cluster_path(cluster_id)}/logs/records"
         rows = self._list(path, parse.log_records, lambda row: row.record_id, enough)
-        wanted = [r for r in rows if not (since and r.created_at and r.created_at < since)]
-        wanted.sort(key=lambda row: row.created_at or _LONG_AGO, reverse=True)
-        return tuple(wanted[:newest])
+        undated = [row for row in rows if row.created_at is None]
+        dated = [(row.created_at, row) for row in rows if row.created_at is not None]
+        wanted = [(at, row) for at, row in dated if since is None or at >= since]
+        wanted.sort(key=lambda item: item[0], reverse=True)
+        return (*(row for _, row in wanted[:newest]), *undated)
 
     def _list(
         self,

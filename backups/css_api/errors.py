@@ -61,6 +61,7 @@ class IdentityError(CssApiError):
         status: HTTP status of the identity service, None when it was not reached.
         retryable: True when identity was unreachable, throttled (429) or failing (5xx).
         kind: how the exchange with it failed below HTTP, None when it did not.
+        retry_after: seconds that it asked to wait, None when it did not ask.
     """
 
     def __init__(
@@ -70,16 +71,24 @@ class IdentityError(CssApiError):
         status: int | None = None,
         retryable: bool = False,
         kind: TransportKind | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
         self.retryable = retryable
         self.kind = kind
+        self.retry_after = retry_after
 
     def again(self) -> Self:
         """The same error for another caller: each raises one of its own."""
-        return type(self)(self.detail, status=self.status, retryable=self.retryable, kind=self.kind)
+        return type(self)(
+            self.detail,
+            status=self.status,
+            retryable=self.retryable,
+            kind=self.kind,
+            retry_after=self.retry_after,
+        )
 
 
 class SecondFactorError(IdentityError):

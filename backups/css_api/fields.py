@@ -101,12 +101,14 @@ class Fields:
 
         Args:
             names: spellings of the field.
-            lenient: True for a time that is only shown: one that cannot be read is None.
+            lenient: True where nothing depends on it: one that cannot be read is None.
         """
         value = self.get(*names)
         if value is None or value in ("", "0", 0):
             return None
         if isinstance(value, bool) or not isinstance(value, int | float | str):
+            if lenient:
+                return None
             raise self._wrong(names[0], value, "a time")
         moment = _time(value)
         if moment is None and not lenient:

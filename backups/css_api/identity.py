@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from keystoneauth1 import exceptions as ks
 
+from .answer import retry_after
 from .errors import (
     CatalogError,
     ConfigurationError,
@@ -202,7 +203,13 @@ def identity_error(
         status = int(error.http_status)
         text = redact(str(error.message or ""), secrets)
         detail = one_line(f"{service} answered {status} for cloud '{cloud}': {text}", 500)
-        return IdentityError(detail, status=status, retryable=status == 429 or status >= 500)
+        headers = error.response.headers if error.response is not None else {}
+        return IdentityError(
+            detail,
+            status=status,
+            retryable=status == 429 or status >= 500,
+            retry_after=retry_after(headers),
+        )
     unreached = _connection_failure(error)
     if watch.expired or unreached is not None:
         cause = unreached or error

@@ -33,10 +33,14 @@ class Page(Generic[T]):
 
 
 def clusters(document: object) -> Page[ClusterInfo]:
-    """`GET /clusters`. Raises ShapeError."""
+    """`GET /clusters`. Raises ShapeError.
+
+    A cluster with an id is there, whatever else is wrong with its row: such a one is listed with
+    an unknown status, so that neither it nor the others look as if they had gone.
+    """
     fields = Fields.of(document, "")
     rows = fields.rows("clusters")
-    return Page(tuple(_cluster(row) for row in rows), fields.count("totalSize", "total"))
+    return Page(tuple(_listed(row) for row in rows), fields.count("totalSize", "total"))
 
 
 def cluster(document: object) -> ClusterInfo:
@@ -131,6 +135,17 @@ def _cluster(fields: Fields) -> ClusterInfo:
     )
 
 
+def _listed(row: Fields) -> ClusterInfo:
+    """A row of the list; what cannot be read of it is left out."""
+    try:
+        return _cluster(row)
+    except ShapeError:
+        name = row.get("name")
+        return ClusterInfo(
+            id=row.id("id"), name=row.text("name") if isinstance(name, str) else "", status=""
+        )
+
+
 def _tags(fields: Fields) -> tuple[tuple[str, str], ...]:
     value = fields.get("tags")
     if isinstance(value, dict):
@@ -155,8 +170,9 @@ def _record(fields: Fields) -> LogRecord:
         status=_member(RecordStatus, raw_status, RecordStatus.UNRECOGNISED),
         raw_status=raw_status,
         job_type=_member(JobType, job_type, JobType.UNRECOGNISED),
-        created_at=fields.time("createAt", "createdAt", "created"),
-        finished_at=fields.time("finishedAt", "finishAt"),
+        # a time that cannot be read is as good as none: the job is known by its id all the same
+        created_at=fields.time("createAt", "createdAt", "created", lenient=True),
+        finished_at=fields.time("finishedAt", "finishAt", lenient=True),
         log_path=fields.text("logPath", limit=1024),
         failed_message=fields.text("failedMsg", "failedMessage", limit=2000),
     )

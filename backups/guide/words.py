@@ -182,12 +182,21 @@ BY_HAND: dict[RunState, Explanation] = {
     ),
 }
 
-_TURNED_AWAY = Explanation(
-    _("The cloud said that it is not available and turned the request away each time."),
-    Actor.WAIT,
-    _("Back up again later; if it lasts, look at the cloud's status page."),
-    True,
-)
+# A refusal that passes by itself; once the run is over, nothing is tried again by itself.
+_TURNED_AWAY: dict[Outcome, Explanation] = {
+    Outcome.SERVER_ERROR: Explanation(
+        _("The cloud said that it is not available and turned the request away each time."),
+        Actor.WAIT,
+        _("Back up again later; if it lasts, look at the cloud's status page."),
+        True,
+    ),
+    Outcome.THROTTLED: Explanation(
+        _("The cloud had too many requests and turned this one away each time."),
+        Actor.WAIT,
+        _("Back up again later."),
+        True,
+    ),
+}
 
 
 def explain_run(
@@ -211,8 +220,8 @@ def explain_run(
         return BY_HAND[state]
     if imported and state in IMPORTED:
         return IMPORTED[state]
-    if state is RunState.REJECTED and outcome is Outcome.SERVER_ERROR:
-        return _TURNED_AWAY
+    if state is RunState.REJECTED and outcome in _TURNED_AWAY:
+        return _TURNED_AWAY[outcome]
     if state in (RunState.REJECTED, RunState.ACCEPTED):
         return explain(outcome, error_code)
     return _STATES[state]

@@ -16,13 +16,13 @@ from backups import presence
 from backups.choices import RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, RecordStatus
-from backups.matching import match_record
+from backups.matching import match_record, may_be_ours
 from backups.models import BackupRun
 from dashboard.database import hold_and_retry
 
 from .calls import CallLog
 from .cloud import client_for
-from .records import job_facts, skew, stored_key, window_of
+from .records import claimed_keys, job_facts, skew, stored_key, window_of
 from .transitions import amend, transition
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,9 @@ def follow_run(run_id: int) -> None:
             run.cluster_cloud_id, newest=100, since=run.sent_at - 2 * skew()
         )
     except CssApiError as error:
+        note = _("The cloud's records cannot be read: %(why)s") % {"why": error}
         why = str(error)
-        hold_and_retry(lambda: _unreadable(copy(run), why))
+        hold_and_retry(lambda: _unreadable(copy(run), note, why))
         return
     # A copy for each try: one whose COMMIT failed has changed the object and not the row.
     hold_and_retry(lambda: _conclude(copy(run), records, read_at))
@@ -58,6 +59,13 @@ def follow_run(run_id: int) -> None:
 def _conclude(run: BackupRun, records: tuple[LogRecord, ...], read_at: datetime) -> bool:
     record = _find(run, records)
     if record is None:
+        if run.run_state is RunState.UNKNOWN and may_be_ours(
+            records, window_of(run), claimed_keys(run, records)
+        ):
+            return _unreadable(
+                run,
+                _("The cloud's records show a job that may be this request's, and do not tell"),
+            )
         return _no_record(run, read_at)
     facts = job_facts(record)
     if record.status is RecordStatus.SUCCESS:
@@ -75,10 +83,7 @@ def _conclude(run: BackupRun, records: tuple[LogRecord, ...], read_at: datetime)
 def _find(run: BackupRun, records: tuple[LogRecord, ...]) -> LogRecord | None:
     if run.job_id is not None:
         return next((r for r in records if stored_key(r) == run.job_id), None)
-    keys = [stored_key(r) for r in records]
-    taken = BackupRun.objects.filter(cluster=run.cluster_id, job_id__in=keys)
-    claimed = {key for key in taken.values_list("job_id", flat=True) if key}
-    return match_record(records, window_of(run), claimed)
+    return match_record(records, window_of(run), claimed_keys(run, records))
 
 
 def _move(run: BackupRun, to: RunState, note: str, facts: dict[str, Any]) -> bool:
@@ -123,14 +128,13 @@ def _no_record(run: BackupRun, read_at: datetime) -> bool:
     return amend(run, note=note, **_check_again(run, readable=not run.job_id))
 
 
-def _unreadable(run: BackupRun, why: str) -> bool:
-    """The records cannot be read: never a reason to call a run failed or not started."""
+def _unreadable(run: BackupRun, note: str, why: str = "") -> bool:
+    """The records cannot be read, or do not tell: no reason to call a run failed or not started."""
     if run.run_state is RunState.ACCEPTED:
         readable = run.records_readable_at or run.answered_at or run.requested_at
         if (timezone.now() - readable).total_seconds() >= unreadable_limit():
             note = _("Accepted, but the cloud's records stayed unreadable: %(why)s") % {"why": why}
             return _move(run, RunState.UNVERIFIED, note, {})
-    note = _("The cloud's records cannot be read: %(why)s") % {"why": why}
     note = note[:500]
     return amend(
         run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +36,13 @@ def window_of(run: BackupRun) -> Window:
 def stored_key(record: LogRecord) -> str:
     """A record's key as `BackupRun.job_id` holds it."""
     return record_key(record)[:LONGEST_KEY]
+
+
+def claimed_keys(run: BackupRun, records: Iterable[LogRecord]) -> set[str]:
+    """Which of some records belong to other runs of a run's cluster, imported ones among them."""
+    keys = [stored_key(record) for record in records]
+    taken = BackupRun.objects.filter(cluster=run.cluster_id, job_id__in=keys).exclude(pk=run.pk)
+    return {key for key in taken.values_list("job_id", flat=True) if key}
 
 
 def job_facts(record: LogRecord) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from backups import presence
 from backups.choices import Outcome, RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer
-from backups.matching import record_key
+from backups.matching import is_placed
 from backups.models import BackupRun, RunEvent
 from backups.outcomes import Next, Verdict, classify
 from dashboard.database import hold_and_retry
@@ -30,6 +30,7 @@ from .calls import CallLog, ClaimLost, CollectLog
 from .cloud import client_for
 from .conflicts import Holder, find_holder
 from .dispatch import dispatch_follow
+from .records import claimed_keys, stored_key
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
@@ -138,11 +139,12 @@ def note_baseline(run: BackupRun) -> None:
         logger.info("run %s: no baseline: %s", run.pk, error)
         baseline: dict[str, Any] = {"baseline_known": False}
     else:
-        newest = records[0] if records else None
+        newest = records[0] if records and records[0].created_at else None
+        claimed = claimed_keys(run, records)
         baseline = {
-            "baseline_known": True,
+            "baseline_known": all(is_placed(record, claimed) for record in records),
             "baseline_created_at": newest.created_at if newest else None,
-            "baseline_job_id": record_key(newest)[:64] if newest else "",
+            "baseline_job_id": stored_key(newest) if newest else "",
         }
     mine = BackupRun.objects.filter(
         pk=run.pk, state=RunState.SENDING, attempt=run.attempt, claimed_by=run.claimed_by
@@ -242,39 +244,51 @@ def _destination(
     if verdict.next is Next.SETTLE:
         note = _("The cloud may have taken the request; its records are being checked")
         return RunState.UNKNOWN, note, check
-    again = None if late else _next_attempt(run, verdict, now)
-    if again is not None:
-        when, why = again
+    when, why = (None, "") if late else _next_attempt(run, verdict, now)
+    if when is not None:
         # dispatched_at empty: the sweeper hands it over as soon as not_before has come
         return RunState.QUEUED, why, {"not_before": when, "dispatched_at": None}
-    return RunState.REJECTED, holder.text if holder else "", {}
+    return RunState.REJECTED, " ".join(filter(None, (holder.text if holder else "", why))), {}
 
 
-def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[datetime, str] | None:
-    """When to try again and why, None when the run is over."""
+def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[datetime | None, str]:
+    """When to try again, None when the run is over, and a sentence that says why."""
     if verdict.next is Next.WAIT_IF_ASKED:
         until = run.retry_conflict_until
+        if until is None:
+            return None, ""
+        words = {"until": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
         when = now + timedelta(seconds=_jittered(settings.BACKUP_CONFLICT_RETRY))
-        if until is None or when > until:
-            return None
-        return when, _("The cluster is held; tried again when it may be free, until %(until)s") % {
-            "until": f"{until:%Y-%m-%d %H:%M:%S} UTC"
-        }
+        if when > until:
+            return None, _("It was to wait for a free cluster until %(until)s.") % words
+        return when, _(
+            "The cluster is held; tried again when it may be free, until %(until)s"
+        ) % words
+    if verdict.next is not Next.RETRY:
+        return None, ""
     # Waiting out a conflict does not use up the attempts that failures have.
-    failures = run.failed_attempts() + 1 if verdict.next is Next.RETRY else 0
-    if verdict.next is not Next.RETRY or failures >= settings.BACKUP_MAX_ATTEMPTS:
-        return None
+    failures = run.failed_attempts() + 1
+    most = settings.BACKUP_MAX_ATTEMPTS
+    if failures >= most:
+        return None, _("Not tried again: that was attempt %(number)d of %(most)d.") % {
+            "number": failures,
+            "most": most,
+        }
     delay = _jittered(
         min(settings.BACKUP_RETRY_BASE * 2 ** (failures - 1), settings.BACKUP_RETRY_CAP)
     )
     if verdict.retry_after is not None:
         if verdict.retry_after > settings.BACKUP_RETRY_AFTER_CAP:
-            return None
-        delay = max(delay, verdict.retry_after)
+            return None, _(
+                "Not tried again: the cloud asks to wait for longer than the %(seconds)d s that are"
+                " waited out."
+            ) % {"seconds": settings.BACKUP_RETRY_AFTER_CAP}
+        # Never earlier than asked, and not all of those at once that were told the same.
+        delay = max(delay, verdict.retry_after + random.uniform(0, delay))  # noqa: S311
     why = _("%(outcome)s: nothing was started; tried again (%(number)d of %(most)d)") % {
         "outcome": verdict.outcome.label,
         "number": failures + 1,
-        "most": settings.BACKUP_MAX_ATTEMPTS,
+        "most": most,
     }
     return now + timedelta(seconds=delay), why
 

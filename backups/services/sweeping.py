@@ -58,6 +58,8 @@ def due_for_sending(limit: int) -> list[int]:
 
 def take_over_dead_claims() -> None:
     """Settle runs in SENDING whose worker has not been seen for HEARTBEAT_STALE_AFTER seconds."""
+    if not presence.may_judge_silence():
+        return
     stale = timezone.now() - timedelta(seconds=settings.HEARTBEAT_STALE_AFTER)
     alive = Heartbeat.objects.filter(name=OuterRef("claimed_by"), seen_at__gte=stale)
     dead = BackupRun.objects.filter(

@@ -302,6 +302,8 @@ def why_no_record(run: BackupRun) -> str:
     """Why the run page shows no record of the cloud."""
     if run.settled_by_hand:
         return _("None was found: the cloud's records stayed unreadable until it was settled.")
+    if run.run_state is RunState.REJECTED and run.sent_at is None:
+        return str(_NO_RECORD[RunState.CANCELLED])
     return str(_NO_RECORD[run.run_state])
 
 

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -131,10 +133,31 @@ def test_the_request_id_is_found_and_bounded(
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("7", 7.0), ("1.5", 1.5), ("-3", 0.0), ("nan", None), ("inf", None), ("soon", None), ("", None),
-     ("999999999", 86_400.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("Wed, 99 Oct", None)],
+     ("999999999", 86_400.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("Wed, 99 Oct", None), ("6, 9", 9.0),
+     ("Wednesday, 21-Oct-15 07:28:00 GMT", 0.0), ("5, soon", None)],
 )  # fmt: skip
 def test_retry_after_is_read_in_both_spellings(value: str, expected: float | None) -> None:
     assert read({}, 429, Retry_After=value).answer.retry_after == expected
+
+
+@pytest.mark.parametrize("ahead", [-240, 0, 240])
+def test_a_date_to_retry_after_is_counted_on_the_clouds_own_clock(ahead: int) -> None:
+    clouds_now = datetime.now(UTC) + timedelta(seconds=ahead)
+    answer = read(
+        {},
+        429,
+        Date=format_datetime(clouds_now, usegmt=True),
+        Retry_After=format_datetime(clouds_now + timedelta(seconds=90), usegmt=True),
+    ).answer
+    assert answer.retry_after == 90
+
+
+def test_a_date_to_retry_after_is_counted_from_now_where_the_cloud_tells_no_time() -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    for date in ({}, {"Date": "yesterday"}):
+        wait = read({}, 429, Retry_After=until, **date).answer.retry_after
+        assert wait is not None
+        assert 60 < wait <= 90
 
 
 def test_secrets_are_in_neither_message_nor_excerpt() -> None:

@@ -143,6 +143,14 @@ def test_other_statuses_are_passed_on(
     assert f"answered {status}" in error.detail
 
 
+def test_how_long_an_identity_service_asks_to_wait_is_passed_on(
+    connection: CloudConnection, cloud: Cloud
+) -> None:
+    cloud.identity_answer = whole(429, Retry_After="9")
+    error = refusal(connection)
+    assert (error.retry_after, error.again().retry_after) == (9.0, 9.0)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

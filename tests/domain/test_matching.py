@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backups.css_api.types import JobType, LogRecord, RecordStatus
-from backups.matching import Window, match_record
+from backups.matching import Window, is_placed, match_record, may_be_ours
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SKEW = timedelta(minutes=5)
@@ -93,5 +94,43 @@ def test_what_is_matched_is_manual_unclaimed_new_and_within_the_window(rows, cla
     assert found in rows
     assert found.job_type is JobType.MANUAL
     assert found.job_id not in claimed
+    if found.created_at is None:
+        assert seen.baseline_known
+        return
     assert seen.sent_at - SKEW <= found.created_at <= seen.answered_at + SKEW
     assert since is None or found.created_at >= since
+
+
+def test_a_record_without_a_time_is_ours_where_none_of_its_kind_was_there_before():
+    known = window(baseline_known=True)
+    assert match_record([record(at=None)], known, ()) == record(at=None)
+    assert match_record([record(at=None)], window(), ()) is None, "there was no baseline"
+    assert match_record([record("a", at=None), record("b", at=None)], known, ()) is None
+    assert match_record([record("a", at=None), record("b", at=2)], known, ()) == record("b", at=2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "claimed", "expected"),
+    [
+        ([record(at=None)], set(), "j1"),
+        ([record(at=None)], {"j1"}, None),
+        ([record(at=None, job_type=JobType.AUTO)], set(), None),
+        ([record(at=None, job_type=JobType.UNRECOGNISED)], set(), "j1"),
+        ([record(at=1, job_type=JobType.UNRECOGNISED)], set(), "j1"),
+        ([record(at=-301, job_type=JobType.UNRECOGNISED)], set(), None),
+        ([record(at=1, job_type=JobType.UNRECOGNISED)], {"j1"}, None),
+        ([replace(record(at=None), finished_at=NOON - SKEW * 2)], set(), None),
+        ([replace(record(at=None), finished_at=NOON)], set(), "j1"),
+        ([record(at=-301)], set(), None),
+    ],
+)
+def test_what_may_be_ours_is_not_taken_for_no_record(rows, claimed, expected):
+    found = may_be_ours(rows, window(), claimed)
+    assert (found and found.job_id) == expected
+
+
+def test_only_a_record_without_a_time_that_nobody_owns_cannot_be_placed():
+    assert not is_placed(record(at=None), set())
+    assert is_placed(record(at=None), {"j1"})
+    assert is_placed(record(at=None, job_type=JobType.AUTO), set())
+    assert is_placed(record(), set())

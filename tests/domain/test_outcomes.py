@@ -152,6 +152,9 @@ def test_an_empty_object_is_as_good_as_no_body():
 def test_retry_after_reaches_the_verdict():
     throttled = Answer("POST", "/x", 429, retry_after=7.5)
     assert classify(throttled).retry_after == 7.5
+    for status in (429, 503):
+        refused = IdentityError("slow down", status=status, retryable=True, retry_after=7.5)
+        assert classify(refused).retry_after == 7.5
 
 
 @pytest.mark.parametrize(
@@ -192,3 +195,9 @@ def test_every_state_with_every_outcome_has_words(state, outcome):
 def test_only_a_verified_run_needs_nobody():
     calm = {s for s in RunState if explain_run(s, O.ACCEPTED).actor == "nobody"}
     assert calm == {RunState.SUCCEEDED, RunState.CANCELLED}
+
+
+@pytest.mark.parametrize("outcome", [O.THROTTLED, O.SERVER_ERROR])
+@pytest.mark.parametrize("code", ["", "APIGW.0308"])
+def test_a_run_that_is_over_is_not_said_to_be_tried_again(outcome, code):
+    assert "by itself" not in str(explain_run(RunState.REJECTED, outcome, code).next_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -237,3 +238,38 @@ def test_an_empty_list_that_was_stored_late_does_not_prove_that_nothing_was_star
     run = followed(run)
     assert run.state == S.UNKNOWN
     cloud.clear_faults()
+
+
+def undated(*jobs: str, status: str = "SUCCESS") -> str:
+    """The body of a list of records that do not tell when they were created."""
+    rows = [
+        {"id": f"record-{job}", "jobId": job, "status": status, "jobTypes": "Manual"}
+        for job in jobs
+    ]
+    return json.dumps({"clusterLogRecord": rows})
+
+
+def test_a_job_without_a_time_is_ours_where_there_was_none_before(make_run, cloud):
+    run = sent(make_run())
+    cloud.fault(
+        "status", run.cluster_cloud_id, endpoint="records", status=200, body=undated("new")
+    )
+    run = followed(run)
+    assert (run.state, run.job_id) == (S.SUCCEEDED, "new")
+
+
+def test_a_job_that_may_be_ours_keeps_a_run_from_being_called_not_started(
+    make_run, cloud, settings
+):
+    settings.BACKUP_SETTLE_GRACE = 0
+    run = make_run()
+    cloud.fault(
+        "status", run.cluster_cloud_id, endpoint="records", status=200, body=undated("a", "b")
+    )
+    cloud.fault("reset_after", run.cluster_cloud_id)
+    run = followed(sent(run))
+    assert run.state == S.UNKNOWN
+    assert "may be this request's" in run.note
+    assert run.records_readable_at is None, "so it can be settled by hand before long"
+    cloud.clear_faults(run.cluster_cloud_id)
+    assert followed(run).state == S.ACCEPTED

@@ -156,6 +156,26 @@ def test_a_retry_after_beyond_all_bounds_ends_the_run(make_run, cloud):
     run = make_run()
     cloud.fault("status", run.cluster_cloud_id, status=503, headers={"Retry-After": "999999"})
     assert sent(run).state == S.REJECTED
+    assert "longer than the 3600 s" in run.events.last().note
+
+
+def test_a_run_that_is_not_tried_again_says_why(make_run, cloud, settings):
+    settings.BACKUP_MAX_ATTEMPTS = 1
+    run = make_run()
+    cloud.fault("status", run.cluster_cloud_id, preset="unavailable")
+    assert sent(run).state == S.REJECTED
+    assert run.events.last().note == "Not tried again: that was attempt 1 of 1."
+
+
+def test_what_was_told_the_same_retry_after_does_not_come_back_at_once(make_run, cloud, settings):
+    settings.BACKUP_RETRY_BASE = 20
+    runs = [make_run() for _ in range(4)]
+    for run in runs:
+        cloud.fault("status", run.cluster_cloud_id, status=429, headers={"Retry-After": "60"})
+    asked = timezone.now()
+    waits = sorted((sent(run).not_before - asked).total_seconds() for run in runs)
+    assert waits[0] >= 60
+    assert waits[-1] - waits[0] > 1
 
 
 def test_a_message_delivered_twice_sends_once(make_run, cloud):
@@ -234,6 +254,8 @@ def test_wait_if_held_ends_with_its_time(make_cluster, make_run, cloud):
     run = make_run(cluster, wait_minutes=1)
     BackupRun.objects.filter(pk=run.pk).update(retry_conflict_until=timezone.now())
     assert sent(run).state == S.REJECTED
+    assert "automatic schedule holds" in run.events.last().note
+    assert "It was to wait for a free cluster until" in run.events.last().note
 
 
 def test_credentials_of_another_project_send_nothing(make_run, cloud):

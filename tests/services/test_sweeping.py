@@ -131,3 +131,62 @@ def test_a_heartbeat_is_written_and_old_ones_are_forgotten():
     presence.beat("worker")
     assert list(Heartbeat.objects.values_list("name", flat=True)) == [presence.process_name()]
     assert [absence.kind for absence in presence.absences()] == ["beat"]
+
+
+class Clock:
+    """Stands for the module `time`; seconds pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(presence, "time", clock)
+    monkeypatch.setattr(presence, "_last_beat", None)
+    monkeypatch.setattr(presence, "_steady_since", 0.0)
+    return clock
+
+
+def reports(clock, settings, seconds):
+    """This process reports for some seconds."""
+    until = clock.now + seconds
+    while clock.now < until:
+        clock.now += settings.HEARTBEAT_INTERVAL
+        presence._beaten()
+
+
+def test_after_a_database_outage_a_living_workers_answer_is_awaited(
+    abandoned, cloud, clock, settings
+):
+    """Every heartbeat is stale then; the worker has the answer and cannot write it yet."""
+    reports(clock, settings, 60)
+    cloud.fault("status", abandoned.cluster_cloud_id, preset="precondition")
+    held = BackupRun.objects.get(pk=abandoned.pk)
+    CollectLog(held).before_send(ShownRequest("POST", "/x"))
+    answer = sending.ask_cloud(held)
+    clock.now += 27  # the database was away for so long
+    presence._beaten()
+    assert swept(abandoned).state == S.SENDING
+    assert sending.apply_result(held, answer, actor="the other worker")
+    abandoned.refresh_from_db()
+    assert (abandoned.state, abandoned.outcome) == (S.REJECTED, Outcome.PRECONDITION_FAILED)
+
+
+def test_a_worker_that_stays_silent_after_the_outage_is_dead(abandoned, clock, settings):
+    reports(clock, settings, 60)
+    clock.now += 27
+    presence._beaten()
+    assert swept(abandoned).state == S.SENDING
+    reports(clock, settings, 2 * settings.HEARTBEAT_INTERVAL)
+    assert swept(abandoned).state == S.QUEUED
+
+
+def test_who_cannot_report_itself_takes_nobody_for_dead(abandoned, clock, settings):
+    reports(clock, settings, 60)
+    clock.now += settings.HEARTBEAT_STALE_AFTER
+    assert swept(abandoned).state == S.SENDING

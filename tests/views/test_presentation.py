@@ -8,6 +8,7 @@ import pytest
 
 from backups.choices import RunState
 from backups.css_api.errors import TransportKind
+from backups.models import BackupRun
 from backups.views import presentation
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,3 +60,10 @@ def test_every_way_to_fail_below_http_has_a_word() -> None:
 def test_a_refused_run_never_shows_accepted_as_a_step() -> None:
     labels = [str(step.label) for step in presentation.steps(RunState.REJECTED)]
     assert labels == ["Queued", "Sending", "Rejected", "Verified"]
+
+
+def test_a_rejected_run_that_sent_nothing_is_not_said_to_be_refused_by_the_cloud() -> None:
+    run = BackupRun(state=RunState.REJECTED)
+    assert presentation.why_no_record(run) == "None: nothing was sent."
+    run.sent_at = NOW
+    assert "the cloud refused" in presentation.why_no_record(run)
