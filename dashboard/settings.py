@@ -6,6 +6,7 @@ A variable that ends in `_FILE` names a file that holds the value (Docker and Ku
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import quote
@@ -31,6 +32,8 @@ SECRET_KEY_GIVEN = bool(SECRET_KEY)
 if not SECRET_KEY_GIVEN:
     # In production a check refuses the start; whatever got past it shares no key with anyone.
     SECRET_KEY = token_urlsafe(48) if PRODUCTION else generated_secret(DATA_DIR / "secret_key")
+# what SECRET_KEY was before: read with them, never written
+SECRET_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("SECRET_KEY_FALLBACKS"))
 ALLOWED_HOSTS_GIVEN = bool(env.str("ALLOWED_HOSTS", ""))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])

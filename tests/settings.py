@@ -16,7 +16,13 @@ KEPT = ("DATABASE_URL", "REDIS_URL")
 CHANGING = (
     *("ALLOWED_HOSTS", "COOKIE_SUFFIX", "CSRF_TRUSTED_ORIGINS", "DATABASE_PASSWORD", "DEBUG"),
     *("DEMO_CLOUD", "DEPLOYMENT", "HOST", "HTTPS", "LOG_LEVEL", "PORT", "REDIS_SOCKET"),
-    *("SECRET_KEY", "SECRET_KEY_FILE", "STATIC_ROOT", "TRUST_X_FORWARDED_PROTO"),
+    *(
+        "SECRET_KEY",
+        "SECRET_KEY_FALLBACKS",
+        "SECRET_KEY_FILE",
+        "STATIC_ROOT",
+        "TRUST_X_FORWARDED_PROTO",
+    ),
 )
 CHANGING_PREFIXES = (
     *("OS_", "CSS_", "BACKUP_", "CHECK_", "HEARTBEAT_", "AUDIT_"),
@@ -48,7 +54,10 @@ from dashboard.settings import CACHES, DATABASES, STATIC_ROOT, STORAGES  # noqa:
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(_data_dir / "test.sqlite3")}
 # Emptied between tests, which the table is not; test_sign_in_limits.py uses the table.
-CACHES["default"] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "x"}
+CACHES = {
+    **CACHES,
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "x"},
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 STATIC_ROOT.mkdir()

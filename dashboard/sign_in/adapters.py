@@ -95,6 +95,10 @@ class AccountAdapter(DefaultAccountAdapter):
         except ValidationError:
             raise ImmediateHttpResponse(too_many(request)) from None
 
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """The account alone: django-allauth's own key has the Host header, which clients write."""
+        return str(credentials.get("username", "")).lower()
+
     def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
         """Whom the provider vouches for, and whose account was switched off here."""
         record(

@@ -18,7 +18,7 @@ from django.contrib import messages
 from django.db import transaction
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
 
@@ -159,6 +159,11 @@ class KeyRemoval(RemoveWebAuthnView):
     """Remove a security key."""
 
     success_url = reverse_lazy("mfa_index")
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # before the password is asked for again: it opens nobody else's key
+        get_object_or_404(self.get_queryset(), pk=kwargs["pk"])
+        return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
 
     def form_valid(self, form: Form) -> HttpResponse:
         name = self.object.wrap().name

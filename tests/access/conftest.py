@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
@@ -19,6 +20,7 @@ from dashboard.accounts.models import Grant, User
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 from tests.grants import give
+from tests.security_keys import SoftwareKey
 
 OWN, OTHER = "of-the-own-project", "of-another-project"
 
@@ -80,6 +82,11 @@ def everything_in(marker: str) -> dict[str, Model]:
         reason=f"reason-{marker}",
     )
     view = SavedView.objects.create(owner=somebody, name=f"view-{marker}")
+    key = Authenticator.objects.create(
+        user=somebody,
+        type=Authenticator.Type.WEBAUTHN,
+        data={"name": f"key-{marker}", "credential": SoftwareKey().made("")},
+    )
     return {
         "project": project,
         "cluster": cluster,
@@ -88,6 +95,7 @@ def everything_in(marker: str) -> dict[str, Model]:
         "grant": grant,
         "audit_event": event,
         "saved_view": view,
+        "security_key": key,
     }
 
 
@@ -159,6 +167,7 @@ def world(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made.people.append(_person("nobody", users.create_user("nobody")))
     root = users.create_superuser("root")
     made.people.append(_person("superuser", root, everywhere=frozenset(Permission)))
+    give_key(made, root)
     made.people.append(Person("visitor", Client()))
     return made
 
@@ -170,6 +179,14 @@ def plain_static_files(settings: Any) -> None:
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+def give_key(world: World, user: User) -> None:
+    """Make the own security key somebody's; whose it is has nothing to do with projects."""
+    key = world.own["security_key"]
+    assert isinstance(key, Authenticator)
+    key.user, key.data = user, {**key.data, "name": "a key"}  # type: ignore[misc]
+    key.save()
 
 
 MakeUser = Callable[..., User]

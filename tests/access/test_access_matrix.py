@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from dashboard.accounts.access import Permission
 from tests.access.access_matrix import MATRIX, PARTS, PUBLIC, Need, Url, Where
-from tests.access.conftest import OTHER, OWN, Person, World
+from tests.access.conftest import OTHER, OWN, Person, World, give_key
 
 OTHER_METHODS = ("PUT", "PATCH", "DELETE")
 SIGN_IN = "/sign-in/"
@@ -119,6 +119,8 @@ def test_everyone_gets_what_the_matrix_says(name: str, world: World, redis_url: 
         for side in (OWN, OTHER) if entry.of else (OWN,):
             if entry.of == "saved_view" and side == OWN:
                 _give_view(world, person)
+            if entry.of == "security_key" and side == OWN and person.user is not None:
+                give_key(world, person.user)
             path = address(name, entry, world, side, person)
             for method in methods(entry, person):
                 need = {"GET": entry.GET, "POST": entry.POST}.get(method)
