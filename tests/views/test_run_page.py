@@ -71,6 +71,7 @@ def test_facts_timeline_and_calls_are_all_there(web: Client, make_run: MakeRun) 
         request_id="req-1",
         reason="before upgrade",
         source_ip="10.1.2.3",
+        sent_at=timezone.now(),
         finished_at=timezone.now(),
     )
     RunEvent.objects.create(run=run, from_state="sending", to_state="rejected", note="the note")
