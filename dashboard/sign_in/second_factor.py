@@ -186,7 +186,7 @@ class Codes(ViewRecoveryCodesView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show them, if nobody has seen them yet."""
-        return self.render_to_response(super().get_context_data(**kwargs))
+        return cast(HttpResponse, self.render_to_response(super().get_context_data(**kwargs)))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         raise_if_reauthentication_required(self.request, app="allauth.mfa")
