@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -66,6 +67,12 @@ def _provider() -> Iterator[CheckMessage]:
         yield Error(
             "OIDC_ISSUER is not HTTPS: whoever is on the network could sign in as anybody.",
             hint="Set OIDC_ISSUER to the https:// address that the provider calls its issuer.",
+            id="css.E015",
+        )
+    if settings.OIDC_CA_FILE and not os.access(settings.OIDC_CA_FILE, os.R_OK):
+        yield Error(
+            f"OIDC_CA_FILE={settings.OIDC_CA_FILE} is no file that can be read.",
+            hint="Set OIDC_CA_FILE to a bundle in PEM, or leave it out.",
             id="css.E015",
         )
     if settings.OIDC_ISSUER and "openid" not in settings.OIDC_SCOPES:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from allauth.account.forms import LoginForm
 from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn.forms import (
+    AddWebAuthnForm,
+    AuthenticateWebAuthnForm,
+    ReauthenticateWebAuthnForm,
+)
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from django import forms
 from django.core.cache import cache
 
 
@@ -43,3 +51,63 @@ class CodeForm(OnceOnly, AuthenticateForm):
 
 class ConfirmCodeForm(OnceOnly, ReauthenticateForm):
     """The code before something that matters."""
+
+
+LONGEST_ANSWER = 20_000  # characters; those with an attestation have some 2,000
+# what fido2, its CBOR and cryptography raise for bytes that are no answer of a key
+UNREADABLE = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError),
+    *(InvalidSignature, UnsupportedAlgorithm, NotImplementedError, RecursionError),
+)
+
+
+class KeyAnswerField(forms.JSONField):
+    """What a security key answered, as security-key.js sends it: an object of texts."""
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > LONGEST_ANSWER:
+            raise get_adapter().validation_error("incorrect_code")
+        try:
+            found = super().to_python(value)
+        except RecursionError:
+            found = []
+        if found is None or (isinstance(found, dict) and isinstance(found.get("response"), dict)):
+            return found
+        raise get_adapter().validation_error("incorrect_code")
+
+
+class Unreadable:
+    """An answer that cannot be read is a wrong one, and no error of ours."""
+
+    def clean(self) -> Any:
+        return self._guarded(super().clean)  # type: ignore[misc]
+
+    def _guarded(self, step: Any) -> Any:
+        try:
+            return step()
+        except UNREADABLE:
+            raise get_adapter().validation_error("incorrect_code") from None
+
+
+class AddKeyForm(Unreadable, AddWebAuthnForm):
+    """A security key to add."""
+
+    credential = KeyAnswerField(widget=forms.HiddenInput)
+
+
+class KeyForm(Unreadable, AuthenticateWebAuthnForm):
+    """A security key at the sign-in."""
+
+    credential = KeyAnswerField(widget=forms.HiddenInput)
+
+    def clean_credential(self) -> Authenticator:
+        return self._guarded(super().clean_credential)
+
+
+class ConfirmKeyForm(Unreadable, ReauthenticateWebAuthnForm):
+    """A security key before something that matters."""
+
+    credential = KeyAnswerField(widget=forms.HiddenInput)
+
+    def clean_credential(self) -> Authenticator:
+        return self._guarded(super().clean_credential)

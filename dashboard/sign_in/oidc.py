@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, cast
@@ -28,6 +29,7 @@ from .role_map import has_groups
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 USERINFO = "userinfo_endpoint"
 LONGEST_NAME = 150
+ERROR_CODE = re.compile(r'"error"\s*:\s*"([a-z_]{1,40})"')
 
 
 def is_secure(url: object) -> bool:
@@ -63,10 +65,15 @@ def fetch(url: str, token: str = "") -> Any:
     try:
         with get_adapter().get_requests_session() as session:
             answer = session.get(url, headers=headers)
-            answer.raise_for_status()
+            if answer.status_code != 200:
+                raise OAuth2Error(f"the provider cannot be asked: HTTP {answer.status_code}")
             return answer.json()
+    except requests.JSONDecodeError:
+        raise OAuth2Error("the provider cannot be asked: no JSON") from None
+    except RecursionError:
+        raise OAuth2Error("the provider cannot be asked: JSON too deep") from None
     except requests.RequestException as error:
-        raise OAuth2Error(f"the provider cannot be asked: {type(error).__name__}") from None
+        raise OAuth2Error(f"the provider cannot be asked: {error}") from None
 
 
 class OidcAdapter(OpenIDConnectOAuth2Adapter):
@@ -98,7 +105,14 @@ class OidcAdapter(OpenIDConnectOAuth2Adapter):
     def get_access_token_data(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
             data = super().get_access_token_data(*args, **kwargs)
-        except (KeyError, ValueError, TypeError):
+        except requests.ConnectionError as error:
+            raise OAuth2Error(f"the token endpoint cannot be asked: {error}") from None
+        except OAuth2Error as error:
+            # its text has the whole answer, which is for nobody's eyes; the code is
+            code = ERROR_CODE.search(str(error))
+            why = code[1] if code else "it gave no token"
+            raise OAuth2Error(f"the token endpoint refused: {why}") from None
+        except (KeyError, ValueError, TypeError, RecursionError, AttributeError):
             raise OAuth2Error("the token endpoint's answer cannot be read") from None
         if not isinstance(data, dict) or not isinstance(data.get("access_token"), str):
             raise OAuth2Error("the token endpoint's answer cannot be read")

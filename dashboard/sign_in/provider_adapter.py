@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
-from allauth.socialaccount import app_settings
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
 from allauth.socialaccount.providers.base import AuthError
 from django.conf import settings
 from django.contrib import messages
+from django.core.cache import cache
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -24,8 +24,10 @@ from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
 
 from .configured import oidc_is_configured
+from .limits import RECORDED_EVERY
 from .oidc import username_in
 from .provider_roles import apply_roles, entries_for
+from .provider_session import ProviderSession
 from .required import BY_PROVIDER
 from .role_map import GroupsUnknown, Mapped
 
@@ -34,15 +36,6 @@ logger = logging.getLogger(__name__)
 ANY = "*"
 LONGEST_NAME = 140  # what is left has room for a number
 OTHER_CHARACTERS = re.compile(r"[^\w.@+-]")  # as Django's validator of user names has it
-
-
-class ProviderSession(requests.Session):
-    """Limits what the provider can make us wait for, and follows it nowhere else."""
-
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs.setdefault("timeout", app_settings.REQUESTS_TIMEOUT)
-        kwargs["allow_redirects"] = False
-        return super().request(*args, **kwargs)
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):
@@ -70,6 +63,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Before somebody who has an account comes in: their roles as the groups are now."""
         sociallogin.token = None  # it must not wait in the session for a second step
+        # nor may who planted this session: as at the sign-in with a password
+        request.session.cycle_key()
         if sociallogin.is_existing:
             self._bring_up_to_date(request, cast(User, sociallogin.user), sociallogin)
 
@@ -108,9 +103,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         if error == AuthError.CANCELLED:
             messages.info(request, _("The sign-in was cancelled at the provider."))
         elif "state" not in (extra_context or {}):
-            messages.error(
-                request, _("This sign-in was not begun here, or too long ago: try again.")
-            )
+            self._not_begun_here(request)
         else:
             why = str(exception or request.GET.get("error") or "the provider's answer")
             raise refused(
@@ -122,6 +115,14 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
                 ),
             )
         raise ImmediateHttpResponse(redirect("login"))
+
+    def _not_begun_here(self, request: HttpRequest) -> None:
+        """Anybody can open the callback's address: an event a minute for each address is enough."""
+        messages.error(request, _("This sign-in was not begun here, or too long ago: try again."))
+        actor = Actor.of(request)
+        if cache.add(f"oidc-state:{actor.ip}", True, RECORDED_EVERY):
+            details = {"by": "OpenID Connect", "why": "not begun here, or too long ago"}
+            record(Action.SIGN_IN_FAILED, actor=actor, details=details)
 
     def _entries(self, request: HttpRequest, sociallogin: SocialLogin) -> list[Mapped]:
         try:

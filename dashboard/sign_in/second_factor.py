@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
+from allauth.account.internal.flows.reauthentication import raise_if_reauthentication_required
+from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.base.views import AuthenticateView, IndexView, ReauthenticateView
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView, ViewRecoveryCodesView
@@ -21,6 +23,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
+from django.views.generic.base import ContextMixin
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
@@ -174,12 +177,27 @@ class KeyRemoval(RemoveWebAuthnView):
 
 
 class Codes(ViewRecoveryCodesView):
-    """The recovery codes: they are shown once."""
+    """The recovery codes. They are shown once, by a POST: looking must not use that up."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not _has(cast(User, request.user), Type.RECOVERY_CODES):
             return redirect("mfa_index")
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show them, if nobody has seen them yet."""
+        return cast(HttpResponse, self.render_to_response(super().get_context_data(**kwargs)))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        raise_if_reauthentication_required(self.request, app="allauth.mfa")
+        user = cast(User, self.request.user)
+        codes = Authenticator.objects.get(user=user, type=Type.RECOVERY_CODES).wrap()
+        return {
+            **ContextMixin.get_context_data(self, **kwargs),
+            "unseen": not codes.did_view,
+            "left": len(codes.get_unused_codes()),
+            "total": mfa_settings.RECOVERY_CODE_COUNT,
+        }
 
 
 class NewCodes(GenerateRecoveryCodesView):

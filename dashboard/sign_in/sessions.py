@@ -107,12 +107,13 @@ def living_sessions(user: User) -> list[Session]:
     if settings.SESSION_IDLE_MINUTES:
         found = found.filter(seen_at__gt=now - timedelta(minutes=settings.SESSION_IDLE_MINUTES))
     # a password that was changed elsewhere has ended the others, though their rows are still there
-    right = user.get_session_auth_hash()
-    return [
-        session
-        for session in found
-        if constant_time_compare(session.get_decoded().get(HASH_SESSION_KEY, ""), right)
-    ]
+    right = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return [session for session in found if _is_of(session, right)]
+
+
+def _is_of(session: Session, hashes: list[str]) -> bool:
+    of = session.get_decoded().get(HASH_SESSION_KEY, "")
+    return any(constant_time_compare(of, each) for each in hashes)
 
 
 def end_session(user: User, handle: str) -> Session | None:

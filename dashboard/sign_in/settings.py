@@ -56,6 +56,9 @@ MFA_ALLOW_UNVERIFIED_EMAIL = True  # no mail is sent, so no address is ever veri
 MFA_FORMS = {
     "authenticate": "dashboard.sign_in.forms.CodeForm",
     "reauthenticate": "dashboard.sign_in.forms.ConfirmCodeForm",
+    "add_webauthn": "dashboard.sign_in.forms.AddKeyForm",
+    "authenticate_webauthn": "dashboard.sign_in.forms.KeyForm",
+    "reauthenticate_webauthn": "dashboard.sign_in.forms.ConfirmKeyForm",
 }
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
@@ -66,6 +69,7 @@ MFA_TOTP_TOLERANCE = 1  # steps of 30 s before and after: clocks differ, and peo
 OIDC_ISSUER = env.str("OIDC_ISSUER", "")
 OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
 OIDC_CLIENT_SECRET = secret("OIDC_CLIENT_SECRET")
+OIDC_CA_FILE = env.str("OIDC_CA_FILE", "")
 OIDC_NAME = env.str("OIDC_NAME", "single sign-on")
 OIDC_SCOPES: list[str] = env.list("OIDC_SCOPES", ["openid", "profile"])
 OIDC_USERNAME_CLAIM = env.str("OIDC_USERNAME_CLAIM", "preferred_username")
@@ -80,4 +84,3 @@ SOCIALACCOUNT_PROVIDERS = {
 SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_STORE_TOKENS = False
-SOCIALACCOUNT_REQUESTS_TIMEOUT = 10  # seconds

@@ -46,7 +46,7 @@ urlpatterns = [
     ),
     path(
         f"{FACTORS}codes/",
-        require_safe(second_factor.Codes.as_view()),
+        page(second_factor.Codes.as_view()),
         name="mfa_view_recovery_codes",
     ),
     path(

@@ -112,7 +112,7 @@ MATRIX: dict[str, Url] = {
     "mfa_deactivate_totp": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "mfa_add_webauthn": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "mfa_remove_webauthn": Url(of="security_key", GET=OWNER, POST=OWNER),
-    "mfa_view_recovery_codes": Url(GET=SIGNED_IN),
+    "mfa_view_recovery_codes": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "mfa_generate_recovery_codes": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     # --- home
     "backups:home": Url(GET=SIGNED_IN, lists=True),

@@ -8,7 +8,7 @@ import re
 import struct
 import time
 from base64 import b32decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from django.urls import reverse
 
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
+from tests.sign_in.provider import CLIENT_ID, CLIENT_SECRET, Provider
 
 PASSWORD = "correct horse battery"
 STEP = 30  # seconds that a code of an authenticator app counts
@@ -70,6 +71,18 @@ def set_up_app(client: Client) -> str:
     answer = client.post(reverse("mfa_activate_totp"), {"code": code_of(found[1])})
     assert answer.status_code == 302, answer.content.decode()
     return found[1]
+
+
+@pytest.fixture
+def provider(settings: Any, db: None) -> Iterator[Provider]:
+    """A provider that the product is configured for; who is in the group ops is an operator."""
+    started = Provider()
+    settings.OIDC_ISSUER = started.issuer
+    settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = CLIENT_ID, CLIENT_SECRET
+    settings.OIDC_NAME = "Example login"
+    settings.OIDC_ROLE_MAP = ["ops=operator:all"]
+    yield started
+    started.stop()
 
 
 MakeClient = Callable[..., Client]
