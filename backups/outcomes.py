@@ -112,6 +112,8 @@ def _next_for(outcome: Outcome, answer: Answer) -> Next:
         return Next.RETRY  # the gateway turned it away before the service saw it
     if outcome in (Outcome.SERVER_ERROR, Outcome.UNANSWERED):
         return Next.SETTLE  # the service may have started the job before it failed
+    if outcome is Outcome.MALFORMED and not 300 <= answer.status < 400:
+        return Next.SETTLE  # a status that HTTP does not have says nothing about the request
     return Next.END
 
 

@@ -115,8 +115,14 @@ class Fields:
             raise ShapeError(f"{self.where}{names[0]} is not a time that can be read")
         return moment
 
-    def rows(self, *names: str, required: bool = True) -> Iterator[Fields]:
-        """A list of objects; null is an empty one."""
+    def rows(self, *names: str, required: bool = True, any_kind: bool = False) -> Iterator[Fields]:
+        """A list of objects; null is an empty one.
+
+        Args:
+            names: spellings of the field.
+            required: False where it may be missing.
+            any_kind: an item that is no object is one without fields, and no error.
+        """
         value = self.get(*names)
         if value is None:
             if required and not self.has(names[0]) and self.count("totalSize", "total") != 0:
@@ -124,7 +130,13 @@ class Fields:
             value = []
         if not isinstance(value, list):
             raise self._wrong(names[0], value, "a list")
-        return (Fields.of(row, f"{self.where}{names[0]}[{n}].") for n, row in enumerate(value))
+        return (
+            Fields.of(
+                {} if any_kind and not isinstance(row, dict) else row,
+                f"{self.where}{names[0]}[{n}].",
+            )
+            for n, row in enumerate(value)
+        )
 
     def _as_text(self, value: object, name: str, limit: int) -> str:
         if isinstance(value, str):

@@ -4,7 +4,9 @@ left alone; what is wrong is named: `ShapeError` carries the field, the client a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Generic, TypeVar
 
 from .fields import Fields, ShapeError
@@ -76,10 +78,14 @@ def log_settings(document: object) -> LogSettings:
 
 
 def log_records(document: object) -> Page[LogRecord]:
-    """`GET …/logs/records`. Raises ShapeError."""
+    """`GET …/logs/records`. Raises ShapeError.
+
+    A row that cannot be read is a record of which nothing is known: it proves nothing, keeps the
+    others from being taken for all that there is, and does not keep them from being read.
+    """
     fields = Fields.of(document, "")
-    rows = fields.rows("clusterLogRecord", "clusterLogRecords")
-    return Page(tuple(_record(row) for row in rows), fields.count("totalSize", "total"))
+    rows = fields.rows("clusterLogRecord", "clusterLogRecords", any_kind=True)
+    return Page(tuple(_listed_record(row) for row in rows), fields.count("totalSize", "total"))
 
 
 def log_lines(document: object) -> LogLines:
@@ -121,8 +127,8 @@ def _cluster(fields: Fields) -> ClusterInfo:
             )
             for node in fields.rows("instances", required=False)
         ),
-        endpoints=fields.texts("endpoint", "endpoints", separator=","),
-        tags=_tags(fields),
+        endpoints=_or_none(lambda: fields.texts("endpoint", "endpoints", separator=",")),
+        tags=_or_none(lambda: _tags(fields)),
         created=fields.time("created", "createdAt", "createAt", lenient=True),
         failed_code=failed.text("errorCode", "errCode") if failed else "",
         failed_message=(
@@ -146,6 +152,17 @@ def _listed(row: Fields) -> ClusterInfo:
         )
 
 
+Item = TypeVar("Item")
+
+
+def _or_none(read: Callable[[], tuple[Item, ...]]) -> tuple[Item, ...]:
+    """What is only shown, and no reason to know nothing of a cluster where it cannot be read."""
+    try:
+        return read()
+    except ShapeError:
+        return ()
+
+
 def _tags(fields: Fields) -> tuple[tuple[str, str], ...]:
     value = fields.get("tags")
     if isinstance(value, dict):
@@ -155,6 +172,22 @@ def _tags(fields: Fields) -> tuple[tuple[str, str], ...]:
     return tuple(
         (tag.text("key"), tag.text("value")) for tag in fields.rows("tags", required=False)
     )
+
+
+def _listed_record(row: Fields) -> LogRecord:
+    try:
+        return _record(row)
+    except ShapeError:
+        # the same row has the same key when its page is read again
+        digest = sha256(f"{row.where}{row.data!r}".encode("utf-8", "replace")).hexdigest()[:16]
+        return LogRecord(
+            record_id=f"unreadable-{digest}",
+            job_id="",
+            status=RecordStatus.UNRECOGNISED,
+            raw_status="",
+            job_type=JobType.UNRECOGNISED,
+            created_at=None,
+        )
 
 
 def _record(fields: Fields) -> LogRecord:

@@ -164,9 +164,20 @@ class _LastLine:
 
 
 class _Response(http.client.HTTPResponse):
-    """http.client takes a head that ends in mid-air for a whole one; this one does not."""
+    """http.client takes a head that ends in mid-air for a whole one; this one does not.
+
+    And it takes any 1xx but 100 for the answer. The answer proper would then stay in the connection
+    and be read as the next request's.
+    """
 
     fp: Any
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client has no other place where an interim answer could be told from the final one
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        if status == http.client.SWITCHING_PROTOCOLS:
+            raise http.client.HTTPException("the answer switches to another protocol")
+        return version, http.client.CONTINUE if 100 <= status < 200 else status, reason
 
     def begin(self) -> None:
         if self.fp is None or isinstance(self.fp, _LastLine):

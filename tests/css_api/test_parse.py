@@ -125,6 +125,18 @@ def test_a_failure_carries_its_message_on_one_line() -> None:
     assert record(status="FAIL", failedMsg="no\nbucket\x00").failed_message == "no bucket"
 
 
+@pytest.mark.parametrize("odd", [{}, {"id": None}, {"id": "x", "status": []}, "junk", None, 5])
+def test_a_record_that_cannot_be_read_proves_nothing_and_spoils_no_other(odd: object) -> None:
+    rows = {"clusterLogRecord": [odd, RECORD, odd]}
+    first, whole, last = parse.log_records(rows).rows
+    assert whole.job_id == RECORD["jobId"]
+    for row in (first, last):
+        assert (row.status, row.job_type) == (RecordStatus.UNRECOGNISED, JobType.UNRECOGNISED)
+        assert (row.job_id, row.created_at) == ("", None)
+    assert first.record_id != last.record_id
+    assert parse.log_records(rows).rows == (first, whole, last)
+
+
 def test_snake_case_records_are_read() -> None:
     row = {
         "id": "r",
@@ -222,6 +234,8 @@ VARIANTS: dict[str, tuple[dict[str, object], Callable[[Any], object], object]] =
     "action text": ({"actions": "GROWING"}, lambda c: c.actions, ("GROWING",)),
     "no instances": ({"instances": None}, lambda c: c.instances, ()),
     "created odd": ({"created": "some day"}, lambda c: c.created, None),
+    "tags text": ({"tags": "a=b"}, lambda c: (c.tags, c.status), ((), "200")),
+    "endpoint odd": ({"endpoint": 5}, lambda c: (c.endpoints, c.status), ((), "200")),
     "hostile name": ({"name": "<b>\ud800\x00\u202ex"}, lambda c: c.name, "<b> x"),
 }  # fmt: skip
 
@@ -244,8 +258,8 @@ def test_a_list_of_clusters_has_its_total() -> None:
 
 @pytest.mark.parametrize(
     "oddity",
-    [{"tags": "a=b"}, {"instances": "none"}, {"actions": {"GROWING": "5"}}, {"endpoint": 5.5, "tags": 1}],
-)  # fmt: skip
+    [{"instances": "none"}, {"actions": {"GROWING": "5"}}, {"instances": [{"status": {}}]}],
+)
 def test_an_odd_row_of_the_list_spoils_neither_the_others_nor_its_presence(
     oddity: dict[str, object],
 ) -> None:
@@ -271,15 +285,13 @@ WRONG: dict[str, tuple[Callable[[object], object], object]] = {
     "totalSize is a boolean": (parse.clusters, {"clusters": [], "totalSize": True}),
     "totalSize is a number": (parse.clusters, {"clusters": [], "totalSize": -1}),
     "actions is a number": (parse.cluster, {"id": "x", "actions": 7}),
-    "tags is a text": (parse.cluster, {"id": "x", "tags": "a=b"}),
     "cluster.id is missing": (parse.cluster, {"cluster": {}}),
     "logConfiguration is missing": (parse.log_settings, {}),
     "logConfiguration is a text": (parse.log_settings, {"logConfiguration": "on"}),
     "logConfiguration.logSwitch is a text": (parse.log_settings, {"logConfiguration": {"logSwitch": "maybe"}}),
     "logConfiguration.obsBucket is a list": (parse.log_settings, {"logConfiguration": {"obsBucket": []}}),
     "clusterLogRecord is missing": (parse.log_records, {}),
-    "clusterLogRecord[0].id is missing": (parse.log_records, {"clusterLogRecord": [{}]}),
-    "clusterLogRecord[0].status is a list": (parse.log_records, {"clusterLogRecord": [{"id": "x", "status": []}]}),
+    "clusterLogRecord is an object": (parse.log_records, {"clusterLogRecord": {}}),
 }  # fmt: skip
 
 

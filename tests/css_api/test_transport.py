@@ -261,6 +261,27 @@ def test_an_answer_comes_back_whole(run: Run) -> None:
     assert server.requests[0].headers["user-agent"] == "test/1"
 
 
+@pytest.mark.parametrize("interim", [100, 102, 103, 199])
+def test_an_interim_answer_is_not_taken_for_the_answer(run: Run, interim: int) -> None:
+    """Else the answer proper would be read as the answer to the next request."""
+    statuses = iter([204, 412])
+
+    def play(peer: Peer) -> None:
+        while peer.request() is not None:
+            early = f"HTTP/1.1 {interim} Early\r\nLink: </a>\r\n\r\n".encode()
+            peer.send(early + whole(next(statuses)))
+
+    server, session = run(play), new_session("test/1")
+    answers = [post(server.url, session=session).status for _ in range(2)]
+    assert answers == [204, 412]
+
+
+def test_an_answer_that_switches_protocols_is_none(run: Run) -> None:
+    upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"
+    error = failure(run(after_request(lambda peer: peer.send(upgrade))).url)
+    assert isinstance(error, Unanswered)
+
+
 def test_a_redirect_is_an_answer_and_is_not_followed(run: Run) -> None:
     target = run(always(whole(200)))
     body = b"y" * 200_000

@@ -67,6 +67,11 @@ def test_a_status_without_a_code(status, expected):
     assert (verdict.outcome, verdict.next) == expected
 
 
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_that_http_does_not_have_is_settled_by_the_records(status):
+    assert classify(answer(status)) == Verdict(O.MALFORMED, N.SETTLE)
+
+
 @pytest.mark.parametrize("status", range(100, 600))
 def test_every_status_has_an_outcome_and_only_a_clean_2xx_is_accepted(status):
     for kind in BodyKind:

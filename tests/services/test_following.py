@@ -251,9 +251,7 @@ def undated(*jobs: str, status: str = "SUCCESS") -> str:
 
 def test_a_job_without_a_time_is_ours_where_there_was_none_before(make_run, cloud):
     run = sent(make_run())
-    cloud.fault(
-        "status", run.cluster_cloud_id, endpoint="records", status=200, body=undated("new")
-    )
+    cloud.fault("status", run.cluster_cloud_id, endpoint="records", status=200, body=undated("new"))
     run = followed(run)
     assert (run.state, run.job_id) == (S.SUCCEEDED, "new")
 
