@@ -13,6 +13,7 @@ COPY dashboard dashboard
 COPY backups backups
 COPY simulator simulator
 COPY templates templates
+COPY locale locale
 COPY static static
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

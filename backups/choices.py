@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from django.db.models import TextChoices
+from django.utils import translation
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+
+def in_english(text: str | Promise) -> str:
+    """A text of a catalogue as rows keep it: who reads it may have another language than who wrote.
+
+    Args:
+        text: a label, or what gettext_lazy gave.
+    """
+    with translation.override("en"):
+        return str(text)
 
 
 class RunState(TextChoices):

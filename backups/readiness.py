@@ -7,6 +7,8 @@ Each part that was read gives a verdict; of several the worst counts, in the ord
 4. *busy*: it passes by itself.
 5. *not known*: a part could not be read, or says what is not documented.
 6. *ready*: every part was read and is as docs/css-api.md section 3 has it ("ready test").
+
+The words of a verdict are kept with the cluster, and so in English.
 """
 
 from __future__ import annotations
@@ -15,12 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-
-from .choices import Outcome, Readiness
+from .choices import Outcome, Readiness, in_english
 from .css_api.types import ClusterInfo, Instance, JobType, LogRecord, LogSettings
-from .guide import CODES, Text, code_family, explain
+from .guide import CODES, code_family, explain
 
 Verdict = tuple[Readiness, str]
 
@@ -40,13 +39,13 @@ _UNAVAILABLE_CODES = frozenset({"CSS.0021", "CSS.5090", "CSS.5140", "CSS.5301"})
 LASTING_CODES = STORAGE_CODES | _UNAVAILABLE_CODES - {"CSS.5090"}
 
 # querying_the_cluster_list, and what clients have seen; the set is open.
-_ACTIONS: dict[str, Text] = {
-    "CREATING": gettext_lazy("being created"),
-    "GROWING": gettext_lazy("being scaled out"),
-    "REBOOTING": gettext_lazy("restarting"),
-    "RESIZING_VOLUME": gettext_lazy("being given more storage"),
-    "RESTORING": gettext_lazy("restoring a snapshot"),
-    "SNAPSHOTTING": gettext_lazy("taking a snapshot"),
+_ACTIONS: dict[str, str] = {
+    "CREATING": "being created",
+    "GROWING": "being scaled out",
+    "REBOOTING": "restarting",
+    "RESIZING_VOLUME": "being given more storage",
+    "RESTORING": "restoring a snapshot",
+    "SNAPSHOTTING": "taking a snapshot",
 }
 
 
@@ -115,75 +114,67 @@ def readiness_of(outcome: Outcome, code: str = "") -> Readiness | None:
 
 def _of_cluster(info: ClusterInfo | None) -> Verdict:
     if info is None:
-        return Readiness.UNKNOWN, _("The cluster's state could not be read.")
-    under_way = ", ".join(str(_ACTIONS.get(each.upper(), each)) for each in info.actions)
+        return Readiness.UNKNOWN, "The cluster's state could not be read."
+    under_way = ", ".join(_ACTIONS.get(each.upper(), each) for each in info.actions)
     if info.status == "100":
-        what = under_way or _("being created, or another operation is under way")
-        return Readiness.UNAVAILABLE, _("Not available yet: %(what)s.") % {"what": what}
+        what = under_way or "being created, or another operation is under way"
+        return Readiness.UNAVAILABLE, f"Not available yet: {what}."
     if info.status in ("300", "303"):
         why = " ".join(part for part in (info.failed_code, info.failed_message) if part)
         if not why:
-            return Readiness.UNAVAILABLE, _("The cloud calls the cluster failed or unavailable.")
-        return Readiness.UNAVAILABLE, _("The cloud calls it failed: %(why)s") % {"why": why}
+            return Readiness.UNAVAILABLE, "The cloud calls the cluster failed or unavailable."
+        return Readiness.UNAVAILABLE, f"The cloud calls it failed: {why}"
     if info.status != "200":
-        return Readiness.UNKNOWN, _(
-            "The cloud gives a status that is not documented: “%(word)s”."
-        ) % {"word": info.status}
+        return Readiness.UNKNOWN, (
+            f"The cloud gives a status that is not documented: “{info.status}”."
+        )
     if under_way:
-        return Readiness.BUSY, _("The cluster is busy: %(what)s.") % {"what": under_way}
+        return Readiness.BUSY, f"The cluster is busy: {under_way}."
     return _of_nodes(info.instances)
 
 
 def _of_nodes(nodes: Sequence[Instance]) -> Verdict:
     """The ready test asks for at least one node, and for each that tells its status to be well."""
     if not nodes:
-        return Readiness.UNKNOWN, _("The cloud names no node of the cluster.")
+        return Readiness.UNKNOWN, "The cloud names no node of the cluster."
     failed = next((node for node in nodes if node.status in ("300", "303")), None)
     odd = next((node for node in nodes if node.status not in ("200", "100", "")), None)
     new = next((node for node in nodes if node.status == "100"), None)
     if failed is not None:
-        text = _("A node has failed: %(name)s (%(status)s).")
-        return Readiness.UNAVAILABLE, text % _named(failed)
+        return Readiness.UNAVAILABLE, f"A node has failed: {_name(failed)} ({failed.status})."
     if odd is not None:
-        text = _("A node's status is not documented: %(name)s (“%(status)s”).")
-        return Readiness.UNKNOWN, text % _named(odd)
+        text = f"A node's status is not documented: {_name(odd)} (“{odd.status}”)."
+        return Readiness.UNKNOWN, text
     if new is not None:
-        return Readiness.BUSY, _("The cluster is busy: node %(name)s is being set up.") % _named(
-            new
-        )
-    return Readiness.READY, _("Available, and log backup is on.")
+        return Readiness.BUSY, f"The cluster is busy: node {_name(new)} is being set up."
+    return Readiness.READY, "Available, and log backup is on."
 
 
-def _named(node: Instance) -> dict[str, str]:
-    return {"name": node.name or node.id, "status": node.status}
+def _name(node: Instance) -> str:
+    return node.name or node.id
 
 
 def _of_settings(settings: LogSettings | None) -> Verdict:
     if settings is None:
-        return Readiness.UNKNOWN, _("The log backup settings could not be read.")
+        return Readiness.UNKNOWN, "The log backup settings could not be read."
     if not settings.enabled:
-        return Readiness.BACKUP_OFF, _("Log backup is switched off for the cluster.")
+        return Readiness.BACKUP_OFF, "Log backup is switched off for the cluster."
     missing = [
         name
-        for name, value in ((_("bucket"), settings.bucket), (_("agency"), settings.agency))
+        for name, value in (("bucket", settings.bucket), ("agency", settings.agency))
         if not value.strip()
     ]
     if missing:
-        return Readiness.STORAGE_MISSING, _("Log backup is on, but without %(what)s.") % {
-            "what": _(" and ").join(missing)
-        }
-    return Readiness.READY, _("Available, and log backup is on.")
+        what = " and ".join(missing)
+        return Readiness.STORAGE_MISSING, f"Log backup is on, but without {what}."
+    return Readiness.READY, "Available, and log backup is on."
 
 
 def _of_job(running: LogRecord) -> Verdict:
-    since = (
-        f"{running.created_at:%Y-%m-%d %H:%M} UTC" if running.created_at else _("an unknown time")
-    )
+    since = f"{running.created_at:%Y-%m-%d %H:%M} UTC" if running.created_at else "an unknown time"
     if running.job_type is JobType.AUTO:
-        text = _("The cloud's scheduled log backup has been running since %(since)s.")
-    else:
-        text = _("A log backup has been running since %(since)s.")
-    return Readiness.BUSY, text % {"since": since}
+        return Readiness.BUSY, f"The cloud's scheduled log backup has been running since {since}."
+    return Readiness.BUSY, f"A log backup has been running since {since}."
 
 
 def _of_refusals(refusals: Sequence[Refusal]) -> Iterator[Verdict]:
@@ -194,13 +185,10 @@ def _of_refusals(refusals: Sequence[Refusal]) -> Iterator[Verdict]:
 
 
 def _in_words(refusal: Refusal) -> str:
-    meaning = str(explain(refusal.outcome, refusal.code).meaning)
+    meaning = in_english(explain(refusal.outcome, refusal.code).meaning)
     if refusal.code and code_family(refusal.code) not in CODES:
         meaning = f"{meaning} ({refusal.code})"
     if refusal.run_id is None or refusal.at is None:
         return meaning
-    return _("%(meaning)s So the cloud answered run %(id)d at %(time)s.") % {
-        "meaning": meaning,
-        "id": refusal.run_id,
-        "time": f"{refusal.at:%Y-%m-%d %H:%M} UTC",
-    }
+    at = f"{refusal.at:%Y-%m-%d %H:%M} UTC"
+    return f"{meaning} So the cloud answered run {refusal.run_id} at {at}."

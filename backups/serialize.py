@@ -1,7 +1,7 @@
 """A run as JSON. The keys are a promise: the command line, the page's download and tools use them.
 
 A key is never renamed or removed; new ones come after. Times are ISO 8601 in UTC, null when there
-is none; texts are "" when there is none.
+is none; texts are in English, and "" when there is none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from backups.models import ApiCall, BackupRun, Cluster, RunEvent
 
-from .choices import Outcome
+from .choices import Outcome, in_english
 from .guide import explain_run
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def run_document(
     return {
         **run_line(run),
         "explanation": {
-            "meaning": str(words.meaning),
+            "meaning": in_english(words.meaning),
             "actor": str(words.actor),
-            "next_step": str(words.next_step),
+            "next_step": in_english(words.next_step),
             "retryable": words.retryable,
         },
         "personal_data_masked": run.masked_by is not None,

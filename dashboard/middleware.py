@@ -1,16 +1,11 @@
-"""Request ids, the viewer's time zone, and the security headers that Django does not set itself."""
+"""Request ids, and the security headers that Django does not set itself."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC
-from functools import cache
-from urllib.parse import unquote
-from zoneinfo import ZoneInfo, available_timezones
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 
 from . import logs
 
@@ -49,31 +44,6 @@ class RequestIdMiddleware:
             logs.request_id.reset(token)
         response["X-Request-Id"] = made
         return response
-
-
-TIME_ZONE_COOKIE = "tz"
-
-
-class TimeZoneMiddleware:
-    """Show times in the zone of the viewer's browser, which its script tells in a cookie.
-
-    Without the cookie, or with one that names no zone, times are shown in UTC. Nothing that is
-    stored or exported depends on it.
-    """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        name = unquote(request.COOKIES.get(TIME_ZONE_COOKIE, ""))
-        zone = ZoneInfo(name) if name in _zone_names() else UTC
-        with timezone.override(zone):
-            return self.get_response(request)
-
-
-@cache
-def _zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
 
 
 class SecurityHeadersMiddleware:

@@ -4,11 +4,14 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
+from .preferences.views import preferences
+
 # its own sign-in page knows neither limits nor second factors
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", include("dashboard.sign_in.urls")),
+    path("account/preferences/", preferences, name="preferences"),
     path("admin/", admin.site.urls),
     path("audit/", include("dashboard.audit.urls")),
     path("settings/access/", include("dashboard.members.urls")),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from django.utils.translation import gettext as _
-
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import JobType, LogRecord, RecordStatus
 from backups.matching import record_key
@@ -45,31 +43,26 @@ def find_holder(run: BackupRun) -> Holder:
         records = client.list_log_records(run.cluster_cloud_id, newest=20)
     except CssApiError as error:
         logger.info("run %s: the conflict's holder is not known: %s", run.pk, error)
-        return Holder(_("The cloud's records could not be read to see who holds the cluster."))
+        return Holder("The cloud's records could not be read to see who holds the cluster.")
     running = [record for record in records if record.status is RecordStatus.RUNNING]
     if not running:
         return Holder(
-            _("No log backup is running by the cloud's records: another operation holds it.")
+            "No log backup is running by the cloud's records: another operation holds it."
         )
     return _describe(run, running[0])
 
 
 def _describe(run: BackupRun, record: LogRecord) -> Holder:
-    since = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC" if record.created_at else _("unknown")
+    since = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC" if record.created_at else "unknown"
     if record.job_type is JobType.AUTO:
-        return Holder(
-            _("The cloud's automatic schedule holds the cluster since %(since)s.")
-            % {"since": since}
-        )
+        return Holder(f"The cloud's automatic schedule holds the cluster since {since}.")
     ours = BackupRun.objects.filter(cluster=run.cluster_id, job_id=record_key(record)).first()
     if ours is not None:
         return Holder(
             # no name: it would stay here where it is masked in that run
-            _("Our run %(id)d holds the cluster since %(since)s.")
-            % {"id": ours.pk, "since": since},
+            f"Our run {ours.pk} holds the cluster since {since}.",
             ours,
         )
     return Holder(
-        _("Somebody started a log backup outside this dashboard (console or API) at %(since)s.")
-        % {"since": since}
+        f"Somebody started a log backup outside this dashboard (console or API) at {since}."
     )

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerError
 
 from backups.choices import RunState
@@ -38,7 +37,7 @@ def dispatch_send(run_ids: Iterable[int]) -> None:
             logger.warning("broker unreachable, %d runs wait: %s", len(ids) - position, error)
             BackupRun.objects.filter(pk__in=ids[position:], state=RunState.QUEUED).update(
                 dispatched_at=None,
-                note=_("The queue is unreachable. The run is stored and is sent when it is back."),
+                note="The queue is unreachable. The run is stored and is sent when it is back.",
                 version=F("version") + 1,
             )
             return

@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups import presence
 from backups.choices import RunState
@@ -48,7 +47,7 @@ def follow_run(run_id: int) -> None:
             run.cluster_cloud_id, newest=100, since=run.sent_at - 2 * skew()
         )
     except CssApiError as error:
-        note = _("The cloud's records cannot be read: %(why)s") % {"why": error}
+        note = f"The cloud's records cannot be read: {error}"
         why = str(error)
         hold_and_retry(lambda: _unreadable(copy(run), note, why))
         return
@@ -64,18 +63,18 @@ def _conclude(run: BackupRun, records: tuple[LogRecord, ...], read_at: datetime)
         ):
             return _unreadable(
                 run,
-                _("The cloud's records show a job that may be this request's, and do not tell"),
+                "The cloud's records show a job that may be this request's, and do not tell",
             )
         return _no_record(run, read_at)
     facts = job_facts(record)
     if record.status is RecordStatus.SUCCESS:
-        note = _("The cloud's record says SUCCESS")
+        note = "The cloud's record says SUCCESS"
         return _move(run, RunState.SUCCEEDED, note, facts)
     if record.status is RecordStatus.FAIL:
-        note = _("The cloud's record says FAIL: %(why)s") % {"why": record.failed_message}
+        note = f"The cloud's record says FAIL: {record.failed_message}"
         return _move(run, RunState.FAILED, note, facts)
     if run.run_state is RunState.UNKNOWN:
-        note = _("Found in the cloud's records: the request had been taken")
+        note = "Found in the cloud's records: the request had been taken"
         return _move(run, RunState.ACCEPTED, note, facts | _check_again(run, readable=True))
     return _still_running(run, record, facts, read_at)
 
@@ -94,12 +93,10 @@ def _still_running(
     run: BackupRun, record: LogRecord, facts: dict[str, Any], read_at: datetime
 ) -> bool:
     if _age(run, read_at) > settings.BACKUP_FOLLOW_LIMIT:
-        note = _("The cloud still called the job %(status)s when we stopped following it") % {
-            "status": record.raw_status
-        }
+        note = f"The cloud still called the job {record.raw_status} when we stopped following it"
         return _move(run, RunState.UNVERIFIED, note, facts)
-    event = "" if run.job_id else _("Found the cloud's job; it is running")
-    note = _("The cloud's job is running (%(status)s)") % {"status": record.raw_status}
+    event = "" if run.job_id else "Found the cloud's job; it is running"
+    note = f"The cloud's job is running ({record.raw_status})"
     return amend(
         run,
         actor=presence.process_name(),
@@ -114,17 +111,17 @@ def _no_record(run: BackupRun, read_at: datetime) -> bool:
     """The records were readable at a time of ours, and held none of ours (any more)."""
     if run.run_state is RunState.UNKNOWN:
         if _age(run, read_at) >= settings.BACKUP_SETTLE_GRACE:
-            note = _("The cloud's records are readable and show no job of this request")
+            note = "The cloud's records are readable and show no job of this request"
             return _move(run, RunState.NOT_STARTED, note, {})
-        note = _("No record of this request yet; the cloud's records are read again")
+        note = "No record of this request yet; the cloud's records are read again"
     else:
         last_seen = run.records_readable_at if run.job_id else run.answered_at
         since = last_seen or run.requested_at
         if (read_at - since).total_seconds() >= settings.BACKUP_RECORD_GRACE:
-            gone = _("The job's record has vanished from the cloud before it ended")
-            never = _("Accepted, but no record of the job appeared in time")
+            gone = "The job's record has vanished from the cloud before it ended"
+            never = "Accepted, but no record of the job appeared in time"
             return _move(run, RunState.UNVERIFIED, gone if run.job_id else never, {})
-        note = _("Accepted; no record of the job yet")
+        note = "Accepted; no record of the job yet"
     return amend(run, note=note, **_check_again(run, readable=not run.job_id))
 
 
@@ -133,7 +130,7 @@ def _unreadable(run: BackupRun, note: str, why: str = "") -> bool:
     if run.run_state is RunState.ACCEPTED:
         readable = run.records_readable_at or run.answered_at or run.requested_at
         if (timezone.now() - readable).total_seconds() >= unreadable_limit():
-            note = _("Accepted, but the cloud's records stayed unreadable: %(why)s") % {"why": why}
+            note = f"Accepted, but the cloud's records stayed unreadable: {why}"
             return _move(run, RunState.UNVERIFIED, note, {})
     note = note[:500]
     return amend(

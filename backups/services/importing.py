@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Min, Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups import presence
 from backups.choices import ACTIVE, RunState, Trigger
@@ -172,8 +171,8 @@ def _row(cluster: Cluster, record: LogRecord, now: datetime) -> BackupRun:
 
 def _requested_by(record: LogRecord) -> str:
     if record.job_type is JobType.AUTO:
-        return _("the cloud's schedule")
-    return _("someone in the console")
+        return "the cloud's schedule"
+    return "someone in the console"
 
 
 def _suspects(cluster: Cluster) -> list[BackupRun]:
@@ -187,12 +186,13 @@ def _suspects(cluster: Cluster) -> list[BackupRun]:
 
 
 def _note(record: LogRecord, suspects: Sequence[BackupRun]) -> str:
-    note = _("Imported from the cloud's records")
+    note = "Imported from the cloud's records"
     for run in suspects:
         if match_record([record], window_of(run), ()) is not None:
-            note += ". " + _(
-                "Run %(id)d may have started it: it ended as “%(state)s” before the record was seen"
-            ) % {"id": run.pk, "state": run.state_label}
+            note += (
+                f". Run {run.pk} may have started it: it ended as “{run.state_label}” before the "
+                "record was seen"
+            )
     return note
 
 

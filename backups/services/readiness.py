@@ -15,7 +15,6 @@ from typing import Any
 
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups.choices import Outcome, Readiness, RunState
 from backups.css_api.errors import ApiError, CssApiError, MalformedAnswer, Unanswered
@@ -161,7 +160,7 @@ def _detail(found: _Found, read: Callable[[], ClusterInfo]) -> ClusterInfo | Non
             found.gone = not page and readiness_of(refusal.outcome, refusal.code) is not None
         else:
             found.refusals.append(refusal)
-        found.errors.append(_("Cluster: %(why)s") % {"why": error})
+        found.errors.append(f"Cluster: {error}")
     return None
 
 
@@ -172,7 +171,7 @@ def _settings(found: _Found, read: Callable[[], LogSettings]) -> LogSettings | N
         refusal = _refusal(error)
         if refusal.outcome is not Outcome.NOT_FOUND:  # the detail says that it is there
             found.refusals.append(refusal)
-        found.errors.append(_("Log backup settings: %(why)s") % {"why": error})
+        found.errors.append(f"Log backup settings: {error}")
     return None
 
 
@@ -182,7 +181,7 @@ def _records(
     try:
         return read()
     except ApiError as error:
-        found.errors.append(_("Records: %(why)s") % {"why": error})
+        found.errors.append(f"Records: {error}")
     return None
 
 
@@ -228,7 +227,7 @@ def _facts(cluster: Cluster, found: _Found) -> dict[str, Any]:
 def _answer(cluster: Cluster, found: _Found, started: datetime) -> dict[str, Any]:
     """The columns that tell the readiness; none where what was read cannot tell."""
     if found.gone:
-        readiness, detail = Readiness.UNAVAILABLE, _("Not found in the cloud.")
+        readiness, detail = Readiness.UNAVAILABLE, "Not found in the cloud."
     else:
         running = [r for r in found.records or () if r.status is RecordStatus.RUNNING]
         readiness, detail = judge(

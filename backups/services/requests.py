@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups.choices import ACTIVE, RunState, Trigger
+from backups.choices import ACTIVE, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RunEvent
 from dashboard.accounts.models import User
 from dashboard.audit.actions import Action
@@ -143,7 +143,7 @@ def _create(
     RunEvent.objects.create(
         run=run,
         to_state=RunState.QUEUED,
-        note=_("Requested (%(trigger)s)") % {"trigger": Trigger(requester.trigger).label},
+        note=f"Requested ({in_english(Trigger(requester.trigger).label)})",
         actor=requester.name[:255],
     )
     transaction.on_commit(lambda: dispatch_send([run.pk]))
@@ -158,8 +158,7 @@ def _join(run: BackupRun, requester: Requester) -> None:
         from_state=run.state,
         to_state=run.state,
         outcome=run.outcome,
-        note=_("Asked for again (%(trigger)s); joined this run")
-        % {"trigger": Trigger(requester.trigger).label},
+        note=f"Asked for again ({in_english(Trigger(requester.trigger).label)}); joined this run",
         actor=requester.name[:255],
     )
     put_on_record(Action.RUN_JOINED, run, requester.as_actor(), requester.reason)
@@ -207,7 +206,7 @@ def cancel_run(run: BackupRun, *, actor: Actor) -> None:
     """
     with transaction.atomic():
         if run.run_state is RunState.QUEUED and transition(
-            run, RunState.CANCELLED, actor=actor.name, note=_("Cancelled before it was sent")
+            run, RunState.CANCELLED, actor=actor.name, note="Cancelled before it was sent"
         ):
             put_on_record(Action.RUN_CANCELLED, run, actor)
             return

@@ -19,7 +19,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups import presence
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
@@ -197,7 +196,7 @@ def run_due() -> int:
     for kind in ORDER:
         if RetentionRun.objects.filter(kind=kind, started_at__gt=recent).exists():
             continue
-        run = start(kind, policy, actor=Actor.process(_("retention")), automatic=True)
+        run = start(kind, policy, actor=Actor.process("retention"), automatic=True)
         if run is not None:
             done += work(run)
     return done

@@ -15,10 +15,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups import presence
-from backups.choices import Outcome, RunState
+from backups.choices import Outcome, RunState, in_english
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer
 from backups.matching import is_placed
@@ -120,7 +119,7 @@ def claim(run_id: int) -> BackupRun | None:
             run=run,
             from_state=RunState.QUEUED,
             to_state=RunState.SENDING,
-            note=_("Attempt %(number)d") % {"number": run.attempt},
+            note=f"Attempt {run.attempt}",
             actor=worker,
         )
     return run
@@ -240,9 +239,9 @@ def _destination(
     now = timezone.now()
     check = {"next_check_at": now + timedelta(seconds=2), "checks": 0}
     if verdict.next is Next.FOLLOW:
-        return RunState.ACCEPTED, _("Accepted; waiting for the cloud's job"), check
+        return RunState.ACCEPTED, "Accepted; waiting for the cloud's job", check
     if verdict.next is Next.SETTLE:
-        note = _("The cloud may have taken the request; its records are being checked")
+        note = "The cloud may have taken the request; its records are being checked"
         return RunState.UNKNOWN, note, check
     when, why = (None, "") if late else _next_attempt(run, verdict, now)
     if when is not None:
@@ -257,39 +256,31 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
         until = run.retry_conflict_until
         if until is None:
             return None, ""
-        words = {"until": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
+        end = f"{until:%Y-%m-%d %H:%M:%S} UTC"
         when = now + timedelta(seconds=_jittered(settings.BACKUP_CONFLICT_RETRY))
         if when > until:
-            return None, _("It was to wait for a free cluster until %(until)s.") % words
-        return when, _(
-            "The cluster is held; tried again when it may be free, until %(until)s"
-        ) % words
+            return None, f"It was to wait for a free cluster until {end}."
+        return when, f"The cluster is held; tried again when it may be free, until {end}"
     if verdict.next is not Next.RETRY:
         return None, ""
     # Waiting out a conflict does not use up the attempts that failures have.
     failures = run.failed_attempts() + 1
     most = settings.BACKUP_MAX_ATTEMPTS
     if failures >= most:
-        return None, _("Not tried again: that was attempt %(number)d of %(most)d.") % {
-            "number": failures,
-            "most": most,
-        }
+        return None, f"Not tried again: that was attempt {failures} of {most}."
     delay = _jittered(
         min(settings.BACKUP_RETRY_BASE * 2 ** (failures - 1), settings.BACKUP_RETRY_CAP)
     )
     if verdict.retry_after is not None:
         if verdict.retry_after > settings.BACKUP_RETRY_AFTER_CAP:
-            return None, _(
-                "Not tried again: the cloud asks to wait for longer than the %(seconds)d s that are"
-                " waited out."
-            ) % {"seconds": settings.BACKUP_RETRY_AFTER_CAP}
+            return None, (
+                "Not tried again: the cloud asks to wait for longer than the "
+                f"{settings.BACKUP_RETRY_AFTER_CAP:.0f} s that are waited out."
+            )
         # Never earlier than asked, and not all of those at once that were told the same.
         delay = max(delay, verdict.retry_after + random.uniform(0, delay))  # noqa: S311
-    why = _("%(outcome)s: nothing was started; tried again (%(number)d of %(most)d)") % {
-        "outcome": verdict.outcome.label,
-        "number": failures + 1,
-        "most": most,
-    }
+    outcome = in_english(verdict.outcome.label)
+    why = f"{outcome}: nothing was started; tried again ({failures + 1} of {most})"
     return now + timedelta(seconds=delay), why
 
 

@@ -15,7 +15,6 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from backups.choices import Ruling, RunState
 from backups.models import BackupRun
@@ -32,8 +31,8 @@ _LATE = timedelta(minutes=2)
 
 _ENDS = {Ruling.STARTED: RunState.UNVERIFIED, Ruling.NOT_STARTED: RunState.NOT_STARTED}
 _NOTES = {
-    Ruling.STARTED: gettext_lazy("Settled by hand, the cloud started a backup: %(reason)s"),
-    Ruling.NOT_STARTED: gettext_lazy("Settled by hand, the cloud started nothing: %(reason)s"),
+    Ruling.STARTED: "Settled by hand, the cloud started a backup: ",
+    Ruling.NOT_STARTED: "Settled by hand, the cloud started nothing: ",
 }
 
 
@@ -92,7 +91,7 @@ def settle_by_hand(run: BackupRun, ruling: Ruling, *, actor: Actor, reason: str)
             run,
             _ENDS[ruling],
             actor=actor.name,
-            note=_NOTES[ruling] % {"reason": reason[:LONGEST_RULING]},
+            note=_NOTES[ruling] + reason[:LONGEST_RULING],
             # What a reading has found meanwhile counts more than anybody's word.
             only_if=Q(records_readable_at=run.records_readable_at),
             settled_by_hand=True,

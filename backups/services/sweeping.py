@@ -8,7 +8,6 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups import presence
 from backups.choices import RunState
@@ -66,7 +65,7 @@ def take_over_dead_claims() -> None:
         ~Exists(alive), state=RunState.SENDING, claimed_at__lt=stale
     ).order_by("claimed_at")
     for run in dead[:BATCH]:
-        take_over(run, why=_("The worker is gone"))
+        take_over(run, why="The worker is gone")
 
 
 def take_over_lost_claims() -> None:
@@ -80,7 +79,7 @@ def take_over_lost_claims() -> None:
     # First the rows, then what is in hand: a claim is in hand before its row can be seen.
     for run in list(mine):
         if not is_in_hand(run.pk):
-            take_over(run, why=_("The worker lost hold of it"))
+            take_over(run, why="The worker lost hold of it")
 
 
 def take_over(run: BackupRun, *, why: str) -> bool:
@@ -99,7 +98,7 @@ def take_over(run: BackupRun, *, why: str) -> bool:
             run,
             RunState.QUEUED,
             actor=actor,
-            note=_("%(why)s; nothing had been sent, so it is queued again") % {"why": why},
+            note=f"{why}; nothing had been sent, so it is queued again",
             # A worker that only seemed dead may have sent since the run was read.
             only_if=Q(sent_at=None),
             not_before=timezone.now(),
@@ -116,8 +115,7 @@ def take_over(run: BackupRun, *, why: str) -> bool:
         run,
         RunState.UNKNOWN,
         actor=actor,
-        note=_("%(why)s while the request was under way; the cloud's records decide")
-        % {"why": why},
+        note=f"{why} while the request was under way; the cloud's records decide",
         outcome="unanswered",
         next_check_at=timezone.now(),
         checks=0,
@@ -131,4 +129,4 @@ def release_claims() -> int:
         How many were moved.
     """
     mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=presence.process_name())
-    return sum(take_over(run, why=_("The worker was told to stop")) for run in mine)
+    return sum(take_over(run, why="The worker was told to stop") for run in mine)

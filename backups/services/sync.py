@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
 from backups.choices import ConnectionFault, SyncStep
 from backups.css_api import config, session
@@ -82,7 +81,7 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
     connected = {(row.cloud, row.region): row for row in Connection.objects.connected()}
     results = [synchronise(connected[entry]) for entry in chosen if entry in connected]
     if cloud:
-        why = _("it is not connected: connect it on the page Connections")
+        why = "it is not connected: connect it on the page Connections"
         left_out = [entry for entry in chosen if entry not in connected]
         return results + [ProjectSync(*entry, error=why) for entry in left_out]
     places = Project.objects.values_list("cloud", "region").distinct().order_by("cloud", "region")
@@ -137,7 +136,7 @@ def synchronise(row: Connection) -> ProjectSync:
     """
     lease = begin(row.pk, take_over=True)
     if lease is None:
-        return ProjectSync(row.cloud, row.region, error=_("it is disconnected"))
+        return ProjectSync(row.cloud, row.region, error="it is disconnected")
     return _sync(row, lease)
 
 
@@ -147,7 +146,7 @@ def _sync(row: Connection, lease: Lease) -> ProjectSync:
         return _attempt(row, lease)
     except Superseded:
         logger.info("sync of %s %s: superseded", cloud, region)
-        why = _("another synchronisation of it has begun, or it was disconnected: that one counts")
+        why = "another synchronisation of it has begun, or it was disconnected: that one counts"
         return ProjectSync(cloud, region, error=why)
     except CssApiError as error:
         why, fault = str(error), fault_of(error)

@@ -9,6 +9,8 @@ from django.db.models.functions import Left
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from backups.forms import LiveForm
@@ -36,8 +38,8 @@ PAGE_SIZE = 50
 MOST_NEW = 100  # beyond that the hint says "99+"
 MOST_COUNTED = 10_000
 MOST_OFFERED = 500  # projects in the filter
-_BAD_SORT = "sort: runs are sorted by time, “newest” or “oldest” first."
-_BAD_CURSOR = "The address names a place in the history that cannot be read."
+_BAD_SORT = gettext_lazy("sort: runs are sorted by time, “newest” or “oldest” first.")
+_BAD_CURSOR = gettext_lazy("The address names a place in the history that cannot be read.")
 _PLACE = ("older", "newer", "end")  # of the URL; the rest of it is the filter
 _NOT_FILTERS = (*_PLACE, "sort", "shown", "newest")
 
@@ -83,7 +85,7 @@ class Tab:
 
 def _tabs(query: QueryDict) -> list[Tab]:
     current = query.get("group", "")
-    tabs = [("", "All"), *Group.choices]
+    tabs = [("", _("All")), *Group.choices]
     made = []
     for value, label in tabs:
         other = query.copy()

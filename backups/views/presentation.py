@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -213,7 +214,7 @@ def lasting(duration: timedelta) -> str:
     """A duration in two units: "0.4 s", "12 s", "3 min 05 s", "2 h 04 min", "3 d 01 h"."""
     seconds = max(duration.total_seconds(), 0)
     if round(seconds, 1) < 10:
-        return _("%(n).1f s") % {"n": seconds}
+        return _("%(n)s s") % {"n": number_format(round(seconds, 1), decimal_pos=1)}
     whole = round(seconds)
     if whole < 60:
         return _("%(n)d s") % {"n": whole}

@@ -13,6 +13,7 @@ from django.apps import apps
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Model, Q, QuerySet
 from django.http import Http404
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from .models import Grant, User
@@ -56,14 +57,19 @@ class Refused(PermissionDenied):
     ) -> None:
         self.permission = permission
         self.project = project
-        super().__init__(
-            _("%(doing)s needs the role %(roles)s for %(project)s.")
-            % {
-                "doing": DOINGS[permission],
-                "roles": _(" or ").join(str(role.label) for role in roles_with(permission)),
-                "project": project or (_("a project") if somewhere else _("all projects")),
-            }
-        )
+        self._somewhere = somewhere
+        with translation.override("en"):
+            super().__init__(self.told)
+
+    @property
+    def told(self) -> str:
+        """The text in the reader's language; `str` gives it in English, for the record."""
+        where = _("a project") if self._somewhere else _("all projects")
+        return _("%(doing)s needs the role %(roles)s for %(project)s.") % {
+            "doing": DOINGS[self.permission],
+            "roles": _(" or ").join(str(role.label) for role in roles_with(self.permission)),
+            "project": self.project or where,
+        }
 
     @property
     def grantors(self) -> list[str]:

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 class User(AbstractUser):
-    """A person or a service account; our own class from the start, so that it can grow."""
+    """A person or a service account.
+
+    Attributes:
+        language: in which pages are shown to this user; empty: as the browser says.
+        time_zone: the same for times; a name of the time zone database.
+    """
+
+    language = models.CharField(max_length=16, blank=True)
+    time_zone = models.CharField(max_length=64, blank=True)
 
     @cached_property
     def held_permissions(self) -> Mapping[int | None, frozenset[Permission]]:

@@ -14,7 +14,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 
 from .actions import Action
 from .trail import Actor, record
@@ -47,7 +46,7 @@ def _failed(
     accounts = get_user_model()
     tried = str(credentials.get(accounts.USERNAME_FIELD) or "")[:255].replace("\x00", "")
     account = accounts._default_manager.filter(**{accounts.USERNAME_FIELD: tried}).first()
-    actor = Actor.of(request) if request is not None else Actor.process(_("sign-in"))
-    actor = replace(actor, name=account.get_username() if account else _("unknown account"))
+    actor = Actor.of(request) if request is not None else Actor.process("sign-in")
+    actor = replace(actor, name=account.get_username() if account else "unknown account")
     active = account.is_active if account else None
     record(Action.SIGN_IN_FAILED, actor=actor, target=account, details={"account_active": active})

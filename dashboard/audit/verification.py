@@ -10,7 +10,6 @@ from datetime import timedelta
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from dashboard import triggers
 
@@ -72,7 +71,7 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
         if not chunk or chunk[0].sequence != place.sequence + 1:
             anchor = chain.beginning()
             if anchor.sequence <= place.sequence:
-                return reading.broke(place.sequence + 1, _("The event is missing."))
+                return reading.broke(place.sequence + 1, "The event is missing.")
             place = begun = anchor  # pruned while we read
             continue
         for event in chunk:
@@ -89,18 +88,18 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
 def _problem(event: AuditEvent, before: Link, known: str | None) -> str:
     """What is wrong with an event at its place; empty if nothing is."""
     if event.sequence != before.sequence + 1:
-        return _("The event is missing.")
+        return "The event is missing."
     if event.previous_hash != before.hash:
-        return _("It does not follow from the event before it.")
+        return "It does not follow from the event before it."
     if event.content_hash() != event.hash:
-        return _("Its content is not what was hashed.")
+        return "Its content is not what was hashed."
     if known is not None and known != event.hash:
-        return _("Another event stood here when the chain was looked at earlier.")
+        return "Another event stood here when the chain was looked at earlier."
     if event.masked_by is None:
         if event.personal_digest() != event.personal:
-            return _("Its personal part is not what was hashed.")
+            return "Its personal part is not what was hashed."
     elif any(event.personal_part().values()) or event.salt:
-        return _("It was masked and has a personal part all the same.")
+        return "It was masked and has a personal part all the same."
     return ""
 
 
@@ -110,12 +109,12 @@ def _ends(reading: Reading, begun: Link, known: Sequence[Link]) -> Reading:
         if link.sequence > reading.last:
             return reading.broke(
                 reading.last + 1,
-                _("The chain ends here; it reached event %(n)d before.") % {"n": link.sequence},
+                f"The chain ends here; it reached event {link.sequence} before.",
             )
     anchor = Anchor.objects.filter(sequence=begun.sequence).first()
     if anchor is not None and not _is_recorded(anchor):
         return reading.broke(
-            anchor.sequence + 1, _("No retention run tells that the events before were deleted.")
+            anchor.sequence + 1, "No retention run tells that the events before were deleted."
         )
     for sequence, masked in sorted(reading.masked_by.items()):
         told = AuditEvent.objects.filter(sequence=sequence, action=Action.PERSONAL_DATA_MASKED)
@@ -124,7 +123,7 @@ def _ends(reading: Reading, begun: Link, known: Sequence[Link]) -> Reading:
             first = AuditEvent.objects.filter(masked_by=sequence).order_by("sequence").first()
             return reading.broke(
                 first.sequence if first else sequence,
-                _("More events were masked than event %(n)d tells of.") % {"n": sequence},
+                f"More events were masked than event {sequence} tells of.",
             )
     return reading
 

@@ -139,7 +139,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
     def generate_authenticator_name(self, user: Any, type: str) -> str:
         known = Authenticator.objects.filter(user=user, type=type).count()
-        return _("Key %(number)d") % {"number": known + 1}
+        return f"Key {known + 1}"
 
     def get_totp_label(self, user: Any) -> str:
         return str(user.get_username())
