@@ -61,6 +61,13 @@ lock: ## pin the newest versions that requirements*.in allow (needs uv)
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 
+.PHONY: messages
+messages: install-dev ## bring the catalogues in locale/ up to date, and compile them (LANGUAGE=de adds one)
+	@command -v msgfmt >/dev/null || { echo "make messages needs gettext (apt install gettext)" >&2; exit 1; }
+	$(BIN)/python manage.py makemessages $(if $(LANGUAGE),--locale $(LANGUAGE),--all) --no-wrap --add-location file \
+	  --ignore .venv --ignore tests --ignore benchmarks --ignore chaos --ignore simulator --ignore var
+	$(BIN)/python manage.py compilemessages --ignore .venv
+
 .PHONY: licences
 licences: install ## list the licences of what is installed in docs/licences.md
 	$(BIN)/python tools/licences.py > docs/licences.md.new && mv docs/licences.md.new docs/licences.md

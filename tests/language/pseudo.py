@@ -50,7 +50,7 @@ def install(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 SHOWN_ATTRIBUTES = ("alt", "aria-label", "data-label", "placeholder", "title")
 BUTTONS = ("button", "reset", "submit")
 # Their content is data, or nothing that anybody reads.
-UNREAD = ("code", "kbd", "pre", "samp", "script", "style", "svg", "template", "textarea")
+UNREAD = ("code", "kbd", "pre", "samp", "script", "style", "template", "textarea")
 NAMES = ("bdi",)
 VOID = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source"})
 
