@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
@@ -43,7 +44,7 @@ def new_key() -> str:
     return secrets.token_urlsafe(16)
 
 
-def bad_request(request: HttpRequest, problems: Form | Iterable[str]) -> HttpResponse:
+def bad_request(request: HttpRequest, problems: Form | Iterable[str | Promise]) -> HttpResponse:
     """A 400 page that says what was wrong with the address or the form."""
     listed = form_problems(problems) if isinstance(problems, Form) else list(problems)
     return render(request, "400.html", {"problems": listed}, status=400)
