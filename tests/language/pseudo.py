@@ -109,7 +109,7 @@ def outside(texts: Iterable[str]) -> Iterator[str]:
 
 
 MOMENT = r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d(\.\d+)?)?)?( (UTC([+-]\d\d:\d\d)?|[A-Z]{3,4}))?"
-FORMATS = re.compile(rf"{MOMENT}|HTTP \d+|\bUTC([+-]\d\d:\d\d)?\b|\bv?\d+(\.\d+)+\b")
+FORMATS = re.compile(rf"{MOMENT}|HTTP \d+|CSS\.\d{{4}}|\bUTC([+-]\d\d:\d\d)?\b|\bv?\d+(\.\d+)+\b")
 LETTERS = re.compile(r"[^\W\d_]{2,}")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.apps import apps
 from django.db import models
 
+from backups.log_rules import LOG_TYPES
 from dashboard.preferences.forms import AREAS
 from dashboard.preferences.middleware import zone_names
 
@@ -15,8 +16,9 @@ SHORTEST = 3
 # Names that are nobody's to translate: of the product, engines, formats, languages, zones, and the
 # cloud's own words for kinds of logs and their levels.
 OWN_NAMES = {
-    *("CSS Log Backup", "Elasticsearch", "OpenSearch", "Logstash", "CSV", "English", "Deutsch"),
-    *("DEBUG", "INFO", "WARN", "ERROR", "deprecation", "indexingSlow", "searchSlow", "http"),
+    *("CSS Log Backup", "Elasticsearch", "OpenSearch", "Logstash", "CSV", "JSON Lines"),
+    *("JSON", "OpenID Connect", "English", "Deutsch"),
+    *("DEBUG", "INFO", "WARN", "ERROR", *LOG_TYPES),
     *(name.replace("_", " ") for name in zone_names()),
     *AREAS,
 }
@@ -55,5 +57,10 @@ def _leaves(value: object) -> Iterator[str]:
 def pattern() -> re.Pattern[str]:
     """Matches every stored text, the longest first, and the names of things."""
     known = {" ".join(text.split()) for _place, text in texts()} | OWN_NAMES
-    words = sorted((each for each in known if len(each) >= SHORTEST), key=len, reverse=True)
+    return matching(known)
+
+
+def matching(texts: Iterable[str]) -> re.Pattern[str]:
+    """Matches these texts as whole words, the longest first."""
+    words = sorted((each for each in texts if len(each) >= SHORTEST), key=len, reverse=True)
     return re.compile("|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in words))

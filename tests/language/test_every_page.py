@@ -78,6 +78,24 @@ def test_every_text_of_an_error_page_is_in_a_catalogue(template: str, db: None) 
         assert_translated({template: render_to_string(template, {"request_id": "0a1b"})})
 
 
+def test_what_is_refused_is_told_in_the_language(crowded: World, root: Client) -> None:
+    User.objects.update(language=pseudo.CODE)
+    pages = {}
+    for person in crowded.people:
+        for path in ("/audit/", "/settings/access/", f"/runs/{crowded.own['run'].pk}/"):
+            answer = person.client.get(path)
+            pages[f"{path} by {person.name}"] = answer.content.decode()
+    for path in (
+        "/history/?sort=up",
+        "/history/?since=x&state=y&http_status=9",
+        "/audit/?action=x",
+    ):
+        answer = root.get(path)
+        assert answer.status_code == 400
+        pages[path] = answer.content.decode()
+    assert_translated(pages)
+
+
 def posts(world: World) -> list[tuple[str, dict[str, str]]]:
     """Path and form of every action, once as it should be and once with nothing in it."""
     person = superuser(world)
