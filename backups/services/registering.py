@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from backups.choices import Readiness
 from backups.css_api.types import ClusterInfo, ProjectIdentity
 from backups.models import Cluster, ClusterTag, Project
+
+from .checks import ASKED_FOR
 
 BATCH = 500
 
@@ -29,7 +33,7 @@ class Stored(NamedTuple):
 
 def store_project(identity: ProjectIdentity) -> Project:
     """The row of the project that an entry's credentials reach."""
-    project, _made = Project.objects.update_or_create(
+    project, _is_new = Project.objects.update_or_create(
         cloud=identity.cloud,
         region=identity.region,
         project_id=identity.project_id,
@@ -64,6 +68,7 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
         unique_fields=["project", "cluster_id"],
         update_fields=[*_FACTS, "gone_at"],
     )
+    _check_again([held[key]["pk"] for key in wanted if key in held and held[key]["gone_at"]])
     # Registered by its id, it may be one that lists never show: its own check decides.
     missed = [
         row["pk"]
@@ -76,7 +81,7 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
     elsewhere = Cluster.objects.present().filter(
         project__cloud=identity.cloud, project__region=identity.region
     )
-    gone += elsewhere.exclude(project=project).update(gone_at=timezone.now())
+    gone += elsewhere.exclude(project=project).update(**_gone())
     return Stored(project, len(wanted.keys() - held.keys()), gone)
 
 
@@ -97,6 +102,8 @@ def store_one(project: Project, info: ClusterInfo) -> tuple[Cluster, bool]:
     if not fresh:
         gone = Cluster.objects.filter(pk=cluster.pk, gone_at__isnull=False)
         fresh = bool(gone.update(**known))
+        if fresh:
+            _check_again([cluster.pk])
         cluster.refresh_from_db()
     if fresh:
         store_tags(project, [info])
@@ -110,7 +117,7 @@ def retire(cloud: str, region: str) -> int:
         How many were marked.
     """
     there = Cluster.objects.present().filter(project__cloud=cloud, project__region=region)
-    return there.update(gone_at=timezone.now())
+    return there.update(**_gone())
 
 
 def facts(info: ClusterInfo) -> dict[str, Any]:
@@ -138,11 +145,31 @@ def _differs(held: dict[str, Any], found: dict[str, Any]) -> bool:
 
 
 def _mark_gone(pks: Sequence[int]) -> int:
-    now = timezone.now()
+    gone = _gone()
     return sum(
-        Cluster.objects.present().filter(pk__in=some, by_hand=False).update(gone_at=now)
+        Cluster.objects.present().filter(pk__in=some, by_hand=False).update(**gone)
         for some in _batches(pks)
     )
+
+
+def _gone() -> dict[str, Any]:
+    """The columns of a cluster that has gone: whatever it was, it is not ready any more."""
+    return {
+        "gone_at": timezone.now(),
+        "readiness": Readiness.UNAVAILABLE,
+        "readiness_detail": _("Gone from the cloud."),
+    }
+
+
+def _check_again(pks: Sequence[int]) -> None:
+    """Clusters that are back are read anew; what was known of them is of before."""
+    for some in _batches(pks):
+        Cluster.objects.filter(pk__in=some).update(
+            readiness=Readiness.UNKNOWN,
+            readiness_detail="",
+            checked_at=None,
+            check_due_at=ASKED_FOR,
+        )
 
 
 def store_tags(project: Project, listed: Sequence[ClusterInfo]) -> None:

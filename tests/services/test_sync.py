@@ -14,10 +14,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.choices import ConnectionFault
+from backups.choices import ConnectionFault, Readiness
 from backups.css_api.errors import ConfigurationError
 from backups.models import BackupRun, Cluster, Connection, Project
-from backups.services import sync
+from backups.services import checks, sync
 from backups.services.requests import request_backup
 from backups.services.sync import sync_clusters
 from tests.services.clouds_entries import add_entry, the_entry
@@ -64,6 +64,27 @@ def test_a_cluster_that_returns_is_present_again(cloud):
     Cluster.objects.update(gone_at=timezone.now())
     sync_clusters()
     assert Cluster.objects.get(cluster_id=cluster_id).gone_at is None
+
+
+def test_a_cluster_that_has_gone_is_not_ready_and_one_that_is_back_is_checked(cloud):
+    cluster_id = cloud.add_cluster("here-and-gone")
+    cloud.add_cluster("stays")
+    sync_clusters()
+    Cluster.objects.update(readiness=Readiness.READY, checked_at=timezone.now())
+    cloud.remove_cluster(cluster_id)
+    sync_clusters()
+    cluster = Cluster.objects.get(cluster_id=cluster_id)
+    assert (cluster.readiness, cluster.readiness_detail) == (
+        Readiness.UNAVAILABLE,
+        "Gone from the cloud.",
+    )
+    assert Cluster.objects.get(name="stays").readiness == Readiness.READY
+    assert cloud.add_cluster("here-and-gone") == cluster_id
+    sync_clusters()
+    cluster.refresh_from_db()
+    assert cluster.gone_at is None
+    assert (cluster.readiness, cluster.checked_at) == (Readiness.UNKNOWN, None)
+    assert cluster.check_due_at == checks.ASKED_FOR
 
 
 def test_a_cloud_that_fails_marks_nothing_as_gone_and_says_why(cloud):
