@@ -41,7 +41,9 @@ def opened(
 ) -> Iterator[tuple[Page, Shown]]:
     """Each look at the pages of a part, in a window of whom it is for."""
     pages: dict[str, Page] = {}
-    looks = [look for name in PAGES if part_of(name) == part for look in looks_at(name, world.things)]
+    looks = [
+        look for name in PAGES if part_of(name) == part for look in looks_at(name, world.things)
+    ]
     for look in looks:
         if look.who not in pages:
             context = watch.follow(chromium.new_context(viewport=WIDE, reduced_motion="reduce"))

@@ -33,7 +33,8 @@ class Watch:
         """Watch all pages of a context: console, scripts, requests, answers and the policy."""
         tell = self.problems.append
         context.expose_binding(
-            "tellPolicyViolation", lambda source, text: tell(f"policy: {text} on {source['page'].url}")
+            "tellPolicyViolation",
+            lambda source, text: tell(f"policy: {text} on {source['page'].url}"),
         )
         context.add_init_script(LISTEN)
         context.on(
@@ -43,13 +44,17 @@ class Watch:
         context.on("weberror", lambda error: tell(f"script: {error.error}"))
         context.on(
             "requestfailed",
-            lambda request: request.failure != LEFT
-            and tell(f"request: {request.failure} {request.method} {request.url}"),
+            lambda request: (
+                request.failure != LEFT
+                and tell(f"request: {request.failure} {request.method} {request.url}")
+            ),
         )
         context.on(
             "response",
-            lambda answer: answer.status >= 400
-            and tell(f"answer: {answer.status} {answer.request.method} {answer.url}"),
+            lambda answer: (
+                answer.status >= 400
+                and tell(f"answer: {answer.status} {answer.request.method} {answer.url}")
+            ),
         )
         return context
 
