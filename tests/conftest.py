@@ -12,6 +12,9 @@ from simulator import clouds_file, server
 from simulator.config import SimulatorConfig
 from tests.audit_guards import emptying_allowed_between_tests
 from tests.private_redis import PrivateRedis
+from tests.stack import running_stack, stack
+
+__all__ = ["running_stack", "stack"]
 
 
 @pytest.fixture(scope="session", autouse=True)

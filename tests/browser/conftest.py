@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from backups.models import Cluster, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from tests.browser.watch import Watch
+from tests.browser.world import World, a_world
 from tests.grants import give
 
 CHROMIUM = "/usr/bin/chromium"
@@ -80,8 +82,16 @@ def make_cluster(project: Project) -> Callable[[str], Cluster]:
     return make
 
 
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """Fails the test where a browser complained; `watch.expect` says what the test provokes."""
+    watch = Watch()
+    yield watch
+    watch.verify()
+
+
 def sign_in(context: BrowserContext, server: str) -> Page:
-    """Sign anna in and watch the console: an error or a blocked script fails the test."""
+    """Sign anna in, and go to the clusters."""
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.goto(f"{server}/sign-in/")
@@ -94,28 +104,29 @@ def sign_in(context: BrowserContext, server: str) -> Page:
 
 
 @pytest.fixture
-def screen(chromium: Browser, anna: User, live_server: Any) -> Iterator[Page]:
+def screen(chromium: Browser, anna: User, live_server: Any, watch: Watch) -> Iterator[Page]:
     """A window in which anna has signed in."""
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
-    page = sign_in(context, live_server.url)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda message: (
-            problems.append(message.text)
-            if message.type == "error" and "Content Security Policy" in message.text
-            else None
-        ),
-    )
-    yield page
+    context = watch.follow(chromium.new_context(viewport={"width": 1440, "height": 900}))
+    yield sign_in(context, live_server.url)
     context.close()
-    assert problems == []
 
 
 @pytest.fixture
-def plain_screen(chromium: Browser, anna: User, live_server: Any) -> Iterator[Page]:
+def plain_screen(chromium: Browser, anna: User, live_server: Any, watch: Watch) -> Iterator[Page]:
     """The same without JavaScript."""
-    context = chromium.new_context(java_script_enabled=False)
+    context = watch.follow(chromium.new_context(java_script_enabled=False))
     yield sign_in(context, live_server.url)
     context.close()
+
+
+@pytest.fixture
+def world(
+    chromium: Browser,
+    live_server: Any,
+    transactional_db: None,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> Iterator[World]:
+    """A data set to look at; its name is the param."""
+    with a_world(request.param, live_server.url, tmp_path) as made:
+        yield made

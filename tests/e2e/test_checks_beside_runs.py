@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.visitor import text_of
 
 if TYPE_CHECKING:
-    from .conftest import Stack
+    from tests.stack import Stack
 
 
 def wait_until(found: Callable[[], bool], seconds: float = 60.0) -> None:

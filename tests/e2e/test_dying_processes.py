@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 
 if TYPE_CHECKING:
-    from .conftest import Stack
+    from tests.stack import Stack
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.visitor import text_of
 
 if TYPE_CHECKING:
-    from .conftest import Stack
+    from tests.stack import Stack
 
 SCRIPT = "<script>alert(1)</script>"
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .conftest import Stack
+    from tests.stack import Stack
 
 
 def test_a_click_ends_verified_with_one_request_to_the_cloud(stack: Stack) -> None:

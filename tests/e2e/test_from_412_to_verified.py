@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 
 if TYPE_CHECKING:
-    from .conftest import Stack
+    from tests.stack import Stack
 
 pytestmark = pytest.mark.skipif(
     shutil.which(CHROMIUM) is None, reason=f"no browser: {CHROMIUM} is missing"
