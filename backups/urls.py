@@ -1,5 +1,6 @@
 """Pages of the domain."""
 
+from django.conf import settings
 from django.urls import path
 
 from .views import (
@@ -20,13 +21,14 @@ from .views import (
     runs,
     saved_views,
     settings_page,
+    styleguide,
 )
 
 app_name = "backups"
 urlpatterns = [
     path("", home.home, name="home"),
     path("live/", home.home_live, name="home-live"),
-    path("frame/", frame.frame, name="frame"),
+    path("frame/live/", frame.frame_live, name="frame-live"),
     path("search/", frame.search, name="search"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/live/", clusters.clusters_live, name="clusters-live"),
@@ -83,3 +85,5 @@ urlpatterns = [
     path("runs/<int:pk>/settle/", runs.run_settle, name="run-settle"),
     path("runs/<int:pk>.json", runs.run_json, name="run-json"),
 ]
+if settings.DEBUG:
+    urlpatterns.append(path("styleguide/", styleguide.styleguide, name="styleguide"))

@@ -56,7 +56,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class Processes:
     """Which processes are missing: "", "worker", "beat" or "both"; and a token that tells so."""
 
     missing: str
@@ -74,7 +74,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "zone_name": timezone.get_current_timezone_name(),
         "look": look_of(request),
         "places": _places(request.path, user) if signed_in else [],
-        "presence": Presence(
+        "processes": Processes(
             "both" if len(missing) > 1 else "".join(each.kind for each in missing),
             presence_token(missing),
         ),

@@ -36,9 +36,7 @@ class Page:
         return self.number + 1 if self.number < self.pages else 0
 
 
-def page_of(
-    clusters: ClusterQuerySet, count: int, number: int, size: int = PAGE_SIZE
-) -> Page:
+def page_of(clusters: ClusterQuerySet, count: int, number: int, size: int = PAGE_SIZE) -> Page:
     """Read a page.
 
     Args:

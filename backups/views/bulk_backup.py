@@ -107,7 +107,7 @@ def _summary(answers: list[Answer], asked: int) -> str:
             "%(n)d joined a run that was there.", "%(n)d joined runs that were there.", joined
         ) % {"n": joined}
     if left := asked - count[Kind.REQUESTED] - joined:
-        said += " " + ngettext(
-            "%(n)d was not requested.", "%(n)d were not requested.", left
-        ) % {"n": left}
+        said += " " + ngettext("%(n)d was not requested.", "%(n)d were not requested.", left) % {
+            "n": left
+        }
     return said

@@ -20,7 +20,6 @@ from backups.inventory.states import CloudState, Engine, Presence
 from backups.models import Cluster, Connection, Project
 from backups.run_forms import MAX_WAIT_MINUTES
 from backups.services.requests import reason_required
-from dashboard.accounts.access import Permission, may_somewhere
 from dashboard.look import PAGE_SIZES, look_of
 
 from .cluster_rows import rows_in_order, rows_of, with_row_parts
@@ -148,7 +147,7 @@ def clusters(request: PageRequest) -> HttpResponse:
         "has_active": any(run.is_active for row in rows if (run := row.cluster.latest_run)),
         "max_wait": MAX_WAIT_MINUTES,
         "back": request.get_full_path(),
-        "bulk_key": new_key() if may_somewhere(request.user, Permission.RUN) else "",
+        "bulk_key": new_key() if any(row.may_ask for row in rows) else "",
         "reason_required": reason_required(Trigger.BULK),
         "sizes": PAGE_SIZES,
         "columns": look.columns("clusters"),

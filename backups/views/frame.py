@@ -24,7 +24,7 @@ _RUN = re.compile(r"(?:run\s*|#)([0-9]{1,18})\Z", re.IGNORECASE | re.ASCII)
 
 
 @require_safe
-def frame(request: PageRequest) -> HttpResponse:
+def frame_live(request: PageRequest) -> HttpResponse:
     """Light and banners as they are now, for live.js; `was` says with which a page was made."""
     shown = request.GET.get("was", "")[:40].split(".")
     kept, fresh = banner_changes(request.user, shown)

@@ -117,7 +117,7 @@ MATRIX: dict[str, Url] = {
     # --- home
     "backups:home": Url(GET=SIGNED_IN, lists=True),
     "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),
-    "backups:frame": Url(GET=SIGNED_IN),
+    "backups:frame-live": Url(GET=SIGNED_IN),
     "backups:search": Url(GET=SIGNED_IN, query="q=e", lists=True),
     # --- clusters
     "backups:clusters": Url(GET=SIGNED_IN, lists=True),
