@@ -17,12 +17,12 @@ from backups.inventory.filters import ClusterFilter
 from backups.inventory.paging import page_of
 from backups.inventory.sorting import ORDERS, Order, Sort
 from backups.inventory.states import CloudState, Engine, Presence
-from backups.models import Cluster, Connection, Project
+from backups.models import Connection, Project
 from backups.run_forms import MAX_WAIT_MINUTES
 from backups.services.requests import reason_required
 from dashboard.look import PAGE_SIZES, look_of
 
-from .cluster_rows import rows_in_order, rows_of, with_row_parts
+from .cluster_rows import rows_in_order, tokens_of
 from .common import PageRequest, bad_request, mark_live, new_key, unchanged
 from .presentation import Text
 
@@ -167,14 +167,14 @@ def clusters_live(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form)
     shown = dict(form.cleaned_data["shown"])
-    found = with_row_parts(Cluster.objects.visible_to(request.user).filter(pk__in=shown))
-    changed = [row for row in rows_of(found, request.user) if row.token != shown[row.cluster.pk]]
+    tokens = tokens_of(shown, request.user)
+    changed = [pk for pk, token in tokens.items() if token != shown[pk]]
     if not changed:
         return unchanged()
     return mark_live(
         render(
             request,
             "backups/clusters_live.html",
-            {"rows": changed, "max_wait": MAX_WAIT_MINUTES},
+            {"rows": rows_in_order(changed, request.user), "max_wait": MAX_WAIT_MINUTES},
         )
     )
