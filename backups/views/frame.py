@@ -52,7 +52,7 @@ def search(request: PageRequest) -> HttpResponse:
         if clusters.is_valid() and runs.is_valid():
             pks = clusters.matching.order_by("name", "pk").values_list("pk", flat=True)
             listed = list(pks[: MOST_FOUND + 1])
-            page = read_page(runs.branches(), listed_runs(), Place(), MOST_FOUND)
+            page = read_page(runs.branches(), listed_runs, Place(), MOST_FOUND)
             context |= {
                 "rows": rows_in_order(listed[:MOST_FOUND], user),
                 "more_clusters": len(listed) > MOST_FOUND,
