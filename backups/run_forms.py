@@ -12,6 +12,7 @@ from backups.choices import Ruling
 from backups.models.traces import LONGEST_RULING
 
 MAX_WAIT_MINUTES = 1440
+MOST_SELECTED = 100  # a page of clusters
 
 
 class BackupForm(forms.Form):
@@ -36,6 +37,32 @@ class BackupForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["reason"].required = settings.BACKUP_REASON_REQUIRED
+
+
+class ClustersField(forms.MultipleChoiceField):
+    """Keys of clusters, as the boxes of a list send them; cleans to a list of numbers."""
+
+    def validate(self, value: list[str]) -> None:
+        if self.required and not value:
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        if len(value) > MOST_SELECTED:
+            raise forms.ValidationError(
+                _("At most %(most)d clusters can be backed up at once."),
+                params={"most": MOST_SELECTED},
+            )
+        if not all(each.isascii() and each.isdigit() and len(each) < 19 for each in value):
+            raise forms.ValidationError(_("One of the selected clusters cannot be read."))
+
+    def clean(self, value: Any) -> list[int]:
+        return list(dict.fromkeys(map(int, super().clean(value))))
+
+
+class BulkBackupForm(BackupForm):
+    """One request for each of several clusters."""
+
+    cluster = ClustersField(
+        label=_("Clusters"), error_messages={"required": _("No cluster was selected.")}
+    )
 
 
 class SettleForm(forms.Form):

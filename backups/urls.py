@@ -1,14 +1,17 @@
 """Pages of the domain."""
 
+from django.conf import settings
 from django.urls import path
 
 from .views import (
+    bulk_backup,
     cluster_backup,
     cluster_manage,
     cluster_page,
     clusters,
     connections,
     exports,
+    frame,
     history,
     home,
     log_search,
@@ -17,14 +20,19 @@ from .views import (
     retention,
     runs,
     saved_views,
+    settings_page,
+    styleguide,
 )
 
 app_name = "backups"
 urlpatterns = [
     path("", home.home, name="home"),
     path("live/", home.home_live, name="home-live"),
+    path("frame/live/", frame.frame_live, name="frame-live"),
+    path("search/", frame.search, name="search"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/live/", clusters.clusters_live, name="clusters-live"),
+    path("clusters/backup/", bulk_backup.bulk_backup, name="bulk-backup"),
     path("clusters/<int:pk>/backup/", cluster_backup.cluster_backup, name="cluster-backup"),
     path("clusters/<int:pk>/", cluster_page.cluster_detail, name="cluster-detail"),
     path("clusters/<int:pk>/live/", cluster_page.cluster_detail_live, name="cluster-detail-live"),
@@ -44,6 +52,9 @@ urlpatterns = [
     path("clusters/<int:pk>/log-backup/", log_settings.log_settings, name="log-settings"),
     path("clusters/<int:pk>/logs/", log_search.log_search, name="log-search"),
     path("clusters/register/", connections.cluster_register, name="cluster-register"),
+    path("settings/", settings_page.settings_page, name="settings"),
+    path("settings/display/", settings_page.display, name="display"),
+    path("settings/list/", settings_page.list_look, name="list-look"),
     path("settings/connections/", connections.connections, name="connections"),
     path("settings/connections/live/", connections.connections_live, name="connections-live"),
     path("settings/connections/test/", connections.connection_test, name="connection-test"),
@@ -74,3 +85,5 @@ urlpatterns = [
     path("runs/<int:pk>/settle/", runs.run_settle, name="run-settle"),
     path("runs/<int:pk>.json", runs.run_json, name="run-json"),
 ]
+if settings.DEBUG:
+    urlpatterns.append(path("styleguide/", styleguide.styleguide, name="styleguide"))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from backups.presence import Absence, absences
+from backups.presence import Absence, absences, presence_token
 from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
+
+from .look import look_of
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
@@ -28,19 +34,51 @@ class Alert:
     """
 
     tone: str
-    title: str
-    text: str
+    title: str | Promise
+    text: str | Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of the navigation.
+
+    Attributes:
+        label: its word.
+        url: where it leads.
+        key: the letter that goes there, after a g.
+        current: for `aria-current`: "page" here, "true" further down, "" elsewhere.
+    """
+
+    label: str
+    url: str
+    key: str
+    current: str
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Which processes are missing: "", "worker", "beat" or "both"; and a token that tells so."""
+
+    missing: str
+    token: str
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """The simulator's ribbon, the server's clock, and banners about missing processes."""
+    """Navigation, the simulator's ribbon, the clock, and banners about missing processes."""
     user: Any = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
+    missing = absences() if signed_in else []
     return {
         "demo_cloud": settings.DEMO_CLOUD,
         "server_now": timezone.now(),
         "zone_name": timezone.get_current_timezone_name(),
-        "alerts": _alerts(user) if signed_in else [],
+        "look": look_of(request),
+        "places": _places(request.path, user) if signed_in else [],
+        "processes": Processes(
+            "both" if len(missing) > 1 else "".join(each.kind for each in missing),
+            presence_token(missing),
+        ),
+        "alerts": _alerts(user, missing) if signed_in else [],
         "has_access": signed_in and has_access(user),
         "may_connect": signed_in and may(user, Permission.CONFIGURE),
         "may_audit": signed_in and may_somewhere(user, Permission.AUDIT),
@@ -49,9 +87,46 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _alerts(user: User) -> list[Alert]:
-    alerts = [_alert(absence) for absence in absences()]
+def _places(path: str, user: User) -> list[Place]:
+    """The navigation; a run's page is a part of the history."""
+    places = [
+        (_("Home"), "backups:home", "", ()),
+        (_("Clusters"), "backups:clusters", "c", ()),
+        (_("History"), "backups:history", "h", ("/runs/",)),
+        (_("Protection"), "backups:protection", "p", ()),
+        (_("Audit trail"), "audit:events", "a", ()),
+        (_("Settings"), "backups:settings", "s", ()),
+    ]
+    if not may_somewhere(user, Permission.AUDIT):
+        del places[-2]
+    found = []
+    for label, name, key, more in places:
+        url = reverse(name)
+        below = url != "/" and path.startswith((url, *more))
+        found.append(Place(label, url, key, "page" if path == url else "true" if below else ""))
+    return found
+
+
+def _alerts(user: User, missing: list[Absence]) -> list[Alert]:
+    alerts = [_alert(absence) for absence in missing]
     return alerts if has_access(user) else [_no_access(), *alerts]
+
+
+def banner_changes(user: User, shown: Iterable[str]) -> tuple[list[Alert], list[Alert]]:
+    """The banners of a page that is older than what it should tell.
+
+    Args:
+        user: who looks at it.
+        shown: the kinds of process whose absence it was made with.
+
+    Returns:
+        What stands in place of its banners, as high as they are, and the banners it has none for.
+    """
+    missing = {absence.kind: absence for absence in absences()}
+    known = [kind for kind in dict.fromkeys(shown) if kind in _BACK]
+    kept = [_alert(missing[kind]) if kind in missing else _BACK[kind] for kind in known]
+    fresh = [_alert(absence) for kind, absence in missing.items() if kind not in known]
+    return ([] if has_access(user) else [_no_access()]) + kept, fresh
 
 
 def _no_access() -> Alert:
@@ -88,3 +163,17 @@ def _alert(absence: Absence) -> Alert:
             "cloud's records stand still until it is back. Nothing is lost."
         ),
     )
+
+
+_BACK = {
+    "worker": Alert(
+        "ok",
+        gettext_lazy("A worker is running again."),
+        gettext_lazy("Queued requests are sent, and runs that were accepted are followed."),
+    ),
+    "beat": Alert(
+        "ok",
+        gettext_lazy("The scheduler (beat) is running again."),
+        gettext_lazy("Retries, lost messages and runs that wait for records go on."),
+    ),
+}

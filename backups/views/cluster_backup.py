@@ -29,7 +29,7 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
         return _ask_again(request, cluster, wrong=form, status=422)
     reason: str = form.cleaned_data["reason"]
     wait_minutes: int = form.cleaned_data["wait_minutes"] or 0
-    if problem := _out_of_the_question(cluster):
+    if problem := out_of_the_question(cluster):
         if reason:
             problem += " " + _("Your reason was: “%(reason)s”.") % {"reason": reason}
         return _ask_again(request, cluster, problems=[problem], status=409)
@@ -41,7 +41,7 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
         idempotency_key=form.cleaned_data["idempotency_key"],
         wait_minutes=wait_minutes,
     )
-    text = _what_came_of_it(made, typed=bool(request.POST.get("reason")))
+    text = what_came_of_it(made, typed=bool(request.POST.get("reason")))
     if request.htmx:
         return row_response(request, cluster.pk, text, run=made.run)
     messages.info(request, text)
@@ -50,7 +50,7 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
     return redirect(f"{_back(request)}#cluster-{cluster.pk}")
 
 
-def _out_of_the_question(cluster: Cluster) -> str:
+def out_of_the_question(cluster: Cluster) -> str:
     """Why a cluster cannot be backed up at all, "" where it can."""
     if cluster.gone_at:
         return _("This cluster has gone from the cloud: there are no logs left to back up.")
@@ -59,7 +59,13 @@ def _out_of_the_question(cluster: Cluster) -> str:
     return ""
 
 
-def _what_came_of_it(made: BackupRequest, *, typed: bool) -> str:
+def what_came_of_it(made: BackupRequest, *, typed: bool) -> str:
+    """What became of a request, in words.
+
+    Args:
+        made: the request's run.
+        typed: a reason was given with it.
+    """
     run = made.run
     if made.created:
         return _("Log backup of %(cluster)s requested.") % {"cluster": run.cluster_name}

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from backups.choices import Protection, Readiness
+from backups.choices import Protection, Readiness, Trigger
 from backups.forms import LiveForm
 from backups.history.chips import active_chips
 from backups.history.filters import without_empty
@@ -17,11 +17,13 @@ from backups.inventory.filters import ClusterFilter
 from backups.inventory.paging import page_of
 from backups.inventory.sorting import ORDERS, Order, Sort
 from backups.inventory.states import CloudState, Engine, Presence
-from backups.models import Cluster, Connection, Project
+from backups.models import Connection, Project
 from backups.run_forms import MAX_WAIT_MINUTES
+from backups.services.requests import reason_required
+from dashboard.look import PAGE_SIZES, look_of
 
-from .cluster_rows import rows_in_order, rows_of, with_row_parts
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .cluster_rows import rows_in_order, tokens_of
+from .common import PageRequest, bad_request, mark_live, new_key, unchanged
 from .presentation import Text
 
 MOST_OFFERED = 500  # projects in the filter
@@ -105,7 +107,8 @@ def clusters(request: PageRequest) -> HttpResponse:
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts()
-    page = page_of(found.clusters(), counts[found.presence], found.page_number)
+    look = look_of(request)
+    page = page_of(found.clusters(), counts[found.presence], found.page_number, look.rows)
     rows = rows_in_order(page.pks, request.user)
     problems = Connection.objects.visible_to(request.user).connected().exclude(sync_error="")
     context = {
@@ -144,6 +147,11 @@ def clusters(request: PageRequest) -> HttpResponse:
         "has_active": any(run.is_active for row in rows if (run := row.cluster.latest_run)),
         "max_wait": MAX_WAIT_MINUTES,
         "back": request.get_full_path(),
+        "bulk_key": new_key() if any(row.may_ask for row in rows) else "",
+        "reason_required": reason_required(Trigger.BULK),
+        "sizes": PAGE_SIZES,
+        "columns": look.columns("clusters"),
+        "hidden": look.classes("clusters"),
     }
     return render(request, "backups/clusters.html", context)
 
@@ -159,14 +167,14 @@ def clusters_live(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form)
     shown = dict(form.cleaned_data["shown"])
-    found = with_row_parts(Cluster.objects.visible_to(request.user).filter(pk__in=shown))
-    changed = [row for row in rows_of(found, request.user) if row.token != shown[row.cluster.pk]]
+    tokens = tokens_of(shown, request.user)
+    changed = [pk for pk, token in tokens.items() if token != shown[pk]]
     if not changed:
         return unchanged()
     return mark_live(
         render(
             request,
             "backups/clusters_live.html",
-            {"rows": changed, "max_wait": MAX_WAIT_MINUTES},
+            {"rows": rows_in_order(changed, request.user), "max_wait": MAX_WAIT_MINUTES},
         )
     )

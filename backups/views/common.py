@@ -14,6 +14,7 @@ from django_htmx.middleware import HtmxDetails
 
 from backups.choices import Trigger
 from backups.forms import form_problems
+from backups.presence import presence_token
 from backups.services.requests import Requester
 from dashboard.accounts.models import User
 from dashboard.client_ip import client_ip
@@ -26,11 +27,13 @@ class PageRequest(HttpRequest):
     htmx: HtmxDetails
 
 
-def requester(request: PageRequest, reason: str = "") -> Requester:
+def requester(
+    request: PageRequest, reason: str = "", trigger: Trigger = Trigger.BUTTON
+) -> Requester:
     """Who clicked, from where and why."""
     return Requester(
         name=request.user.get_username(),
-        trigger=Trigger.BUTTON,
+        trigger=trigger,
         user=request.user,
         source_ip=client_ip(request),
         reason=reason,
@@ -64,7 +67,11 @@ def unchanged() -> HttpResponse:
 
 
 def mark_live(response: HttpResponse) -> HttpResponse:
-    """Tell live.js that this is its answer, and not the sign-in page after a session has ended."""
+    """Tell live.js that this is its answer, and not the sign-in page after a session has ended.
+
+    It also hears which processes are missing, and asks for the frame anew where that has changed.
+    """
     response["X-Live"] = "1"
+    response["X-Presence"] = presence_token()
     response["Cache-Control"] = "no-store"
     return response

@@ -29,12 +29,12 @@ from backups.history.paging import (
 from backups.history.windows import pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
+from dashboard.look import PAGE_SIZES, look_of
 
 from . import presentation
 from .common import PageRequest, bad_request, mark_live, unchanged
 from .history_controls import choice_boxes, project_options, window_options
 
-PAGE_SIZE = 50
 MOST_NEW = 100  # beyond that the hint says "99+"
 MOST_COUNTED = 10_000
 MOST_OFFERED = 500  # projects in the filter
@@ -125,7 +125,8 @@ def history(request: PageRequest) -> HttpResponse:
         place = _place(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    page = read_page(found.branches(), listed_runs, place, PAGE_SIZE)
+    look = look_of(request)
+    page = read_page(found.branches(), listed_runs, place, look.rows)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
     at_newest = not page.has_newer
@@ -156,6 +157,10 @@ def history(request: PageRequest) -> HttpResponse:
             "tabs": _tabs(request.GET),
             "saved_views": SavedView.objects.offered_to(request.user)[:50],
             "has_active": any(run.is_active for run in page.runs),
+            "sizes": PAGE_SIZES,
+            "columns": look.columns("history"),
+            "hidden": look.classes("history"),
+            "back": request.get_full_path(),
         },
     )
 

@@ -11,8 +11,9 @@ from django.template import Context, Engine
 
 from backups.history.filters import HistoryFilter
 from backups.history.paging import Cursor, Page, Place, keys_at
-from backups.views.history import PAGE_SIZE, listed_runs
+from backups.views.history import listed_runs
 from backups.views.history_controls import choice_boxes, window_options
+from dashboard.look import PAGE_SIZE
 
 
 def offset_page(request: HttpRequest) -> HttpResponse:

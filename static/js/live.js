@@ -1,26 +1,43 @@
 /* Keeps a page up to date: asks the server which of the shown things have changed, lets htmx swap
-   those, and never takes focus, scroll position, open details or typed text away. */
+   those, and never takes focus, scroll position, open details or typed text away.
+
+   While something is in progress it asks once a second. Then ever more rarely, and not at all after
+   a minute: it goes on when somebody comes back to the page or touches it. */
 (() => {
   "use strict";
 
   const ACTIVE_MS = 1000;
-  const IDLE_MS = 10000;
+  const QUIET_MS = [1000, 3000, 10000, 30000]; // after the last change; then it rests
+  const TOUCH_MS = 5000; // how often somebody who is at the page makes it ask
   const SLOWEST_MS = 30000;
   const MAX_SHOWN = 200;
 
   const status = document.getElementById("live-status");
   const announcer = document.getElementById("announce");
+  const asOf = document.getElementById("as-of");
   const poller = document.querySelector("[data-live-url]");
   const clockOffset = Number(document.body.dataset.now) * 1000 - Date.now();
   const signInPath = document.body.dataset.signIn;
 
   let timer = 0;
   let asking = false;
+  let askedAt = Date.now();
   let failures = 0;
+  let quiet = 0; // questions since something changed or was in progress
   let stopped = false;
   let said = [];
 
-  document.documentElement.classList.add("js");
+  // --- words and what is said ----------------------------------------------------------------------
+  const words = {};
+  for (const each of document.getElementById("words").content.querySelectorAll("[data-word]")) {
+    words[each.dataset.word] = each.textContent;
+  }
+  const word = (name, values = {}) =>
+    words[name].replace(/{(\w+)}/g, (all, key) => (key in values ? values[key] : all));
+  const announce = (text) => {
+    announcer.textContent = text;
+  };
+  window.page = { word, announce };
 
   // The server shows times in this zone from the next page on.
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -38,17 +55,44 @@
 
   const schedule = (ms) => {
     clearTimeout(timer);
+    timer = 0;
     if (poller && !stopped && !document.hidden) timer = setTimeout(ask, ms);
   };
 
+  const rest = () => {
+    clearTimeout(timer);
+    timer = 0;
+    const time = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet";
+    button.textContent = word("refresh");
+    button.addEventListener("click", ask);
+    asOf.replaceChildren(word("as-of", { time }), " ", button);
+    asOf.hidden = false;
+  };
+
   const scheduleNext = () => {
-    if (failures === 0) schedule(isActive() ? ACTIVE_MS : IDLE_MS);
-    else schedule(Math.min(ACTIVE_MS * 2 ** failures, SLOWEST_MS));
+    if (failures) return schedule(Math.min(ACTIVE_MS * 2 ** failures, SLOWEST_MS));
+    if (isActive()) quiet = 0;
+    else if (quiet >= QUIET_MS.length) return rest();
+    schedule(isActive() ? ACTIVE_MS : QUIET_MS[quiet++]);
+  };
+
+  // Somebody is there: what they see should be what is.
+  const touched = () => {
+    if (!poller || stopped || asking || document.hidden) return;
+    if (timer && (isActive() || failures)) return;
+    const due = askedAt + TOUCH_MS - Date.now();
+    if (due <= 0) ask();
+    else if (!timer) schedule(due);
   };
 
   function ask() {
     if (asking || stopped || document.hidden) return;
     asking = true;
+    askedAt = Date.now();
+    asOf.hidden = true;
     htmx
       .ajax("GET", poller.dataset.liveUrl, {
         source: poller,
@@ -64,13 +108,24 @@
     if (link) {
       const anchor = document.createElement("a");
       anchor.href = link;
-      anchor.textContent = "Sign in";
+      anchor.textContent = word("sign-in");
       status.append(" ", anchor);
     }
   };
 
   const signIn = () =>
     `${signInPath}?next=${encodeURIComponent(location.pathname + location.search)}`;
+
+  // Which processes are missing has changed: banners and light are asked for anew. A banner that the
+  // page came with changes where it stands; a new one appears over the page, which does not move.
+  const bannersOf = document.body.dataset.presence;
+  let presenceShown = bannersOf;
+  const reframe = (presence) => {
+    if (!presence || presence === presenceShown) return;
+    presenceShown = presence;
+    const url = `${document.body.dataset.frame}?was=${bannersOf}`;
+    htmx.ajax("GET", url, { target: "#alerts", swap: "innerHTML" }).catch(() => {});
+  };
 
   if (poller) {
     poller.addEventListener("htmx:afterRequest", (event) => {
@@ -80,21 +135,25 @@
         failures = 0;
         if (xhr.getResponseHeader("X-Live") !== "1") {
           stopped = true;
-          tell("Your session has ended, so this page is no longer kept up to date.", signIn());
+          tell(word("session-ended"), signIn());
           return;
         }
         tell("");
+        if (xhr.status === 200) quiet = 0;
+        reframe(xhr.getResponseHeader("X-Presence"));
       } else {
         failures += 1;
-        const why = xhr && xhr.status ? `answered ${xhr.status}` : "is not reachable";
-        tell(`Not up to date: the dashboard ${why}. It is asked again by itself.`);
+        tell(xhr && xhr.status ? word("answered", { status: xhr.status }) : word("unreachable"));
       }
       scheduleNext();
     });
     document.addEventListener("visibilitychange", () => {
       clearTimeout(timer);
+      timer = 0;
       if (!document.hidden) ask();
     });
+    for (const name of ["focus", "pageshow"]) window.addEventListener(name, touched);
+    for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, touched);
     window.addEventListener("online", () => schedule(0));
     scheduleNext();
   }
@@ -103,7 +162,7 @@
   const isBusy = (element) => {
     if (element.querySelector("details[open] form, form details[open]")) return true;
     const focused = document.activeElement;
-    if (focused && element.contains(focused) && focused.matches("input, select, textarea")) return true;
+    if (focused && element.contains(focused) && focused.matches("input:not([type=checkbox]), select, textarea")) return true;
     const selection = document.getSelection();
     return (
       selection !== null && !selection.isCollapsed && element.contains(selection.anchorNode)
@@ -179,10 +238,10 @@
   document.addEventListener("htmx:afterSettle", () => {
     restore();
     if (said.length) {
-      announcer.textContent = said.slice(0, 5).join(". ");
+      announce(said.slice(0, 5).join(". "));
       said = [];
     }
-    if (!asking && failures === 0) scheduleNext();
+    if (!asking && failures === 0 && isActive()) scheduleNext();
   });
   document.addEventListener("htmx:oobAfterSwap", () => queueMicrotask(restore));
 
@@ -193,59 +252,28 @@
     notice.className = "notice error";
     const line = document.createElement("p");
     line.textContent = text;
-    notice.append(line);
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "quiet";
+    close.dataset.dismiss = "";
+    close.textContent = word("dismiss");
+    notice.append(line, close);
     notices.replaceChildren(notice);
   };
   document.addEventListener("htmx:sendError", (event) => {
     if (event.target !== poller) {
-      complain("The dashboard could not be reached. It is not known whether the click arrived: a second one joins the same run.");
+      complain(word("click-lost"));
     }
   });
   document.addEventListener("htmx:timeout", (event) => {
     if (event.target !== poller) {
-      complain("The dashboard did not answer in time. It is not known whether the click arrived: a second one joins the same run.");
+      complain(word("click-slow"));
     }
   });
   document.addEventListener("htmx:responseError", (event) => {
     if (event.target === poller) return;
     const code = event.detail.xhr.status;
-    complain(
-      code === 403
-        ? "Not permitted, or the page is too old (403). Reload it and try again."
-        : `The dashboard answered ${code}. Reload the page to see what is.`,
-    );
-  });
-
-  // --- on paper ----------------------------------------------------------------------------------
-  // Not every browser can open them by style alone, and the page may be older than the paper.
-  let closed = [];
-  window.addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details.excerpt:not([open])")];
-    for (const details of closed) details.open = true;
-    const at = document.getElementById("printed-at");
-    const two = "2-digit";
-    const clock = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two };
-    if (at) at.textContent = new Date().toLocaleString("sv-SE", { ...clock, timeZoneName: "short" });
-  });
-  window.addEventListener("afterprint", () => {
-    for (const details of closed) details.open = false;
-  });
-
-  // --- small things ------------------------------------------------------------------------------
-  document.addEventListener("click", (event) => {
-    const dismiss = event.target.closest("[data-dismiss]");
-    if (dismiss) dismiss.closest(".notice").remove();
-    for (const details of document.querySelectorAll("details[data-closes][open]")) {
-      if (!details.contains(event.target)) details.open = false;
-    }
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    for (const details of document.querySelectorAll("details[data-closes][open]")) {
-      const inside = details.contains(document.activeElement);
-      details.open = false;
-      if (inside) details.querySelector("summary").focus();
-    }
+    complain(code === 403 ? word("click-refused") : word("click-failed", { status: code }));
   });
 
   // A range that was typed goes before a window: who chooses a window wants that one.
@@ -254,16 +282,17 @@
     for (const field of event.target.form.querySelectorAll("[data-range]")) field.value = "";
   });
 
+  // --- relative times ------------------------------------------------------------------------------
   const ago = (moment) => {
     const seconds = Math.round((Date.now() + clockOffset - moment) / 1000);
     const size = Math.abs(seconds);
-    if (seconds >= 0 && size < 5) return "just now";
-    const text =
-      size < 60 ? `${size} s`
-      : size < 3600 ? `${Math.floor(size / 60)} min`
-      : size < 172800 ? `${Math.floor(size / 3600)} h`
-      : `${Math.floor(size / 86400)} d`;
-    return seconds < 0 ? `in ${text}` : `${text} ago`;
+    if (seconds >= 0 && size < 5) return word("just-now");
+    const time =
+      size < 60 ? word("second", { n: size })
+      : size < 3600 ? word("minute", { n: Math.floor(size / 60) })
+      : size < 172800 ? word("hour", { n: Math.floor(size / 3600) })
+      : word("day", { n: Math.floor(size / 86400) });
+    return word(seconds < 0 ? "in" : "ago", { time });
   };
   setInterval(() => {
     if (document.hidden) return;

@@ -118,12 +118,15 @@ MATRIX: dict[str, Url] = {
     # --- home
     "backups:home": Url(GET=SIGNED_IN, lists=True),
     "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),
+    "backups:frame-live": Url(GET=SIGNED_IN),
+    "backups:search": Url(GET=SIGNED_IN, query="q=e", lists=True),
     # --- clusters
     "backups:clusters": Url(GET=SIGNED_IN, lists=True),
     "backups:clusters-live": Url(GET=SIGNED_IN, shown="cluster", lists=True),
     "backups:cluster-detail": Url(of="cluster", GET=here(SEE)),
     "backups:cluster-detail-live": Url(of="cluster", GET=here(SEE), shown="cluster"),
     "backups:cluster-backup": Url(of="cluster", POST=here(RUN)),
+    "backups:bulk-backup": Url(POST=somewhere(RUN)),
     "backups:cluster-check": Url(of="cluster", POST=here(RUN)),
     "backups:cluster-archive": Url(of="cluster", POST=here(CONFIGURE)),
     "backups:cluster-restore": Url(of="cluster", POST=here(CONFIGURE)),
@@ -153,6 +156,9 @@ MATRIX: dict[str, Url] = {
     "backups:run-settle": Url(of="run", POST=here(SETTLE)),
     "backups:run-json": Url(of="run", GET=here(SEE)),
     # --- settings
+    "backups:settings": Url(GET=SIGNED_IN),
+    "backups:display": Url(POST=SIGNED_IN, data={"rows": "50"}),
+    "backups:list-look": Url(POST=SIGNED_IN, data={"list": "history", "rows": "50"}),
     "backups:connections": Url(GET=SIGNED_IN, lists=True),
     "backups:connections-live": Url(GET=SIGNED_IN, shown="connection", lists=True),
     "backups:connection-test": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),

@@ -1,0 +1,101 @@
+"""How somebody wants pages to look in this browser: kept in a cookie, read strictly.
+
+A cookie and not a column: a wide screen at the desk and a telephone want different things of one
+account, and nothing here concerns anybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+COOKIE = "look"
+LASTS = 31_536_000  # seconds
+LONGEST = 400  # characters; whatever is longer was not written here
+THEMES: dict[str, str | Promise] = {
+    "": _("As the system has it"),
+    "light": _("Light"),
+    "dark": _("Dark"),
+}
+PAGE_SIZES = (25, 50, 100)
+PAGE_SIZE = 50
+# Columns that can be left out, by list: their place in the table and their name.
+COLUMNS: dict[str, dict[int, str | Promise]] = {
+    "clusters": {3: _("Project and region"), 4: _("Readiness"), 5: _("Protection")},
+    "history": {3: _("By"), 5: _("Answer"), 6: _("Message"), 7: _("Duration")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a browser remembers.
+
+    Attributes:
+        theme: a key of THEMES; "" follows the system.
+        keys: whether shortcut keys do something.
+        rows: rows on a page of a list, one of PAGE_SIZES.
+        hidden: by list, the places of columns that are left out.
+    """
+
+    theme: str = ""
+    keys: bool = True
+    rows: int = PAGE_SIZE
+    hidden: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def classes(self, name: str) -> str:
+        """CSS classes of a list's table that leave its hidden columns out."""
+        return " ".join(f"hide-{place}" for place in sorted(self.hidden.get(name, ())))
+
+    def columns(self, name: str) -> list[tuple[int, str | Promise, bool]]:
+        """Place, name and whether it is shown, for each column of a list that can be left out."""
+        hidden = self.hidden.get(name, frozenset())
+        return [(place, label, place not in hidden) for place, label in COLUMNS[name].items()]
+
+
+def look_of(request: HttpRequest) -> Look:
+    """What the browser of a request remembers; whatever cannot be read is as if it were not there.
+
+    Args:
+        request: with its cookies.
+    """
+    text = request.COOKIES.get(COOKIE, "")
+    given = {k: v[-1] for k, v in parse_qs(text).items()} if len(text) <= LONGEST else {}
+    theme, rows = given.get("theme", ""), given.get("rows", "")
+    return Look(
+        theme=theme if theme in THEMES else "",
+        keys=given.get("keys") != "off",
+        rows=int(rows) if rows in map(str, PAGE_SIZES) else PAGE_SIZE,
+        hidden={
+            name: frozenset(p for p in places if str(p) in given.get(name, "").split("."))
+            for name, places in COLUMNS.items()
+        },
+    )
+
+
+def remember(response: HttpResponse, look: Look) -> None:
+    """Have the browser keep a look.
+
+    Args:
+        response: gets the cookie.
+        look: what to keep.
+    """
+    kept = {
+        "theme": look.theme,
+        "keys": "" if look.keys else "off",
+        "rows": "" if look.rows == PAGE_SIZE else str(look.rows),
+        **{name: ".".join(map(str, sorted(hidden))) for name, hidden in look.hidden.items()},
+    }
+    response.set_cookie(
+        COOKIE,
+        urlencode({name: value for name, value in kept.items() if value}),
+        max_age=LASTS,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
