@@ -12,6 +12,8 @@ from backups.choices import Ruling
 from backups.models.traces import LONGEST_RULING
 
 MAX_WAIT_MINUTES = 1440
+LONGEST_REASON = 500
+IDEMPOTENCY_KEY = r"^[A-Za-z0-9_-]{8,64}\Z"
 
 
 class BackupForm(forms.Form):
@@ -19,7 +21,7 @@ class BackupForm(forms.Form):
 
     reason = forms.CharField(
         label=_("Reason"),
-        max_length=500,
+        max_length=LONGEST_REASON,
         required=False,
         error_messages={"required": _("A reason is required for every backup.")},
     )
@@ -27,9 +29,7 @@ class BackupForm(forms.Form):
         label=_("Minutes to wait"), min_value=0, max_value=MAX_WAIT_MINUTES, required=False
     )
     # random per page: a form that is sent twice is one request
-    idempotency_key = forms.RegexField(
-        r"^[A-Za-z0-9_-]{8,64}\Z", label=_("Idempotency key"), required=False
-    )
+    idempotency_key = forms.RegexField(IDEMPOTENCY_KEY, label=_("Idempotency key"), required=False)
     # the explanation of why it would be refused has been read
     anyway = forms.BooleanField(label=_("Back up anyway"), required=False)
 

@@ -36,17 +36,18 @@ class Page:
         return self.number + 1 if self.number < self.pages else 0
 
 
-def page_of(clusters: ClusterQuerySet, count: int, number: int) -> Page:
+def page_of(clusters: ClusterQuerySet, count: int, number: int, size: int = PAGE_SIZE) -> Page:
     """Read a page.
 
     Args:
         clusters: in order.
         count: how many they are.
         number: the page, from 1; beyond the last it is the last.
+        size: rows of a page.
     """
-    pages = max(-(-count // PAGE_SIZE), 1)
+    pages = max(-(-count // size), 1)
     number = min(number, pages)
-    start = (number - 1) * PAGE_SIZE
+    start = (number - 1) * size
     # The keys alone: of all that stand before the page no row has to be put together.
-    pks = list(clusters.values_list("pk", flat=True)[start : start + PAGE_SIZE])
+    pks = list(clusters.values_list("pk", flat=True)[start : start + size])
     return Page(pks, number, pages, count)
