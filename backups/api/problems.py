@@ -62,8 +62,9 @@ class NotNow(Exception):
         facts: what else is known.
     """
 
-    def __init__(self, kind: str, detail: str, **facts: object) -> None:
-        self.kind, self.detail, self.facts = kind, detail, facts
+    def __init__(self, kind: str, detail: str, **facts: str) -> None:
+        self.kind, self.detail = kind, detail
+        self.facts: dict[str, Any] = dict(facts)
         super().__init__(detail)
 
 
@@ -87,7 +88,7 @@ def problem(
     detail: str = "",
     *,
     headers: Mapping[str, str] | None = None,
-    **more: object,
+    **more: Any,
 ) -> HttpResponse:
     """An answer that says what is wrong.
 

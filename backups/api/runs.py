@@ -85,7 +85,7 @@ def _place(request: ApiRequest) -> Place:
             cursors[name] = Cursor.decode(text)
         except BadCursor as error:
             raise Invalid([(name, _("This is no place in the list of runs."))]) from error
-    return Place(**cursors)
+    return Place(older=cursors.get("older"), newer=cursors.get("newer"))
 
 
 def document_of(request: ApiRequest, pk: int) -> Json:

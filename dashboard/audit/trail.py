@@ -112,7 +112,7 @@ def record(
         reason: why, in the words of whoever did it.
         before: what was changed, as it was.
         after: what was changed, as it is.
-        details: what else belongs to it. The token that was used is added.
+        details: what else belongs to it. The token that was used is added as `program`.
 
     Returns:
         The stored event.
@@ -121,7 +121,7 @@ def record(
         django.db.Error: it could not be stored; the transaction is then rolled back as a whole.
     """
     if actor.token:
-        details = {**(details or {}), "token": actor.token}
+        details = {**(details or {}), "program": actor.token}
     event = AuditEvent(
         action=action.value,
         request_id=line(actor.request_id, 64),
