@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from ipaddress import IPv6Network
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -111,8 +112,7 @@ def _failed(request: HttpRequest, token: ApiToken | None, text: str, why: str) -
     behind a proxy many programs have one address. What the limit saves is the log and the trail.
     """
     _put_on_record(request, token, why)
-    address = client_ip(request) or "unknown"
-    key = f"token-failures:{address}"
+    key = f"token-failures:{_counted(request)}"
     failures = (cache.get(key) or 0) + 1
     cache.set(key, failures, WINDOW)
     if failures > settings.API_TOKEN_FAILURES:
@@ -120,9 +120,15 @@ def _failed(request: HttpRequest, token: ApiToken | None, text: str, why: str) -
     return NotAuthenticated(text)
 
 
-def _put_on_record(request: HttpRequest, token: ApiToken | None, why: str) -> None:
+def _counted(request: HttpRequest) -> str:
+    """The address that tries are counted under: of IPv6 its /64, which one host has whole."""
     address = client_ip(request) or "unknown"
-    if not cache.add(f"token-refused:{token.pk if token else address}", True, RECORDED_EVERY):
+    return str(IPv6Network((address, 64), strict=False)) if ":" in address else address
+
+
+def _put_on_record(request: HttpRequest, token: ApiToken | None, why: str) -> None:
+    whose = f"token-refused:{token.pk if token else _counted(request)}"
+    if not cache.add(whose, True, RECORDED_EVERY):
         return
     details = {"why": why, "method": request.method, "path": request.path}
     if token is not None:

@@ -164,6 +164,13 @@ def test_somebody_who_tries_too_often_is_told_to_wait(
     answer = wrong.get("token")
     assert answer.kind == "too-many-failures"
     assert int(answer.headers["Retry-After"]) > 0
+    for host, status in (("1", 401), ("2", 401), ("3", 401), ("4", 429)):
+        ipv6 = wrong.client.get(
+            "/api/v1/token",
+            headers={"Authorization": "Bearer x"},
+            REMOTE_ADDR=f"2001:db8:0:5::{host}",
+        )
+        assert ipv6.status_code == status, "addresses of one /64 are one"
     elsewhere = wrong.client.get(
         "/api/v1/token", headers={"Authorization": "Bearer x"}, REMOTE_ADDR="10.9.8.7"
     )
