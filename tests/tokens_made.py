@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -66,3 +67,12 @@ class Program:
 
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return self.ask("POST", path, body, **headers)
+
+
+def make_by_page(visitor: Any, name: str, scope: Scope) -> str:
+    """Make a token on the page, as the browser of `tests.visitor` does; returns its text."""
+    page = visitor.post("/account/tokens/new/", data={"name": name, "scope": scope, "days": "7"})
+    page.raise_for_status()
+    found = re.search(r"csslb_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", page.text)
+    assert found, page.text
+    return found[0]
