@@ -9,7 +9,7 @@ from ninja import Router, Schema
 from pydantic import ConfigDict
 
 from backups.history.filters import HistoryFilter
-from backups.history.paging import BadCursor, Cursor, Place, read_page
+from backups.history.paging import BadCursor, Cursor, Place, Runs, read_page
 from backups.models import BackupRun
 from backups.serialize import Json, run_document, run_line
 from backups.services.evidence import audit_events, neighbours
@@ -57,7 +57,7 @@ def runs(request: ApiRequest) -> JsonResponse:
     limit, place = limit_of(request.GET), _place(request)
     found = HistoryFilter(request.GET, user=request.user)
     valid(found)
-    page = read_page(found.branches(), BackupRun.objects.all(), place, limit)
+    page = read_page(found.branches(), _whole, place, limit)
     older = Cursor.of(page.runs[-1]).encode() if page.runs and page.has_older else None
     newer = Cursor.of(page.runs[0]).encode() if page.runs else request.GET.get("newer") or None
     query = request.GET.copy()
@@ -73,6 +73,11 @@ def runs(request: ApiRequest) -> JsonResponse:
             "next": f"{request.path}?{query.urlencode()}" if older else None,
         }
     )
+
+
+def _whole(listed: Runs) -> Runs:
+    """Runs with all their texts: a program has no page of its own for each."""
+    return listed
 
 
 def _place(request: ApiRequest) -> Place:
