@@ -13,6 +13,8 @@ from backups.models.traces import LONGEST_RULING
 
 MAX_WAIT_MINUTES = 1440
 MOST_SELECTED = 100  # a page of clusters
+LONGEST_REASON = 500
+IDEMPOTENCY_KEY = r"^[A-Za-z0-9_-]{8,64}\Z"
 
 
 class BackupForm(forms.Form):
@@ -20,7 +22,7 @@ class BackupForm(forms.Form):
 
     reason = forms.CharField(
         label=_("Reason"),
-        max_length=500,
+        max_length=LONGEST_REASON,
         required=False,
         error_messages={"required": _("A reason is required for every backup.")},
     )
@@ -28,9 +30,7 @@ class BackupForm(forms.Form):
         label=_("Minutes to wait"), min_value=0, max_value=MAX_WAIT_MINUTES, required=False
     )
     # random per page: a form that is sent twice is one request
-    idempotency_key = forms.RegexField(
-        r"^[A-Za-z0-9_-]{8,64}\Z", label=_("Idempotency key"), required=False
-    )
+    idempotency_key = forms.RegexField(IDEMPOTENCY_KEY, label=_("Idempotency key"), required=False)
     # the explanation of why it would be refused has been read
     anyway = forms.BooleanField(label=_("Back up anyway"), required=False)
 

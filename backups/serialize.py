@@ -1,4 +1,4 @@
-"""A run as JSON. The keys are a promise: the command line, the page's download and tools use them.
+"""Runs and clusters as JSON. The keys are a promise: the API, the command line and tools use them.
 
 A key is never renamed or removed; new ones come after. Times are ISO 8601 in UTC, null when there
 is none; texts are in English, and "" when there is none.
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from backups.models import ApiCall, BackupRun, Cluster, RunEvent
+from backups.models import ApiCall, BackupRun, Cluster, LogSettings, RunEvent
 
 from .choices import Outcome, in_english
 from .guide import explain_run
@@ -46,18 +46,18 @@ def run_line(run: BackupRun) -> Json:
         "trigger": str(run.trigger),
         "reason": run.reason,
         "source_ip": run.source_ip,
-        "requested_at": _iso(run.requested_at),
-        "sent_at": _iso(run.sent_at),
-        "answered_at": _iso(run.answered_at),
-        "finished_at": _iso(run.finished_at),
+        "requested_at": iso(run.requested_at),
+        "sent_at": iso(run.sent_at),
+        "answered_at": iso(run.answered_at),
+        "finished_at": iso(run.finished_at),
         "duration_seconds": _seconds(run.duration),
         "attempts": run.attempt,
         "note": run.note,
         "job_id": run.job_id or "",
         "record_id": run.record_id,
         "job_type": run.job_type,
-        "job_created_at": _iso(run.job_created_at),
-        "job_finished_at": _iso(run.job_finished_at),
+        "job_created_at": iso(run.job_created_at),
+        "job_finished_at": iso(run.job_finished_at),
         "log_path": run.log_path,
         "failed_message": run.failed_message,
         "conflict_holder": run.conflict_holder,
@@ -101,14 +101,88 @@ def run_document(
         "waited_seconds": _seconds(run.waited),
         "exchange_seconds": _seconds(run.exchange_lasted),
         "job_seconds": _seconds(run.job_lasted),
-        "waits_if_busy_until": _iso(run.retry_conflict_until),
-        "not_before": _iso(run.not_before),
+        "waits_if_busy_until": iso(run.retry_conflict_until),
+        "not_before": iso(run.not_before),
         "records_read": run.checks,
-        "records_readable_at": _iso(run.records_readable_at),
+        "records_readable_at": iso(run.records_readable_at),
         "run_before": _neighbour(run_before),
         "run_after": _neighbour(run_after),
         "cluster_now": _cluster(run.cluster),
         "audit_events": None if audit is None else [_audit_event(event) for event in audit],
+    }
+
+
+def cluster_line(cluster: Cluster, now: datetime) -> Json:
+    """A cluster as a list has it.
+
+    Args:
+        cluster: with its project, its tags and its latest run.
+        now: the moment at which protection is judged.
+    """
+    project = cluster.project
+    return {
+        "id": cluster.pk,
+        "cluster_id": cluster.cluster_id,
+        "cluster": cluster.name,
+        "engine": cluster.engine,
+        "version": cluster.version,
+        "project": {
+            "id": project.pk,
+            "cloud": project.cloud,
+            "region": project.region,
+            "project_id": project.project_id,
+            "name": project.name,
+        },
+        "status": cluster.status,
+        "status_in_words": cluster.status_label,
+        **_cluster(cluster),
+        "archived_at": iso(cluster.archived_at),
+        "protection": {
+            "state": str(cluster.protection(now)),
+            "verified_at": iso(cluster.verified_at),
+            "due_at": iso(cluster.due_at),
+            "overdue_at": iso(cluster.overdue_at),
+            "objective_hours": cluster.objective,
+        },
+        "tags": [
+            {"origin": str(tag.origin), "key": tag.key, "value": tag.value}
+            for tag in cluster.tags.all()
+        ],
+        "latest_run": run_line(cluster.latest_run) if cluster.latest_run else None,
+    }
+
+
+def cluster_document(
+    cluster: Cluster, now: datetime, settings: LogSettings | None, active_run: BackupRun | None
+) -> Json:
+    """All that is known about a cluster.
+
+    Args:
+        cluster: as for `cluster_line`.
+        now: the moment at which protection is judged.
+        settings: its log backup settings as last read, None where they never were.
+        active_run: the run under way.
+    """
+    return {
+        **cluster_line(cluster, now),
+        "active_run": run_line(active_run) if active_run else None,
+        "actions": cluster.actions,
+        "nodes": cluster.nodes,
+        "endpoint": cluster.endpoint,
+        "failed_reason": cluster.failed_reason,
+        "created_in_cloud_at": iso(cluster.created_in_cloud_at),
+        "registered_at": iso(cluster.registered_at),
+        "log_settings": None
+        if settings is None
+        else {
+            "enabled": settings.enabled,
+            "bucket": settings.bucket,
+            "base_path": settings.base_path,
+            "agency": settings.agency,
+            "automatic": settings.automatic,
+            "period": settings.period,
+            "read_at": iso(settings.read_at),
+        },
     }
 
 
@@ -120,16 +194,16 @@ def _cluster(cluster: Cluster) -> Json:
     return {
         "readiness": str(cluster.readiness),
         "readiness_detail": cluster.readiness_detail,
-        "checked_at": _iso(cluster.checked_at),
+        "checked_at": iso(cluster.checked_at),
         "check_error": cluster.check_error,
-        "gone_at": _iso(cluster.gone_at),
+        "gone_at": iso(cluster.gone_at),
     }
 
 
 def _audit_event(event: AuditEvent) -> Json:
     return {
         "sequence": event.sequence,
-        "at": _iso(event.at),
+        "at": iso(event.at),
         "action": event.action,
         "actor": event.actor_name,
         "ip": event.ip,
@@ -147,7 +221,7 @@ def _audit_event(event: AuditEvent) -> Json:
 
 def _event(event: RunEvent) -> Json:
     return {
-        "at": _iso(event.at),
+        "at": iso(event.at),
         "from_state": event.from_state,
         "to_state": event.to_state,
         "outcome": event.outcome,
@@ -162,8 +236,8 @@ def _call(call: ApiCall) -> Json:
         "purpose": call.purpose,
         "method": call.method,
         "path": call.path,
-        "started_at": _iso(call.started_at),
-        "finished_at": _iso(call.finished_at),
+        "started_at": iso(call.started_at),
+        "finished_at": iso(call.finished_at),
         "duration_ms": call.duration_ms,
         "http_status": call.status,
         "error_code": call.error_code,
@@ -185,5 +259,6 @@ def _seconds(lasted: timedelta | None) -> float | None:
     return lasted.total_seconds() if lasted is not None else None
 
 
-def _iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | None) -> str | None:
+    """A moment as all of these have it, such as 2030-01-31T12:00:00Z."""
     return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "dashboard.sign_in",
     "dashboard.audit",
     "dashboard.members",
+    "dashboard.tokens",
     "backups",
 ]
 

@@ -15,6 +15,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("audit/", include("dashboard.audit.urls")),
     path("settings/access/", include("dashboard.members.urls")),
+    path("", include("dashboard.tokens.urls")),
+    path("api/", include("backups.api.urls")),
     path("", include("backups.urls")),
 ]
 # a refusal is an event of the audit trail

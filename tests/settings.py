@@ -26,7 +26,7 @@ CHANGING = (
 )
 CHANGING_PREFIXES = (
     *("OS_", "CSS_", "BACKUP_", "CHECK_", "HEARTBEAT_", "AUDIT_"),
-    *("MFA_", "OIDC_", "SESSION_", "SIGN_IN_"),
+    *("API_", "MFA_", "OIDC_", "SESSION_", "SIGN_IN_"),
 )
 
 for _name in list(os.environ):

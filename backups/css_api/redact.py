@@ -27,9 +27,11 @@ _WHOLE_LINE = re.compile(
 _HEADER_LIKE = re.compile(
     rf"(?<![\w.-])({_NAME}\s{{0,9}}[:=]\s{{0,9}})[^\s,;&\"'<>]+", re.IGNORECASE
 )
-# Keystone's Fernet and PKI tokens, JSON web tokens, bearer values: known by their looks.
+# Keystone's Fernet and PKI tokens, JSON web tokens, our own API tokens, bearer values: known by
+# their looks.
 _TOKEN_LOOKS = re.compile(
-    r"\b(?:gAAAA[\w-]{20,}|MII[A-Za-z0-9+/_=-]{60,}|eyJ[\w-]{10,}\.[\w-]*(?:\.[\w-]*)?"
+    r"\b(?:csslb_[0-9a-f]{12}_[\w-]+"
+    r"|gAAAA[\w-]{20,}|MII[A-Za-z0-9+/_=-]{60,}|eyJ[\w-]{10,}\.[\w-]*(?:\.[\w-]*)?"
     r"|(?<=Bearer )[^\s\"'<>]+)"
 )
 # Control characters but tab and newline, lone surrogates, line separators, text direction marks.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from backups.choices import ACTIVE, Readiness
 from backups.models import Cluster
@@ -20,6 +21,15 @@ _REFUSED = frozenset(
         Readiness.BUSY,
     }
 )
+
+
+def out_of_the_question(cluster: Cluster) -> str:
+    """Why a cluster cannot be backed up at all, "" where it can."""
+    if cluster.gone_at:
+        return _("This cluster has gone from the cloud: there are no logs left to back up.")
+    if cluster.archived_at:
+        return _("This cluster is archived: restore it first.")
+    return ""
 
 
 def would_be_refused(cluster: Cluster, *, wait_minutes: int = 0) -> bool:

@@ -120,7 +120,11 @@ def summary(user: User) -> Summary:
     found = counted.aggregate(
         **{state.value: Count("pk", filter=protection_q(state, now)) for state in Protection}
     )
-    by_state = {state: found[state.value] for state in Protection}
+    return summarised({state: found[state.value] for state in Protection})
+
+
+def summarised(by_state: dict[Protection, int]) -> Summary:
+    """What a number of clusters in each state comes to."""
     within = by_state[Protection.PROTECTED] + by_state[Protection.DUE]
     return Summary(within, sum(by_state.values()), by_state)
 

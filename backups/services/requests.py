@@ -33,7 +33,7 @@ class Requester:
         user: the account, None for the command line.
         source_ip: where the request came from, None where that makes no sense.
         reason: free text, at most 500 characters.
-        user_agent, request_id: for the audit trail, "" where there are none.
+        user_agent, request_id, token: for the audit trail, "" where there are none.
     """
 
     name: str
@@ -43,10 +43,13 @@ class Requester:
     reason: str = ""
     user_agent: str = ""
     request_id: str = ""
+    token: str = ""
 
     def as_actor(self) -> Actor:
         """The same person in the audit trail."""
-        return Actor(self.name, self.user, self.source_ip, self.user_agent, self.request_id)
+        return Actor(
+            self.name, self.user, self.source_ip, self.user_agent, self.request_id, self.token
+        )
 
 
 @dataclass(frozen=True, slots=True)

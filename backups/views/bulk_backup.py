@@ -16,11 +16,11 @@ from backups.choices import Trigger
 from backups.forms import form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import MAX_WAIT_MINUTES, BulkBackupForm
-from backups.services.caution import would_be_refused
+from backups.services.caution import out_of_the_question, would_be_refused
 from backups.services.requests import request_backup
 from dashboard.accounts.access import Permission, may, require_somewhere
 
-from .cluster_backup import out_of_the_question, what_came_of_it
+from .cluster_backup import what_came_of_it
 from .cluster_rows import rows_in_order
 from .common import PageRequest, bad_request, local_path, new_key, requester
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from backups.forms import form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import MAX_WAIT_MINUTES, BackupForm
-from backups.services.caution import would_be_refused
+from backups.services.caution import out_of_the_question, would_be_refused
 from backups.services.requests import BackupRequest, request_backup
 from dashboard.accounts.access import Permission
 
@@ -48,15 +48,6 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
     if request.POST.get("then") == "run":
         return redirect(made.run)
     return redirect(f"{_back(request)}#cluster-{cluster.pk}")
-
-
-def out_of_the_question(cluster: Cluster) -> str:
-    """Why a cluster cannot be backed up at all, "" where it can."""
-    if cluster.gone_at:
-        return _("This cluster has gone from the cloud: there are no logs left to back up.")
-    if cluster.archived_at:
-        return _("This cluster is archived: restore it first.")
-    return ""
 
 
 def what_came_of_it(made: BackupRequest, *, typed: bool) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from django.utils import timezone
 
 from backups.choices import Ruling, RunState
-from backups.history.paging import Cursor, newer_than, older_than
 from backups.models import BackupRun, RunEvent
 from backups.models.traces import LONGEST_RULING
+from backups.services.evidence import audit_events
 from backups.services.settling import why_not
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
-from dashboard.audit.models import AuditEvent, AuditEventQuerySet
+from dashboard.audit.models import AuditEvent
 
 MOST_EVENTS = 200  # of the audit trail on a page; its JSON has all
 
@@ -38,22 +38,6 @@ def audit_trail(user: User, run: BackupRun) -> AuditTrail | None:
         return None
     events = list(found[: MOST_EVENTS + 1])
     return AuditTrail(events[:MOST_EVENTS], len(events) > MOST_EVENTS)
-
-
-def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
-    """All of them, the oldest first; None for who may not audit the run's project."""
-    if not may(user, Permission.AUDIT, run.project):
-        return None
-    return AuditEvent.objects.about(run).order_by("at", "sequence")
-
-
-def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
-    """The runs of the same cluster just before and just after this one."""
-    columns = ("pk", "state", "settled_by_hand", "requested_at")
-    same = BackupRun.objects.filter(cluster=run.cluster_id).only(*columns)
-    older = older_than(same, Cursor.of(run)).order_by("-requested_at", "-pk")
-    newer = newer_than(same, Cursor.of(run)).order_by("requested_at", "pk")
-    return {"run_before": older.first(), "run_after": newer.first()}
 
 
 def ruling_of(run: BackupRun, events: list[RunEvent]) -> RunEvent | None:

@@ -17,6 +17,7 @@ from backups.forms import LiveForm, form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import SettleForm
 from backups.serialize import run_document
+from backups.services.evidence import audit_events, neighbours
 from backups.services.requests import CannotCancel, cancel_run, reason_required
 from backups.services.settling import CannotSettle, settle_by_hand, why_not
 from dashboard.accounts.access import Permission, may, require
@@ -25,7 +26,7 @@ from dashboard.audit.trail import Actor
 from . import presentation
 from .cluster_backup import row_response
 from .common import PageRequest, bad_request, local_path, mark_live, unchanged
-from .run_evidence import Settling, audit_events, audit_trail, neighbours, ruling_of, settling
+from .run_evidence import Settling, audit_trail, ruling_of, settling
 
 
 def _context(request: PageRequest, pk: int) -> dict[str, object]:

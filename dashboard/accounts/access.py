@@ -6,7 +6,7 @@ Querysets ask `visible_q` (as `visible_to(user)`), views `require` before they d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -29,6 +29,7 @@ __all__ = [
     "Role",
     "grantors",
     "has_access",
+    "limit",
     "may",
     "may_somewhere",
     "permitted_q",
@@ -79,6 +80,19 @@ class Refused(PermissionDenied):
 
 def _held(user: User | AnonymousUser) -> Mapping[int | None, frozenset[Permission]]:
     return user.held_permissions if user.is_authenticated else {}
+
+
+def limit(user: User, permissions: Collection[Permission]) -> None:
+    """Leave a user these permissions at most, for as long as this object lives.
+
+    Args:
+        user: as this request knows them; other requests have objects of their own.
+        permissions: what a token's scope allows.
+    """
+    kept = frozenset(permissions)
+    user.__dict__["held_permissions"] = {
+        project: held & kept for project, held in user.held_permissions.items()
+    }
 
 
 def may(user: User | AnonymousUser, permission: Permission, project: Model | None = None) -> bool:

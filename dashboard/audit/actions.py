@@ -50,6 +50,7 @@ class Action(TextChoices):
     GRANT_REMOVED = "grant_removed", _("Role withdrawn")
     TOKEN_CREATED = "token_created", _("API token created")
     TOKEN_REVOKED = "token_revoked", _("API token revoked")
+    TOKEN_REFUSED = "token_refused", _("API token refused")
 
     RETENTION_CHANGED = "retention_changed", _("Retention changed")
     EXPORT_MADE = "export_made", _("Export made")

@@ -49,6 +49,7 @@ class Actor:
         ip: address of the peer, or what trusted proxies say of it; None where there is none.
         user_agent: as the browser says; proves nothing.
         request_id: of our own middleware; also in the answer and in the log.
+        token: the API token that a program used, as its label has it; "" for a person.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Actor:
     ip: str | None = None
     user_agent: str = ""
     request_id: str = ""
+    token: str = ""
 
     @classmethod
     def of(cls, request: HttpRequest) -> Actor:
@@ -69,6 +71,7 @@ class Actor:
             ip=client_ip(request),
             user_agent=request.headers.get("User-Agent", ""),
             request_id=getattr(request, "request_id", ""),
+            token=getattr(request, "token_label", ""),
         )
 
     @classmethod
@@ -109,7 +112,7 @@ def record(
         reason: why, in the words of whoever did it.
         before: what was changed, as it was.
         after: what was changed, as it is.
-        details: what else belongs to it.
+        details: what else belongs to it. The token that was used is added as `program`.
 
     Returns:
         The stored event.
@@ -117,6 +120,8 @@ def record(
     Raises:
         django.db.Error: it could not be stored; the transaction is then rolled back as a whole.
     """
+    if actor.token:
+        details = {**(details or {}), "program": actor.token}
     event = AuditEvent(
         action=action.value,
         request_id=line(actor.request_id, 64),

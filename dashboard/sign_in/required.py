@@ -12,6 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 
+from dashboard.accounts.models import User
+
 from .sessions import LIVE
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -32,7 +34,9 @@ class SecondFactorMiddleware:
 
     def process_view(self, request: HttpRequest, *args: Any) -> HttpResponse | None:
         name = (request.resolver_match.url_name if request.resolver_match else None) or ""
-        if name in OPEN or name.startswith("mfa_") or not lacks_second_factor(request):
+        if name in OPEN or name.startswith("mfa_") or _asks_by_token(request):
+            return None
+        if not lacks_second_factor(request):
             return None
         if _is_for_a_program(request, name):
             text = _("Your role needs a second factor: set one up at %(page)s.")
@@ -45,16 +49,30 @@ class SecondFactorMiddleware:
 
 def lacks_second_factor(request: HttpRequest) -> bool:
     """Whether the user of a request has to set up a second factor before anything else."""
-    required = settings.MFA_REQUIRED_ROLES
-    if not required or not request.user.is_authenticated:
+    if not settings.MFA_REQUIRED_ROLES or not request.user.is_authenticated:
         return False
-    user = request.user
-    if request.session.get(BY_PROVIDER) == user.pk:
+    return not provider_vouches(request) and account_lacks_second_factor(request.user)
+
+
+def provider_vouches(request: HttpRequest) -> bool:
+    """Whether the identity provider asked whoever signed in here for a second factor."""
+    return bool(request.session.get(BY_PROVIDER) == request.user.pk)
+
+
+def account_lacks_second_factor(user: User) -> bool:
+    """Whether an account has a role that needs a second factor, and has none here."""
+    required = settings.MFA_REQUIRED_ROLES
+    if not required:
         return False
     own = Authenticator.objects.filter(user=user)
     if own.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
         return False
     return user.has_role(required)
+
+
+def _asks_by_token(request: HttpRequest) -> bool:
+    """Whether a session counts for nothing there: the API asks the token's account itself."""
+    return request.resolver_match is not None and request.resolver_match.namespace == "api"
 
 
 def _is_for_a_program(request: HttpRequest, name: str) -> bool:

@@ -17,6 +17,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AUTH_PASSWORD_VALIDATORS.append({"NAME": "dashboard.tokens.passwords.TokensEnd"})
 
 # --- Sessions ------------------------------------------------------------------------------------
 SESSION_ENGINE = "dashboard.accounts.sessions"
@@ -64,6 +65,10 @@ MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = "CSS Log Backup"
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s before and after: clocks differ, and people type
+
+# --- API tokens ----------------------------------------------------------------------------------
+API_TOKEN_MAX_DAYS = env.int("API_TOKEN_MAX_DAYS", 365)
+API_TOKEN_FAILURES = env.int("API_TOKEN_FAILURES", 30)  # in five minutes, from one address
 
 # --- OpenID Connect ------------------------------------------------------------------------------
 OIDC_ISSUER = env.str("OIDC_ISSUER", "")

@@ -115,6 +115,12 @@ MATRIX: dict[str, Url] = {
     "mfa_remove_webauthn": Url(of="security_key", GET=OWNER, POST=OWNER),
     "mfa_view_recovery_codes": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "mfa_generate_recovery_codes": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    # --- API tokens
+    "tokens:own": Url(GET=SIGNED_IN),
+    "tokens:create": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "tokens:revoke": Url(of="api_token", POST=OWNER),
+    "tokens:everybodys": Url(GET=everywhere(MEMBERS)),
+    "tokens:revoke-anybodys": Url(of="api_token", POST=everywhere(MEMBERS)),
     # --- home
     "backups:home": Url(GET=SIGNED_IN, lists=True),
     "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),
@@ -180,3 +186,20 @@ MATRIX: dict[str, Url] = {
 
 # Whole parts of the site with one rule; the names and routes that begin so need no entry.
 PARTS: dict[str, Need] = {"admin": STAFF}
+
+# Addresses of the API: sessions count for nothing there, tokens do. A GET needs a token that may
+# read, a POST one that may run; what the account needs beside that is said as above. Methods that
+# are not named are answered with 405 to everybody.
+API_MATRIX: dict[str, Url] = {
+    "api:token": Url(GET=SIGNED_IN),
+    "api:openapi": Url(GET=SIGNED_IN),
+    "api:clusters": Url(GET=SIGNED_IN, lists=True),
+    "api:cluster": Url(of="cluster", GET=here(SEE)),
+    "api:cluster-backups": Url(of="cluster", POST=here(RUN), answers=frozenset({200, 202})),
+    "api:protection": Url(GET=SIGNED_IN),
+    "api:runs": Url(GET=SIGNED_IN, query="window=all", lists=True),
+    "api:run": Url(of="run", GET=here(SEE)),
+    "api:run-cancel": Url(of="run", POST=here(RUN)),
+    # whatever else begins with /api/: a 404 in JSON, for everybody
+    "api:unknown": Url(),
+}

@@ -19,6 +19,9 @@ from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
+from dashboard.tokens.issuing import make_token
+from dashboard.tokens.models import ApiToken
+from dashboard.tokens.scopes import Scope
 from tests.grants import give
 from tests.security_keys import SoftwareKey
 
@@ -87,7 +90,9 @@ def everything_in(marker: str) -> dict[str, Model]:
         type=Authenticator.Type.WEBAUTHN,
         data={"name": f"key-{marker}", "credential": SoftwareKey().made("")},
     )
+    token, _text = make_token(somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}"))
     return {
+        "api_token": token,
         "project": project,
         "cluster": cluster,
         "run": run,
@@ -187,6 +192,14 @@ def give_key(world: World, user: User) -> None:
     assert isinstance(key, Authenticator)
     key.user, key.data = user, {**key.data, "name": "a key"}  # type: ignore[misc]
     key.save()
+
+
+def give_token(world: World, user: User) -> None:
+    """Make the own API token somebody's; whose it is has nothing to do with projects."""
+    token = world.own["api_token"]
+    assert isinstance(token, ApiToken)
+    token.user, token.name = user, "a token"
+    token.save()
 
 
 MakeUser = Callable[..., User]

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import redis
+import requests
 import yaml
 
+from dashboard.tokens.scopes import Scope
 from simulator import server
 from simulator.client import SimulatorControl
 from simulator.config import SimulatorConfig
 from tests.instances import Instance
+from tests.tokens_made import make_by_page
 from tests.visitor import Visitor
 
 WRONG = "a-wrong-password-that-was-planted"
@@ -96,6 +99,23 @@ def test_no_secret_is_stored_queued_logged_or_shown(
     shown.append(
         anna.post("/settings/connections/test/", data={"cloud": "refused", "region": ""}).text
     )
+    token = make_by_page(anna, "planted", Scope.RUN)
+    headers = {"Authorization": f"Bearer {token}"}
+    for number in range(2):
+        answer = requests.post(
+            f"{instance.url}/api/v1/clusters/{number + 1}/backups",
+            headers=headers,
+            json={"anyway": True},
+            timeout=30,
+            proxies={"http": ""},
+        )
+        assert answer.status_code in (200, 202, 409), answer.text
+        shown.append(answer.text)
+    wrong_token = {"Authorization": f"Bearer {token[:-4]}AAAA"}
+    url = f"{instance.url}/api/v1/token"
+    refused = requests.get(url, headers=wrong_token, timeout=30, proxies={"http": ""})
+    assert refused.status_code == 401
+    shown += [refused.text, anna.get("/account/tokens/").text, anna.get("/audit/").text]
     runs = [line for line in printed.stdout.splitlines() if line.startswith("{")]
     for number in range(1, len(runs) + 1):
         shown += [anna.get(f"/runs/{number}/").text, anna.get(f"/runs/{number}.json").text]
@@ -114,9 +134,12 @@ def test_no_secret_is_stored_queued_logged_or_shown(
             places[str(path.relative_to(tmp_path))] = path.read_bytes()
     assert any(name.endswith("db.sqlite3") for name in places)
     assert any(name.endswith(".log") and b"DEBUG" in content for name, content in places.items())
+    # its first half is a name that pages show
+    secrets = {**secrets_of(cloud, instance), "secret of an API token": token[-43:].encode()}
+    secrets["start of it"] = token[-43:-4].encode()
     wrong = [
         f"{what} in {place}"
-        for what, secret in secrets_of(cloud, instance).items()
+        for what, secret in secrets.items()
         for place, content in places.items()
         if secret in content
     ]

@@ -1,0 +1,118 @@
+"""Runs: listed, described, and cancelled."""
+
+from __future__ import annotations
+
+from django.http import JsonResponse
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+from ninja import Router, Schema
+from pydantic import ConfigDict
+
+from backups.history.filters import HistoryFilter
+from backups.history.paging import BadCursor, Cursor, Place, Runs, read_page
+from backups.models import BackupRun
+from backups.serialize import Json, run_document, run_line
+from backups.services.evidence import audit_events, neighbours
+from backups.services.requests import cancel_run
+from dashboard.accounts.access import Permission, require
+from dashboard.audit.trail import Actor
+
+from .problems import Invalid
+from .queries import LIMIT, described, limit_of, refuse_unknown, valid
+from .security import READ, RUN, ApiRequest
+
+router = Router(tags=["runs"])
+
+_PLACES = {
+    "older": "Runs older than a place in the list: what “older” of an answer says.",
+    "newer": "Runs newer than a place in the list, the nearest ones.",
+}
+
+
+class NoFields(Schema):
+    """A body that says nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@router.get(
+    "",
+    auth=READ,
+    url_name="runs",
+    summary="List runs",
+    openapi_extra={
+        "parameters": [
+            *described(HistoryFilter),
+            *(
+                {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+                for name, text in _PLACES.items()
+            ),
+            LIMIT,
+        ]
+    },
+)
+def runs(request: ApiRequest) -> JsonResponse:
+    """The runs that match the filters of the history, newest first, a page at a time."""
+    refuse_unknown(request, [*HistoryFilter.base_filters, *_PLACES, "limit"])
+    limit, place = limit_of(request.GET), _place(request)
+    found = HistoryFilter(request.GET, user=request.user)
+    valid(found)
+    page = read_page(found.branches(), _whole, place, limit)
+    older = Cursor.of(page.runs[-1]).encode() if page.runs and page.has_older else None
+    newer = Cursor.of(page.runs[0]).encode() if page.runs else request.GET.get("newer") or None
+    query = request.GET.copy()
+    for name in _PLACES:
+        query.pop(name, None)
+    query["older"] = older or ""
+    return JsonResponse(
+        {
+            "items": [run_line(run) for run in page.runs],
+            "window": str(found.window_in_force),
+            "older": older,
+            "newer": newer,
+            "next": f"{request.path}?{query.urlencode()}" if older else None,
+        }
+    )
+
+
+def _whole(listed: Runs) -> Runs:
+    """Runs with all their texts: a program has no page of its own for each."""
+    return listed
+
+
+def _place(request: ApiRequest) -> Place:
+    given = {name: text for name in _PLACES if (text := request.GET.get(name, ""))}
+    if len(given) > 1:
+        raise Invalid([("newer", _("Give “older” or “newer”, not both."))])
+    cursors: dict[str, Cursor] = {}
+    for name, text in given.items():
+        try:
+            cursors[name] = Cursor.decode(text)
+        except BadCursor as error:
+            raise Invalid([(name, _("This is no place in the list of runs."))]) from error
+    return Place(older=cursors.get("older"), newer=cursors.get("newer"))
+
+
+def document_of(request: ApiRequest, pk: int) -> Json:
+    """A run with all that its page shows. Raises Http404."""
+    visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
+    run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
+    return run_document(run, **neighbours(run), audit=audit_events(request.user, run))
+
+
+@router.get("/{int:pk}", auth=READ, url_name="run", summary="A run")
+def run(request: ApiRequest, pk: int) -> JsonResponse:
+    """A run with every event and call, as the download of its page has it."""
+    refuse_unknown(request, ())
+    return JsonResponse(document_of(request, pk))
+
+
+@router.post("/{int:pk}/cancel", auth=RUN, url_name="run-cancel", summary="Cancel a run")
+def run_cancel(request: ApiRequest, pk: int, body: NoFields | None = None) -> JsonResponse:
+    """Cancel a run that has not been sent to the cloud."""
+    refuse_unknown(request, ())
+    visible = BackupRun.objects.visible_to(request.user).select_related("project")
+    found = get_object_or_404(visible, pk=pk)
+    require(request.user, Permission.RUN, found.project)
+    cancel_run(found, actor=Actor.of(request))
+    return JsonResponse(document_of(request, pk))

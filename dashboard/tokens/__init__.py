@@ -1,0 +1,1 @@
+"""API tokens: making, checking, showing and revoking them."""

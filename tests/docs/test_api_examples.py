@@ -1,0 +1,114 @@
+"""The examples of docs/api.md, run against a real server, as they stand there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backups.api.queries import MOST, USUAL_LIMIT
+from backups.api.urls import LARGEST_BODY, urlpatterns
+from backups.history.filters import HistoryFilter
+from backups.inventory.filters import ClusterFilter
+from backups.run_forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
+from dashboard.tokens.scopes import Scope
+from tests.instances import ROOT, Instance
+from tests.tokens_made import make_by_page
+from tests.visitor import Visitor
+
+PAGE = (ROOT / "docs" / "api.md").read_text()
+EXAMPLES = re.findall(r"^```sh\n(.*?)^```", PAGE, re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    started = Instance(tmp_path_factory.mktemp("examples"), DEMO_CLOUD="1")
+    try:
+        started.wait_ready()
+        started.wait_for_text("clusters registered")
+        yield started.wait_for_worker()
+    finally:
+        started.stop()
+
+
+def objects(text: str) -> list[dict[str, object]]:
+    """The JSON objects that were printed one after another."""
+    found, place, decoder = [], 0, json.JSONDecoder()
+    while place < len(text):
+        found_here, place = decoder.raw_decode(text, place)
+        found.append(found_here)
+    return found
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_the_examples_do_what_the_page_says(instance: Instance, tmp_path: Path) -> None:
+    admin = Visitor(instance.url).sign_in("admin", instance.password)
+    token = make_by_page(admin, "examples", Scope.RUN)
+    settings = EXAMPLES[0]
+    settings = settings.replace("http://127.0.0.1:8000", instance.url).replace("csslb_…", token)
+    script = "set -eu\n" + settings + "\n".join(EXAMPLES[1:])
+    answer = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "NO_PROXY": "*"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    printed = objects(answer.stdout)
+    assert len(printed) == 7
+    token_itself, clusters, run, overdue, failed, protection, cancel = printed
+    assert (token_itself["name"], token_itself["scope"]) == ("examples", "run")
+    assert [each["cluster"] for each in clusters["items"]] == ["orders-prod"]  # type: ignore[attr-defined]
+    assert (run["trigger"], run["reason"]) == ("api", "before the upgrade")
+    assert run["state"] == "succeeded"
+    assert set(overdue) == {"items", "count", "page", "pages", "next"}
+    assert (failed["window"], failed["items"]) == ("7d", [])
+    assert protection["total"] > 0  # type: ignore[operator]
+    assert cancel["type"] == "urn:css-log-backup:cannot-cancel"
+
+
+# --- the rest of the page
+
+
+def test_every_address_is_on_the_page() -> None:
+    listed = {
+        line.split("`")[1].split(" ")[1].lstrip("/").replace("ID", "<int:pk>")
+        for line in PAGE.splitlines()
+        if re.match(r"\| `(GET|POST) ", line)
+    }
+    served = {str(each.pattern).removeprefix("v1/") for each in urlpatterns}
+    assert listed == served - {""}
+
+
+def test_every_filter_and_field_is_on_the_page() -> None:
+    names = {*ClusterFilter.base_filters, *HistoryFilter.base_filters, *BackupForm.base_fields}
+    assert len(names) > 20
+    assert not [name for name in names if f"`{name}`" not in PAGE]
+
+
+def test_every_kind_of_problem_is_on_the_page() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "backups" / "api").glob("*.py"))
+    kinds = set(re.findall(r'\b\d{3},\s+"([a-z-]+)",', sources))
+    kinds |= set(re.findall(r'NotNow\(\s*"([a-z-]+)"', sources))
+    assert len(kinds) > 12
+    assert not [kind for kind in kinds if f"`{kind}`" not in PAGE]
+
+
+def test_the_limits_on_the_page_are_those_of_the_code() -> None:
+    for text in (
+        f"at most {LONGEST_REASON} characters",
+        f"0 to {MAX_WAIT_MINUTES}",
+        f"1 to {MOST} things, {USUAL_LIMIT} without it",
+        f"at most {LARGEST_BODY:,} bytes",
+    ):
+        assert text in PAGE
