@@ -211,6 +211,8 @@ def home_live(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form)
     shown = Home(request.user, timezone.now())
+    if "empty" in request.GET and shown.has_clusters:
+        return mark_live(HttpResponse(headers={"HX-Refresh": "true"}))
     tokens = dict(form.cleaned_data["shown"])
     changed = [part for part in Part if part in tokens and tokens[part] != shown.token(part)]
     if not changed:

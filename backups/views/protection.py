@@ -10,7 +10,7 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from backups.choices import Protection, Readiness
+from backups.choices import Protection, Readiness, Trigger
 from backups.history.chips import active_chips
 from backups.inventory.filters import ProtectionFilter
 from backups.inventory.paging import page_of
@@ -18,11 +18,13 @@ from backups.inventory.sorting import WORST_FIRST
 from backups.inventory.states import Presence
 from backups.models import Cluster, Project
 from backups.services import protection as services
+from backups.services.requests import reason_required
 from dashboard.accounts.access import Permission, may
+from dashboard.look import look_of
 
 from .cluster_rows import ClusterRow, rows_in_order
 from .clusters import MOST_OFFERED, url_query
-from .common import PageRequest, bad_request
+from .common import PageRequest, bad_request, new_key
 
 _CONTROLS = ("protection", "page")  # always seen on the page, so they need no chip
 MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others
@@ -86,7 +88,8 @@ def protection(request: PageRequest) -> HttpResponse:
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts_by_state()
-    page = page_of(found.clusters(), found.count(counts), found.page_number)
+    size = look_of(request).rows
+    page = page_of(found.clusters(), found.count(counts), found.page_number, size)
     rows = rows_in_order(page.pks, request.user)
     chosen: Project | None = found.form.cleaned_data.get("project")
     projects = list(Project.objects.visible_to(request.user)[:MOST_OFFERED])
@@ -108,5 +111,7 @@ def protection(request: PageRequest) -> HttpResponse:
         "deciding": [p for p in deciding if may(request.user, Permission.CONFIGURE, p)],
         "more_projects": not chosen and len(projects) > MOST_PROJECTS,
         "back": request.get_full_path(),
+        "bulk_key": new_key() if any(row.may_ask for row in rows) else "",
+        "reason_required": reason_required(Trigger.BULK),
     }
     return render(request, "backups/protection.html", context)

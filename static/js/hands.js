@@ -75,7 +75,7 @@
   // --- a click shows at once -----------------------------------------------------------------------
   const undo = new Map();
   const queuing = (row) => {
-    const cell = row && row.querySelector(".last");
+    const cell = row && row.querySelector(".last, [data-badge]");
     if (!cell) return () => {};
     const badge = document.createElement("span");
     badge.className = "badge busy";
