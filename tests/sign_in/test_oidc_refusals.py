@@ -1,0 +1,346 @@
+"""What a provider, or who stands in for it, may say and is not believed; each with its event."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from joserfc.jwk import RSAKey
+
+from backups.css_api.wire import Timeouts
+from dashboard.accounts.models import User
+from dashboard.sign_in import provider_session
+from tests.sign_in.conftest import events, is_signed_in, text_of
+from tests.sign_in.provider import CLIENT_SECRET, Claims, Provider, plain
+from tests.sign_in.provider_walk import at_the_provider, begin, walk
+
+CALLBACK = reverse("oidc-callback")
+DISCOVERY = "/.well-known/openid-configuration"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_mapped_group(provider: Provider) -> None:
+    provider.user["groups"] = ["ops"]
+
+
+def assert_refused(client: Client, why: str, answer: Any = None) -> None:
+    """Nobody came in, the trail says why, and the page does not."""
+    answer = walk(client) if answer is None else answer
+    assert answer.headers["Location"] == reverse("login")
+    assert not is_signed_in(client)
+    assert not User.objects.exists()
+    event = events("sign_in_failed")[-1]
+    assert event.details["by"] == "OpenID Connect"
+    assert re.search(why, event.details["why"])
+    page = text_of(client.get(reverse("login")))
+    assert "could not be verified" in page
+    assert not re.search(why, page)
+
+
+def without(name: str) -> Callable[[Claims], Claims]:
+    return lambda claims: {key: value for key, value in claims.items() if key != name}
+
+
+NOW = int(time.time())
+WRONG_CLAIMS: dict[str, tuple[Claims, str]] = {
+    "a nonce of another sign-in": ({"nonce": "another"}, "its nonce is not the one"),
+    "an empty nonce": ({"nonce": ""}, "its nonce is not the one"),
+    "a nonce that is no text": ({"nonce": 7}, "its nonce is not the one"),
+    "another audience": ({"aud": "another-client"}, "it is for another client"),
+    "an audience that begins the same": ({"aud": "css-log-backup-2"}, "it is for another client"),
+    "two audiences and no party": (
+        {"aud": ["css-log-backup", "another"]},
+        "it was issued to another client",
+    ),
+    "another party": ({"azp": "another-client"}, "it was issued to another client"),
+    "expired": ({"exp": NOW - 120}, "it has expired"),
+    "an odd time": ({"exp": "tomorrow"}, ""),
+    "not valid yet": ({"nbf": NOW + 600}, "it is not valid yet"),
+    "issued in the future": ({"iat": NOW + 600}, "it is not valid yet"),
+    "another issuer": ({"iss": "https://evil.example"}, "it is of another issuer"),
+    "an issuer with a slash more": ({"iss": "SLASH"}, "it is of another issuer"),
+    "a subject that is no text": ({"sub": 7}, ""),
+    "an empty subject": ({"sub": ""}, "its subject is no name"),
+    "a subject without end": ({"sub": "x" * 300}, "its subject is no name"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CLAIMS)
+def test_a_wrong_claim_is_refused(client: Client, provider: Provider, name: str) -> None:
+    change, why = WRONG_CLAIMS[name]
+    if change.get("iss") == "SLASH":
+        change = {"iss": provider.issuer + "/"}
+    provider.change = lambda claims: {**claims, **change}
+    assert_refused(client, f"ID token rejected: {why}")
+
+
+@pytest.mark.parametrize("name", ["iss", "sub", "aud", "exp", "iat", "nonce"])
+def test_a_missing_claim_is_refused(client: Client, provider: Provider, name: str) -> None:
+    provider.change = without(name)
+    assert_refused(client, "ID token rejected: a claim is missing")
+
+
+@pytest.mark.parametrize("seconds", [-30, 30])
+def test_clocks_may_differ_by_a_little(client: Client, provider: Provider, seconds: int) -> None:
+    now = int(time.time()) + seconds
+    provider.change = lambda claims: {
+        **claims,
+        "iat": now,
+        "exp": now + (10 if seconds < 0 else 300),
+    }
+    walk(client)
+    assert is_signed_in(client)
+
+
+def test_a_signature_of_another_key_is_refused(client: Client, provider: Provider) -> None:
+    other = RSAKey.generate_key(2048)
+    provider.sign = lambda claims: provider.signed(claims, other)
+    assert_refused(client, "its signature is wrong")
+
+
+def test_a_key_that_the_provider_does_not_have_is_refused(
+    client: Client, provider: Provider
+) -> None:
+    provider.sign = lambda claims: provider.signed(claims, kid="second")
+    assert_refused(client, "the provider has no such key")
+
+
+def test_no_signature_is_refused(client: Client, provider: Provider) -> None:
+    provider.sign = provider.unsigned
+    assert_refused(client, "its algorithm is not accepted")
+
+
+def test_the_public_key_as_a_secret_is_refused(client: Client, provider: Provider) -> None:
+    provider.sign = provider.signed_with_the_public_key
+    assert_refused(client, "its algorithm is not accepted")
+
+
+def test_claims_changed_after_signing_are_refused(client: Client, provider: Provider) -> None:
+    def changed(claims: Claims) -> str:
+        head, _body, signature = provider.signed(claims).split(".")
+        _head, body, _signature = provider.signed({**claims, "sub": "the-admin"}).split(".")
+        return f"{head}.{body}.{signature}"
+
+    provider.sign = changed
+    assert_refused(client, "its signature is wrong")
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "a.b.c", "e30.e30.", "\u00fc.\u00fc.\u00fc", "." * 50_000]
+)
+def test_what_is_no_token_is_refused(client: Client, provider: Provider, token: str) -> None:
+    provider.sign = lambda _claims: token
+    assert_refused(client, "ID token rejected")
+
+
+# --- the way back -----------------------------------------------------------------------------
+
+
+def assert_not_begun(client: Client, answer: Any) -> None:
+    assert answer.headers["Location"] == reverse("login")
+    assert not is_signed_in(client)
+    assert events("sign_in_failed")[-1].details == {
+        "by": "OpenID Connect",
+        "why": "not begun here, or too long ago",
+    }
+    assert "not begun here" in text_of(client.get(reverse("login")))
+
+
+@pytest.mark.parametrize("query", ["", "?code=x", "?state=", "?code=x&state=made-up", "?error=x"])
+def test_a_callback_without_its_state_is_refused(
+    client: Client, provider: Provider, query: str
+) -> None:
+    begin(client)
+    assert_not_begun(client, client.get(CALLBACK + query))
+    assert not [each for each in provider.asked if each[1] == "/token"]
+
+
+def test_a_callback_counts_once(client: Client, provider: Provider) -> None:
+    back = at_the_provider(begin(client))
+    client.get(back)
+    assert is_signed_in(client)
+    client.post(reverse("logout"))
+    assert_not_begun(client, client.get(back))
+
+
+def test_a_callback_of_another_browser_is_refused(client: Client, provider: Provider) -> None:
+    back = at_the_provider(begin(Client()))
+    begin(client)
+    assert_not_begun(client, client.get(back))
+
+
+def test_a_code_of_another_sign_in_is_refused(client: Client, provider: Provider) -> None:
+    """A stolen code: its PKCE challenge is another one's."""
+    stolen = at_the_provider(begin(Client())).partition("code=")[2].partition("&")[0]
+    own = at_the_provider(begin(client))
+    code = own.partition("code=")[2].partition("&")[0]
+    answer = client.get(own.replace(code, stolen))
+    assert_refused(client, "the token endpoint refused: invalid_grant", answer)
+
+
+def test_a_flood_of_callbacks_is_one_event_a_minute(client: Client, provider: Provider) -> None:
+    for _ in range(20):
+        client.get(CALLBACK + "?state=x")
+    assert len(events("sign_in_failed")) == 1
+
+
+def test_a_sign_in_that_is_cancelled_there_is_no_failure(
+    client: Client, provider: Provider
+) -> None:
+    state = at_the_provider(begin(client)).partition("state=")[2]
+    answer = client.get(f"{CALLBACK}?error=access_denied&state={state}")
+    assert answer.headers["Location"] == reverse("login")
+    assert "cancelled at the provider" in text_of(client.get(reverse("login")))
+    assert not events("sign_in_failed")
+
+
+def test_an_error_of_the_provider_is_on_record_and_is_no_markup(
+    client: Client, provider: Provider
+) -> None:
+    state = at_the_provider(begin(client)).partition("state=")[2]
+    query = f"?error=<script>alert(7)</script>&error_description=x&state={state}"
+    assert_refused(client, "alert", client.get(CALLBACK + query))
+
+
+# --- a provider that is away, slow or mad -----------------------------------------------------
+
+
+def begun_in_vain(client: Client) -> Any:
+    return client.post(reverse("oidc-start"))
+
+
+def test_a_provider_that_is_down_is_said_to_be(client: Client, provider: Provider) -> None:
+    provider.stop()
+    assert_refused(client, "the provider cannot be asked", begun_in_vain(client))
+
+
+def test_a_provider_that_goes_down_on_the_way_is_said_to_be(
+    client: Client, provider: Provider
+) -> None:
+    back = at_the_provider(begin(client))
+    provider.stop()
+    assert_refused(client, "the provider cannot be asked", client.get(back))
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    """A byte every tenth of a second, for ever."""
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b" ")
+        time.sleep(0.1)
+
+
+def silence(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(5)
+
+
+@pytest.mark.parametrize("path", [DISCOVERY, "/token", "/keys"])
+@pytest.mark.parametrize("slow", [drip, silence])
+def test_a_provider_that_drips_or_is_silent_is_given_up(
+    client: Client,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    slow: Callable[..., None],
+) -> None:
+    monkeypatch.setattr(provider_session, "TIMEOUTS", Timeouts(connect=1, read=1, total=1))
+    back = at_the_provider(begin(client))
+    provider.answers[path] = slow
+    began = time.monotonic()
+    assert_refused(client, "cannot be asked", client.get(back))
+    assert time.monotonic() - began < 4
+
+
+LARGE = b'{"issuer": "' + b"x" * 10_000_000 + b'"}'
+BOMB = gzip.compress(b" " * 100_000_000)
+MAD = {
+    "ten megabytes": plain(200, LARGE),
+    "a bomb": plain(200, BOMB, Content_Encoding="gzip"),
+    "no JSON": plain(200, b"<html>"),
+    "no text": plain(200, b"\xff\xfe\x00"),
+    "a list": plain(200, b"[]"),
+    "a number": plain(200, b"7"),
+    "nothing": plain(200),
+    "too deep": plain(200, b"[" * 500_000),
+    "an error": plain(500, b"{}"),
+    "a redirect": plain(302, b"", Location="http://127.0.0.1:1/"),
+}
+
+
+REFUSALS = {
+    DISCOVERY: "the provider cannot be asked|the discovery document",
+    "/token": "the token endpoint",
+    "/keys": "the provider cannot be asked|ID token rejected: the provider has no such key",
+}
+
+
+@pytest.mark.parametrize("path", REFUSALS)
+@pytest.mark.parametrize("name", MAD)
+def test_an_answer_that_makes_no_sense_is_refused(
+    client: Client, provider: Provider, name: str, path: str
+) -> None:
+    back = at_the_provider(begin(client))
+    provider.answers[path] = MAD[name]
+    assert_refused(client, REFUSALS[path], client.get(back))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"issuer": "https://evil.example"},
+        {"token_endpoint": "http://evil.example/token"},
+        {"jwks_uri": "file:///etc/passwd"},
+        {"jwks_uri": "http://169.254.169.254/latest/meta-data/"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"authorization_endpoint": None},
+        {"token_endpoint": ["x"]},
+        {"userinfo_endpoint": "ftp://x"},
+        {"jwks_uri": "http://[::1"},
+    ],
+)
+def test_a_discovery_document_of_another_or_without_https_is_refused(
+    client: Client, provider: Provider, change: Claims
+) -> None:
+    body = json.dumps({**provider.discovery(), **change}).encode()
+    provider.answers[DISCOVERY] = plain(200, body)
+    assert_refused(client, "the discovery document", begun_in_vain(client))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"keys": []}, {"keys": [7]}, {"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "first"}]}],
+)
+def test_keys_that_are_none_are_refused(client: Client, provider: Provider, keys: Claims) -> None:
+    provider.answers["/keys"] = plain(200, json.dumps(keys).encode())
+    assert_refused(client, "ID token rejected")
+
+
+def test_neither_log_nor_trail_has_a_secret_of_the_exchange(
+    client: Client, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    provider.answers["/token"] = plain(
+        400, b'{"error": "invalid_client", "hint": "' + CLIENT_SECRET.encode() + b'"}'
+    )
+    back = at_the_provider(begin(client))
+    assert_refused(client, "the token endpoint refused: invalid_client", client.get(back))
+    written = caplog.text + str([vars(event) for event in events()])
+    code = back.partition("code=")[2].partition("&")[0]
+    for secret in (CLIENT_SECRET, code):
+        assert secret not in written
+
+
+def test_the_way_to_the_provider_is_limited(client: Client, provider: Provider) -> None:
+    answers = [begun_in_vain(Client()).status_code for _ in range(31)]
+    assert answers == [200] * 30 + [429]
+    assert len(events("sign_in_limited")) == 1
