@@ -55,21 +55,18 @@
       response: { clientDataJSON: text(credential.response.clientDataJSON), ...response },
     });
 
-  const why = (error) =>
-    error.name === "InvalidStateError"
-      ? "This key is known already."
-      : "The browser gave no key: it was cancelled, took too long, or no key fits.";
+  const why = (error, words) =>
+    error.name === "InvalidStateError" ? words.wordKnown : words.wordNone;
 
   for (const form of document.querySelectorAll("[data-key-make], [data-key-use]")) {
     const button = form.querySelector("[data-key-button]");
     const problem = form.querySelector("[data-key-problem]");
-    const script = "Security keys need JavaScript.";
+    const words = form.dataset; // the sentences are the page's, in its language
     if (!window.PublicKeyCredential) {
-      problem.textContent =
-        "Security keys need HTTPS and a host name (or localhost), and a browser that knows them.";
+      problem.textContent = words.wordUnable;
       continue;
     }
-    if (problem.textContent.trim() === script) problem.textContent = "";
+    if (problem.textContent.trim() === words.wordScript) problem.textContent = "";
     button.disabled = false;
     form.addEventListener("submit", async (event) => {
       if (form.elements.credential.value) return;
@@ -82,7 +79,7 @@
         form.elements.credential.value = answer(await (keyMake ? make(options) : use(options)));
         form.submit();
       } catch (error) {
-        problem.textContent = why(error);
+        problem.textContent = why(error, words);
         button.disabled = false;
       }
     });
