@@ -278,9 +278,7 @@ def test_the_audit_trail_is_verified(sit: Sit, way: str) -> None:
 
 
 @every_way
-def test_a_connection_is_left_made_again_and_synchronised(
-    sit: Sit, watch: Watch, way: str
-) -> None:
+def test_a_connection_is_left_made_again_and_synchronised(sit: Sit, watch: Watch, way: str) -> None:
     hands = sit()
     page = hands.page
     to_settings(hands, "Connections")

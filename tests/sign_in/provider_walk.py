@@ -11,7 +11,8 @@ import requests
 from django.test import Client
 from django.urls import reverse
 
-from tests.sign_in.conftest import text_of
+from dashboard.accounts.models import Grant, User
+from tests.sign_in.conftest import events, is_signed_in, text_of
 
 ADDRESS = re.compile(r'href="([^"]+)" rel="noreferrer"')
 
@@ -41,3 +42,30 @@ def walk(client: Client, **form: str) -> Any:
 def sent_to(address: str) -> dict[str, str]:
     """What the browser carries to the provider."""
     return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def begun_in_vain(client: Client) -> Any:
+    """Press the button where the provider cannot be asked; returns our answer."""
+    return client.post(reverse("oidc-start"))
+
+
+def assert_refused(client: Client, why: str, answer: Any = None) -> None:
+    """Nobody came in, the trail says why, and the page does not."""
+    answer = walk(client) if answer is None else answer
+    assert answer.headers["Location"] == reverse("login")
+    assert not is_signed_in(client)
+    assert not User.objects.exists()
+    event = events("sign_in_failed")[-1]
+    assert event.details["by"] == "OpenID Connect"
+    assert re.search(why, event.details["why"])
+    page = text_of(client.get(reverse("login")))
+    assert "could not be verified" in page
+    assert not re.search(why, page)
+
+
+def roles_of(name: str) -> set[tuple[str, str | None, bool]]:
+    """The grants of an account: role, project, and whether the provider gave it."""
+    return {
+        (grant.role, grant.project and grant.project.name, grant.by_provider)
+        for grant in Grant.objects.filter(user__username=name)
+    }
