@@ -9,11 +9,11 @@ from django.utils.translation import gettext as _
 
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import JobType, LogRecord, RecordStatus
-from backups.matching import record_key
 from backups.models import BackupRun
 
 from .calls import CallLog
 from .cloud import client_for
+from .records import stored_key
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,10 @@ def _describe(run: BackupRun, record: LogRecord) -> Holder:
             _("The cloud's automatic schedule holds the cluster since %(since)s.")
             % {"since": since}
         )
-    ours = BackupRun.objects.filter(cluster=run.cluster_id, job_id=record_key(record)).first()
+    # by the cloud's id: two entries of clouds.yaml may lead to one project
+    ours = BackupRun.objects.filter(
+        cluster__cluster_id=run.cluster_cloud_id, job_id=stored_key(record)
+    ).first()
     if ours is not None:
         return Holder(
             # no name: it would stay here where it is masked in that run
