@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import JobType, LogRecord, RecordStatus
-from backups.matching import record_key
 from backups.models import BackupRun
 
 from .calls import CallLog
 from .cloud import client_for
+from .records import stored_key
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,10 @@ def _describe(run: BackupRun, record: LogRecord) -> Holder:
     since = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC" if record.created_at else "unknown"
     if record.job_type is JobType.AUTO:
         return Holder(f"The cloud's automatic schedule holds the cluster since {since}.")
-    ours = BackupRun.objects.filter(cluster=run.cluster_id, job_id=record_key(record)).first()
+    # by the cloud's id: two entries of clouds.yaml may lead to one project
+    ours = BackupRun.objects.filter(
+        cluster__cluster_id=run.cluster_cloud_id, job_id=stored_key(record)
+    ).first()
     if ours is not None:
         return Holder(
             # no name: it would stay here where it is masked in that run

@@ -15,13 +15,13 @@ from backups import presence
 from backups.choices import RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, RecordStatus
-from backups.matching import match_record, may_be_ours
+from backups.matching import match_record, may_be_ours, record_key
 from backups.models import BackupRun
 from dashboard.database import hold_and_retry
 
 from .calls import CallLog
 from .cloud import client_for
-from .records import claimed_keys, job_facts, skew, stored_key, window_of
+from .records import claimed_keys, is_anothers, job_facts, skew, stored_key, window_of
 from .transitions import amend, transition
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,10 @@ def _conclude(run: BackupRun, records: tuple[LogRecord, ...], read_at: datetime)
 def _find(run: BackupRun, records: tuple[LogRecord, ...]) -> LogRecord | None:
     if run.job_id is not None:
         return next((r for r in records if stored_key(r) == run.job_id), None)
-    return match_record(records, window_of(run), claimed_keys(run, records))
+    claimed = claimed_keys(run, records)
+    while (found := match_record(records, window_of(run), claimed)) and is_anothers(run, found):
+        claimed.add(record_key(found))
+    return found
 
 
 def _move(run: BackupRun, to: RunState, note: str, facts: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from backups.choices import Trigger
 from backups.css_api.types import LogRecord
 from backups.matching import Window, record_key
 from backups.models import BackupRun
@@ -43,6 +44,22 @@ def claimed_keys(run: BackupRun, records: Iterable[LogRecord]) -> set[str]:
     keys = [stored_key(record) for record in records]
     taken = BackupRun.objects.filter(cluster=run.cluster_id, job_id__in=keys).exclude(pk=run.pk)
     return {key for key in taken.values_list("job_id", flat=True) if key}
+
+
+def is_anothers(run: BackupRun, record: LogRecord) -> bool:
+    """Whether a record is that of a run of the same cluster through another entry of clouds.yaml.
+
+    Two entries may lead to one project. What was imported there does not count: it may be this
+    run's own job, as the other entry sees it.
+    """
+    return (
+        BackupRun.objects.filter(
+            cluster__cluster_id=run.cluster_cloud_id, job_id=stored_key(record)
+        )
+        .exclude(cluster=run.cluster_id)
+        .exclude(trigger=Trigger.CLOUD)
+        .exists()
+    )
 
 
 def job_facts(record: LogRecord) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from backups.forms import LabelsForm, ObjectiveForm, form_problems
@@ -94,7 +95,7 @@ def cluster_objective(request: PageRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form)
     set_objective(cluster, form.cleaned_data["hours"], Actor.of(request))
-    text = _("The objective of %(cluster)s is %(hours)d hours.")
+    text = _("The objective of %(cluster)s is %(hours)d h.")
     messages.info(request, text % {"cluster": cluster.name, "hours": cluster.objective})
     return _back(request, cluster)
 
@@ -109,7 +110,11 @@ def project_objective(request: PageRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form)
     count = set_objective(project, form.cleaned_data["hours"], Actor.of(request))
-    text = _("The objective of %(project)s is %(hours)d hours; it decides for %(count)d clusters.")
+    text = ngettext(
+        "The objective of %(project)s is %(hours)d h; it decides for %(count)d cluster.",
+        "The objective of %(project)s is %(hours)d h; it decides for %(count)d clusters.",
+        count,
+    )
     messages.info(
         request, text % {"project": project, "hours": project.objective_hours, "count": count}
     )

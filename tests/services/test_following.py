@@ -11,7 +11,7 @@ from django.utils import timezone
 from backups.choices import Outcome, RunState
 from backups.css_api.types import JobType, LogRecord, RecordStatus
 from backups.matching import Window, match_record
-from backups.models import BackupRun
+from backups.models import BackupRun, Cluster, Project
 from backups.services import following, sending
 from backups.services.records import window_of
 
@@ -271,3 +271,26 @@ def test_a_job_that_may_be_ours_keeps_a_run_from_being_called_not_started(
     assert run.records_readable_at is None, "so it can be settled by hand before long"
     cloud.clear_faults(run.cluster_cloud_id)
     assert followed(run).state == S.ACCEPTED
+
+
+def test_one_job_never_verifies_the_runs_of_two_entries_that_lead_to_one_project(
+    make_run, project, cloud, settings
+):
+    settings.BACKUP_SETTLE_GRACE = 0
+    first = make_run()
+    second_entry = Project.objects.create(
+        cloud="second", region=project.region, project_id=project.project_id
+    )
+    twin = make_run(
+        Cluster.objects.create(
+            project=second_entry, cluster_id=first.cluster_cloud_id, name=first.cluster_name
+        )
+    )
+    BackupRun.objects.filter(pk=twin.pk).update(cloud=project.cloud)
+    cloud.fault("status", first.cluster_cloud_id, preset="error_500", times=1)
+    twin = sent(twin)
+    first = followed(sent(first))
+    assert (twin.state, first.state) == (S.UNKNOWN, S.ACCEPTED)
+    cloud.end_jobs(first.cluster_cloud_id)
+    assert followed(first).state == S.SUCCEEDED
+    assert followed(twin).state == S.NOT_STARTED

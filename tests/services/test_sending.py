@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState, Trigger
-from backups.models import BackupRun
+from backups.models import BackupRun, Cluster, Project
 from backups.services import following, sending
 from backups.services.requests import Requester, request_backup
 from tests.audit_guards import guards_lifted
@@ -235,6 +235,23 @@ def test_a_conflict_links_to_our_own_run(make_cluster, make_run, operator, cloud
     second = sent(make_run(cluster))
     assert second.conflict_run == first
     assert f"Our run {first.pk} holds" in second.conflict_holder
+
+
+def test_a_conflict_links_to_our_run_through_another_entry_of_the_same_project(
+    make_run, project, cloud
+):
+    first = sent(make_run())
+    following.follow_run(first.pk)
+    # the same cluster, as a second entry of clouds.yaml reaches it
+    entry = Project.objects.create(
+        cloud="second", region=project.region, project_id=project.project_id, name=project.name
+    )
+    twin = Cluster.objects.create(
+        project=entry, cluster_id=first.cluster_cloud_id, name=first.cluster_name
+    )
+    run = make_run(twin)
+    BackupRun.objects.filter(pk=run.pk).update(cloud=project.cloud)
+    assert sent(run).conflict_run == first
 
 
 def test_wait_if_held_tries_again_until_the_cluster_is_free(make_cluster, make_run, cloud):

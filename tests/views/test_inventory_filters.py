@@ -191,6 +191,16 @@ def test_an_objective_of_its_own_changes_the_protection(
     assert admin.post(f"/clusters/{charly.pk}/objective/", {"hours": "0"}).status_code == 400
 
 
+def test_one_hour_and_one_cluster_are_said_so(admin: Client, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster("alone")
+    own = admin.post(f"/clusters/{cluster.pk}/objective/", {"hours": "1"}, follow=True)
+    assert "The objective of alone is 1 h." in own.content.decode()
+    admin.post(f"/clusters/{cluster.pk}/objective/", {"hours": ""})
+    every = f"/protection/projects/{cluster.project_id}/objective/"
+    said = admin.post(every, {"hours": "1"}, follow=True).content.decode()
+    assert "is 1 h; it decides for 1 cluster." in said
+
+
 def test_who_may_not_configure_changes_nothing(web: Client, make_cluster: MakeCluster) -> None:
     cluster = make_cluster("alpha")
     for action in ("archive", "restore", "labels", "objective"):
