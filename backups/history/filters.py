@@ -10,6 +10,7 @@ from django import forms
 from django.db.models import Exists, OuterRef, Q
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -21,7 +22,7 @@ from dashboard.accounts.models import User
 from .fields import WordsField
 from .groups import Group
 from .paging import Runs
-from .texts import said
+from .texts import said, with_request_id
 from .windows import DEFAULT_WINDOW, Window
 
 _OUTCOMES = [choice for choice in Outcome.choices if choice[0]]
@@ -82,10 +83,10 @@ class HistoryFilter(django_filters.FilterSet):
         method="leave", label=gettext_lazy("Text"), max_length=_LONGEST, min_length=1
     )
     group = django_filters.ChoiceFilter(
-        choices=Group.choices, method="by_group", label=gettext_lazy("Group")
+        choices=Group.choices, method="leave", label=gettext_lazy("Group")
     )
     state = django_filters.MultipleChoiceFilter(
-        choices=RunState.choices, label=gettext_lazy("State"), method="by_values"
+        choices=RunState.choices, label=gettext_lazy("State"), method="leave"
     )
     outcome = django_filters.MultipleChoiceFilter(
         choices=_OUTCOMES, label=gettext_lazy("Outcome"), method="by_values"
@@ -147,11 +148,8 @@ class HistoryFilter(django_filters.FilterSet):
     # --- single filters --------------------------------------------------------------------------
 
     def leave(self, runs: Runs, name: str, value: Any) -> Runs:
-        """Applied elsewhere: the window in `runs`, the text in `branches`."""
+        """Applied elsewhere: window and states in `runs`, the text in `branches`."""
         return runs
-
-    def by_group(self, runs: Runs, name: str, value: str) -> Runs:
-        return runs.filter(state__in=sorted(Group(value).states))
 
     def by_values(self, runs: Runs, name: str, value: list[str]) -> Runs:
         return runs.filter(**{f"{name}__in": value}) if value else runs
@@ -206,39 +204,53 @@ class HistoryFilter(django_filters.FilterSet):
 
     def runs(self) -> Runs:
         """The runs that match everything but the text, in no order. The form must be valid."""
+        states = self._states
+        return (
+            self._of_any_state
+            if states is None
+            else self._of_any_state.filter(state__in=sorted(states))
+        )
+
+    @cached_property
+    def _of_any_state(self) -> Runs:
         found: Runs = self.qs.order_by()
         if (length := self.window_in_force.length) is not None:
             found = found.filter(requested_at__gte=self.now - length)
         return found
+
+    @property
+    def _states(self) -> set[str] | None:
+        """The states that were asked for; None for any."""
+        cleaned = self.form.cleaned_data
+        states = set(cleaned["state"]) if cleaned.get("state") else None
+        if not cleaned.get("group"):
+            return states
+        group = {str(state) for state in Group(cleaned["group"]).states}
+        return group if states is None else group & states
 
     def branches(self) -> list[Runs]:
         """Querysets whose union are the runs that match; each is served by one index.
 
         A text is looked for in three places that have an index each, and a database that has to
         find any of the three at once would read all runs instead. The same holds for several
-        values of the most selective filter.
+        states.
         """
-        found = self.runs()
         text = self.form.cleaned_data.get("q", "").strip()
-        if not text:
-            return self._by_state(found)
+        if text:
+            return self._by_text(self.runs(), text)
+        states = self._states
+        if states is None:
+            return [self._of_any_state]
+        return [self._of_any_state.filter(state=state) for state in sorted(states)]
+
+    def _by_text(self, found: Runs, text: str) -> list[Runs]:
         clusters = list(
             Cluster.objects.visible_to(self.viewer)
             .filter(Q(name__icontains=text) | Q(cluster_id__icontains=text))
             .order_by()
             .values_list("pk", flat=True)
         )
-        branches = [found.filter(request_id=text), said(found, text)]
+        branches = [with_request_id(found, text), said(found, text)]
         if len(clusters) <= _MOST_BRANCHES:
             return [*branches, *(found.filter(cluster=pk) for pk in clusters)]
         return [*branches, found.filter(cluster__in=clusters)]
-
-    def _by_state(self, found: Runs) -> list[Runs]:
-        cleaned = self.form.cleaned_data
-        states: set[str] = set(cleaned.get("state") or ())
-        if cleaned.get("group"):
-            group = {str(state) for state in Group(cleaned["group"]).states}
-            states = states & group if states else group
-        if not states:
-            return [found]
-        return [found.filter(state=state) for state in sorted(states)]

@@ -180,11 +180,17 @@ class BackupRun(models.Model):
             models.Index(
                 fields=["http_status", "-requested_at", "-id"], name="run_newest_by_http_status"
             ),
-            # ?error_code=, also with ?user=; most runs have none
+            # ?error_code=; most runs have none
             models.Index(
                 fields=["error_code", "-requested_at", "-id"],
                 condition=Q(IsGiven("error_code")),
                 name="run_newest_by_code",
+            ),
+            # ?error_code= with ?user=: of two large sets the database would make bitmaps instead
+            models.Index(
+                fields=["error_code", "requested_by_name", "-requested_at", "-id"],
+                condition=Q(IsGiven("error_code")),
+                name="run_by_code_and_user",
             ),
             # ?trigger=
             models.Index(fields=["trigger", "-requested_at", "-id"], name="run_newest_by_trigger"),
@@ -205,9 +211,13 @@ class BackupRun(models.Model):
             models.Index(
                 fields=["project", "state", "-requested_at", "-id"], name="run_by_project_and_state"
             ),
-            # ?q= that is the cloud's request id, as its support quotes it; texts in messages have
-            # indexes of their own in each database: history/texts.py
-            models.Index(fields=["request_id"], name="run_by_request_id"),
+            # ?q= that is the cloud's request id, or its beginning, as its support quotes it; texts
+            # in messages have indexes of their own in each database: history/texts.py
+            models.Index(
+                fields=["request_id"],
+                opclasses=["varchar_pattern_ops"],  # of PostgreSQL, for LIKE 'beginning%'
+                name="run_by_request_id",
+            ),
             # the sweeper: queued runs whose time has come
             models.Index(fields=["not_before"], condition=Q(state="queued"), name="run_queued_due"),
             # the sweeper: runs whose record must be read
