@@ -73,7 +73,7 @@ def test_from_412_to_verified(stack: Stack, screen: Page) -> None:
     screen.get_by_label("Path in the bucket").fill("css/log")
     screen.get_by_label("IAM agency").fill("css_obs_agency")
     screen.get_by_role("button", name="Switch log backup on").click()
-    expect(screen.locator("#notices")).to_contain_text("Log backup of needs-a-bucket is on")
+    expect(screen.locator(".notice")).to_contain_text("Log backup of needs-a-bucket is on")
 
     # The backup, to its proof.
     screen.locator("#back-up-now").click()
