@@ -15,16 +15,8 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.browser.watch import Watch
 from tests.browser.world import World, a_world
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.grants import give
-
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-sync",
-]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

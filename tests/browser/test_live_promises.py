@@ -80,7 +80,7 @@ def test_a_change_is_shown_within_a_second_and_moves_nothing(
         "id => getSelection().selectAllChildren(document.querySelector(`#cluster-${id} .id`))",
         read.cluster_id,
     )
-    place = "[scrollX, scrollY, getSelection().toString(), document.activeElement.id]"
+    place = "[scrollX, scrollY, getSelection().toString().trim(), document.activeElement.id]"
     before = screen.evaluate(place)
     assert before[1] > 0
     assert before[2:] == [f"id-{read.cluster_name}", f"cancel-{focused.cluster_id}"]
@@ -108,7 +108,7 @@ def test_what_is_selected_in_a_row_is_not_taken_away_by_its_change(
     for run in (read, other):
         assert transition(run, RunState.SENDING, actor="worker")
     expect(screen.locator(f"#cluster-{other.cluster_id} .last .badge")).to_have_text("Sending")
-    assert screen.evaluate("getSelection().toString()") == f"id-{read.cluster_name}"
+    assert screen.evaluate("getSelection().toString().trim()") == f"id-{read.cluster_name}"
     screen.evaluate("getSelection().removeAllRanges()")
     expect(screen.locator(f"#cluster-{read.cluster_id} .last .badge")).to_have_text("Sending")
 
@@ -193,9 +193,7 @@ def test_while_the_server_is_away_the_page_says_so_asks_ever_less_and_goes_on_wh
     context.close()
 
 
-def test_what_changes_is_said_to_who_does_not_see_it(
-    screen: Page, runs: list[BackupRun]
-) -> None:
+def test_what_changes_is_said_to_who_does_not_see_it(screen: Page, runs: list[BackupRun]) -> None:
     screen.reload()
     region = screen.locator("#announce")
     expect(region).to_have_attribute("aria-live", "polite")
