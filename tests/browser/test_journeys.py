@@ -114,9 +114,10 @@ def to(hands: Hands, name: str) -> None:
 
 
 def to_settings(hands: Hands, name: str) -> None:
-    """Follow a link of the account's menu."""
-    hands.press(hands.page.locator("header details.menu > summary"))
-    hands.press(hands.page.locator("header details.menu").get_by_role("link", name=name))
+    """Open a page of the settings."""
+    to(hands, "Settings")
+    pages = hands.page.locator("main").get_by_role("navigation", name="Settings")
+    hands.press(pages.get_by_role("link", name=re.compile(f"^{name}")))
     expect(hands.page.get_by_role("heading", level=1)).to_have_text(name)
 
 
@@ -173,7 +174,7 @@ def test_a_412_is_understood_mended_and_backed_up_again(sit: Sit, watch: Watch, 
     hands.write(page.get_by_label("Path in the bucket"), "css/log")
     hands.write(page.get_by_label("IAM agency"), "css_obs_agency")
     hands.press(page.get_by_role("button", name="Switch log backup on"))
-    expect(page.locator("#notices")).to_contain_text("is on")
+    expect(page.locator(".notice")).to_contain_text("is on")
 
     hands.press(page.get_by_role("button", name="Back up logs now"))
     expect(page.locator("#run-head .badge").first).to_have_text("Verified", timeout=SECONDS)
@@ -291,7 +292,7 @@ def test_a_connection_is_left_made_again_and_synchronised(sit: Sit, watch: Watch
     row = page.get_by_role("row", name=re.compile("demo-nl"))
     expect(row).to_contain_text("just now", timeout=SECONDS)
     hands.press(row.get_by_role("button", name="Sync now"))
-    expect(page.locator("#notices")).to_contain_text("synchronised")
+    expect(page.locator(".notice")).to_contain_text("synchronised")
     expect(row.get_by_role("button", name="Test")).to_be_visible()
 
 
