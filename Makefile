@@ -72,6 +72,10 @@ messages: install-dev ## bring the catalogues in locale/ up to date, and compile
 licences: install ## list the licences of what is installed in docs/licences.md
 	$(BIN)/python tools/licences.py > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
 
+.PHONY: screenshots
+screenshots: install-dev ## take the pictures of README and docs anew (needs chromium)
+	$(BIN)/python tools/screenshots.py
+
 .PHONY: secrets
 secrets: ## make the secret files that docker-compose.yml names, where they are missing
 	@mkdir -p -m 700 docker/secrets

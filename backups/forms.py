@@ -51,7 +51,7 @@ class ShownField(forms.CharField):
     """
 
     # one look at the whole: every open page sends it each second
-    items = re.compile(r"(?:[0-9]{1,18}:[0-9a-z.]{0,60}(?:,|\Z))*", re.ASCII)
+    items = re.compile(r"(?:[0-9]{1,18}:[0-9a-z._]{0,60}(?:,|\Z))*", re.ASCII)
 
     def __init__(self) -> None:
         super().__init__(label=_("Shown rows"), max_length=MAX_SHOWN * 80, required=False)

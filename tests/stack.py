@@ -1,4 +1,4 @@
-"""The whole product as processes: `manage.py run`, used over HTTP, by its commands, in a browser."""
+"""The whole product as processes: used over HTTP, by its commands, in a browser."""
 
 from __future__ import annotations
 

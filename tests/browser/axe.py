@@ -13,7 +13,7 @@ CONTRAST = ["color-contrast"]
 SETTLE = "document.getAnimations().forEach(each => { try { each.finish() } catch {} })"
 RUN = """
 options => axe.run(document, options).then(found => found.violations.flatMap(rule =>
-  rule.nodes.map(node => `${rule.id}: ${node.target.join(" ")} – ${node.html.slice(0, 160).replace(/\\s+/g, " ")} – ` +
+  rule.nodes.map(node => `${rule.id}: ${node.target.join(" ")} | ${node.html.slice(0, 160).replace(/\\s+/g, " ")} | ` +
     [...node.any, ...node.all, ...node.none].map(check => check.message).join("; "))))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,21 +16,14 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.browser.watch import Watch
 from tests.browser.world import World, a_world
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.grants import give
-
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-sync",
-]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    missing = shutil.which(CHROMIUM) is None
+    # where it counts, a missing browser is a failure
+    missing = shutil.which(CHROMIUM) is None and not os.environ.get("CI")
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.browser)

@@ -1,4 +1,4 @@
-"""What breaks pages: the longest texts, right-to-left and hostile ones, large messages, many tags."""
+"""What breaks pages: the longest, right-to-left and hostile texts, large messages, many tags."""
 
 from __future__ import annotations
 

@@ -54,8 +54,10 @@ PAGES: dict[str, Entry] = {
     "mfa_remove_webauthn": Entry(of="security_key", who=(KEYHOLDER,)),
     "mfa_view_recovery_codes": Entry(who=(KEYHOLDER,)),
     "mfa_generate_recovery_codes": Entry(who=(KEYHOLDER,)),
-    # --- clusters
+    # --- home, search
     "backups:home": Entry(who=(ROOT, NOBODY)),
+    "backups:search": Entry(queries=("", "?q=orders", "?q=no-such-thing")),
+    # --- clusters
     "backups:clusters": Entry(
         who=(ROOT, NOBODY),
         queries=("", "?presence=all&sort=-verified", "?presence=archived", "?q=no-such-cluster"),
@@ -75,6 +77,7 @@ PAGES: dict[str, Entry] = {
     "backups:exports": Entry(),
     "backups:run-detail": Entry(of="run"),
     # --- settings and audit trail
+    "backups:settings": Entry(),
     "backups:connections": Entry(),
     "backups:retention": Entry(),
     "members:grants": Entry(queries=("", "?q=no-such-name")),
@@ -88,6 +91,7 @@ NOT_PAGES = {
     "oidc-start": "404 without a provider; tests/sign_in look at it",
     "oidc-callback": "leads on",
     "backups:home-live": "parts of a page",
+    "backups:frame-live": "parts of every page",
     "backups:clusters-live": "parts of a page",
     "backups:cluster-detail-live": "parts of a page",
     "backups:history-live": "parts of a page",

@@ -12,6 +12,7 @@ from backups.choices import Readiness
 from backups.models import BackupRun, Cluster, ClusterTag
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from tests.browser.watch import Watch
 from tests.grants import give
 
 MakeCluster = Callable[[str], Cluster]
@@ -35,8 +36,9 @@ def set_readiness(cluster: Cluster, readiness: Readiness, detail: str) -> None:
 
 
 def test_a_click_on_a_cluster_that_is_not_ready_explains_and_still_lets_through(
-    screen: Page, switched_off: Cluster
+    screen: Page, switched_off: Cluster, watch: Watch
 ) -> None:
+    watch.expect_answers(409)
     pk = switched_off.pk
     screen.reload()
     screen.locator(f"#options-{pk} summary").click()
@@ -55,8 +57,9 @@ def test_a_click_on_a_cluster_that_is_not_ready_explains_and_still_lets_through(
 
 
 def test_an_explanation_can_be_put_away_and_the_row_then_follows_what_is(
-    screen: Page, switched_off: Cluster
+    screen: Page, switched_off: Cluster, watch: Watch
 ) -> None:
+    watch.expect_answers(409)
     pk = switched_off.pk
     screen.reload()
     screen.locator(f"#backup-{pk}").click()
@@ -71,8 +74,9 @@ def test_an_explanation_can_be_put_away_and_the_row_then_follows_what_is(
 
 
 def test_without_javascript_the_explanation_is_a_page_of_its_own(
-    plain_screen: Page, switched_off: Cluster
+    plain_screen: Page, switched_off: Cluster, watch: Watch
 ) -> None:
+    watch.expect_answers(409)
     plain_screen.reload()
     plain_screen.get_by_role("button", name="Back up logs of payments-logs").click()
     expect(plain_screen.get_by_role("alert")).to_contain_text("Log backup is switched off.")

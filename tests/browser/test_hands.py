@@ -11,6 +11,7 @@ from playwright.sync_api import Page, Route, expect
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Heartbeat
 from backups.services.transitions import transition
+from tests.browser.watch import Watch
 
 MakeCluster = Callable[[str], Cluster]
 
@@ -126,8 +127,9 @@ def test_the_backup_of_a_selection_works_without_javascript(
 
 
 def test_a_click_shows_before_the_server_answers_and_is_taken_back_when_it_fails(
-    screen: Page, three: list[Cluster]
+    screen: Page, three: list[Cluster], watch: Watch
 ) -> None:
+    watch.expect("ERR_FAILED", "console: htmx:(sendError|afterRequest)")
     held: list[Route] = []
     screen.route("**/backup/", lambda route: held.append(route))
     badge = screen.locator(f"#cluster-{three[0].pk} .last .badge")

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from backups.choices import Outcome, RunState
 from backups.models import BackupRun, Cluster
 from backups.services.transitions import transition
+from tests.browser.watch import Watch
 
 MakeCluster = Callable[[str], Cluster]
 
@@ -72,8 +73,9 @@ def test_what_is_being_typed_is_never_replaced(screen: Page, make_cluster: MakeC
 
 
 def test_a_wrong_option_is_told_in_the_row_and_what_was_typed_stays(
-    screen: Page, make_cluster: MakeCluster
+    screen: Page, make_cluster: MakeCluster, watch: Watch
 ) -> None:
+    watch.expect_answers(422)
     cluster = make_cluster("orders-prod")
     screen.reload()
     screen.locator(f"#options-{cluster.pk} summary").click()
@@ -96,8 +98,9 @@ def test_a_queued_run_is_cancelled_from_its_row(screen: Page, make_cluster: Make
 
 
 def test_a_server_that_is_away_is_told_quietly_and_asked_again(
-    screen: Page, make_cluster: MakeCluster
+    screen: Page, make_cluster: MakeCluster, watch: Watch
 ) -> None:
+    watch.expect("ERR_FAILED", "console: htmx:(sendError|afterRequest)")
     make_cluster("orders-prod")
     screen.reload()
     run = click_backup(screen, "orders-prod")

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from backups.models import ApiCall, BackupRun, Cluster, RunEvent
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from tests.browser.watch import Watch
 from tests.grants import give
 
 MakeCluster = Callable[[str], Cluster]
@@ -111,8 +112,9 @@ def test_the_history_is_printed_as_a_table_without_its_filter(screen: Page, run:
 
 
 def test_a_missing_reason_opens_the_form_and_nothing_is_lost(
-    screen: Page, make_cluster: MakeCluster, settings: object
+    screen: Page, make_cluster: MakeCluster, settings: object, watch: Watch
 ) -> None:
+    watch.expect_answers(422)
     settings.BACKUP_REASON_REQUIRED = True  # type: ignore[attr-defined]
     make_cluster("orders-prod")
     screen.reload()

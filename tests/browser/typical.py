@@ -1,4 +1,4 @@
-"""What an installation looks like after some weeks: every state and outcome, and what goes wrong."""
+"""An installation after some weeks: every state and outcome, and what goes wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks the end-to-end tests; the product that they use is the fixture `stack` of tests/stack.py."""
+"""Marks the end-to-end tests; what they use is the fixture `stack` of tests/stack.py."""
 
 from __future__ import annotations
 

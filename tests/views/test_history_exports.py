@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -131,6 +132,21 @@ def test_a_reader_that_goes_away_leaves_an_export_that_says_so(
     parts.close()  # as the server does with the answer of a reader that has gone
     kept.refresh_from_db()
     assert (kept.state, kept.rows) == ("broken_off", 1)
+
+
+def test_the_page_keeps_up_with_exports_in_every_state(web: Client, anna: User) -> None:
+    now = timezone.now()
+    for state in Export.State:
+        Export.objects.create(
+            owner=anna,
+            owner_name="anna",
+            format="csv",
+            state=state,
+            requested_before=timezone.now(),
+        )
+    tokens = re.findall(r'data-live="([^"]+)"', web.get(URL).content.decode())
+    assert len(tokens) == len(Export.State)
+    assert web.get(f"{URL}live/", {"shown": ",".join(tokens)}).status_code == 204
 
 
 def test_an_export_whose_process_was_lost_is_not_shown_as_running(web: Client, anna: User) -> None:
