@@ -204,12 +204,8 @@ class HistoryFilter(django_filters.FilterSet):
 
     def runs(self) -> Runs:
         """The runs that match everything but the text, in no order. The form must be valid."""
-        states = self._states
-        return (
-            self._of_any_state
-            if states is None
-            else self._of_any_state.filter(state__in=sorted(states))
-        )
+        found, states = self._of_any_state, self._states
+        return found if states is None else found.filter(state__in=sorted(states))
 
     @cached_property
     def _of_any_state(self) -> Runs:
@@ -235,13 +231,13 @@ class HistoryFilter(django_filters.FilterSet):
         find any of the three at once would read all runs instead. The same holds for several
         states.
         """
-        text = self.form.cleaned_data.get("q", "").strip()
-        if text:
+        found = self._of_any_state
+        if text := self.form.cleaned_data.get("q", "").strip():
             return self._by_text(self.runs(), text)
         states = self._states
         if states is None:
-            return [self._of_any_state]
-        return [self._of_any_state.filter(state=state) for state in sorted(states)]
+            return [found]
+        return [found.filter(state=state) for state in sorted(states)]
 
     def _by_text(self, found: Runs, text: str) -> list[Runs]:
         clusters = list(
