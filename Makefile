@@ -62,9 +62,9 @@ lock: ## pin the newest versions that requirements*.in allow (needs uv)
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 
 .PHONY: messages
-messages: install-dev ## bring the catalogues in locale/ up to date, and compile them (LANGUAGE=de adds one)
+messages: install-dev ## bring the catalogues in locale/ up to date, and compile them (CATALOGUE=de adds one)
 	@command -v msgfmt >/dev/null || { echo "make messages needs gettext (apt install gettext)" >&2; exit 1; }
-	$(BIN)/python manage.py makemessages $(if $(LANGUAGE),--locale $(LANGUAGE),--all) --no-wrap --add-location file \
+	$(BIN)/python manage.py makemessages $(if $(CATALOGUE),--locale $(CATALOGUE),--all) --no-wrap --add-location file \
 	  --ignore .venv --ignore tests --ignore benchmarks --ignore chaos --ignore simulator --ignore var
 	$(BIN)/python manage.py compilemessages --ignore .venv
 

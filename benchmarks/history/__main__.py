@@ -145,7 +145,7 @@ class Server:
             try:
                 self.http.get(f"{self.url}/healthz", timeout=5)
                 return self
-            except requests.ConnectionError:
+            except requests.RequestException:  # also where a busy machine makes it wait
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
