@@ -270,7 +270,8 @@ def test_the_audit_trail_is_verified(sit: Sit, way: str) -> None:
     hands = sit()
     page = hands.page
     to(hands, "Audit trail")
-    hands.press(page.get_by_role("button", name="Verify now"))
+    with page.expect_event("load"):
+        hands.press(page.get_by_role("button", name="Verify now"))
 
     def look() -> str:
         page.goto("/audit/")

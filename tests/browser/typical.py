@@ -28,6 +28,8 @@ from dashboard.accounts.models import Grant, User
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.verification import perform, request_verification
+from dashboard.tokens.issuing import make_token
+from dashboard.tokens.scopes import Scope
 
 Things = dict[str, dict[str, str]]
 _S, _O = RunState, Outcome
@@ -209,6 +211,8 @@ def _kept(root: User, ben: User, now: datetime) -> None:
             owner=root, owner_name="root", format="csv", query="window=all", state=state, rows=12,
             requested_before=now, finished_at=None if state == Export.State.RUNNING else now,
         )  # fmt: skip
+    for name, scope in (("nightly job", Scope.RUN), ("dashboard", Scope.READ)):
+        make_token(root, name, scope, 30, Actor("root", user=root))
     group = Group.objects.create(name="on-call")
     project = Project.objects.order_by("pk").first()
     Grant.objects.create(user=ben, role=Role.OPERATOR, project=project, granted_by_name="root")

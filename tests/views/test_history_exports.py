@@ -142,7 +142,7 @@ def test_the_page_keeps_up_with_exports_in_every_state(web: Client, anna: User) 
             owner_name="anna",
             format="csv",
             state=state,
-            requested_before=timezone.now(),
+            requested_before=now,
         )
     tokens = re.findall(r'data-live="([^"]+)"', web.get(URL).content.decode())
     assert len(tokens) == len(Export.State)
