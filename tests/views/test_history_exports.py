@@ -135,7 +135,7 @@ def test_a_reader_that_goes_away_leaves_an_export_that_says_so(
 
 
 def test_the_page_keeps_up_with_exports_in_every_state(web: Client, anna: User) -> None:
-    timezone.now()
+    now = timezone.now()
     for state in Export.State:
         Export.objects.create(
             owner=anna,
