@@ -190,7 +190,8 @@ def test_without_javascript_the_page_reloads_itself_while_a_run_is_active(
     run = make_run(state="succeeded")
     assert 'http-equiv="refresh"' not in html(web)
     make_run(run.cluster, state="sending")
-    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in html(web)
+    refresh = '<noscript><meta http-equiv="refresh" content="5; url=/clusters/"></noscript>'
+    assert refresh in html(web)
 
 
 def test_nothing_inline_needs_a_weaker_content_security_policy(
