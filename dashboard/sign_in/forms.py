@@ -65,15 +65,40 @@ class KeyAnswerField(forms.JSONField):
     """What a security key answered, as security-key.js sends it: an object of texts."""
 
     def to_python(self, value: Any) -> Any:
-        if isinstance(value, str) and len(value) > LONGEST_ANSWER:
+        # Its texts are base64url, so none needs an escape; PostgreSQL stores no \u0000 and no half
+        # of a surrogate pair.
+        if isinstance(value, str) and (len(value) > LONGEST_ANSWER or "\\u" in value):
             raise get_adapter().validation_error("incorrect_code")
         try:
             found = super().to_python(value)
         except RecursionError:
             found = []
-        if found is None or (isinstance(found, dict) and isinstance(found.get("response"), dict)):
-            return found
-        raise get_adapter().validation_error("incorrect_code")
+        if found is None:
+            return None
+        if not isinstance(found, dict) or not _is_of_texts(found.get("response")):
+            raise get_adapter().validation_error("incorrect_code")
+        extensions = found.pop("clientExtensionResults", None)
+        response = found.pop("response")
+        if not _is_of_texts(found):
+            raise get_adapter().validation_error("incorrect_code")
+        return {**found, "response": response, "clientExtensionResults": _known(extensions)}
+
+
+def _is_of_texts(found: object) -> bool:
+    """Whether this is an object whose values are texts or nothing.
+
+    fido2 hands a number to bytes(), which then takes as much memory as the number says.
+    """
+    return isinstance(found, dict) and all(
+        each is None or isinstance(each, str) for each in found.values()
+    )
+
+
+def _known(extensions: object) -> dict[str, Any]:
+    """Of what extensions said, the one thing that is asked for: is the key's credential on it."""
+    properties = extensions.get("credProps") if isinstance(extensions, dict) else None
+    on_it = properties.get("rk") if isinstance(properties, dict) else None
+    return {"credProps": {"rk": on_it}} if isinstance(on_it, bool) else {}
 
 
 class Unreadable:

@@ -157,6 +157,30 @@ def test_answers_that_are_almost_right_are_refused_without_an_error(
     cache.clear()
 
 
+@pytest.mark.parametrize("text", ["\x00", "\ud800"])
+def test_no_text_that_a_database_cannot_store_is_kept(
+    anna: User, client_of: MakeClient, key: SoftwareKey, text: str
+) -> None:
+    client = client_of(anna)
+    said = key.made(asked(client.get(ADD), "creation_options")["challenge"])
+    said["clientExtensionResults"] = {"x": text}
+    answer = client.post(ADD, {"name": "x", "credential": json.dumps(said)})
+    assert answer.status_code == 200
+    assert not Authenticator.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["attestationObject", "clientDataJSON"])
+def test_a_number_in_place_of_a_text_takes_no_memory(
+    anna: User, client_of: MakeClient, key: SoftwareKey, name: str
+) -> None:
+    client = client_of(anna)
+    said = key.made(asked(client.get(ADD), "creation_options")["challenge"])
+    said["response"][name] = 10**15  # bytes; no machine has them
+    answer = client.post(ADD, {"name": "x", "credential": json.dumps(said)})
+    assert answer.status_code == 200
+    assert not Authenticator.objects.exists()
+
+
 def test_a_key_confirms_what_matters(anna: User, client_of: MakeClient, key: SoftwareKey) -> None:
     from tests.sign_in.test_authenticator_app import later
 
