@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 from django.utils.translation import trans_real
 
@@ -76,10 +78,18 @@ def test_a_row_is_drawn_anew_for_each_language(db: None, monkeypatch: pytest.Mon
     assert 'data-label="Angefordert"' in german
 
 
-def test_a_hundred_rows_take_no_more_queries_than_one(
-    web: Client, make_run: MakeRun, django_assert_max_num_queries: object
-) -> None:
+def test_fifty_rows_take_no_more_queries_than_one(web: Client, make_run: MakeRun) -> None:
+    """The session, the account, its roles; the runs (SQLite: keys first); the projects of the
+    filter, the saved views, and which processes are there."""
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            web.get("/history/")
+        return len(captured)
+
+    make_run(state="succeeded")
+    queries()  # what is read once for all
+    of_one = queries()
     for _ in range(60):
         make_run(state="succeeded")
-    with django_assert_max_num_queries(9):  # type: ignore[operator]
-        web.get("/history/")
+    assert queries() == of_one <= (8 if connection.vendor == "sqlite" else 7)
