@@ -92,6 +92,7 @@ def _judge(
     story = scenario.play()
     # these need Django, which is set up only now
     from .evidence import gather
+    from .ownership import check_ownership
     from .recovery import check_recovery, measure
     from .report import document
     from .verify import check_clicks, check_outcomes, check_requests
@@ -106,6 +107,7 @@ def _judge(
         check_requests(evidence, story.diary),
         check_outcomes(evidence),
         check_recovery(evidence, story.diary, distributions, story.dark),
+        check_ownership(evidence),
     ]
     struck = Counter(f"{entry.endpoint} {kind}" for entry in ledger for kind in entry.faults)
     return document(

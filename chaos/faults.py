@@ -1,8 +1,8 @@
 """Every fault of the simulator, as a deck of cards to be dealt to clusters.
 
-A card never has the cloud lie about what nobody could find out: a clear refusal (429, 503, 4xx)
-with a job started behind it, or a record that is hidden for ever from a request that was not
-answered. docs/reliability.md names these as not promised.
+A card never has the cloud lie about what nobody could find out: a clear refusal (429, 4xx) with a
+job started behind it, or a record that is hidden for ever from a request that was not answered.
+docs/reliability.md names these as not promised.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from simulator.client import SimulatorControl
 from simulator.presets import BODY_KINDS, PRESETS
 
-# Answers that leave open whether the job was started; these alone may hide a started job.
+BEYOND_GRACE = (8.0, 25.0)  # seconds after the grace until a record comes that is too late
+# Answers that leave open whether the job was started.
 AMBIGUOUS = ("error_500", "bad_gateway", "gateway_timeout", "html_200", "internal")
 
 
@@ -56,11 +57,18 @@ def _records(name: str, kind: str, times: int = 2, **parameters: Any) -> Card:
     return Card(f"records {name}", (Strike(kind, "records", times, parameters),))
 
 
-def cards(rng: random.Random) -> list[Card]:
-    """All cards once, with delays drawn from `rng`."""
+def cards(rng: random.Random, grace: float) -> list[Card]:
+    """All cards once, with delays drawn from `rng`; `grace` is how long a run waits for its job."""
 
     def late() -> Strike:
         return Strike("late_record", parameters={"seconds": round(rng.uniform(2, 7), 1)})
+
+    def too_late() -> Strike:
+        seconds = round(grace + rng.uniform(*BEYOND_GRACE), 1)
+        return Strike("late_record", parameters={"seconds": seconds})
+
+    def processed_later() -> Strike:
+        return Strike("process_later", parameters={"seconds": round(rng.uniform(1, 6), 1)})
 
     answers = [_card(f"answer {name}", "status", preset=name) for name in PRESETS]
     answers += [_card(f"{name} x2", "status", times=2, preset=name) for name in ("throttled",)]
@@ -93,6 +101,31 @@ def cards(rng: random.Random) -> list[Card]:
         _card("drip beyond the timeout", "drip", seconds=0.2),
         _card("truncated", "truncated"),
     ]
+    # The job's record comes when its run has ended without it, and other POSTs may have followed.
+    listed_too_late = [
+        _card(f"{name}, listed too late", kind, too_late(), **parameters)
+        for name, kind, parameters in (
+            ("504, job started", "error_after", {}),
+            ("503, job started", "error_after", {"preset": "unavailable"}),
+            ("reset_after", "reset_after", {}),
+            ("hang_after", "hang_after", {}),
+            ("accepted", "slow", {"seconds": 0.2}),
+        )
+    ]
+    listed_too_late += [
+        _card("504, job fails, listed too late", "error_after", Strike("late_fail"), too_late()),
+        _card("accepted, job fails, listed too late", "late_fail", too_late(), seconds=1),
+    ]
+    behind = [
+        _card("503, job started", "error_after", preset="unavailable"),
+        _card("504, processed later", "error_after", processed_later()),
+        _card("reset, processed later", "reset_after", processed_later()),
+        _card("given up, processed later", "hang_after", processed_later()),
+        _card("504, processed later, listed late", "error_after", processed_later(), late()),
+        _card("POST without Date", "no_date"),
+        _card("records without Date", "no_date", Strike("no_date", "records", 20)),
+        _card("504 without Date, job started", "error_after", Strike("no_date")),
+    ]
     jobs = [
         _card("late_fail", "late_fail", seconds=1),
         _card("stuck_running", "stuck_running"),
@@ -106,13 +139,13 @@ def cards(rng: random.Random) -> list[Card]:
     records += [_records(kind, "status", status=200, body_kind=kind) for kind in BODY_KINDS]
     records += [_records(kind, kind) for kind in ("reset_before", "hang_before", "truncated")]
     records += [_records("slow", "slow", seconds=2), _records("drip", "drip", seconds=0.002)]
-    return answers + bodies + after + delivery + jobs + records
+    return answers + bodies + after + delivery + listed_too_late + behind + jobs + records
 
 
-def deal(rng: random.Random) -> Iterator[Card]:
+def deal(rng: random.Random, grace: float) -> Iterator[Card]:
     """Cards without end: each deck is dealt to its last card before a new one is begun."""
     while True:
-        deck = cards(rng)
+        deck = cards(rng, grace)
         rng.shuffle(deck)
         yield from deck
 
