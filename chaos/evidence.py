@@ -45,11 +45,26 @@ class Call:
     sent: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A stored POST.
+
+    Attributes:
+        job_id: the job that it is said to have made.
+        dated: the cloud's own time is known on both sides of it.
+        accepted: the cloud took it.
+    """
+
+    job_id: str
+    dated: bool
+    accepted: bool
+
+
 @dataclass(slots=True)
 class Run:
     """A run as the product's database has it at the end.
 
-    `credited`: by attempt, the job that its POST is said to have made.
+    `posts`: by attempt, what is stored of its POST.
     """
 
     id: int
@@ -66,7 +81,7 @@ class Run:
     requested: float
     steps: list[Step] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    credited: dict[int, str] = field(default_factory=dict)
+    posts: dict[int, Sent] = field(default_factory=dict)
 
     def passed_through(self, state: str) -> bool:
         """Whether the run ever was in this state."""
@@ -176,9 +191,10 @@ def load_runs() -> dict[int, Run]:
                 sent=call.sent,
             )
         )
-    for run_id, attempt, job_id in Post.objects.values_list("run", "attempt", "job_id"):
-        if job_id:
-            runs[run_id].credited[attempt] = job_id
+    for post in Post.objects.all():
+        dated = post.date_before is not None and post.date_after is not None
+        accepted = post.result == Post.Result.ACCEPTED
+        runs[post.run_id].posts[post.attempt] = Sent(post.job_id, dated, accepted)
     return runs
 
 

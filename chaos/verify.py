@@ -196,12 +196,12 @@ def check_outcomes(evidence: Evidence) -> Check:
                 check.offences.append(f"run {run.id} says {run.state}, the cloud: {status}")
             else:
                 ends += 1
-        if run.job_id or run.state not in SENT_NOWHERE | GAVE_UP:
+        if run.job_id or run.state not in SENT_NOWHERE | GAVE_UP:  # a job: check 5 judges it
             continue
         for own in evidence.jobs_of(run):
             if not own.listed:
                 without_record.append(run.id)
-            elif names(evidence.imported.get(own.job_id, ""), run):
+            elif run.state in GAVE_UP and names(evidence.imported.get(own.job_id, ""), run):
                 untold.append(run.id)
             else:
                 check.offences.append(f"run {run.id} says {run.state}; its job: {own.status}")

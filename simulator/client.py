@@ -16,7 +16,9 @@ TIMEOUT = (5.0, 30.0)
 class JobView:
     """A job as the cloud knows it, whether its record is listed or not; times in milliseconds.
 
-    `listed_in`: seconds until its record is listed, 0 where it is, None: it never will be.
+    Attributes (further ones are those of the record):
+        listed_in: seconds until its record is listed, 0 where it is, None: it never will be.
+        started_at: Unix seconds on this machine's clock, as in the ledger, not on the cloud's.
     """
 
     job_id: str
@@ -28,6 +30,7 @@ class JobView:
     failed_message: str
     listed: bool
     listed_in: float | None = 0.0
+    started_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,4 +203,5 @@ def _job_view(job: dict[str, Any]) -> JobView:
         failed_message=job["failedMsg"] or "",
         listed=job["listed"],
         listed_in=job["listedIn"],
+        started_at=job["startedAt"],
     )

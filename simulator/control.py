@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,7 @@ class ControlApi:
                     **record_json(cluster, job, job.status(elapsed)),
                     "listed": job.visible_from <= elapsed,
                     "listedIn": _seconds_until(job.visible_from, elapsed),
+                    "startedAt": time.time() - (elapsed - job.started),
                 }
                 for job in jobs
             ],

@@ -143,6 +143,17 @@ def test_it_is_told_when_a_record_will_be_listed(control: SimulatorControl, css:
     assert (waits["no_record"], waits["late_fail"]) == (None, 0)
 
 
+def test_it_is_told_when_a_job_started_by_the_clock_of_the_ledger(
+    control: SimulatorControl, css: Css
+) -> None:
+    cluster_id = control.add_cluster("shop")
+    control.set_clock(-900.0)
+    css.collect(cluster_id)
+    [job], [entry] = control.cluster(cluster_id).jobs, control.ledger(endpoint="collect")
+    assert job.started_at == pytest.approx(entry.time, abs=2)
+    assert job.created_ms / 1000 == pytest.approx(entry.time - 900, abs=2)
+
+
 def test_a_slow_answer_comes_late_although_the_job_is_there(
     control: SimulatorControl, css: Css
 ) -> None:
