@@ -57,8 +57,13 @@ def _records(name: str, kind: str, times: int = 2, **parameters: Any) -> Card:
     return Card(f"records {name}", (Strike(kind, "records", times, parameters),))
 
 
-def cards(rng: random.Random, grace: float) -> list[Card]:
-    """All cards once, with delays drawn from `rng`; `grace` is how long a run waits for its job."""
+def ownership_cards(rng: random.Random, grace: float) -> list[Card]:
+    """Cards after which it is hard to tell whose job one is.
+
+    Args:
+        rng: for delays.
+        grace: how long a run waits for its job, in seconds.
+    """
 
     def late() -> Strike:
         return Strike("late_record", parameters={"seconds": round(rng.uniform(2, 7), 1)})
@@ -69,6 +74,40 @@ def cards(rng: random.Random, grace: float) -> list[Card]:
 
     def processed_later() -> Strike:
         return Strike("process_later", parameters={"seconds": round(rng.uniform(1, 6), 1)})
+
+    # The job's record comes when its run has ended without it, and other POSTs may have followed.
+    listed_too_late = [
+        _card(f"{name}, listed too late", kind, too_late(), **parameters)
+        for name, kind, parameters in (
+            ("504, job started", "error_after", {}),
+            ("503, job started", "error_after", {"preset": "unavailable"}),
+            ("reset_after", "reset_after", {}),
+            ("hang_after", "hang_after", {}),
+            ("accepted", "slow", {"seconds": 0.2}),
+        )
+    ]
+    listed_too_late += [
+        _card("504, job fails, listed too late", "error_after", Strike("late_fail"), too_late()),
+        _card("accepted, job fails, listed too late", "late_fail", too_late(), seconds=1),
+    ]
+    behind = [
+        _card("503, job started", "error_after", preset="unavailable"),
+        _card("504, processed later", "error_after", processed_later()),
+        _card("reset, processed later", "reset_after", processed_later()),
+        _card("given up, processed later", "hang_after", processed_later()),
+        _card("504, processed later, listed late", "error_after", processed_later(), late()),
+        _card("POST without Date", "no_date"),
+        _card("records without Date", "no_date", Strike("no_date", "records", 20)),
+        _card("504 without Date, job started", "error_after", Strike("no_date")),
+    ]
+    return listed_too_late + behind
+
+
+def other_cards(rng: random.Random) -> list[Card]:
+    """All other cards once, with delays drawn from `rng`."""
+
+    def late() -> Strike:
+        return Strike("late_record", parameters={"seconds": round(rng.uniform(2, 7), 1)})
 
     answers = [_card(f"answer {name}", "status", preset=name) for name in PRESETS]
     answers += [_card(f"{name} x2", "status", times=2, preset=name) for name in ("throttled",)]
@@ -101,31 +140,6 @@ def cards(rng: random.Random, grace: float) -> list[Card]:
         _card("drip beyond the timeout", "drip", seconds=0.2),
         _card("truncated", "truncated"),
     ]
-    # The job's record comes when its run has ended without it, and other POSTs may have followed.
-    listed_too_late = [
-        _card(f"{name}, listed too late", kind, too_late(), **parameters)
-        for name, kind, parameters in (
-            ("504, job started", "error_after", {}),
-            ("503, job started", "error_after", {"preset": "unavailable"}),
-            ("reset_after", "reset_after", {}),
-            ("hang_after", "hang_after", {}),
-            ("accepted", "slow", {"seconds": 0.2}),
-        )
-    ]
-    listed_too_late += [
-        _card("504, job fails, listed too late", "error_after", Strike("late_fail"), too_late()),
-        _card("accepted, job fails, listed too late", "late_fail", too_late(), seconds=1),
-    ]
-    behind = [
-        _card("503, job started", "error_after", preset="unavailable"),
-        _card("504, processed later", "error_after", processed_later()),
-        _card("reset, processed later", "reset_after", processed_later()),
-        _card("given up, processed later", "hang_after", processed_later()),
-        _card("504, processed later, listed late", "error_after", processed_later(), late()),
-        _card("POST without Date", "no_date"),
-        _card("records without Date", "no_date", Strike("no_date", "records", 20)),
-        _card("504 without Date, job started", "error_after", Strike("no_date")),
-    ]
     jobs = [
         _card("late_fail", "late_fail", seconds=1),
         _card("stuck_running", "stuck_running"),
@@ -139,15 +153,21 @@ def cards(rng: random.Random, grace: float) -> list[Card]:
     records += [_records(kind, "status", status=200, body_kind=kind) for kind in BODY_KINDS]
     records += [_records(kind, kind) for kind in ("reset_before", "hang_before", "truncated")]
     records += [_records("slow", "slow", seconds=2), _records("drip", "drip", seconds=0.002)]
-    return answers + bodies + after + delivery + listed_too_late + behind + jobs + records
+    return answers + bodies + after + delivery + jobs + records
 
 
 def deal(rng: random.Random, grace: float) -> Iterator[Card]:
-    """Cards without end: each deck is dealt to its last card before a new one is begun."""
+    """Cards without end: each deck is dealt to its last card before a new one is begun.
+
+    Every second card is one of `ownership_cards` while there are some: a short run has them, too.
+    """
     while True:
-        deck = cards(rng, grace)
-        rng.shuffle(deck)
-        yield from deck
+        hard, others = ownership_cards(rng, grace), other_cards(rng)
+        rng.shuffle(hard)
+        rng.shuffle(others)
+        for first, second in zip(hard, others, strict=False):
+            yield from (first, second)
+        yield from others[len(hard) :]
 
 
 def darken(control: SimulatorControl, cluster_id: str) -> None:
