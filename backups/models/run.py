@@ -259,7 +259,14 @@ class BackupRun(models.Model):
     def state_label(self) -> str:
         """The state's word; of a run that was settled by hand, that it was."""
         label = self.run_state.label
-        return str(_BY_HAND.get(self.run_state, label) if self.settled_by_hand else label)
+        if self.settled_by_hand:
+            return str(_BY_HAND.get(self.run_state, label))
+        return _("Not verified") if self.is_unverified_unanswered else str(label)
+
+    @property
+    def is_unverified_unanswered(self) -> bool:
+        """Whether it ended unverified although nobody had accepted the request."""
+        return self.run_state is RunState.UNVERIFIED and self.outcome != Outcome.ACCEPTED
 
     @property
     def is_active(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -18,13 +19,14 @@ from django.db.models import F
 from backups import presence
 from backups.choices import CORRECTABLE, Evidence, RunState
 from backups.css_api.types import LogRecord, LogRecords, RecordStatus
-from backups.models import BackupRun, Cluster, Post, RunEvent
+from backups.matching import record_keys
+from backups.models import BackupRun, Post, RunEvent
 from dashboard.audit.actions import Action
 from dashboard.audit.canonical import canonical
 from dashboard.audit.trail import Actor, record
 
 from . import protection
-from .posts import credit, match_post, stored_key, taken_keys
+from .posts import credit, match_post, stored_key
 from .records import described, job_facts
 
 _ENDS = {RecordStatus.SUCCESS: RunState.SUCCEEDED, RecordStatus.FAIL: RunState.FAILED}
@@ -35,36 +37,55 @@ class _Lost(Exception):
     """The run, or its job, is somebody else's by now."""
 
 
-def correct_runs(cluster: Cluster, reading: LogRecords, posts: Sequence[Post]) -> int:
-    """Correct the runs of a cluster whose jobs a reading shows.
+@dataclass(frozen=True, slots=True)
+class LateJob:
+    """A job that was listed after its run had ended without it.
+
+    Attributes:
+        post: the POST that made it.
+        record: its record, which has ended.
+        evidence: how well that is known.
+    """
+
+    post: Post
+    record: LogRecord
+    evidence: Evidence
+
+
+def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> list[LateJob]:
+    """The jobs in a reading that belong to runs which ended without one.
 
     Args:
-        cluster: whose records were read; runs through another entry of clouds.yaml count, too.
-        reading: the records.
-        posts: `without_job` of the cluster.
+        reading: a cluster's records.
+        posts: `without_job` of the cluster, loaded after the reading; through whichever entry of
+            clouds.yaml.
+        taken: `taken_keys` of the reading.
+    """
+    found: list[LateJob] = []
+    for post in posts:
+        run = post.run
+        if run.run_state not in CORRECTABLE or run.job_id or any(f.post.run == run for f in found):
+            continue
+        other = [p for p in posts if all(p.pk != f.post.pk for f in found)]
+        job = match_post(post, reading, other, taken, widely=True)
+        if job.record is not None and job.record.status in _ENDS:
+            found.append(LateJob(post, job.record, job.evidence))
+            taken = taken | record_keys(job.record)
+    return found
+
+
+def correct(job: LateJob) -> bool:
+    """Give a run its job, and the state that this means; in the caller's transaction, as its end.
 
     Returns:
-        How many runs were corrected by this call.
+        True when this call did; False where the run or the job is somebody else's by now.
     """
-    late = [post for post in posts if post.run.run_state in CORRECTABLE and not post.run.job_id]
-    if not late:
-        return 0
-    taken = taken_keys(cluster, reading.rows)
-    corrected = 0
-    for post in late:
-        found = match_post(post, reading, posts, taken, widely=True)
-        job = found.record
-        if job is None or job.status not in _ENDS or post.run.job_id:
-            continue
-        try:
-            with transaction.atomic():
-                _correct(post, job, found.evidence)
-        except (_Lost, IntegrityError):
-            continue
-        taken |= {job.record_id, job.job_id, stored_key(job)}
-        posts = [other for other in posts if other.pk != post.pk]
-        corrected += 1
-    return corrected
+    try:
+        with transaction.atomic():
+            _correct(job.post, job.record, job.evidence)
+    except (_Lost, IntegrityError):
+        return False
+    return True
 
 
 def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
@@ -106,7 +127,7 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
     credit(post, stored_key(job))
     ended = job.finished_at or run.finished_at
     if state is RunState.SUCCEEDED and ended is not None:
-        protection.verified(run.cluster_id, ended)
+        protection.verified_for(run, ended)
 
 
 def copy_with(run: BackupRun, changes: dict[str, Any]) -> BackupRun:

@@ -1,7 +1,7 @@
 """The cloud's own jobs become rows of the history, which the cloud itself soon forgets.
 
 A record may be the job of a POST of ours, and must not be told as somebody else's. So the POSTs are
-loaded before the records are read: each one that can have made a record of the reading is among
+loaded after the records were read: each one that can have made a record of the reading is among
 them, since its row is committed before its first byte leaves. Then one transaction decides on each
 record that has ended:
 
@@ -28,7 +28,7 @@ from backups.matching import fits, record_keys
 from backups.models import BackupRun, Cluster, Kind, Post, RunEvent
 
 from . import protection
-from .correcting import correct_runs
+from .correcting import correct, late_jobs
 from .posts import learn_date, skew, stored_key, taken_keys, window_of, without_job
 from .records import job_facts
 from .retention import deleted_before
@@ -63,26 +63,30 @@ def import_jobs(cluster: Cluster, reading: LogRecords, posts: Sequence[Post]) ->
     Args:
         cluster: whose records they are.
         reading: as read from the cloud.
-        posts: `without_job` of the cluster, loaded before the reading began.
+        posts: `without_job` of the cluster, loaded before the reading began: it closes the windows
+            of those that were unanswered.
 
     Returns:
         How many were imported by this call.
     """
     learn_date(posts, reading.date)
-    corrected = correct_runs(cluster, reading, posts)
     with transaction.atomic():
-        # anew: a run may have found its job, or have ended, since
-        posts = without_job(cluster) if posts else posts
+        # anew: others may have been sent, and have made what was read
+        posts = without_job(cluster)
         waiting = [post for post in posts if post.run.is_active]
         ended = [post for post in posts if not post.run.is_active]
+        taken = taken_keys(cluster, reading.rows)
+        late = late_jobs(reading, posts, taken)
+        credited = {job.record.record_id for job in late}
         wanted, held = [], []
         for record in reading.rows:
-            if record.status in _ENDS and not any(_may_be_of(record, post) for post in waiting):
-                wanted.append(record)
-            else:
+            if record.status not in _ENDS or any(_may_be_of(record, post) for post in waiting):
                 held.append(record)
-        stored = _store(cluster, wanted, ended)
+            elif record.record_id not in credited:
+                wanted.append(record)
+        stored = _store(cluster, wanted, ended, taken)
         _move_on(cluster, reading.rows, held)
+        corrected = sum(correct(job) for job in late)
     if stored or corrected:
         logger.info(
             "cluster %s: %d jobs of the cloud imported, %d runs corrected",
@@ -99,12 +103,13 @@ def _may_be_of(record: LogRecord, post: Post) -> bool:
     return fits(record, window, window.skew if window.accepted else timedelta(0))
 
 
-def _store(cluster: Cluster, records: Sequence[LogRecord], ended: Sequence[Post]) -> int:
-    taken = taken_keys(cluster, records)
-    # A job has one row, even where two entries of clouds.yaml lead to its cluster; each entry's
-    # cluster is protected by it.
-    ours = [record for record in records if record_keys(record) & taken]
-    _protect(cluster, [r.finished_at for r in ours if r.status is RecordStatus.SUCCESS])
+def _store(
+    cluster: Cluster, records: Sequence[LogRecord], ended: Sequence[Post], taken: set[str]
+) -> int:
+    # A job has one row, even where two entries of clouds.yaml lead to its cluster.
+    if cluster.imported_until is None:  # the other entry may have stored it long ago
+        known = [record for record in records if record_keys(record) & taken]
+        _protect(cluster, [r.finished_at for r in known if r.status is RecordStatus.SUCCESS])
     by_key = {stored_key(record): record for record in records if not record_keys(record) & taken}
     if not by_key:
         return 0
@@ -150,7 +155,7 @@ def _protect(cluster: Cluster, ends: Sequence[datetime | None]) -> None:
     verified = [at for at in ends if at is not None]
     newest = max(verified, default=None)
     if newest and (cluster.verified_at is None or newest > cluster.verified_at):
-        protection.verified(cluster.pk, newest)
+        protection.verified_for(cluster, newest)
 
 
 def _forgotten(cluster: Cluster, records: Iterable[LogRecord]) -> list[LogRecord]:

@@ -83,7 +83,7 @@ def transition(
 def _tell_the_cluster(run: BackupRun) -> None:
     """What the end of a run means for its cluster."""
     if run.run_state is RunState.SUCCEEDED and run.finished_at is not None:
-        protection.verified(run.cluster_id, run.job_finished_at or run.finished_at)
+        protection.verified_for(run, run.job_finished_at or run.finished_at)
     if run.run_state in CORRECTABLE and run.sent_at is not None and run.job_id is None:
         checks.look_again(run.cluster_id)
     readiness.run_ended(run)
