@@ -44,8 +44,9 @@ def check_ownership(evidence: Evidence, diary: Diary, limits: Limits) -> Check:
     """5: no run carries a job that another POST made.
 
     The simulator knows which request made which job. "Proven" must be right. "Inferred" may be
-    wrong only by a job that somebody outside started within the POST's window; another POST's is
-    as wrong as ever. And no job of a POST of ours is told as somebody else's.
+    wrong only by a job that somebody outside started within the POST's window, or, of an accepted
+    POST that nothing fits, within the skew around it (docs/run-states.md); another POST's is as
+    wrong as ever. And no job of a POST of ours is told as somebody else's.
 
     Args:
         evidence: from `gather`.
@@ -61,7 +62,8 @@ def check_ownership(evidence: Evidence, diary: Diary, limits: Limits) -> Check:
     tally = judge.tally
     check.facts = [
         f"{tally[PROVEN]} proven, {tally[INFERRED]} inferred, "
-        f"{tally['outsider']} of these an outsider's job in the window",
+        f"{tally['outsider']} of these an outsider's job in the window, "
+        f"{tally['around']} an outsider's in the skew around it",
         f"{tally['imported']} jobs of others imported, {tally['ours']} of ours that could not be "
         "told, with the run's name",
         f"{len(evidence.requests)} requests tied to their attempt, {len(evidence.guessed)} of them "
@@ -96,12 +98,17 @@ def _outsider(judge: _Judge, run: Run, what: str) -> None:
     judge.displaced.add(run.id)
     if run.evidence != INFERRED:
         judge.check.offences.append(f"{what}, which an outsider started")
-    elif beyond := _outside_the_window(judge, run):
+        return
+    beyond = _outside_the_window(judge, run)
+    accepted = any(post.accepted for post in run.posts.values() if post.job_id == run.job_id)
+    if beyond == 0:
+        judge.tally["outsider"] += 1
+    elif accepted and beyond <= judge.limits.skew:
+        judge.tally["around"] += 1
+    else:
         judge.check.offences.append(
             f"{what}, which an outsider started {beyond:.1f} s outside the POST's window"
         )
-    else:
-        judge.tally["outsider"] += 1
 
 
 def _outside_the_window(judge: _Judge, run: Run) -> float:

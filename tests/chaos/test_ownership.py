@@ -99,6 +99,16 @@ def test_an_outsiders_job_may_be_inferred_only_within_the_window_of_the_post() -
     assert "46.0 s outside" in offences(before)[0]
 
 
+def test_of_an_accepted_post_the_skew_around_its_window_is_told_apart() -> None:
+    accepted = run(1, "a")
+    accepted.posts = {1: replace(accepted.posts[1], accepted=True)}
+    around = check_ownership(evidence([accepted], [job("a", at=NOW + 60)], {}), Diary(), LIMITS)
+    assert around.passed
+    assert "0 of these an outsider's job in the window, 1 an outsider's in the" in around.facts[0]
+    far = evidence([accepted], [job("a", at=NOW + 400)], {})
+    assert "395.0 s outside" in offences(far)[0]
+
+
 def test_without_the_clouds_time_or_while_its_clock_moves_the_window_is_as_wide_as_the_skew() -> (
     None
 ):
