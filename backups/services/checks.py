@@ -177,6 +177,10 @@ def _due(moment: datetime) -> Q:
 
 def _watched() -> ClusterQuerySet:
     """Clusters that count, without those of projects that were disconnected on purpose."""
+    return Cluster.objects.watched().filter(is_connected())
+
+
+def is_connected() -> Q:
+    """The condition for clusters whose project was not disconnected on purpose."""
     connections = Connection.objects.filter(project=OuterRef("project"))
-    left = ~Exists(connections) | Exists(connections.connected())
-    return Cluster.objects.watched().filter(left)
+    return ~Exists(connections) | Exists(connections.connected())

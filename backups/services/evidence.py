@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backups.choices import ENDED_BADLY, RunState
 from backups.history.paging import Cursor, newer_than, older_than
 from backups.models import BackupRun
 from dashboard.accounts.access import Permission, may
@@ -23,3 +24,14 @@ def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
     older = older_than(same, Cursor.of(run)).order_by("-requested_at", "-pk")
     newer = newer_than(same, Cursor.of(run)).order_by("requested_at", "pk")
     return {"run_before": older.first(), "run_after": newer.first()}
+
+
+def resolved_by(run: BackupRun) -> BackupRun | None:
+    """The next verified run of the cluster after one that ended badly; None where there is none.
+
+    What such a run said had to be done has been done by then, or was not needed.
+    """
+    if run.run_state not in ENDED_BADLY:
+        return None
+    later = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
+    return newer_than(later, Cursor.of(run)).order_by("requested_at", "pk").first()

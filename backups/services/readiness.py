@@ -201,7 +201,8 @@ def _keep(cluster: Cluster, found: _Found, started: datetime, posts: list[Post])
     columns["check_error"] = "; ".join(found.errors)[:500]
     # A check that began later may have been quicker.
     unless_newer = Q(checked_at=None) | Q(checked_at__lte=started)
-    Cluster.objects.filter(unless_newer, pk=cluster.pk).update(**columns)
+    # Disconnected meanwhile, what was read says nothing about later.
+    Cluster.objects.filter(unless_newer, checks.is_connected(), pk=cluster.pk).update(**columns)
     checks.finish(cluster.pk, out_of_reach=bool(found.out_of_reach))
 
 

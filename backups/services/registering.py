@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups.choices import Readiness
 from backups.css_api.types import ClusterInfo, ProjectIdentity
@@ -120,6 +119,33 @@ def retire(cloud: str, region: str) -> int:
     return there.update(**_gone())
 
 
+def forget_readiness(project_id: int) -> int:
+    """What was known of a project's clusters counts no longer: nobody checks them any more.
+
+    Args:
+        project_id: primary key of a project whose last connection was disconnected.
+
+    Returns:
+        How many clusters it is about.
+    """
+    return (
+        Cluster.objects.present()
+        .filter(project=project_id)
+        .update(
+            readiness=Readiness.UNKNOWN,
+            readiness_detail="Its connection is disconnected: it is not checked.",
+            checked_at=None,
+            check_error="",
+        )
+    )
+
+
+def check_again(project_id: int) -> None:
+    """Have the clusters of a project checked: its connection is back."""
+    here = Cluster.objects.present().filter(project=project_id)
+    here.update(check_due_at=ASKED_FOR)
+
+
 def facts(info: ClusterInfo) -> dict[str, Any]:
     """The columns that tell what a cluster is, as the cloud describes it."""
     return {
@@ -157,7 +183,7 @@ def _gone() -> dict[str, Any]:
     return {
         "gone_at": timezone.now(),
         "readiness": Readiness.UNAVAILABLE,
-        "readiness_detail": _("Gone from the cloud."),
+        "readiness_detail": "Gone from the cloud.",  # stored, and so in English
     }
 
 

@@ -64,6 +64,10 @@ class CannotCancel(Exception):
     """The run cannot be cancelled; the message says why."""
 
 
+class CannotBackUp(Exception):
+    """The cluster cannot be backed up at all; the message says why."""
+
+
 class ReasonMissing(Exception):
     """Whoever asks for a backup here must say why; the message says so."""
 
@@ -92,6 +96,7 @@ def request_backup(
         The new run, or the active one of this cluster that the request joined.
 
     Raises:
+        CannotBackUp: the cluster has gone from the cloud, or is archived.
         ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
     """
     if reason_required(requester.trigger) and not requester.reason.strip():
@@ -102,6 +107,9 @@ def request_backup(
             if key and (same := BackupRun.objects.filter(idempotency_key=key).first()):
                 return BackupRequest(same, created=False)
             active = cluster.runs.filter(state__in=ACTIVE).first()
+            cluster.refresh_from_db(fields=["gone_at", "archived_at"])
+            if why := out_of_the_question(cluster):
+                raise CannotBackUp(why)
             if active is not None:
                 _join(active, requester)
                 return BackupRequest(active, created=False)
@@ -112,6 +120,15 @@ def request_backup(
             continue  # somebody was faster: the next turn finds their run
         run.refresh_from_db()
         return BackupRequest(run, created=True)
+
+
+def out_of_the_question(cluster: Cluster) -> str:
+    """Why a cluster cannot be backed up at all, "" where it can."""
+    if cluster.gone_at:
+        return _("This cluster has gone from the cloud: there are no logs left to back up.")
+    if cluster.archived_at:
+        return _("This cluster is archived: restore it first.")
+    return ""
 
 
 def reason_required(trigger: Trigger) -> bool:

@@ -18,7 +18,7 @@ from backups.models import BackupRun, Cluster
 from backups.models.traces import records_read
 from backups.run_forms import SettleForm
 from backups.serialize import run_document
-from backups.services.evidence import audit_events, neighbours
+from backups.services.evidence import audit_events, neighbours, resolved_by
 from backups.services.requests import CannotCancel, cancel_run, reason_required
 from backups.services.settling import CannotSettle, settle_by_hand, why_not
 from dashboard.accounts.access import Permission, may, require
@@ -38,11 +38,14 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
     # A join writes an event and a reader a call without a new version: the counts tell.
     token = f"{run.version}.{len(events)}.{sum(1 if c.finished_at else 2 for c in calls)}"
     token += f".{_looks(run.cluster):x}"
+    by = resolved_by(run)
+    token += f".{by.pk}" if by else ""
     return {
         "run": run,
         "spans": presentation.spans(run, calls),
         "records_read": records_read(calls),
         **neighbours(run),
+        "resolved_by": by,
         "events": events,
         "ruling": ruling_of(run, events),
         "calls": calls,
@@ -85,7 +88,12 @@ def run_json(request: PageRequest, pk: int) -> JsonResponse:
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
     return JsonResponse(
-        run_document(run, **neighbours(run), audit=audit_events(request.user, run)),
+        run_document(
+            run,
+            **neighbours(run),
+            resolved_by=resolved_by(run),
+            audit=audit_events(request.user, run),
+        ),
         json_dumps_params={"indent": 2, "ensure_ascii": False},
         headers={
             "Content-Disposition": f'attachment; filename="run-{run.pk}.json"',

@@ -170,10 +170,11 @@
   };
 
   const backUp = () => {
-    if (picked.size && bulk) return bulk.requestSubmit(document.getElementById("bulk-go"));
+    // It goes to the button, and Enter sends: a key that was hit by chance starts nothing.
+    if (picked.size && bulk) return document.getElementById("bulk-go").focus();
     const row = current();
     const button = (row || document).querySelector("form[action$='/backup/']:not(#bulk) button[id]");
-    if (button && (row || document.querySelectorAll("form.backup").length === 1)) button.form.requestSubmit(button);
+    if (button && (row || document.querySelectorAll("form.backup").length === 1)) button.focus();
   };
 
   const select = () => {

@@ -42,6 +42,9 @@ def test_rows_are_walked_selected_and_backed_up_by_keys_alone(
     screen.keyboard.press("k")
     expect(screen.locator(f"#open-{second.pk}")).to_be_focused()
     screen.keyboard.press("b")
+    expect(screen.locator("#bulk-go")).to_be_focused()
+    assert not BackupRun.objects.exists(), "a key that was hit by chance starts nothing"
+    screen.keyboard.press("Enter")
     expect(screen.locator("#notices")).to_contain_text("Log backups of 2 clusters requested.")
     for cluster in (first, third):
         expect(screen.locator(f"#cluster-{cluster.pk} .last .badge")).to_have_text("Queued")
@@ -57,6 +60,8 @@ def test_b_without_a_selection_backs_up_the_row_at_hand(screen: Page, three: lis
     screen.keyboard.press("j")
     screen.keyboard.press("j")
     screen.keyboard.press("b")
+    assert not BackupRun.objects.exists()
+    screen.keyboard.press("Enter")
     expect(screen.locator(f"#cluster-{three[1].pk} .last .badge")).to_have_text("Queued")
     assert BackupRun.objects.get().cluster == three[1]
 
