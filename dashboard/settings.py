@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "dashboard.middleware.CompressedPagesMiddleware",
     "dashboard.middleware.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "dashboard.request_text.RequestTextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

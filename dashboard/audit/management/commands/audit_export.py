@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from dashboard.audit.export import ExportError, export, find_range
 from dashboard.audit.signing import public_pem, signing_key
 from dashboard.audit.trail import Actor
+from dashboard.commands import DatabaseCommand
 
 
 def moment(text: str) -> datetime:
@@ -26,7 +27,7 @@ def moment(text: str) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Write events of the audit trail as JSON Lines, signed with Ed25519, for "
         "tools/verify_audit_export.py. The export is itself an event."
