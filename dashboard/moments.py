@@ -20,10 +20,11 @@ LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 
 
 def within_calendar(moment: datetime) -> datetime:
-    """The moment itself, or the nearest one that can be converted to every time zone.
+    """The moment itself, or the nearest one that every time zone and both databases can hold.
 
-    Nothing happened before the year 1 or will happen after 9999, so a limit at either end means
-    the same as one two days beside it.
+    PostgreSQL takes offsets below sixteen hours, in whole seconds; Python takes more. Nothing
+    happened before the year 1 or will happen after 9999, so a limit at either end means the same
+    as one two days beside it.
 
     Args:
         moment: aware.
@@ -33,6 +34,9 @@ def within_calendar(moment: datetime) -> datetime:
         return EARLIEST
     if clock > LATEST.replace(tzinfo=None):
         return LATEST
+    offset = moment.utcoffset() or timedelta()
+    if abs(offset) > timedelta(hours=15) or offset % timedelta(minutes=1):
+        return moment.astimezone(UTC)
     return moment
 
 

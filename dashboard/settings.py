@@ -231,6 +231,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    # those that were counted, and not recorded one by one
+    "refusals": {
+        "task": "dashboard.audit.tasks.tell_counted_refusals",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }
 
 # --- Audit trail; docs/audit.md ------------------------------------------------------------------

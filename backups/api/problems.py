@@ -17,7 +17,7 @@ from ninja.errors import HttpError, ValidationError
 
 from backups.services.requests import CannotCancel, ReasonMissing
 from dashboard.accounts.access import Refused
-from dashboard.audit.trail import access_denied
+from dashboard.audit.refusals import access_denied
 from dashboard.tokens.authentication import (
     NotAuthenticated,
     SecondFactorMissing,

@@ -37,6 +37,9 @@ EDGES = [
     "9999-12-31T23:59:59.999999-14:00",
     "9999-12-31T23:59:59.999999+23:59",
     "9999-12-30T24:00",
+    "2026-03-02T10:30:00+15:59:59",
+    "2026-03-02T10:30:00-23:59:59.999999",
+    "2026-03-02T10:30:00+05:30:00.000001",
 ]
 ZONES = ["UTC", "Pacific/Auckland", "Pacific/Kiritimati", "Pacific/Niue", "America/New_York"]
 OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))

@@ -20,8 +20,8 @@ from django.utils import timezone
 from dashboard.audit import guards, tasks, verification
 from dashboard.audit.chain import Link
 from dashboard.audit.models import AuditEvent, Verification
-from dashboard.audit.verification import perform, read_chain, request_verification
 from dashboard.audit.trail import prune
+from dashboard.audit.verification import perform, read_chain, request_verification
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
 
 pytestmark = pytest.mark.django_db
@@ -183,7 +183,7 @@ def test_a_head_before_the_first_event_is_compared_or_told(
     with pytest.raises(CommandError, match="broken at event 2") as raised:
         call_command("audit_verify", "--head", f"2:{'a' * 64}", stdout=StringIO())
     assert raised.value.returncode == 1
-    with pytest.raises(CommandError, match="cannot be checked.*: 1$") as raised:
+    with pytest.raises(CommandError, match=r"cannot be checked.*: 1$") as raised:
         call_command("audit_verify", "--head", f"1:{hashes[0]}", stdout=StringIO())
     assert raised.value.returncode == 5
 
