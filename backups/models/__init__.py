@@ -7,7 +7,7 @@ from .indexes import IsGiven
 from .project import Connection, Project
 from .retention import Kind, RetentionPolicy, RetentionRun
 from .run import BackupRun
-from .traces import ApiCall, RunEvent
+from .traces import ApiCall, RequestKey, RunEvent
 
 __all__ = [
     "ApiCall",
@@ -21,6 +21,7 @@ __all__ = [
     "Kind",
     "LogSettings",
     "Project",
+    "RequestKey",
     "RetentionPolicy",
     "RetentionRun",
     "RunEvent",

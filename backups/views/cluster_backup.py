@@ -13,7 +13,7 @@ from backups.forms import form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import MAX_WAIT_MINUTES, BackupForm
 from backups.services.caution import out_of_the_question, would_be_refused
-from backups.services.requests import BackupRequest, request_backup
+from backups.services.requests import BackupRequest, KeyReused, request_backup
 from dashboard.accounts.access import Permission
 
 from .cluster_rows import permitted_cluster, row_of
@@ -35,12 +35,16 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
         return _ask_again(request, cluster, problems=[problem], status=409)
     if not form.cleaned_data["anyway"] and would_be_refused(cluster, wait_minutes=wait_minutes):
         return _ask_again(request, cluster, explains=True, status=409)
-    made = request_backup(
-        cluster,
-        requester(request, reason),
-        idempotency_key=form.cleaned_data["idempotency_key"],
-        wait_minutes=wait_minutes,
-    )
+    try:
+        made = request_backup(
+            cluster,
+            requester(request, reason),
+            idempotency_key=form.cleaned_data["idempotency_key"],
+            wait_minutes=wait_minutes,
+        )
+    except KeyReused as error:  # the form comes again with a key of its own
+        problem = f"{error} {_('Nothing was requested: send it again to ask once more.')}"
+        return _ask_again(request, cluster, problems=[problem], status=422)
     text = what_came_of_it(made, typed=bool(request.POST.get("reason")))
     if request.htmx:
         return row_response(request, cluster.pk, text, run=made.run)
