@@ -62,6 +62,8 @@ def run_line(run: BackupRun) -> Json:
         "failed_message": run.failed_message,
         "conflict_holder": run.conflict_holder,
         "conflict_run_id": run.conflict_run_id,
+        "evidence": str(run.evidence),
+        "corrected_from": run.corrected_from,
     }
 
 

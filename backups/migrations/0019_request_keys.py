@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('backups', '0015_texts'),
+        ('backups', '0016_truth'),
     ]
 
     operations = [

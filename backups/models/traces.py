@@ -31,6 +31,7 @@ class ApiCall(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     status = models.PositiveSmallIntegerField(null=True, blank=True)
+    answer_date = models.DateTimeField(null=True, blank=True, help_text="the cloud's clock")
     request_id = models.CharField(max_length=128, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)

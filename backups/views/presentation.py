@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.choices import Outcome, RunState
+from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import TransportKind
 from backups.css_api.types import Answer
 from backups.guide import explain
@@ -110,14 +110,14 @@ _ENDED_AS: dict[RunState, Text] = {
 }
 
 
-def steps(state: RunState, *, by_hand: bool = False) -> list[Step]:
+def steps(state: RunState, *, accepted: bool = True) -> list[Step]:
     """The four steps of a run and how far it has come.
 
     Args:
         state: where the run stands.
-        by_hand: somebody's word ended it: the cloud itself has accepted nothing.
+        accepted: False where it ended unverified although the cloud had accepted nothing.
     """
-    if by_hand and state is RunState.UNVERIFIED:
+    if not accepted and state is RunState.UNVERIFIED:
         marks = (*_MARKS[RunState.UNKNOWN][:3], "open")
         labels = (*_STEPS[:2], _ENDED_AS[RunState.UNKNOWN], _ENDED_AS[state])
         return [Step(label, mark) for label, mark in zip(labels, marks, strict=True)]
@@ -126,6 +126,18 @@ def steps(state: RunState, *, by_hand: bool = False) -> list[Step]:
         Step(ended_as if mark in ("stopped", "open") else label, mark)
         for label, mark in zip(_STEPS, _MARKS[state], strict=True)
     ]
+
+
+EVIDENCE: dict[str, Text] = {
+    Evidence.PROVEN: gettext_lazy(
+        "Proven: the cloud accepted the request, this job was alive when it did so, and no other "
+        "request of ours can have started it."
+    ),
+    Evidence.INFERRED: gettext_lazy(
+        "Inferred: this job alone fits the request, and no other request of ours can have started "
+        "it. Somebody outside this dashboard may have, at the same moment."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

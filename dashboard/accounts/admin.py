@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from .models import User
 
 
-class AccountAdmin(UserAdmin):
+class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
     """Accounts, without what Django's admin would let a URL or a form do to their times."""
 
     # facts: nobody needs to edit them, and a time at the end of the calendar cannot be shown

@@ -70,7 +70,7 @@ def _subject(name: str, *, is_group: bool) -> User | Group:
         if group is None:
             raise CommandError(f"no group '{name}'")
         return group
-    user = User.objects.filter(username=name, is_active=True).first()
+    user: User | None = User.objects.filter(username=name, is_active=True).first()
     if user is None:
         raise CommandError(f"no active account '{name}'")
     return user
