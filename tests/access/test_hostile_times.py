@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from io import StringIO
 from itertools import product
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
@@ -95,6 +97,29 @@ def test_each_end_of_the_calendar_in_every_page(world: World, redis_url: str, zo
         for name, text in product(names, EDGES):
             answer = client.get(f"{path}?{urlencode({name: text})}", follow=True)
             assert answer.status_code in (200, 204, 400), f"{path} {name}"
+
+
+def test_no_time_in_a_query_that_is_kept_or_exported_is_an_error_of_ours(
+    world: World, redis_url: str
+) -> None:
+    client = superuser(world).client
+    for zone, text in product(["Pacific/Auckland", "Pacific/Niue"], EDGES):
+        client.cookies["tz"] = zone
+        query = urlencode({"since": text})
+        kept = client.post("/history/views/", {"name": "edge", "query": query})
+        assert kept.status_code in (302, 400)
+        if kept.status_code == 302:
+            assert client.get(kept.headers["Location"], follow=True).status_code == 200
+        export = client.post("/history/exports/", {"format": "csv", "query": query})
+        assert export.status_code in (200, 400)
+        assert b"".join(export) or export.status_code == 400
+
+
+@pytest.mark.parametrize("text", EDGES)
+def test_no_time_of_a_command_is_a_traceback(db: None, text: str) -> None:
+    arguments = ["--since", text, "--until", text]
+    with pytest.raises(CommandError):  # no event is both before and after it
+        call_command("audit_export", *arguments, stdout=StringIO(), stderr=StringIO())
 
 
 def test_everything_from_the_first_to_the_last_day_is_shown(world: World, redis_url: str) -> None:

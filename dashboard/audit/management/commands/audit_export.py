@@ -16,6 +16,7 @@ from dashboard.audit.export import ExportError, export, find_range
 from dashboard.audit.signing import public_pem, signing_key
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
+from dashboard.moments import within_calendar
 
 
 def moment(text: str) -> datetime:
@@ -24,7 +25,7 @@ def moment(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:
         raise ArgumentTypeError(f"'{text}' is no ISO 8601 time") from error
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return within_calendar(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
 
 
 class Command(DatabaseCommand):
