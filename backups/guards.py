@@ -110,13 +110,15 @@ GUARDS = Guards(
             "UPDATE",
             "{same} AND (OLD.job_id = '' OR NEW.job_id = OLD.job_id) AND (OLD.result = 'open' OR "
             "NEW.result = OLD.result AND NEW.status {is} OLD.status "
-            "AND NEW.answered_at {is} OLD.answered_at AND NEW.date_after {is} OLD.date_after)",
+            "AND NEW.answered_at {is} OLD.answered_at AND NEW.date_after {is} OLD.date_after "
+            "AND NEW.date_closed {is} OLD.date_closed)",
             changing=(
                 "sent_at",
                 "answered_at",
                 "result",
                 "status",
                 "date_after",
+                "date_closed",
                 "job_id",
                 "active",
             ),

@@ -110,8 +110,6 @@ def match(
     window: Window,
     rivals: Sequence[Window],
     taken: Collection[str],
-    *,
-    widely: bool = False,
 ) -> Match:
     """Find the record of the job that a POST made.
 
@@ -120,8 +118,6 @@ def match(
         window: the POST's.
         rivals: windows of all other POSTs to the cluster that have no job yet.
         taken: ids of records that belong to other rows of the history.
-        widely: for an accepted POST that nothing fits, also consider what lies within the skew of
-            the clocks: its `Date` may come from another clock than its job's time.
     """
     free = [r for r in reading.rows if not record_keys(r) & frozenset(taken)]
     ours = [record for record in free if fits(record, window)]
@@ -134,10 +130,10 @@ def match(
         grade = Evidence.INFERRED if doubtful else Evidence.PROVEN
         if grade is Evidence.PROVEN or len(ours) == 1:
             return Match(alive[0], grade, tuple(ours))
-    if not ours and widely and window.accepted and window.baseline is not None:
-        far = [r for r in around if not _is_contested(r, rivals, window.skew)]
-        if len(around) == len(far) == 1 and _can_be_told(far[0], window):
-            return Match(far[0], Evidence.INFERRED, tuple(far))
+    if not ours and len(around) == 1 and _contradicts(around[0], reading, window):
+        far = around[0]
+        if _can_be_told(far, window) and not _is_contested(far, rivals, window.skew):
+            return Match(far, Evidence.INFERRED, (far,))
     if len(ours) == 1 and _can_be_told(ours[0], window) and not _is_contested(ours[0], rivals):
         return Match(ours[0], Evidence.INFERRED, tuple(ours))
     return Match(candidates=tuple(ours))
@@ -161,6 +157,19 @@ def _alive_at_the_answer(record: LogRecord, window: Window) -> bool:
         return record.finished_at > window.answered + SECOND + window.tolerance
     # Readings that are matched were begun after the answer had come.
     return record.status is RecordStatus.RUNNING
+
+
+def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool:
+    """Whether a record shows that `Date` comes from another clock than its own time.
+
+    It is new, and runs although the cloud has accepted the POST: had it been created before that,
+    as it says, the POST would have been a conflict. Or it is from the future.
+    """
+    if not window.accepted or window.baseline is None or record.created_at is None:
+        return False
+    if reading.date is not None and record.created_at > reading.date + SECOND + window.tolerance:
+        return True
+    return record.status is RecordStatus.RUNNING and record.created_at < window.earliest
 
 
 def _clocks_differ(reading: LogRecords, window: Window) -> bool:

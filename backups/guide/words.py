@@ -190,6 +190,14 @@ AMBIGUOUS = Explanation(
     True,
 )
 
+# An attempt had been made: what it came to is in the timeline.
+CANCELLED_LATER = Explanation(
+    _("Cancelled while it waited to be tried again; its last attempt had not been taken."),
+    Actor.NOBODY,
+    _("Back up again when wanted."),
+    True,
+)
+
 # A refusal that passes by itself; once the run is over, nothing is tried again by itself.
 _TURNED_AWAY: dict[Outcome, Explanation] = {
     Outcome.SERVER_ERROR: Explanation(
@@ -228,6 +236,8 @@ def explain_run(
         return BY_HAND[state]
     if imported and state in IMPORTED:
         return IMPORTED[state]
+    if state is RunState.CANCELLED and outcome:
+        return CANCELLED_LATER
     if state is RunState.UNVERIFIED and outcome is not Outcome.ACCEPTED:
         return AMBIGUOUS
     if state is RunState.REJECTED and outcome in _TURNED_AWAY:

@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                 ('baseline', models.JSONField(blank=True, null=True)),
                 ('date_before', models.DateTimeField(blank=True, help_text='of the baseline', null=True)),
                 ('date_after', models.DateTimeField(blank=True, help_text='of the answer, or of the first reading after it', null=True)),
+                ('date_closed', models.DateTimeField(blank=True, help_text='of the first reading the grace time after it', null=True)),
                 ('job_id', models.CharField(blank=True, max_length=64)),
                 ('active', models.BooleanField(default=True)),
             ],

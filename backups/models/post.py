@@ -39,6 +39,9 @@ class Post(models.Model):
     date_after = models.DateTimeField(
         null=True, blank=True, help_text="of the answer, or of the first reading after it"
     )
+    date_closed = models.DateTimeField(
+        null=True, blank=True, help_text="of the first reading the grace time after it"
+    )
     # the key of its job once that is known; it then competes with no other POST
     job_id = models.CharField(max_length=64, blank=True)
     # in flight, or its run still waits for its job

@@ -313,11 +313,6 @@ class BackupRun(models.Model):
         return _between(self.requested_at, self.sent_at)
 
     @property
-    def exchange_lasted(self) -> timedelta | None:
-        """From sending to the answer, or to the end of waiting for it; None without one."""
-        return _between(self.sent_at, self.answered_at)
-
-    @property
     def job_lasted(self) -> timedelta | None:
         """How long the cloud's job took, on the cloud's clock; None where that is not known."""
         return _between(self.job_created_at, self.job_finished_at)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
+
 from django.db import models
 from django.utils import timezone
 
@@ -51,6 +54,22 @@ class ApiCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+def records_read(calls: Iterable[ApiCall]) -> int:
+    """How often a run's records were read after its request, among its calls."""
+    return sum(call.purpose == "records" for call in calls)
+
+
+def exchange_lasted(calls: Iterable[ApiCall]) -> timedelta | None:
+    """How long the last POST of a run took, from its first byte to the answer's last; None: never.
+
+    Measured by the transport: the run's own times hold what the database took, too.
+    """
+    posts = [call for call in calls if call.purpose == "collect"]
+    if not posts or posts[-1].duration_ms is None:
+        return None
+    return timedelta(milliseconds=posts[-1].duration_ms)
 
 
 class RunEvent(models.Model):

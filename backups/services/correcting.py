@@ -67,7 +67,7 @@ def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> li
         if run.run_state not in CORRECTABLE or run.job_id or any(f.post.run == run for f in found):
             continue
         other = [p for p in posts if all(p.pk != f.post.pk for f in found)]
-        job = match_post(post, reading, other, taken, widely=True)
+        job = match_post(post, reading, other, taken)
         if job.record is not None and job.record.status in _ENDS:
             found.append(LateJob(post, job.record, job.evidence))
             taken = taken | record_keys(job.record)

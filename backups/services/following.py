@@ -101,13 +101,12 @@ class Found:
     closed: bool = True
 
 
-def find_job(run: BackupRun, reading: LogRecords, *, widely: bool = False) -> Found:
+def find_job(run: BackupRun, reading: LogRecords) -> Found:
     """Look for a run's job among its cluster's records.
 
     Args:
         run: a run that was sent.
         reading: the records.
-        widely: as for `matching.match`.
     """
     if run.job_id is not None:
         known = {run.job_id, run.record_id}
@@ -121,7 +120,7 @@ def find_job(run: BackupRun, reading: LogRecords, *, widely: bool = False) -> Fo
     taken = taken_keys(run, reading.rows, but=run)
     candidates: tuple[LogRecord, ...] = ()
     for post in mine:
-        found = match_post(post, reading, posts, taken, widely=widely)
+        found = match_post(post, reading, posts, taken)
         if found.record is not None:
             return Found(found.record, found.evidence, post)
         candidates += found.candidates
@@ -130,8 +129,7 @@ def find_job(run: BackupRun, reading: LogRecords, *, widely: bool = False) -> Fo
 
 
 def _conclude(run: BackupRun, reading: LogRecords, read_at: datetime) -> bool:
-    late = run.run_state is RunState.ACCEPTED and _is_overdue(run, read_at)
-    found = find_job(run, reading, widely=late)
+    found = find_job(run, reading)
     if found.record is None:
         return _no_record(run, read_at, found)
     record, evidence = found.record, found.evidence
@@ -272,10 +270,12 @@ def _age(run: BackupRun, at: datetime) -> float:
 
 def _check_again(run: BackupRun, *, readable: bool) -> dict[str, Any]:
     now = timezone.now()
-    changes: dict[str, Any] = {
-        "checks": run.checks + 1,
-        "next_check_at": next_check(now, _age(run, now)),
-    }
+    age = _age(run, now)
+    at = next_check(now, age)
+    ends_in = settings.BACKUP_SETTLE_GRACE - age
+    if run.run_state is RunState.UNKNOWN and ends_in > 0:
+        at = min(at, now + timedelta(seconds=ends_in))
+    changes: dict[str, Any] = {"checks": run.checks + 1, "next_check_at": at}
     if readable:
         changes["records_readable_at"] = now
     return changes

@@ -53,9 +53,9 @@ def window_of(post: Post) -> Window:
     limit, waited = tolerance(), post.answered_at or post.sent_at + longest_exchange()
     accepted = post.result == Post.Result.ACCEPTED
     took = max(waited - post.sent_at, timedelta(0))
-    late = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
-    if accepted or post.status in _PROMPT:
-        late = timedelta(0)
+    late = timedelta(0)
+    if not accepted and post.status not in _PROMPT:  # what the window is widened by is part of it
+        late = max(timedelta(seconds=settings.BACKUP_SETTLE_GRACE) - SECOND - limit, late)
     if post.date_before is not None:
         earliest = post.date_before - limit
     elif post.date_after is not None and post.answered_at is not None and post.status is not None:
@@ -64,6 +64,8 @@ def window_of(post: Post) -> Window:
         earliest = post.sent_at - skew()
     if post.date_after is not None:
         latest = post.date_after + SECOND + late + limit
+        if post.date_closed is not None and late:
+            latest = max(latest, post.date_closed + SECOND)
     elif post.status is None and not accepted:
         latest = UNLIMITED  # no reading has come after it
     else:  # an answer without a Date
@@ -121,8 +123,6 @@ def match_post(
     reading: LogRecords,
     posts: Iterable[Post],
     taken: set[str],
-    *,
-    widely: bool = False,
 ) -> Match:
     """The record of a POST's job; see `matching.match`.
 
@@ -131,29 +131,41 @@ def match_post(
         reading: its cluster's records.
         posts: `without_job` of its cluster.
         taken: `taken_keys` of the reading.
-        widely: as for `matching.match`.
     """
     rivals = [window_of(other) for other in posts if other.pk != post.pk]
-    return match(reading, window_of(post), rivals, taken, widely=widely)
+    return match(reading, window_of(post), rivals, taken)
 
 
 def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
     """Close the windows of unanswered POSTs by the `Date` of a reading that came after them.
+
+    A second time by the first reading that came the grace time later: the cloud's clock may have
+    been set meanwhile.
 
     Args:
         posts: those without a job, loaded before the reading began: a request that is still under
             way is left alone.
         date: of the reading; None where its answer had none, and our clock has to do.
     """
+    now = timezone.now()
     for post in posts:
-        if post.date_after is not None or post.status is not None or post.result != "open":
+        if post.result != Post.Result.OPEN or post.date_closed is not None:
             continue
         under_way = post.answered_at is None and post.run.run_state is RunState.SENDING
         if under_way and post.attempt == post.run.attempt:
             continue
-        after = date or timezone.now() + skew()
-        if Post.objects.filter(pk=post.pk, date_after=None).update(date_after=after):
-            post.date_after = after
+        changes = {}
+        if post.date_after is None and post.status is None:
+            changes["date_after"] = date or now + skew()
+            if post.answered_at is None:  # its worker died, and was then missed for so long
+                missed = min(timedelta(seconds=settings.HEARTBEAT_STALE_AFTER), now - post.sent_at)
+                changes["date_after"] -= max(missed, timedelta(0))
+        waited = now - (post.answered_at or post.sent_at)
+        if date and waited >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
+            changes["date_closed"] = date
+        if changes and Post.objects.filter(pk=post.pk, result=post.result).update(**changes):
+            for name, value in changes.items():
+                setattr(post, name, value)
 
 
 def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
@@ -187,7 +199,11 @@ def is_closed(post: Post, date: datetime | None) -> bool:
         post: the POST.
         date: the reading's `Date`.
     """
-    return date is None or date > window_of(post).latest
+    if date is None:
+        return True
+    if post.date_closed is not None and date >= post.date_closed:
+        return True  # this reading, or one before it, came the grace time after the request
+    return date > window_of(post).latest
 
 
 def note_result(

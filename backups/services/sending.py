@@ -239,6 +239,7 @@ def apply_result(
         True when the run was moved.
     """
     verdict = classify(result)
+    # before the cluster's holder is looked for
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:

@@ -156,7 +156,7 @@ def answer(run: BackupRun) -> str:
 def steps(run: BackupRun) -> list[presentation.Step]:
     """The run's four steps."""
     not_accepted = run.settled_by_hand or run.is_unverified_unanswered
-    return presentation.steps(run.run_state, accepted=not not_accepted)
+    return presentation.steps(run.run_state, accepted=not not_accepted, tried=bool(run.outcome))
 
 
 @register.filter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -16,6 +17,7 @@ from backups.css_api.errors import TransportKind
 from backups.css_api.types import Answer
 from backups.guide import explain
 from backups.models import ApiCall, BackupRun
+from backups.models.traces import exchange_lasted
 from backups.outcomes import outcome_of
 
 Text = str | Promise
@@ -102,6 +104,8 @@ _STEPS = (
     RunState.SUCCEEDED.label,
 )
 
+_TO_DO = (Step(_STEPS[2], "todo"), Step(_STEPS[3], "todo"))
+
 # A step that was not reached is called what happened instead, shorter than the state's label.
 _ENDED_AS: dict[RunState, Text] = {
     RunState.UNKNOWN: gettext_lazy("Unknown"),
@@ -110,17 +114,20 @@ _ENDED_AS: dict[RunState, Text] = {
 }
 
 
-def steps(state: RunState, *, accepted: bool = True) -> list[Step]:
+def steps(state: RunState, *, accepted: bool = True, tried: bool = False) -> list[Step]:
     """The four steps of a run and how far it has come.
 
     Args:
         state: where the run stands.
+        tried: of a cancelled run, whether an attempt had been made.
         accepted: False where it ended unverified although the cloud had accepted nothing.
     """
     if not accepted and state is RunState.UNVERIFIED:
         marks = (*_MARKS[RunState.UNKNOWN][:3], "open")
         labels = (*_STEPS[:2], _ENDED_AS[RunState.UNKNOWN], _ENDED_AS[state])
         return [Step(label, mark) for label, mark in zip(labels, marks, strict=True)]
+    if tried and state is RunState.CANCELLED:
+        return [Step(_STEPS[0], "done"), Step(state.label, "stopped"), *_TO_DO]
     ended_as = _ENDED_AS.get(state, state.label)
     return [
         Step(ended_as if mark in ("stopped", "open") else label, mark)
@@ -276,14 +283,18 @@ class Span:
     lasted: timedelta
 
 
-def spans(run: BackupRun) -> list[Span]:
+def spans(run: BackupRun, calls: Sequence[ApiCall]) -> list[Span]:
     """Waiting, asking and the cloud's own work, apart; a part without both its ends is left out.
 
     The cloud's job is measured on the cloud's clock, the rest on ours.
+
+    Args:
+        run: the run.
+        calls: its calls, in their order.
     """
     parts = (
         (gettext_lazy("Waited"), run.waited),
-        (gettext_lazy("Request and answer"), run.exchange_lasted),
+        (gettext_lazy("Request and answer"), exchange_lasted(calls)),
         (gettext_lazy("The cloud's job"), run.job_lasted),
         (gettext_lazy("In all"), run.duration),
     )
@@ -315,6 +326,8 @@ def why_no_record(run: BackupRun) -> str:
     """Why the run page shows no record of the cloud."""
     if run.settled_by_hand:
         return _("None was found: the cloud's records stayed unreadable until it was settled.")
+    if run.run_state is RunState.CANCELLED and run.outcome:
+        return _("None: its attempts were not taken, and it was cancelled before the next one.")
     if run.run_state is RunState.REJECTED and run.sent_at is None:
         return str(_NO_RECORD[RunState.CANCELLED])
     return str(_NO_RECORD[run.run_state])

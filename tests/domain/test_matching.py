@@ -114,15 +114,17 @@ def test_a_date_that_the_records_contradict_proves_nothing():
     assert grade(matched([record(), nearby], accepted(), theirs)) == ("j1", "proven")
 
 
-def test_an_accepted_request_is_looked_for_widely_before_it_is_given_up():
+def test_a_job_outside_the_window_is_ours_where_it_contradicts_the_date():
     """`Date` may come from a gateway whose clock differs from that of the jobs."""
-    far = record(at=-200, ended=-100)
-    assert matched([far], accepted()).record is None
-    assert grade(matched([far], accepted(), widely=True)) == ("j1", "inferred")
-    assert matched([far, record("b", at=200)], accepted(), widely=True).record is None
-    assert matched([far], window(), widely=True).record is None, "it was not accepted"
-    assert matched([far], accepted(), window(first=-500, last=-400), widely=True).record is None
-    assert matched([record(at=-400)], accepted(), widely=True).record is None
+    behind = record(at=-200)
+    assert grade(matched([behind], accepted())) == ("j1", "inferred"), "it would be a conflict"
+    assert grade(matched([record(at=200)], accepted(), date=after(1))) == ("j1", "inferred")
+    assert matched([record(at=-200, ended=-100)], accepted()).record is None
+    assert matched([record(at=200)], accepted()).record is None, "somebody else's, later"
+    assert matched([behind, record("b", at=200)], accepted()).record is None
+    assert matched([behind], window()).record is None, "it was not accepted"
+    assert matched([behind], accepted(), window(first=-500, last=-400)).record is None
+    assert matched([record(at=-400)], accepted()).record is None
 
 
 def test_a_record_without_a_time_is_inferred_where_it_is_new():
@@ -166,16 +168,16 @@ _windows = st.builds(
 )
 
 
-@given(_rows, _windows, st.lists(_windows, max_size=3), st.booleans())
-def test_what_is_credited_is_new_manual_and_fits_nobody_else(rows, ours, rivals, widely):
-    found = matched(rows, ours, *rivals, widely=widely)
+@given(_rows, _windows, st.lists(_windows, max_size=3))
+def test_what_is_credited_is_new_manual_and_fits_nobody_else(rows, ours, rivals):
+    found = matched(rows, ours, *rivals)
     if found.record is None:
         assert found.evidence is Evidence.NONE
         return
     assert found.record.job_type is JobType.MANUAL
     assert not record_keys(found.record) & (ours.baseline or frozenset())
     assert not any(fits(found.record, rival) for rival in rivals)
-    assert fits(found.record, ours, SKEW if widely and ours.accepted else timedelta(0))
+    assert fits(found.record, ours, SKEW if ours.accepted else timedelta(0))
     if found.evidence is Evidence.PROVEN:
         assert ours.accepted
         assert ours.baseline is not None
