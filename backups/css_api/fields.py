@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from .answer import fold, normalised
 from .redact import one_line
+from .times import plausible
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _YES = {"true", "1", "yes", "on"}
 _NO = {"false", "0", "no", "off", ""}
-_FIRST_YEAR_TOO_LATE = 9999
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,9})?")
 
 
@@ -154,9 +154,7 @@ class Fields:
 
 
 def _time(value: float | str) -> datetime | None:
-    moment = _read_time(value)
-    # a time at the end of the calendar cannot be shown in every zone
-    return moment if moment is not None and 1970 <= moment.year < _FIRST_YEAR_TOO_LATE else None
+    return plausible(_read_time(value))
 
 
 def _read_time(value: float | str) -> datetime | None:

@@ -15,6 +15,7 @@ from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from backups.css_api.answer import answered_on
 from backups.css_api.fields import Fields, ShapeError
 from backups.models import Cluster
 from dashboard.accounts.models import User
@@ -185,3 +186,11 @@ def test_no_time_of_the_cloud_is_one_that_a_page_cannot_show(text: str, zone: st
     except ShapeError:
         return
     assert moment is None or moment.astimezone(ZoneInfo(zone))
+
+
+@pytest.mark.parametrize("year", ["1601", "9999"])
+@pytest.mark.parametrize("offset", ["GMT", "+1400", "-1400"])
+def test_no_date_of_an_answer_is_one_that_nothing_can_be_added_to(year: str, offset: str) -> None:
+    for day in ("01 Jan", "31 Dec"):
+        assert answered_on({"Date": f"Fri, {day} {year} 23:59:59 {offset}"}) is None
+    assert answered_on({"Date": "Mon, 02 Mar 2026 10:30:00 GMT"}) is not None
