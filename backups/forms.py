@@ -14,6 +14,7 @@ from backups.models import Export, Kind
 from backups.models.labels import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
+from dashboard.moments import MomentField
 
 MAX_SHOWN = 200
 
@@ -197,7 +198,7 @@ class LogSearchForm(forms.Form):
             )
         },
     )
-    before = forms.DateTimeField(label=_("Before"), required=False)
+    before = MomentField(label=_("Before"), required=False)
     limit = forms.IntegerField(
         label=_("Lines"),
         min_value=1,

@@ -1,7 +1,8 @@
-"""Holding on to a result while the database is away."""
+"""Holding on to a result while the database is away, and rules that count before they write."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -46,3 +47,24 @@ def hold_and_retry(work: Callable[[], T], *, seconds: float = 60.0) -> T:
 def one_line(error: DatabaseError | InterfaceError) -> str:
     """The first line of a database error, for the log."""
     return str(error).strip().partition("\n")[0][:200]
+
+
+def one_at_a_time(name: str) -> None:
+    """Let one transaction at a time pass this place, until its end. Needs a transaction.
+
+    A rule such as “one admin stays” or “at most twenty” counts rows and then writes. On PostgreSQL
+    two transactions do not see each other's writes, so both would count what was there before.
+    Call this first: the statements after it see what the transaction before has committed (READ
+    COMMITTED). SQLite has one writer, and our transactions begin with its lock.
+
+    Call it before anything is recorded in the audit trail, whose lock comes last.
+
+    Args:
+        name: of the rule, with the row that it is about where there is one.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("a rule is locked within a transaction")
+    if connection.vendor == "postgresql":
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])

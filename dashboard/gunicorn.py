@@ -11,6 +11,9 @@ preload_app = True  # the application is imported once, not once a worker
 timeout = 60  # seconds without a sign of life before a worker is replaced
 graceful_timeout = 8  # seconds for answers under way when it stops
 keepalive = 5
+# By default a proxy on loopback may set SCRIPT_NAME and PATH_INFO by headers of these names, and
+# such a proxy passes on what strangers send: they could then choose where redirects lead.
+forwarder_headers = ""
 control_socket_disable = True  # two instances of one user would share its default path
 if Path("/dev/shm").is_dir():  # noqa: S108 - the heartbeat file must not wait for a disk
     worker_tmp_dir = "/dev/shm"  # noqa: S108

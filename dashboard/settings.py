@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "dashboard.middleware.CompressedPagesMiddleware",
     "dashboard.middleware.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "dashboard.request_text.RequestTextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -227,6 +228,12 @@ CELERY_BEAT_SCHEDULE = {
     # what was announced on the page, or left unfinished by a worker that died
     "retention-open": {
         "task": "backups.tasks.continue_retention",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    # those that were counted, and not recorded one by one
+    "refusals": {
+        "task": "dashboard.audit.tasks.tell_counted_refusals",
         "schedule": 60.0,
         "options": {"expires": 60},
     },

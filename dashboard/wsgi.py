@@ -2,11 +2,13 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-application = get_wsgi_application()
+django.setup(set_prefix=False)
 
 from .checks import refuse_unsafe_start  # noqa: E402 - settings and apps must be loaded
+from .request_text import Handler  # noqa: E402
 
+application = Handler()
 refuse_unsafe_start()

@@ -115,6 +115,7 @@ def cluster(request: ApiRequest, pk: int) -> JsonResponse:
         "responses": {
             202: {"description": "A new run."},
             200: {"description": "One that was there."},
+            422: {"description": "The key came with another body before."},
         },
     },
 )

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from backups.services.requests import CannotCancel, ReasonMissing
+from backups.services.requests import CannotCancel, KeyReused, ReasonMissing
 from dashboard.accounts.access import Refused
-from dashboard.audit.trail import access_denied
+from dashboard.audit.refusals import access_denied
 from dashboard.tokens.authentication import (
     NotAuthenticated,
     SecondFactorMissing,
@@ -222,6 +222,17 @@ def _put_on_record(request: HttpRequest, why: str) -> None:
         logger.exception("a refusal could not be recorded: %s %s", request.method, request.path)
 
 
+def _key_reused(request: HttpRequest, error: KeyReused) -> HttpResponse:
+    return problem(
+        request,
+        422,
+        "idempotency-key-reused",
+        _("Idempotency key used with another body"),
+        str(error),
+        run_id=error.run.pk,
+    )
+
+
 def _not_now(request: HttpRequest, error: NotNow) -> HttpResponse:
     return problem(request, 409, error.kind, _("Not possible now"), error.detail, **error.facts)
 
@@ -263,6 +274,7 @@ def register(api: NinjaAPI) -> None:
         Invalid: lambda request, error: invalid(request, error.errors),
         ReasonMissing: lambda request, error: invalid(request, [("reason", str(error))]),
         CannotCancel: lambda request, error: _not_now(request, NotNow("cannot-cancel", str(error))),
+        KeyReused: _key_reused,
         NotNow: _not_now,
         NotAuthenticated: _unauthenticated,
         TooManyFailures: _too_many,

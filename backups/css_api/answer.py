@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 
 from .redact import one_line, printable, redact
+from .times import plausible
 from .transport import RawAnswer
 from .types import Answer, BodyKind
 
@@ -265,7 +266,7 @@ def answered_on(headers: Mapping[str, str]) -> datetime | None:
     """
     if (headers.get("Age") or "0").strip() not in {"", "0"}:
         return None
-    return _date((headers.get("Date") or "").strip())
+    return plausible(_date((headers.get("Date") or "").strip()))
 
 
 def _date(value: str) -> datetime | None:

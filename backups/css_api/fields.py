@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from .answer import fold, normalised
 from .redact import one_line
+from .times import plausible
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _YES = {"true", "1", "yes", "on"}
@@ -153,6 +154,10 @@ class Fields:
 
 
 def _time(value: float | str) -> datetime | None:
+    return plausible(_read_time(value))
+
+
+def _read_time(value: float | str) -> datetime | None:
     try:
         if isinstance(value, str):
             text = value.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from keystoneauth1 import exceptions as ks
 
@@ -17,6 +17,7 @@ from .errors import (
     SecondFactorError,
     TransportKind,
 )
+from .fields import is_id
 from .redact import one_line, redact
 from .transport import describe, failure_kind, is_loopback
 from .types import ProjectIdentity
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SERVICE_TYPE = "css"
 API_VERSION = "v1.0"
 _PROJECT_PLACE = re.compile(r"[%$]\((?:project|tenant)_id\)s")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
+LONGEST_ADDRESS = 500  # characters
 _VERSION = re.compile(r"v\d+(?:\.\d+)?")
 _SECRET_NAME = re.compile(
     r"passw|passcode|secret|token|private|credential$|^(?:ak|sk)$|_key$", re.I
@@ -46,8 +50,29 @@ def secrets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def require_https(url: str, *, entry: str, plain_http: bool) -> None:
+def own_endpoint(settings: CloudRegion) -> str:
+    """`css_endpoint_override` of an entry, "" without one."""
+    return str(settings.get_endpoint(SERVICE_TYPE) or "")
+
+
+def names_loopback_http(*urls: str) -> bool:
+    """Whether an address that an entry itself names is http:// on this machine.
+
+    Only then may an address that the identity service names be one: a service elsewhere could have
+    this process talk to whatever listens here, as to its Redis.
+    """
+    found = map(urlsplit, urls)
+    return any(each.scheme == "http" and is_loopback(each.hostname or "") for each in found)
+
+
+def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool = True) -> None:
     """Refuse to send secrets over plain HTTP, except on this machine or where the entry allows it.
+
+    Args:
+        url: where to.
+        entry: whose it is.
+        plain_http: the entry allows http:// to other machines.
+        loopback_http: http:// to this machine is allowed (`names_loopback_http`).
 
     Raises:
         ConfigurationError: the URL is not https://, or holds a user name or password: libraries
@@ -64,8 +89,17 @@ def require_https(url: str, *, entry: str, plain_http: bool) -> None:
         )
     if parts.scheme == "https" and parts.hostname:
         return
-    if parts.scheme == "http" and (plain_http or is_loopback(parts.hostname or "")):
+    here = is_loopback(parts.hostname or "")
+    if parts.scheme == "http" and (loopback_http if here else plain_http):
         return
+    if parts.scheme == "http" and here:
+        raise ConfigurationError(
+            one_line(
+                f"cloud '{entry}': {parts.scheme}://{parts.hostname} is this machine, and no"
+                " address in the entry is",
+                500,
+            )
+        )
     raise ConfigurationError(
         one_line(
             f"cloud '{entry}': {parts.scheme}://{parts.hostname} is not HTTPS"
@@ -118,19 +152,54 @@ def project_identity(
     Raises:
         CatalogError: the token has no project, or the catalog no endpoint.
     """
-    if not access.project_id:
+    project_id = access.project_id
+    if not project_id:
         raise CatalogError(
             f"the token of cloud '{cloud}' is for no project:"
             " set project_name or project_id in its entry"
         )
-    url = settings.get_endpoint(SERVICE_TYPE) or _catalog_url(access, settings, cloud, region)
+    # It becomes a part of every path, and of a row.
+    if not isinstance(project_id, str) or not is_id(project_id):
+        raise CatalogError(
+            one_line(f"the identity service of cloud '{cloud}' names a project without an id", 500)
+        )
+    url = own_endpoint(settings)
+    if not url:
+        url = _catalog_url(access, settings, cloud, region)
+        auth_url = str(settings.config.get("auth", {}).get("auth_url") or "")
+        if is_loopback(_host(url)) and not is_loopback(_host(auth_url)):
+            raise CatalogError(
+                one_line(f"the catalog of cloud '{cloud}' says that css is on this machine", 500)
+            )
+    name = access.project_name
     return ProjectIdentity(
         cloud=cloud,
         region=region,
-        project_id=access.project_id,
-        project_name=access.project_name or "",
-        endpoint=endpoint_of(url, access.project_id),
+        project_id=project_id,
+        project_name=one_line(name, 255) if isinstance(name, str) else "",
+        endpoint=endpoint_of(url, project_id),
     )
+
+
+def token_of(access: AccessInfo, cloud: str) -> str:
+    """The token, fit for a header.
+
+    Raises:
+        IdentityError: there is none, or it has characters that no token has.
+    """
+    token = access.auth_token
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise IdentityError(
+            f"the identity service of cloud '{cloud}' gave no token that can be sent"
+        )
+    return token
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url.strip()).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _catalog_url(access: AccessInfo, settings: CloudRegion, cloud: str, region: str) -> str:
@@ -161,9 +230,12 @@ def endpoint_of(url: str, project_id: str) -> str:
     Catalogs register it with or without the project, and with placeholders for it.
 
     Raises:
-        CatalogError: the endpoint names another project.
+        CatalogError: the endpoint names another project, or is no plain address of a service.
     """
-    parts = urlsplit(_PROJECT_PLACE.sub(project_id, url.strip()))
+    text = _PROJECT_PLACE.sub(project_id, url.strip())
+    parts = _plain_address(text)
+    if parts is None:
+        raise CatalogError(one_line(f"the css endpoint {url[:200]} is not an address", 500))
     path = [piece for piece in parts.path.split("/") if piece]
     if path and path[-1] == project_id:
         path.pop()
@@ -174,6 +246,26 @@ def endpoint_of(url: str, project_id: str) -> str:
     if not (path and _VERSION.fullmatch(path[-1])):
         path.append(API_VERSION)
     return urlunsplit((parts.scheme, parts.netloc, "/" + "/".join([*path, project_id]), "", ""))
+
+
+def _plain_address(text: str) -> SplitResult | None:
+    """The parts of an http or https URL of host, port and simple path; None for anything else."""
+    if len(text) > LONGEST_ADDRESS or not text.isascii() or not text.isprintable() or " " in text:
+        return None
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    pieces = [piece for piece in parts.path.split("/") if piece]
+    usable = (
+        parts.scheme in ("http", "https")
+        and _HOST.fullmatch(parts.hostname or "")
+        and (port is None or port > 0)
+        # dots alone would lead elsewhere, and so may what is escaped
+        and all(is_id(piece) for piece in pieces)
+    )
+    return parts if usable else None
 
 
 def identity_error(

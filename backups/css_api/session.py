@@ -16,11 +16,14 @@ from . import config
 from .errors import ConfigurationError, IdentityError
 from .identity import (
     identity_error,
+    names_loopback_http,
+    own_endpoint,
     project_identity,
     renewal_margin,
     require_https,
     require_password,
     secrets_of,
+    token_of,
 )
 from .secret import Secret
 from .transport import new_session
@@ -83,18 +86,24 @@ class CloudConnection:
         self.verify, self.cert = _tls(settings, cloud)
         self._settings = settings
         self._auth_url = str(settings.config.get("auth", {}).get("auth_url") or "")
+        self.loopback_http = names_loopback_http(self._auth_url, own_endpoint(settings))
         plugin = settings.get_auth()
         if not isinstance(plugin, BaseIdentityPlugin):
             kind = settings.config.get("auth_type")
             raise ConfigurationError(
                 f"cloud '{cloud}': auth_type '{kind}' has no token and catalog"
             )
-        require_https(self._auth_url, entry=cloud, plain_http=self.plain_http)
+        require_https(
+            self._auth_url,
+            entry=cloud,
+            plain_http=self.plain_http,
+            loopback_http=self.loopback_http,
+        )
         require_password(settings.config, cloud)
         self._plugin: Any = plugin
         self._keystone: Any = Session(
             auth=plugin,
-            session=new_session(self.user_agent, plain_http=self.plain_http),
+            session=self._new_http(),
             verify=self.verify,
             cert=self.cert,
             timeout=timeouts.read,
@@ -172,10 +181,15 @@ class CloudConnection:
         """The running thread's own session: connections are kept, and never shared."""
         held = getattr(self._local, "held", None)
         if held is None or held[0] != os.getpid():  # a forked child must not use its parent's
-            held = (os.getpid(), new_session(self.user_agent, plain_http=self.plain_http))
+            held = (os.getpid(), self._new_http())
             self._local.held = held
         session: requests.Session = held[1]
         return session
+
+    def _new_http(self) -> requests.Session:
+        return new_session(
+            self.user_agent, plain_http=self.plain_http, loopback_http=self.loopback_http
+        )
 
     def _hold_after(self, error: IdentityError) -> None:
         if error.status != 401:
@@ -192,7 +206,7 @@ class CloudConnection:
                 margin = renewal_margin(access, self._plugin.MIN_TOKEN_LIFE_SECONDS)
                 access.will_expire_soon(margin)  # a time that cannot be read is found out here
                 identity = project_identity(access, self._settings, self.cloud, self.region)
-                token = str(access.auth_token)
+                token = token_of(access, self.cloud)
             except Exception as error:  # a hostile answer makes keystoneauth raise anything
                 raise identity_error(
                     error,
@@ -201,7 +215,12 @@ class CloudConnection:
                     watch=watch,
                     secrets=self.secrets,
                 ) from error
-        require_https(identity.endpoint, entry=self.cloud, plain_http=self.plain_http)
+        require_https(
+            identity.endpoint,
+            entry=self.cloud,
+            plain_http=self.plain_http,
+            loopback_http=self.loopback_http,
+        )
         self._access, self._margin = access, margin
         self._tokens = (token, *self._tokens)[:3]
         self._grant = Grant(Secret(token), identity)

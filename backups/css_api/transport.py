@@ -62,9 +62,14 @@ def is_loopback(host: str) -> bool:
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        address = ip_address(host.strip("[]"))
     except ValueError:
-        return False
+        try:  # “127.1” and “0x7f000001”, which the resolver takes for addresses, too
+            address = ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
 
 
 class WatchedAdapter(HTTPAdapter):
@@ -72,10 +77,12 @@ class WatchedAdapter(HTTPAdapter):
 
     Args:
         plain_http: allow http:// to other machines than this one.
+        loopback_http: allow http:// to this machine.
     """
 
-    def __init__(self, *, plain_http: bool = False) -> None:
+    def __init__(self, *, plain_http: bool = False, loopback_http: bool = True) -> None:
         self._plain_http = plain_http
+        self._loopback_http = loopback_http
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -96,7 +103,8 @@ class WatchedAdapter(HTTPAdapter):
     ) -> requests.Response:
         """Send one request under the running thread's watch."""
         parts = urlsplit(request.url or "")
-        if parts.scheme != "https" and not (self._plain_http or is_loopback(parts.hostname or "")):
+        here = is_loopback(parts.hostname or "")
+        if parts.scheme != "https" and not (self._loopback_http if here else self._plain_http):
             raise InvalidSchema(f"refused to send to {parts.hostname} without HTTPS")
         watch = running_watch()
         if watch is not None:
@@ -117,19 +125,23 @@ class _Session(requests.Session):
         return None
 
 
-def new_session(user_agent: str, *, plain_http: bool = False) -> requests.Session:
+def new_session(
+    user_agent: str, *, plain_http: bool = False, loopback_http: bool = True
+) -> requests.Session:
     """Make a session that keeps connections, and neither cookies nor ~/.netrc passwords.
 
     Args:
         user_agent: value of the header.
         plain_http: allow http:// to other machines than this one.
+        loopback_http: allow http:// to this machine. False where the addresses come from a service
+            that is elsewhere: it must not choose what this process talks to here.
     """
     session = _Session()
     session.auth = _NoAuth()
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"})
     for scheme in ("http://", "https://"):
-        session.mount(scheme, WatchedAdapter(plain_http=plain_http))
+        session.mount(scheme, WatchedAdapter(plain_http=plain_http, loopback_http=loopback_http))
     return session
 
 

@@ -18,6 +18,7 @@ from backups.choices import ENDED_BADLY, Outcome, RunState, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, IsGiven, Project
 from dashboard.accounts.access import Permission, permitted_q
 from dashboard.accounts.models import User
+from dashboard.moments import MomentFilter
 
 from .fields import WordsField
 from .groups import Group
@@ -118,12 +119,8 @@ class HistoryFilter(django_filters.FilterSet):
     window = django_filters.ChoiceFilter(
         choices=Window.choices, method="leave", label=gettext_lazy("Requested")
     )
-    since = django_filters.IsoDateTimeFilter(
-        field_name="requested_at", lookup_expr="gte", label=gettext_lazy("From")
-    )
-    until = django_filters.IsoDateTimeFilter(
-        field_name="requested_at", lookup_expr="lt", label=gettext_lazy("Until")
-    )
+    since = MomentFilter(field_name="requested_at", lookup_expr="gte", label=gettext_lazy("From"))
+    until = MomentFilter(field_name="requested_at", lookup_expr="lt", label=gettext_lazy("Until"))
 
     class Meta:
         model = BackupRun

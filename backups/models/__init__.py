@@ -8,7 +8,7 @@ from .post import Post
 from .project import Connection, Project
 from .retention import Kind, RetentionPolicy, RetentionRun
 from .run import BackupRun
-from .traces import ApiCall, RunEvent
+from .traces import ApiCall, RequestKey, RunEvent
 
 __all__ = [
     "ApiCall",
@@ -23,6 +23,7 @@ __all__ = [
     "LogSettings",
     "Post",
     "Project",
+    "RequestKey",
     "RetentionPolicy",
     "RetentionRun",
     "RunEvent",

@@ -88,3 +88,27 @@ class RunEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.from_state or 'new'} → {self.to_state}"
+
+
+class RequestKey(models.Model):
+    """An idempotency key that was used, what came with it, and which run answered it.
+
+    It goes with its run. Only hashes are kept, so it holds no personal data; the body's hash has
+    the key in it, so that a short reason cannot be guessed from it.
+
+    Attributes:
+        key: hash of requester, cluster and key: it counts for these only.
+        body: hash of what was asked with it.
+        run: the run that the request made or joined.
+    """
+
+    key = models.CharField(max_length=64, primary_key=True)
+    body = models.CharField(max_length=64)
+    run = models.ForeignKey("BackupRun", on_delete=models.CASCADE, related_name="request_keys")
+    used_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "backups_request_key"
+
+    def __str__(self) -> str:
+        return f"{self.key[:8]} of run {self.run_id}"

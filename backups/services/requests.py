@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
-from backups.models import BackupRun, Cluster, RunEvent
+from backups.models import BackupRun, Cluster, RequestKey, RunEvent
 from dashboard.accounts.models import User
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
@@ -68,6 +68,21 @@ class CannotBackUp(Exception):
     """The cluster cannot be backed up at all; the message says why."""
 
 
+class KeyReused(Exception):
+    """The idempotency key came with another request before; the message says so.
+
+    Attributes:
+        run: what that request made or joined.
+    """
+
+    def __init__(self, run: BackupRun) -> None:
+        self.run = run
+        super().__init__(
+            _("This request was sent before with other values, and has its run %(run)d.")
+            % {"run": run.pk}
+        )
+
+
 class ReasonMissing(Exception):
     """Whoever asks for a backup here must say why; the message says so."""
 
@@ -89,7 +104,7 @@ def request_backup(
         cluster: the cluster to back up.
         requester: who asks.
         idempotency_key: the same key from the same requester for the same cluster gives the same
-            run, even after it has ended; "" for none.
+            run, made or joined, even after it has ended; "" for none.
         wait_minutes: how long a 409 is waited out and tried again, in minutes; 0 ends the run.
 
     Returns:
@@ -97,25 +112,29 @@ def request_backup(
 
     Raises:
         CannotBackUp: the cluster has gone from the cloud, or is archived.
+        KeyReused: the key came with another reason or time to wait before.
         ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
     """
     if reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
     key = _scoped_key(requester, cluster, idempotency_key)
+    body = _hash(idempotency_key, requester.reason[:500].strip(), str(wait_minutes))
     while True:
-        with transaction.atomic():
-            if key and (same := BackupRun.objects.filter(idempotency_key=key).first()):
-                return BackupRequest(same, created=False)
-            active = cluster.runs.filter(state__in=ACTIVE).first()
-            cluster.refresh_from_db(fields=["gone_at", "archived_at"])
-            if why := out_of_the_question(cluster):
-                raise CannotBackUp(why)
-            if active is not None:
-                _join(active, requester)
-                return BackupRequest(active, created=False)
         try:
             with transaction.atomic():
-                run = _create(cluster, requester, key, wait_minutes)
+                if key and (same := _answered(key, body)):
+                    return BackupRequest(same, created=False)
+                cluster.refresh_from_db(fields=["gone_at", "archived_at"])
+                if why := out_of_the_question(cluster):
+                    raise CannotBackUp(why)
+                active = cluster.runs.filter(state__in=ACTIVE).first()
+                if active is not None:
+                    if key:
+                        RequestKey.objects.create(key=key, body=body, run=active)
+                    _join(active, requester)
+                    return BackupRequest(active, created=False)
+            with transaction.atomic():
+                run = _create(cluster, requester, key, body, wait_minutes)
         except IntegrityError:
             continue  # somebody was faster: the next turn finds their run
         run.refresh_from_db()
@@ -136,8 +155,18 @@ def reason_required(trigger: Trigger) -> bool:
     return settings.BACKUP_REASON_REQUIRED and trigger not in _ASKS_NOBODY
 
 
+def _answered(key: str, body: str) -> BackupRun | None:
+    """The run that a key was answered with. Raises KeyReused."""
+    used = RequestKey.objects.select_related("run").filter(pk=key).first()
+    if used is None:  # or one of before bodies were remembered
+        return BackupRun.objects.filter(idempotency_key=key).first()
+    if used.body != body:
+        raise KeyReused(used.run)
+    return used.run
+
+
 def _create(
-    cluster: Cluster, requester: Requester, key: str | None, wait_minutes: int
+    cluster: Cluster, requester: Requester, key: str | None, body: str, wait_minutes: int
 ) -> BackupRun:
     now = timezone.now()
     project = cluster.project
@@ -160,6 +189,8 @@ def _create(
         not_before=now,
         retry_conflict_until=now + timedelta(minutes=wait_minutes) if wait_minutes else None,
     )
+    if key:
+        RequestKey.objects.create(key=key, body=body, run=run)
     RunEvent.objects.create(
         run=run,
         to_state=RunState.QUEUED,
@@ -215,7 +246,11 @@ def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
     if not key:
         return None
     owner = f"user:{requester.user.pk}" if requester.user else f"name:{requester.name}"
-    return hashlib.sha256(f"{owner}\0{cluster.pk}\0{key}".encode()).hexdigest()
+    return _hash(owner, str(cluster.pk), key)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def cancel_run(run: BackupRun, *, actor: Actor) -> None:

@@ -17,7 +17,7 @@ from backups.forms import form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import MAX_WAIT_MINUTES, BulkBackupForm
 from backups.services.caution import would_be_refused
-from backups.services.requests import CannotBackUp, request_backup
+from backups.services.requests import CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission, may, require_somewhere
 
 from .cluster_backup import what_came_of_it
@@ -89,7 +89,7 @@ def _ask(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> Answer
             requester(request, form.cleaned_data["reason"], Trigger.BULK),
             idempotency_key=form.cleaned_data["idempotency_key"],
         )
-    except CannotBackUp as error:
+    except (CannotBackUp, KeyReused) as error:
         return Answer(cluster, Kind.IMPOSSIBLE, str(error))
     text = what_came_of_it(made, typed=bool(form.cleaned_data["reason"]))
     return Answer(cluster, Kind.REQUESTED if made.created else Kind.JOINED, text, made.run)

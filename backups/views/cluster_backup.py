@@ -13,7 +13,7 @@ from backups.forms import form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import MAX_WAIT_MINUTES, BackupForm
 from backups.services.caution import would_be_refused
-from backups.services.requests import BackupRequest, CannotBackUp, request_backup
+from backups.services.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission
 
 from .cluster_rows import permitted_cluster, row_of
@@ -43,6 +43,9 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
         if reason:
             problem += " " + _("Your reason was: “%(reason)s”.") % {"reason": reason}
         return _ask_again(request, cluster, problems=[problem], status=409)
+    except KeyReused as error:  # the form comes again with a key of its own
+        problem = f"{error} {_('Nothing was requested: send it again to ask once more.')}"
+        return _ask_again(request, cluster, problems=[problem], status=422)
     text = what_came_of_it(made, typed=bool(request.POST.get("reason")))
     if request.htmx:
         return row_response(request, cluster.pk, text, run=made.run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -13,6 +14,7 @@ from backups.forms import SavedViewForm
 from backups.history.filters import HistoryFilter
 from backups.history.windows import pinned
 from backups.models import SavedView
+from dashboard.database import one_at_a_time
 
 from .common import PageRequest, bad_request
 from .history import filter_query
@@ -32,16 +34,18 @@ def save(request: PageRequest) -> HttpResponse:
         return bad_request(request, found.form)
     name: str = form.cleaned_data["name"]
     own = SavedView.objects.filter(owner=request.user)
-    if not own.filter(name=name).exists() and own.count() >= MOST_KEPT:
-        return bad_request(request, [_("At most %(n)d views can be kept.") % {"n": MOST_KEPT}])
-    view, made = SavedView.objects.update_or_create(
-        owner=request.user,
-        name=name,
-        defaults={
-            "query": filter_query(pinned(query, found.form.cleaned_data)),
-            "shared": form.cleaned_data["shared"],
-        },
-    )
+    with transaction.atomic():
+        one_at_a_time(f"save a view of {request.user.pk}")
+        if not own.filter(name=name).exists() and own.count() >= MOST_KEPT:
+            return bad_request(request, [_("At most %(n)d views can be kept.") % {"n": MOST_KEPT}])
+        view, made = SavedView.objects.update_or_create(
+            owner=request.user,
+            name=name,
+            defaults={
+                "query": filter_query(pinned(query, found.form.cleaned_data)),
+                "shared": form.cleaned_data["shared"],
+            },
+        )
     text = _("View “%(name)s” saved.") if made else _("View “%(name)s” has the new filter.")
     messages.info(request, text % {"name": view.name})
     return redirect(view)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
@@ -18,6 +19,25 @@ from .roles import PERMISSIONS, Permission, Role
 
 if TYPE_CHECKING:
     from .sessions import SessionStore
+
+
+class UserQuerySet(models.QuerySet["User"]):
+    """Accounts; switching some off ends their sessions, as it does for a single one."""
+
+    def update(self, **values: Any) -> int:
+        if "is_active" not in values:
+            return super().update(**values)
+        with transaction.atomic():
+            pks = list(self.order_by().values_list("pk", flat=True))
+            changed = super().update(**values)
+            Session.objects.filter(user__in=pks, user__is_active=False).delete()
+        return changed
+
+
+class UserManager(DjangoUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+    """Django's, with querysets of this kind."""
+
+    use_in_migrations = False
 
 
 class User(AbstractUser):
@@ -30,6 +50,16 @@ class User(AbstractUser):
 
     language = models.CharField(max_length=16, blank=True)
     time_zone = models.CharField(max_length=64, blank=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Store the account; one that is switched off loses its sessions for good."""
+        with transaction.atomic():
+            super().save(*args, **options)
+            written = options.get("update_fields")
+            if not self.is_active and (written is None or "is_active" in written):
+                self.sessions.all().delete()
 
     @cached_property
     def held_permissions(self) -> Mapping[int | None, frozenset[Permission]]:

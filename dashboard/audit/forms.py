@@ -10,6 +10,8 @@ from django.db.models import Q, TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.moments import MomentField
+
 from .actions import Action
 from .models import AuditEventQuerySet
 
@@ -34,8 +36,8 @@ class EventFilter(forms.Form):
     """Which events, and which page of them. Filters narrow each other."""
 
     window = forms.ChoiceField(choices=Window.choices, required=False)
-    since = forms.DateTimeField(required=False)
-    until = forms.DateTimeField(required=False)
+    since = MomentField(required=False)
+    until = MomentField(required=False)
     action = forms.MultipleChoiceField(choices=Action.choices, required=False)
     actor = forms.CharField(max_length=255, required=False)
     object = forms.CharField(max_length=255, required=False)

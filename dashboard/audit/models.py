@@ -210,3 +210,31 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.result} {self.first}-{self.last}"
+
+
+class RefusalCount(models.Model):
+    """Refusals of one account since the last event that tells of them. Gone a minute later.
+
+    Attributes:
+        key: whose: the account's, or an address where nobody had signed in.
+        told_at: when the last event was recorded.
+        count: refusals since then; the other columns are of these, and the last one's actor.
+    """
+
+    key = models.CharField(max_length=64, primary_key=True)
+    told_at = models.DateTimeField(db_index=True)
+    count = models.PositiveBigIntegerField(default=0)
+    first_at = models.DateTimeField(null=True)
+    last_at = models.DateTimeField(null=True)
+    places = models.JSONField(default=list, help_text="method and path of some")
+    actor_name = models.CharField(max_length=255, blank=True)
+    actor_user_id = models.BigIntegerField(null=True)
+    ip = models.CharField(max_length=45, blank=True)
+    user_agent = models.CharField(max_length=300, blank=True)
+    program = models.CharField(max_length=255, blank=True, help_text="the API token's label")
+
+    class Meta:
+        db_table = "audit_refusal_count"
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.count}"

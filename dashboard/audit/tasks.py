@@ -6,7 +6,7 @@ import logging
 
 from celery import shared_task
 
-from . import chain, verification
+from . import chain, refusals, verification
 from .canonical import instant
 from .models import AuditEvent
 
@@ -28,3 +28,9 @@ def verify() -> None:
     requested = verification.request_verification()
     if verification.perform(requested) and requested.result == "broken":
         logger.error("audit trail broken at event %d: %s", requested.broken_at, requested.problem)
+
+
+@shared_task(ignore_result=True)
+def tell_counted_refusals() -> None:
+    """Record the refusals that were counted and whose minute is over."""
+    refusals.tell_counted()

@@ -28,7 +28,6 @@ __all__ = [
     "Action",
     "Actor",
     "Prunable",
-    "access_denied",
     "mask",
     "maskable",
     "prunable",
@@ -145,17 +144,6 @@ def record(
     with transaction.atomic(savepoint=False):
         chain.append(event)
     return event
-
-
-def access_denied(request: HttpRequest, *, details: Mapping[str, Any] | None = None) -> AuditEvent:
-    """Record that somebody was refused. Call it outside the transaction that is rolled back.
-
-    Args:
-        request: what was refused; of its URL only the path is kept, queries can hold anything.
-        details: what else is known, such as the permission that was missing.
-    """
-    refused = {"method": request.method, "path": request.path, **(details or {})}
-    return record(Action.ACCESS_DENIED, actor=Actor.of(request), details=refused)
 
 
 def prune(before: datetime, *, actor: Actor, reason: str = "") -> int:

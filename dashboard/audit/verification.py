@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -55,7 +55,9 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
 
     Args:
         known: heads from earlier, as from the log or the verification before: each must still be
-            there, which tells when the newest events were cut off or the chain made anew.
+            there, which tells when the newest events were cut off or the chain made anew. Several
+            may have one number. One whose event was deleted by retention cannot be checked, but for
+            the last deleted, whose hash is kept.
 
     Returns:
         The range that is right and the first break. Events that are added or pruned meanwhile do
@@ -64,7 +66,9 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
     goal = chain.head()
     place = begun = chain.beginning()
     reading = Reading(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
-    wanted = {link.sequence: link.hash for link in known}
+    wanted: defaultdict[int, set[str]] = defaultdict(set)
+    for link in known:
+        wanted[link.sequence].add(link.hash)
     while place.sequence < goal.sequence:
         events = AuditEvent.objects.filter(sequence__gt=place.sequence).order_by("sequence")
         chunk = list(events.filter(sequence__lte=goal.sequence)[:CHUNK])
@@ -75,7 +79,7 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
             place = begun = anchor  # pruned while we read
             continue
         for event in chunk:
-            if problem := _problem(event, place, wanted.get(event.sequence)):
+            if problem := _problem(event, place, wanted.get(event.sequence, set())):
                 return reading.broke(place.sequence + 1, problem)
             place = Link(event.sequence, event.hash)
             reading.last, reading.head = place.sequence, place.hash
@@ -85,7 +89,7 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
     return _ends(reading, begun, known) if reading.broken_at is None else reading
 
 
-def _problem(event: AuditEvent, before: Link, known: str | None) -> str:
+def _problem(event: AuditEvent, before: Link, known: Set[str]) -> str:
     """What is wrong with an event at its place; empty if nothing is."""
     if event.sequence != before.sequence + 1:
         return "The event is missing."
@@ -93,7 +97,7 @@ def _problem(event: AuditEvent, before: Link, known: str | None) -> str:
         return "It does not follow from the event before it."
     if event.content_hash() != event.hash:
         return "Its content is not what was hashed."
-    if known is not None and known != event.hash:
+    if known - {event.hash}:
         return "Another event stood here when the chain was looked at earlier."
     if event.masked_by is None:
         if event.personal_digest() != event.personal:
@@ -111,6 +115,10 @@ def _ends(reading: Reading, begun: Link, known: Sequence[Link]) -> Reading:
                 reading.last + 1,
                 f"The chain ends here; it reached event {link.sequence} before.",
             )
+    if any(link.sequence == begun.sequence and link.hash != begun.hash for link in known):
+        return reading.broke(
+            begun.sequence, "Another event stood here when the chain was looked at earlier."
+        )
     anchor = Anchor.objects.filter(sequence=begun.sequence).first()
     if anchor is not None and not _is_recorded(anchor):
         return reading.broke(

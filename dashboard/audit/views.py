@@ -28,8 +28,8 @@ from .actions import Action
 from .forms import EventFilter, Window
 from .models import AuditEvent, AuditEventQuerySet, Verification
 from .paging import read_page
+from .refusals import access_denied
 from .tasks import verify
-from .trail import access_denied
 from .verification import request_verification
 
 logger = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from typing import Any
 
 from allauth.account.forms import LoginForm
@@ -27,21 +28,32 @@ class SignInForm(LoginForm):
         return "username" if field_name == "login" else str(super().add_prefix(field_name))
 
 
-class OnceOnly:
-    """A code of an authenticator app counts once, for as long as it would be taken.
+def use_up(authenticator: Authenticator, code: str) -> bool:
+    """Note that a code of an authenticator app was used, for as long as it would be taken.
 
     Django-allauth remembers a used code for one step of thirty seconds, but takes those of
-    MFA_TOTP_TOLERANCE steps before and after.
+    MFA_TOTP_TOLERANCE steps before and after, and does not remember the one that set the app up.
+
+    Args:
+        authenticator: the app.
+        code: a right one, as it was typed.
+
+    Returns:
+        False where it was used before.
     """
+    key = f"totp:{authenticator.pk}:{re.sub(r'[^0-9]', '', code)}"
+    steps = 2 * mfa_settings.TOTP_TOLERANCE + 1
+    return bool(cache.add(key, True, steps * mfa_settings.TOTP_PERIOD))
+
+
+class OnceOnly:
+    """A code of an authenticator app counts once."""
 
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]
         authenticator: Authenticator = self.authenticator  # type: ignore[attr-defined]
-        if authenticator.type == Authenticator.Type.TOTP:
-            key = f"totp:{authenticator.pk}:{re.sub(r'[^0-9]', '', code)}"
-            steps = 2 * mfa_settings.TOTP_TOLERANCE + 1
-            if not cache.add(key, True, steps * mfa_settings.TOTP_PERIOD):
-                raise get_adapter().validation_error("incorrect_code")
+        if authenticator.type == Authenticator.Type.TOTP and not use_up(authenticator, code):
+            raise get_adapter().validation_error("incorrect_code")
         return code
 
 
@@ -57,7 +69,7 @@ LONGEST_ANSWER = 20_000  # characters; those with an attestation have some 2,000
 # what fido2, its CBOR and cryptography raise for bytes that are no answer of a key
 UNREADABLE = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError),
-    *(InvalidSignature, UnsupportedAlgorithm, NotImplementedError, RecursionError),
+    *(InvalidSignature, UnsupportedAlgorithm, NotImplementedError, RecursionError, struct.error),
 )
 
 

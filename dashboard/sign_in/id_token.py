@@ -55,12 +55,16 @@ def verified_claims(
         )
     except jwt.PyJWTError as error:
         raise IdTokenRejected(_reason(error)) from None
+    except (ValueError, TypeError, ArithmeticError, RecursionError):  # a time without end
+        raise IdTokenRejected("it cannot be read") from None
     if not nonce or not _same(claims["nonce"], nonce):
         raise IdTokenRejected("its nonce is not the one of this sign-in")
     for_many = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if ("azp" in claims or for_many) and claims.get("azp") != client_id:
         raise IdTokenRejected("it was issued to another client")
-    if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255:
+    if not isinstance(claims["sub"], str) or not (
+        0 < len(claims["sub"]) <= 255 and claims["sub"].isprintable()
+    ):
         raise IdTokenRejected("its subject is no name")
     return dict(claims)
 
@@ -85,7 +89,9 @@ def _key(keys: object, header: Mapping[str, Any]) -> jwt.PyJWK:
 
 
 def _same(one: object, other: str) -> bool:
-    return isinstance(one, str) and hmac.compare_digest(one.encode(), other.encode())
+    return isinstance(one, str) and hmac.compare_digest(
+        one.encode(errors="surrogatepass"), other.encode(errors="surrogatepass")
+    )
 
 
 def _reason(error: jwt.PyJWTError) -> str:

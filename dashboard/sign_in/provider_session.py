@@ -8,6 +8,7 @@ import requests
 from django.conf import settings
 
 from backups.css_api.errors import TransportError
+from backups.css_api.identity import names_loopback_http
 from backups.css_api.transport import new_session, send
 from backups.css_api.wire import Timeouts
 
@@ -40,7 +41,9 @@ class ProviderSession(requests.Session):
         asked = requests.Request(method, url, **given).prepare()
         body = asked.body.encode() if isinstance(asked.body, str) else asked.body
         try:
-            with new_session(USER_AGENT) as session:
+            # addresses of the provider's discovery document are its word, not ours
+            here = names_loopback_http(settings.OIDC_ISSUER)
+            with new_session(USER_AGENT, loopback_http=here) as session:
                 found = send(
                     session,
                     str(asked.method),

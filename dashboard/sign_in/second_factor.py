@@ -28,6 +28,7 @@ from django.views.generic.base import ContextMixin
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
 
+from .forms import use_up
 from .limits import too_many
 from .required import lacks_second_factor
 from .views import OnlyIfPossible
@@ -124,6 +125,8 @@ class AppSetUp(ActivateTOTPView):
     def form_valid(self, form: Form) -> HttpResponse:
         with transaction.atomic():
             answer = cast(HttpResponse, super().form_valid(form))
+            app = Authenticator.objects.get(user=cast(User, self.request.user), type=Type.TOTP)
+            use_up(app, form.cleaned_data["code"])  # it signs nobody in any more
             _tell(Action.SECOND_FACTOR_ADDED, self.request, Type.TOTP)
             if self.did_generate_recovery_codes:
                 _tell(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)

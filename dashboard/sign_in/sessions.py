@@ -61,6 +61,9 @@ class SessionLimitsMiddleware:
             request.sign_out_reason = why  # type: ignore[attr-defined]
             logout(request)
             messages.info(request, _text(why))
+        elif SESSION_KEY in request.session and not request.user.is_authenticated:
+            # Switched off by SQL, or gone: if it comes back, this session does not.
+            request.session.flush()
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *args: Any) -> None:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
+from dashboard.database import one_at_a_time
 
 from .models import ApiToken
 from .scopes import Scope
@@ -52,6 +53,7 @@ def make_token(
     """
     text, now = TokenText.make(), timezone.now()
     with transaction.atomic():
+        one_at_a_time(f"make a token of {user.pk}")
         if ApiToken.objects.of(user).living(now).count() >= MOST_LIVING:
             raise CannotMake(
                 _("An account has %(most)d tokens at most: revoke one that is not needed.")

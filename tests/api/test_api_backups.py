@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -11,13 +12,14 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from backups.choices import Readiness, RunState, Trigger
-from backups.models import BackupRun, Cluster, RunEvent
+from backups.models import BackupRun, Cluster, RequestKey, RunEvent
 from backups.run_forms import IDEMPOTENCY_KEY, BackupForm
 from backups.serialize import run_document
 from backups.services.transitions import transition
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from dashboard.tokens.models import ApiToken
+from tests.audit_guards import guards_lifted
 from tests.tokens_made import Program, token_of
 
 
@@ -86,6 +88,81 @@ def test_a_key_gives_the_same_run_even_after_it_has_ended(
     other = program.post(backups_of(cluster), {"idempotency_key": "night-2030-02-01"})
     assert other.status == 202
     assert other.body["run_id"] != first.body["run_id"]
+
+
+@pytest.mark.parametrize("other", [{"reason": "another"}, {"wait_minutes": 5}])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_key_with_another_body_is_refused(
+    program: Program, cluster: Cluster, other: dict[str, Any], ended: bool
+) -> None:
+    body = {"reason": "before the upgrade", "idempotency_key": "night-2030-01-31"}
+    first = program.post(backups_of(cluster), body)
+    if ended:
+        end(BackupRun.objects.get())
+    stored = (BackupRun.objects.count(), RunEvent.objects.count(), AuditEvent.objects.count())
+    again = program.post(backups_of(cluster), {**body, **other})
+    assert (again.status, again.kind) == (422, "idempotency-key-reused")
+    assert again.body["run_id"] == first.body["run_id"]
+    now = (BackupRun.objects.count(), RunEvent.objects.count(), AuditEvent.objects.count())
+    assert now == stored, "nothing was stored"
+    same = program.post(backups_of(cluster), {**body, "anyway": True})
+    assert (same.status, same.body["run_id"]) == (200, first.body["run_id"])
+
+
+def test_a_key_whose_request_joined_a_run_gives_that_run_ever_after(
+    program: Program, cluster: Cluster
+) -> None:
+    first = program.post(backups_of(cluster), {"reason": "of somebody else"})
+    body = {"reason": "mine", "idempotency_key": "night-2030-01-31"}
+    joined = program.post(backups_of(cluster), body)
+    assert (joined.status, joined.body["run_id"]) == (200, first.body["run_id"])
+    events = RunEvent.objects.count()
+    program.post(backups_of(cluster), body)
+    assert RunEvent.objects.count() == events, "the same request is no second joining"
+    end(BackupRun.objects.get())
+    again = program.post(backups_of(cluster), body)
+    assert (again.status, again.body["run_id"]) == (200, first.body["run_id"])
+    assert program.post(backups_of(cluster), {**body, "reason": "other"}).status == 422
+    assert BackupRun.objects.count() == 1
+
+
+def test_a_key_goes_with_its_run_and_says_nothing_about_anybody(
+    program: Program, cluster: Cluster
+) -> None:
+    body = {"reason": "asked for by anna", "idempotency_key": "night-2030-01-31"}
+    program.post(backups_of(cluster), body)
+    (row,) = RequestKey.objects.values()
+    assert not {"anna", "night-2030-01-31"} & {str(value) for value in row.values()}
+    assert all(re.fullmatch(r"[0-9a-f]{64}", row[name]) for name in ("key", "body"))
+    with guards_lifted():
+        BackupRun.objects.all().delete()
+    assert not RequestKey.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("joining", [False, True])
+def test_of_two_bodies_with_one_key_at_once_one_is_taken(
+    program: Program, cluster: Cluster, joining: bool
+) -> None:
+    if joining:
+        program.post(backups_of(cluster))
+    barrier, found = threading.Barrier(6), []
+
+    def ask(number: int) -> None:
+        body = {"idempotency_key": "night-2030-01-31", "reason": f"reason {number}"}
+        barrier.wait(10)
+        try:
+            found.append(Program(program.token).post(backups_of(cluster), body).status)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [200 if joining else 202, *[422] * 5]
+    assert BackupRun.objects.count() == RequestKey.objects.count() == 1
 
 
 def test_a_key_of_the_header_and_one_of_the_body_are_the_same_key(

@@ -168,6 +168,16 @@ def test_a_head_that_was_kept_must_be_in_it(
     assert check(path, "nonsense").returncode == 2
 
 
+def test_of_two_heads_with_one_number_both_are_checked(
+    make_events: MakeEvents, exported: Callable[..., Path]
+) -> None:
+    last = make_events(2)[-1]
+    path = exported()
+    right, wrong = f"2:{last.hash}", f"2:{'0' * 64}"
+    assert check(path, right, right).returncode == 0
+    assert check(path, right, wrong).returncode == check(path, wrong, right).returncode == 1
+
+
 def test_an_export_of_a_broken_chain_does_not_verify(
     make_events: MakeEvents, tamper: Tamper, exported: Callable[..., Path]
 ) -> None:

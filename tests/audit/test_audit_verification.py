@@ -20,8 +20,9 @@ from django.utils import timezone
 from dashboard.audit import guards, tasks, verification
 from dashboard.audit.chain import Link
 from dashboard.audit.models import AuditEvent, Verification
+from dashboard.audit.trail import prune
 from dashboard.audit.verification import perform, read_chain, request_verification
-from tests.audit.conftest import MakeEvents, Tamper, verified
+from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
 
 pytestmark = pytest.mark.django_db
 
@@ -150,6 +151,41 @@ def test_the_command_prints_range_and_head(make_events: MakeEvents) -> None:
     out = StringIO()
     call_command("audit_verify", head=[Link(3, last.hash)], stdout=out)
     assert out.getvalue() == f"events 1 to 3 are right (3), head 3:{last.hash}\n"
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["never verified", "verified before"])
+@pytest.mark.parametrize("right_one", ["none", "before", "after"])
+@pytest.mark.parametrize("number", [1, 3, 4])
+def test_a_wrong_head_is_found_whatever_else_is_known_of_its_number(
+    make_events: MakeEvents, stored: bool, right_one: str, number: int
+) -> None:
+    hashes = {event.sequence: event.hash for event in make_events(3)}
+    if stored:
+        verified()
+    wrong, right = [f"{number}:{'a' * 64}"], []
+    if right_one != "none" and number in hashes:
+        right = [f"{number}:{hashes[number]}"]
+    heads = right + wrong if right_one == "before" else wrong + right
+    given = [part for each in heads for part in ("--head", each)]
+    with pytest.raises(CommandError, match=f"broken at event {number}") as raised:
+        call_command("audit_verify", *given, stdout=StringIO())
+    assert raised.value.returncode == 1
+
+
+def test_a_head_before_the_first_event_is_compared_or_told(
+    make_events: MakeEvents, clock: Clock
+) -> None:
+    hashes = [event.hash for event in make_events(2)]
+    between = clock.between()
+    make_events(2)
+    prune(between, actor=KEEPER)
+    call_command("audit_verify", "--head", f"2:{hashes[1]}", stdout=StringIO())
+    with pytest.raises(CommandError, match="broken at event 2") as raised:
+        call_command("audit_verify", "--head", f"2:{'a' * 64}", stdout=StringIO())
+    assert raised.value.returncode == 1
+    with pytest.raises(CommandError, match=r"cannot be checked.*: 1$") as raised:
+        call_command("audit_verify", "--head", f"1:{hashes[0]}", stdout=StringIO())
+    assert raised.value.returncode == 5
 
 
 @pytest.mark.parametrize(

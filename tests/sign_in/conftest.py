@@ -63,12 +63,18 @@ def code_of(secret: str, steps: int = 0) -> str:
     return f"{number % 1_000_000:06d}"
 
 
-def set_up_app(client: Client) -> str:
-    """Set an authenticator app up in a browser that is signed in; returns its secret."""
+def set_up_app(client: Client, steps: int = -1) -> str:
+    """Set an authenticator app up in a browser that is signed in; returns its secret.
+
+    Args:
+        client: the browser.
+        steps: whose code sets it up, counted from now. A code counts once: tests sign in with the
+            present one.
+    """
     page = client.get(reverse("mfa_activate_totp"))
     found = SECRET.search(page.content.decode())
     assert found, page.content.decode()
-    answer = client.post(reverse("mfa_activate_totp"), {"code": code_of(found[1])})
+    answer = client.post(reverse("mfa_activate_totp"), {"code": code_of(found[1], steps)})
     assert answer.status_code == 302, answer.content.decode()
     return found[1]
 

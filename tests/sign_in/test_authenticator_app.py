@@ -108,7 +108,7 @@ def test_a_wrong_code_is_an_event(anna: User, client_of: MakeClient) -> None:
 @pytest.mark.parametrize("steps", [-1, 0, 1])
 def test_a_code_counts_once(anna: User, client_of: MakeClient, steps: int) -> None:
     """Also when it was taken a step early or late, where django-allauth forgets it sooner."""
-    secret = set_up_app(client_of(anna))
+    secret = set_up_app(client_of(anna), 0 if steps == -1 else -1)
     code = code_of(secret, steps)
     client, first = second_step(code)
     again, second = second_step(code)
@@ -267,3 +267,17 @@ def test_each_try_to_set_up_has_a_secret_of_its_own(anna: User, client_of: MakeC
     pages = [text_of(client.get(reverse("mfa_activate_totp"))) for _ in range(2)]
     secrets = {found[1] for page in pages if (found := SECRET.search(page))}
     assert len(secrets) == 2
+
+
+def test_the_code_that_set_the_app_up_signs_nobody_in(anna: User, client_of: MakeClient) -> None:
+    browser = client_of(anna)
+    page = browser.get(reverse("mfa_activate_totp"))
+    found = SECRET.search(page.content.decode())
+    assert found
+    code = code_of(found[1])
+    assert browser.post(reverse("mfa_activate_totp"), {"code": code}).status_code == 302
+    for typed in (code, f"{code[:3]} {code[3:]}"):
+        client, _answer = second_step(typed)
+        assert not is_signed_in(client)
+    client, _answer = second_step(code_of(found[1], 1))
+    assert is_signed_in(client)

@@ -49,6 +49,9 @@ WRONG_CLAIMS: dict[str, tuple[Claims, str]] = {
     "an issuer with a slash more": ({"iss": "SLASH"}, "it is of another issuer"),
     "a subject that is no text": ({"sub": 7}, ""),
     "an empty subject": ({"sub": ""}, "its subject is no name"),
+    "an end of time": ({"exp": float("inf")}, ""),
+    "a beginning without a number": ({"nbf": float("nan")}, ""),
+    "a subject that no database stores": ({"sub": "a\x00b"}, "its subject is no name"),
     "a subject without end": ({"sub": "x" * 300}, "its subject is no name"),
 }
 

@@ -112,6 +112,16 @@ def test_the_same_form_sent_twice_is_one_request_for_each(
     assert BackupRun.objects.count() == 2
 
 
+def test_the_same_form_with_another_reason_requests_nothing(
+    web: Client, make_cluster: MakeCluster
+) -> None:
+    cluster = make_cluster()
+    ask(web, [cluster], idempotency_key="k" * 16, reason="one")
+    text = ask(web, [cluster], idempotency_key="k" * 16, reason="another")[1]
+    assert f"has its run {BackupRun.objects.get().pk}" in text
+    assert "1 was not requested." in text
+
+
 def test_a_script_gets_the_rows_and_a_notice(web: Client, make_cluster: MakeCluster) -> None:
     cluster = make_cluster()
     response = web.post(URL, {"cluster": cluster.pk}, headers={"HX-Request": "true"})

@@ -77,6 +77,20 @@ def test_a_form_sent_twice_is_one_request(web: Client, make_cluster: MakeCluster
     assert BackupRun.objects.count() == 1
 
 
+def test_a_form_sent_again_with_another_reason_is_asked_for_again(
+    web: Client, make_cluster: MakeCluster
+) -> None:
+    cluster = make_cluster()
+    url = f"/clusters/{cluster.pk}/backup/"
+    web.post(url, {"idempotency_key": KEY, "reason": "one"})
+    response = web.post(url, {"idempotency_key": KEY, "reason": "another"})
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert f"has its run {BackupRun.objects.get().pk}" in text
+    assert 'value="another"' in text or ">another<" in text
+    assert KEY not in text, "sent again, it is a request of its own"
+
+
 def test_every_rendered_form_has_a_key_of_its_own(web: Client, make_cluster: MakeCluster) -> None:
     make_cluster()
     pages = [web.get("/clusters/").content.decode() for _ in range(2)]

@@ -8,7 +8,7 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Count
 
 from backups.choices import ACTIVE, Trigger
@@ -23,9 +23,10 @@ from backups.services.requests import (
 )
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
+from dashboard.commands import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Back up the logs of clusters, as the button does, and print a line for each. "
         "Without --wait it exits with 0 once every run is queued; with --wait it exits with 0 "

@@ -6,14 +6,13 @@ import getpass
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from backups.models import RetentionPolicy
 from backups.services import retention
 from dashboard.audit.trail import Actor
+from dashboard.commands import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Show what retention would delete or mask by the policy in force; --run does it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from backups.css_api.errors import ConfigurationError
 from backups.services.sync import ProjectSync, sync_clusters
+from dashboard.commands import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Register the clusters of every cloud in clouds.yaml (or of one), and mark those that "
         "have vanished. History is never deleted. Exits with 1 when a cloud could not be read."

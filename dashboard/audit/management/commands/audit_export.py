@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from dashboard.audit.export import ExportError, export, find_range
 from dashboard.audit.signing import public_pem, signing_key
 from dashboard.audit.trail import Actor
+from dashboard.commands import DatabaseCommand
+from dashboard.moments import within_calendar
 
 
 def moment(text: str) -> datetime:
@@ -23,10 +25,10 @@ def moment(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:
         raise ArgumentTypeError(f"'{text}' is no ISO 8601 time") from error
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return within_calendar(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Write events of the audit trail as JSON Lines, signed with Ed25519, for "
         "tools/verify_audit_export.py. The export is itself an event."

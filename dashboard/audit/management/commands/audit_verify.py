@@ -5,10 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from dashboard.audit import verification
 from dashboard.audit.chain import Link
+from dashboard.commands import DatabaseCommand
 
 
 def link(text: str) -> Link:
@@ -19,11 +20,12 @@ def link(text: str) -> Link:
     return Link(int(number), digest.lower())
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Read the whole audit trail and print the range that is right and the first break. "
         "Exits with 0 if it is intact, 1 if it is broken or a database trigger is missing, 3 if "
-        "another process is verifying it."
+        "another process is verifying it, 4 if the database cannot be used, 5 if it is intact and "
+        "retention has deleted the event of a head that was given."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,7 +35,8 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="NUMBER:HASH",
-            help="a head that was kept outside, as from the log; it must be in the chain",
+            help="a head that was kept outside, as from the log; it must be in the chain; can be "
+            "given several times",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,3 +56,12 @@ class Command(BaseCommand):
             raise CommandError(f"broken at event {asked.broken_at}: {asked.problem}", returncode=1)
         if asked.guards_missing:
             raise CommandError(f"triggers are missing: {asked.guards_missing}", returncode=1)
+        # The hash of the event before the first is kept, and was compared.
+        gone = [head for head in options["head"] if head.sequence < (asked.first or 1) - 1]
+        if gone:
+            numbers = ", ".join(str(head.sequence) for head in gone)
+            raise CommandError(
+                "heads that cannot be checked, since retention has deleted their events: "
+                + numbers,
+                returncode=5,
+            )

@@ -7,17 +7,18 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from backups.models import Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
+from dashboard.commands import DatabaseCommand
 from dashboard.members import granting
 from dashboard.members.projects import ProjectNotFound, find_project
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Give a role to a user or a group, for one project or for all, or take it away. "
         "Whoever can run this command is an admin: it asks for no role."
@@ -69,7 +70,7 @@ def _subject(name: str, *, is_group: bool) -> User | Group:
         if group is None:
             raise CommandError(f"no group '{name}'")
         return group
-    user = User.objects.filter(username=name, is_active=True).first()
+    user: User | None = User.objects.filter(username=name, is_active=True).first()
     if user is None:
         raise CommandError(f"no active account '{name}'")
     return user

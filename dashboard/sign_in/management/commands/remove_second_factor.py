@@ -7,14 +7,15 @@ from argparse import ArgumentParser
 from typing import Any
 
 from allauth.mfa.models import Authenticator
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from dashboard.accounts.models import Session, User
 from dashboard.audit.trail import Action, Actor, record
+from dashboard.commands import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Remove every second factor and all recovery codes of an account, and end its sessions. "
         "Make sure first who asks: from then on the password alone signs in."

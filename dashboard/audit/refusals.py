@@ -1,0 +1,137 @@
+"""Refusals: the first of an account at once, what follows within a minute as a number.
+
+A program that is refused asks again, a hundred times a second if it is written so. An event for
+each would let anybody with an account fill the trail. An event cannot be changed once it is in the
+chain, so the number waits in a row beside it until the minute is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from dashboard.accounts.models import User
+
+from .actions import Action
+from .canonical import instant
+from .models import AuditEvent, RefusalCount
+from .trail import Actor, record
+from .values import line, storable
+
+EVERY = timedelta(minutes=1)
+MOST_PLACES = 10  # named in an event
+
+
+def access_denied(
+    request: HttpRequest, *, details: Mapping[str, Any] | None = None
+) -> AuditEvent | None:
+    """Record that somebody was refused. Call it outside the transaction that is rolled back.
+
+    Args:
+        request: what was refused; of its URL only the path is kept, queries can hold anything.
+        details: what else is known, such as the permission that was missing.
+
+    Returns:
+        The event; None where the refusal was counted, for one that is recorded within a minute.
+    """
+    refused = {"method": request.method, "path": request.path, **(details or {})}
+    return tell_refusal(Actor.of(request), refused)
+
+
+def tell_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
+    """Record that somebody was refused, or count it. Not within a transaction.
+
+    Args:
+        actor: who was refused; counted by account, or by address where nobody has signed in.
+        details: what was refused.
+
+    Returns:
+        The event; None where it was counted.
+    """
+    key = f"account:{actor.user.pk}" if actor.user else f"address:{actor.ip or ''}"
+    with transaction.atomic():
+        now = timezone.now()
+        # A row that exists is locked; it may be deleted until that is done.
+        while (counted := _locked(key)) is None:
+            _row, made = RefusalCount.objects.get_or_create(key=key, defaults={"told_at": now})
+            if made:
+                return record(Action.ACCESS_DENIED, actor=actor, details=details)
+        now = timezone.now()  # it may have waited
+        if counted.told_at <= now < counted.told_at + EVERY:
+            _count(counted, actor, details, now)
+            return None
+        more = _summary(counted)
+        _begin(counted, now)
+        return record(Action.ACCESS_DENIED, actor=actor, details={**details, **more})
+
+
+def tell_counted() -> int:
+    """Record what was counted and whose minute is over; returns how many events were made."""
+    ended = RefusalCount.objects.filter(told_at__lte=timezone.now() - EVERY)
+    return sum(_tell_one(key) for key in list(ended.values_list("pk", flat=True)))
+
+
+def _locked(key: str) -> RefusalCount | None:
+    return RefusalCount.objects.select_for_update().filter(pk=key).first()
+
+
+def _tell_one(key: str) -> bool:
+    with transaction.atomic():
+        counted = _locked(key)
+        now = timezone.now()
+        if counted is None or counted.told_at > now - EVERY:  # somebody was faster
+            return False
+        if not counted.count:
+            counted.delete()
+            return False
+        more = _summary(counted)
+        actor = Actor(
+            name=counted.actor_name,
+            user=User(pk=counted.actor_user_id) if counted.actor_user_id else None,
+            ip=counted.ip or None,
+            user_agent=counted.user_agent,
+            token=counted.program,
+        )
+        _begin(counted, now)
+        record(Action.ACCESS_DENIED, actor=actor, details=more)
+        return True
+
+
+def _count(counted: RefusalCount, actor: Actor, details: Mapping[str, Any], now: datetime) -> None:
+    place = f"{details.get('method', '')} {details.get('path', '')}"
+    counted.count += 1
+    counted.first_at = counted.first_at or now
+    counted.last_at = now
+    if place not in counted.places and len(counted.places) < MOST_PLACES:
+        counted.places = (storable({"places": [*counted.places, place]}) or {})["places"]
+    counted.actor_name = line(actor.name, 255)
+    counted.actor_user_id = actor.user.pk if actor.user else None
+    counted.ip = line(actor.ip or "", 45)
+    counted.user_agent = line(actor.user_agent, 300)
+    counted.program = line(actor.token, 255)
+    counted.save()
+
+
+def _summary(counted: RefusalCount) -> dict[str, Any]:
+    """What an event says of refusals that had none of their own."""
+    if not counted.count or counted.first_at is None or counted.last_at is None:
+        return {}
+    return {
+        "refused_again": counted.count,
+        "refused_again_from": instant(counted.first_at),
+        "refused_again_until": instant(counted.last_at),
+        "refused_again_at": counted.places,
+    }
+
+
+def _begin(counted: RefusalCount, now: datetime) -> None:
+    """A new minute with nothing counted."""
+    counted.told_at, counted.count, counted.places = now, 0, []
+    counted.first_at = counted.last_at = counted.actor_user_id = None
+    counted.actor_name = counted.ip = counted.user_agent = counted.program = ""
+    counted.save()
