@@ -19,8 +19,8 @@ from backups.models import Cluster, LogSettings
 from backups.models.cluster import attach_latest_runs
 from backups.run_forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
 from backups.serialize import Json, cluster_document, cluster_line
-from backups.services.caution import out_of_the_question, would_be_refused
-from backups.services.requests import Requester, request_backup
+from backups.services.caution import would_be_refused
+from backups.services.requests import CannotBackUp, Requester, request_backup
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
 
@@ -123,8 +123,6 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
     refuse_unknown(request, ())
     found = _cluster(request, pk, Permission.RUN)
     sent = _sent(request, body or BackupBody())
-    if why := out_of_the_question(found):
-        raise NotNow("cannot-back-up", why)
     wait_minutes: int = sent["wait_minutes"] or 0
     if not sent["anyway"] and would_be_refused(found, wait_minutes=wait_minutes):
         raise NotNow(
@@ -134,12 +132,15 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
             readiness=str(found.readiness),
             readiness_detail=found.readiness_detail,
         )
-    made = request_backup(
-        found,
-        _requester(request, sent["reason"]),
-        idempotency_key=sent["idempotency_key"],
-        wait_minutes=wait_minutes,
-    )
+    try:
+        made = request_backup(
+            found,
+            _requester(request, sent["reason"]),
+            idempotency_key=sent["idempotency_key"],
+            wait_minutes=wait_minutes,
+        )
+    except CannotBackUp as error:
+        raise NotNow("cannot-back-up", str(error)) from error
     answer = JsonResponse(document_of(request, made.run.pk), status=202 if made.created else 200)
     answer["Location"] = reverse("api:run", args=[made.run.pk])
     return answer

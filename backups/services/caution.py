@@ -23,12 +23,14 @@ _REFUSED = frozenset(
 )
 
 
-def out_of_the_question(cluster: Cluster) -> str:
+def why_impossible(cluster: Cluster) -> str:
     """Why a cluster cannot be backed up at all, "" where it can."""
     if cluster.gone_at:
         return _("This cluster has gone from the cloud: there are no logs left to back up.")
     if cluster.archived_at:
         return _("This cluster is archived: restore it first.")
+    if cluster.project.is_disconnected:
+        return _("The cloud of this cluster is disconnected: connect it first.")
     return ""
 
 
@@ -47,4 +49,6 @@ def would_be_refused(cluster: Cluster, *, wait_minutes: int = 0) -> bool:
         return False
     if readiness is Readiness.BUSY and wait_minutes:
         return False
+    if why_impossible(cluster):
+        return False  # the request itself is refused, for a better reason
     return not cluster.runs.filter(state__in=sorted(ACTIVE)).exists()

@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from backups import presence
-from backups.models import Cluster, Connection, Heartbeat
+from backups.models import Cluster, Heartbeat, Project
 from backups.models.cluster import ClusterQuerySet
 
 from .dispatch import dispatch_check
@@ -149,6 +149,4 @@ def _due(moment: datetime) -> Q:
 
 def _watched() -> ClusterQuerySet:
     """Clusters that count, without those of projects that were disconnected on purpose."""
-    connections = Connection.objects.filter(project=OuterRef("project"))
-    left = ~Exists(connections) | Exists(connections.connected())
-    return Cluster.objects.watched().filter(left)
+    return Cluster.objects.watched().exclude(project__in=Project.objects.disconnected())

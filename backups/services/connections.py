@@ -26,7 +26,7 @@ from .cloud import INTERACTIVE
 from .diagnosis import Diagnosis, diagnose
 from .dispatch import dispatch_sync
 from .faults import fault_of
-from .registering import retire, store_one, store_project
+from .registering import retire, set_aside, store_one, store_project, take_up_again
 
 # After this the sweeper begins a sync that was asked for and whose message was lost.
 _PATIENCE = timedelta(seconds=10)
@@ -135,6 +135,8 @@ def connect(cloud: str, region: str, actor: Actor) -> Connection:
         left = Connection.objects.filter(pk=row.pk, disconnected_at__isnull=False)
         back = left.update(disconnected_at=None, sync_started_at=None)
         _sync_soon(row)
+        if back:
+            take_up_again(row.project)
         if made or back:
             record(Action.CONNECTION_ADDED, actor=actor, target=row, project=row.project)
     return row
@@ -166,6 +168,7 @@ def disconnect(row: Connection, actor: Actor, reason: str = "") -> None:
         )
         if stopped:
             gone = retire(row.cloud, row.region) if left else 0
+            set_aside(row.project)
             record(
                 Action.CONNECTION_REMOVED,
                 actor=actor,

@@ -74,6 +74,9 @@ def check_cluster(cluster_id: int) -> None:
     cluster = Cluster.objects.select_related("project").filter(pk=cluster_id).first()
     if cluster is None:
         return
+    if cluster.project.is_disconnected:
+        checks.finish(cluster.pk)
+        return
     checks.begin(cluster.pk)
     started = timezone.now()
     found = _read(cluster)
@@ -192,6 +195,9 @@ def _refusal(error: ApiError) -> Refusal:
 
 
 def _keep(cluster: Cluster, found: _Found, started: datetime) -> None:
+    if cluster.project.is_disconnected:  # in the middle of this check: what it read is of before
+        checks.finish(cluster.pk)
+        return
     if found.settings is not None:
         store_settings(cluster, found.settings, started)
     if found.records is not None:

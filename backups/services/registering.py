@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from backups.choices import Readiness
 from backups.css_api.types import ClusterInfo, ProjectIdentity
@@ -15,6 +14,7 @@ from backups.models import Cluster, ClusterTag, Project
 from .checks import ASKED_FOR
 
 BATCH = 500
+DISCONNECTED = "The cloud is disconnected: its clusters are no longer checked."
 
 
 class Stored(NamedTuple):
@@ -120,6 +120,24 @@ def retire(cloud: str, region: str) -> int:
     return there.update(**_gone())
 
 
+def set_aside(project: Project | None) -> None:
+    """The clusters of a disconnected project are no longer read, so their readiness is not known.
+
+    Nothing happens while another connection reaches the project.
+    """
+    if project is None or not project.is_disconnected:
+        return
+    project.clusters.filter(gone_at=None).update(
+        readiness=Readiness.UNKNOWN, readiness_detail=DISCONNECTED, check_error=""
+    )
+
+
+def take_up_again(project: Project | None) -> None:
+    """The clusters of a project that is connected again are checked at once."""
+    there = Cluster.objects.present().filter(project=project, readiness_detail=DISCONNECTED)
+    _check_again(list(there.values_list("pk", flat=True)))
+
+
 def facts(info: ClusterInfo) -> dict[str, Any]:
     """The columns that tell what a cluster is, as the cloud describes it."""
     return {
@@ -157,7 +175,7 @@ def _gone() -> dict[str, Any]:
     return {
         "gone_at": timezone.now(),
         "readiness": Readiness.UNAVAILABLE,
-        "readiness_detail": _("Gone from the cloud."),
+        "readiness_detail": "Gone from the cloud.",  # stored: in English for every reader
     }
 
 

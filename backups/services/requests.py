@@ -19,6 +19,7 @@ from dashboard.accounts.models import User
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 
+from .caution import why_impossible
 from .dispatch import dispatch_send
 from .transitions import transition
 
@@ -64,6 +65,10 @@ class CannotCancel(Exception):
     """The run cannot be cancelled; the message says why."""
 
 
+class CannotBackUp(Exception):
+    """The cluster cannot be backed up at all; the message says why."""
+
+
 class ReasonMissing(Exception):
     """Whoever asks for a backup here must say why; the message says so."""
 
@@ -92,6 +97,8 @@ def request_backup(
         The new run, or the active one of this cluster that the request joined.
 
     Raises:
+        CannotBackUp: it is archived, gone from the cloud, or its cloud is disconnected. A request
+            that was already made, and a run that is under way, are answered all the same.
         ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
     """
     if reason_required(requester.trigger) and not requester.reason.strip():
@@ -105,6 +112,7 @@ def request_backup(
             if active is not None:
                 _join(active, requester)
                 return BackupRequest(active, created=False)
+            _require_possible(cluster)
         try:
             with transaction.atomic():
                 run = _create(cluster, requester, key, wait_minutes)
@@ -117,6 +125,13 @@ def request_backup(
 def reason_required(trigger: Trigger) -> bool:
     """Whether a request that is caused so must say why."""
     return settings.BACKUP_REASON_REQUIRED and trigger not in _ASKS_NOBODY
+
+
+def _require_possible(cluster: Cluster) -> None:
+    """Raise CannotBackUp as the row is now: the caller may have read it long ago."""
+    cluster.refresh_from_db(fields=["archived_at", "gone_at"])
+    if why := why_impossible(cluster):
+        raise CannotBackUp(why)
 
 
 def _create(

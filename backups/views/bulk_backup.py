@@ -16,8 +16,8 @@ from backups.choices import Trigger
 from backups.forms import form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import MAX_WAIT_MINUTES, BulkBackupForm
-from backups.services.caution import out_of_the_question, would_be_refused
-from backups.services.requests import request_backup
+from backups.services.caution import would_be_refused
+from backups.services.requests import CannotBackUp, request_backup
 from dashboard.accounts.access import Permission, may, require_somewhere
 
 from .cluster_backup import what_came_of_it
@@ -80,16 +80,17 @@ def bulk_backup(request: PageRequest) -> HttpResponse:
 def _ask(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> Answer:
     if not may(request.user, Permission.RUN, cluster.project):
         return Answer(cluster, Kind.REFUSED, _("Your account may not back up this cluster."))
-    if problem := out_of_the_question(cluster):
-        return Answer(cluster, Kind.IMPOSSIBLE, problem)
     if not form.cleaned_data["anyway"] and would_be_refused(cluster):
         text = _("Not requested: the cloud would most likely refuse it. %(why)s")
         return Answer(cluster, Kind.CAUTION, text % {"why": cluster.readiness_detail})
-    made = request_backup(
-        cluster,
-        requester(request, form.cleaned_data["reason"], Trigger.BULK),
-        idempotency_key=form.cleaned_data["idempotency_key"],
-    )
+    try:
+        made = request_backup(
+            cluster,
+            requester(request, form.cleaned_data["reason"], Trigger.BULK),
+            idempotency_key=form.cleaned_data["idempotency_key"],
+        )
+    except CannotBackUp as error:
+        return Answer(cluster, Kind.IMPOSSIBLE, str(error))
     text = what_came_of_it(made, typed=bool(form.cleaned_data["reason"]))
     return Answer(cluster, Kind.REQUESTED if made.created else Kind.JOINED, text, made.run)
 

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_POST
 from backups.forms import form_problems
 from backups.models import BackupRun, Cluster
 from backups.run_forms import MAX_WAIT_MINUTES, BackupForm
-from backups.services.caution import out_of_the_question, would_be_refused
-from backups.services.requests import BackupRequest, request_backup
+from backups.services.caution import would_be_refused
+from backups.services.requests import BackupRequest, CannotBackUp, request_backup
 from dashboard.accounts.access import Permission
 
 from .cluster_rows import permitted_cluster, row_of
@@ -29,18 +29,20 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
         return _ask_again(request, cluster, wrong=form, status=422)
     reason: str = form.cleaned_data["reason"]
     wait_minutes: int = form.cleaned_data["wait_minutes"] or 0
-    if problem := out_of_the_question(cluster):
+    if not form.cleaned_data["anyway"] and would_be_refused(cluster, wait_minutes=wait_minutes):
+        return _ask_again(request, cluster, explains=True, status=409)
+    try:
+        made = request_backup(
+            cluster,
+            requester(request, reason),
+            idempotency_key=form.cleaned_data["idempotency_key"],
+            wait_minutes=wait_minutes,
+        )
+    except CannotBackUp as error:
+        problem = str(error)
         if reason:
             problem += " " + _("Your reason was: “%(reason)s”.") % {"reason": reason}
         return _ask_again(request, cluster, problems=[problem], status=409)
-    if not form.cleaned_data["anyway"] and would_be_refused(cluster, wait_minutes=wait_minutes):
-        return _ask_again(request, cluster, explains=True, status=409)
-    made = request_backup(
-        cluster,
-        requester(request, reason),
-        idempotency_key=form.cleaned_data["idempotency_key"],
-        wait_minutes=wait_minutes,
-    )
     text = what_came_of_it(made, typed=bool(request.POST.get("reason")))
     if request.htmx:
         return row_response(request, cluster.pk, text, run=made.run)
