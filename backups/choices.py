@@ -38,6 +38,9 @@ ACTIVE: frozenset[RunState] = frozenset(
 )
 TERMINAL: frozenset[RunState] = frozenset(RunState) - ACTIVE
 
+# Ended without their job: where it is listed later, they are corrected (services.correcting).
+CORRECTABLE: frozenset[RunState] = frozenset({RunState.NOT_STARTED, RunState.UNVERIFIED})
+
 _S = RunState
 ALLOWED: dict[RunState, frozenset[RunState]] = {
     _S.QUEUED: frozenset({_S.SENDING, _S.CANCELLED}),
@@ -76,6 +79,14 @@ class Outcome(TextChoices):
     UNREACHABLE = "unreachable", _("Cloud unreachable")
     UNANSWERED = "unanswered", _("No answer")
     MALFORMED = "malformed", _("Unusable answer")
+
+
+class Evidence(TextChoices):
+    """How well it is known that a run's job is its own; matching.py decides."""
+
+    NONE = "", _("None")
+    PROVEN = "proven", _("Proven")
+    INFERRED = "inferred", _("Inferred")
 
 
 class Trigger(TextChoices):

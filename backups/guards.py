@@ -1,18 +1,21 @@
 """Database triggers that keep ended runs as they are, on PostgreSQL and SQLite.
 
-A run may change until it has ended. From then on its row, its events and its finished calls stay,
-but for two doors, and each needs an event of the audit trail that tells who opened it: masking,
-which empties names and addresses, and a retention run, which deletes what ended before its cutoff.
-Foreign keys may become NULL, since accounts and neighbours can go. docs/retention.md says more.
+A run may change until it has ended. From then on its row, its events, its POSTs and its finished
+calls stay, but for three doors, and each needs an event of the audit trail that tells who opened
+it: masking, which empties names and addresses; a correction, which gives a run that ended without
+its job this job and the state that it means, once; and a retention run, which deletes what ended
+before its cutoff. Foreign keys may become NULL, since accounts and neighbours can go.
+docs/retention.md and docs/run-states.md say more.
 """
 
 from __future__ import annotations
 
 from dashboard.triggers import Guards, RowGuard
 
-from .choices import TERMINAL, RunState
+from .choices import CORRECTABLE, TERMINAL, RunState
 
 RUNS, EVENTS, CALLS = "backups_backuprun", "backups_runevent", "backups_apicall"
+POSTS = "backups_post"
 RETENTION, TOLD = "backups_retentionrun", "audit_event"
 
 _ENDED = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(TERMINAL)))
@@ -30,7 +33,25 @@ _MASKED = (
     "WHERE retention.finished_at IS NULL AND retention.kind = 'personal' "
     "AND retention.told = NEW.masked_by AND OLD.requested_at < retention.cutoff)"
 )
-_CHANGING = ("requested_by_id", "requested_by_name", "source_ip", "conflict_run_id", "masked_by")
+_OF_JOB = (
+    *("state", "job_id", "record_id", "job_type", "job_created_at", "job_finished_at", "log_path"),
+    *("failed_message", "evidence", "corrected_from", "corrected_by", "version"),
+)
+_NOT_CORRECTED = " AND ".join(f"NEW.{column} {{is}} OLD.{column}" for column in _OF_JOB)
+_CORRECTED = (
+    "OLD.state IN ({}) AND OLD.job_id IS NULL AND OLD.corrected_by IS NULL ".format(
+        ", ".join(f"'{state}'" for state in sorted(CORRECTABLE))
+    )
+    + f"AND NEW.state IN ('{RunState.SUCCEEDED}', '{RunState.FAILED}') "
+    "AND NEW.job_id IS NOT NULL AND NEW.corrected_from = OLD.state "
+    f"AND EXISTS (SELECT 1 FROM {TOLD} AS told WHERE told.sequence = NEW.corrected_by "
+    "AND told.action = 'run_corrected' AND told.target_type = 'backups.backuprun' "
+    f"AND told.target_id = CAST(OLD.id AS {{text}})) AND {_NOT_MASKED}"
+)
+_CHANGING = (
+    *("requested_by_id", "requested_by_name", "source_ip", "conflict_run_id", "masked_by"),
+    *_OF_JOB,
+)
 
 
 def _covered(run: str) -> str:
@@ -62,7 +83,13 @@ GUARDS = Guards(
         "backups_run_stays": RowGuard(
             RUNS,
             "UPDATE",
-            " AND ".join(["{same}", *_GONE_OR_SAME, f"({_NOT_MASKED} OR {_MASKED})"]),
+            " AND ".join(
+                [
+                    "{same}",
+                    *_GONE_OR_SAME,
+                    f"({_NOT_CORRECTED} AND ({_NOT_MASKED} OR {_MASKED}) OR {_CORRECTED})",
+                ]
+            ),
             of=f"OLD.{_ENDED}",
             changing=_CHANGING,
         ),
@@ -77,6 +104,26 @@ GUARDS = Guards(
         # until its answer is stored a call is written twice
         "backups_call_stays": RowGuard(CALLS, "UPDATE", "{same}", of="OLD.finished_at IS NOT NULL"),
         "backups_call_delete": RowGuard(CALLS, "DELETE", _OF_COVERED),
+        # what a POST came to, when its window ended and which job it made are each written once
+        "backups_post_stays": RowGuard(
+            POSTS,
+            "UPDATE",
+            "{same} AND (OLD.job_id = '' OR NEW.job_id = OLD.job_id) AND (OLD.result = 'open' OR "
+            "NEW.result = OLD.result AND NEW.status {is} OLD.status "
+            "AND NEW.answered_at {is} OLD.answered_at AND NEW.date_after {is} OLD.date_after "
+            "AND NEW.date_closed {is} OLD.date_closed)",
+            changing=(
+                "sent_at",
+                "answered_at",
+                "result",
+                "status",
+                "date_after",
+                "date_closed",
+                "job_id",
+                "active",
+            ),
+        ),
+        "backups_post_delete": RowGuard(POSTS, "DELETE", _OF_COVERED),
         "backups_retention_announced": RowGuard(RETENTION, "INSERT", _ANNOUNCED),
         "backups_retention_stays": RowGuard(
             RETENTION,
@@ -90,12 +137,14 @@ GUARDS = Guards(
         "backups_run_truncate": RUNS,
         "backups_event_truncate": EVENTS,
         "backups_call_truncate": CALLS,
+        "backups_post_truncate": POSTS,
         "backups_retention_truncate": RETENTION,
     },
     refusal="The history does not change: %s of %s refused",
     refuse="backups_refuse",
     migration=("backups", "0011_guards"),
     words={
+        "text": ("text", "TEXT"),
         "class": ("told.details->>'class'", "json_extract(told.details, '$.class')"),
         # a cutoff is a whole second: the text of an event and a column can be compared
         "before": (

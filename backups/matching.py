@@ -1,21 +1,25 @@
-"""Which of the cloud's records belongs to a run: pure, no I/O.
+"""Which of the cloud's records a POST of ours made: pure, no I/O.
 
-``POST …/logs/collect`` answers without a job id, so the job has to be recognised among the
-cluster's records. "The first RUNNING one" may be somebody else's; this is what counts instead:
+``POST …/logs/collect`` answers without a job id, so its job has to be recognised among the
+cluster's records. The unit is a POST: a run may send several, and two entries of clouds.yaml may
+lead to one cluster. A record *fits* a POST when
 
-* it is Manual: what the cloud's schedule starts is never ours;
-* it is newer than the newest record that was there just before the POST (the baseline), where
-  that could be read: this compares the cloud's clock with itself;
-* it was created between the sending and the end of waiting for the answer, give or take the
-  configured difference of clocks;
-* no other run has claimed it.
+* it is not Auto: what the cloud's schedule starts is never ours;
+* it was not listed when the baseline was read, just before the POST, under either of its two ids;
+* it was created within the POST's window.
 
-Of several the earliest counts: the cloud runs one log backup a cluster at a time, so ours was
-first after our POST.
+The window is in the cloud's own time, from the ``Date`` of its answers (`Window`). A record is
+credited only where it fits no other POST of ours that has no job yet, and then with one of two
+grades:
 
-A record without a time cannot be placed. Where the baseline had none of that kind, and there is one
-now, it is new, and so ours. Else it proves nothing, and `may_be_ours` keeps it from counting as
-"no record".
+proven
+    The POST was accepted, and the record's job was alive when the cloud answered it: created no
+    later than that, and seen running, or finished, after it. The cloud runs one log backup of a
+    cluster at a time, so this job is the accepted one, whatever else lies in the window.
+inferred
+    One record fits. Nobody else's does, but somebody outside may have made it.
+
+Where several fit and none is proven, none is credited. docs/run-states.md lists the assumptions.
 """
 
 from __future__ import annotations
@@ -24,30 +28,53 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .css_api.types import JobType, LogRecord
+from .choices import Evidence
+from .css_api.types import JobType, LogRecord, LogRecords, RecordStatus
+
+# `Date` has whole seconds, rounded down.
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When, and after what, a run's job was created.
+    """When the job of one POST can have been created, on the cloud's clock.
 
     Attributes:
-        sent_at: directly before the request left (our clock).
-        answered_at: when the answer, or the end of waiting for one, came (our clock).
-        skew: how far the cloud's clock may be off.
-        baseline_known: whether the records were readable just before the POST, and each of them
-            can be told from a later one (`is_placed`).
-        baseline_created_at: creation time of the newest record then (the cloud's clock), None
-            when there was none.
-        baseline_job: its key.
+        earliest: `Date` of the baseline's answer less the tolerance. Without a `Date` our own
+            clock, less the skew.
+        latest: `Date` of the POST's answer, or of the first reading after an unanswered POST, plus
+            the second that it rounds down, the tolerance, and the time for which an unanswered POST
+            may still be processed. datetime.max while that is not known.
+        accepted: whether the cloud took the request: then it has made exactly one job.
+        answered: `Date` of the answer that accepted it; None without one.
+        tolerance: how far the clocks behind `Date` and `createAt` may differ.
+        skew: how far our clock and the cloud's may differ.
+        baseline: both ids of every record that was listed before the POST; None where the records
+            could not be read.
     """
 
-    sent_at: datetime
-    answered_at: datetime
-    skew: timedelta
-    baseline_known: bool = False
-    baseline_created_at: datetime | None = None
-    baseline_job: str = ""
+    earliest: datetime
+    latest: datetime
+    accepted: bool = False
+    answered: datetime | None = None
+    tolerance: timedelta = timedelta(seconds=2)
+    skew: timedelta = timedelta(seconds=300)
+    baseline: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a reading says about a POST's job.
+
+    Attributes:
+        record: the job's record, None where none can be credited.
+        evidence: how well that is known.
+        candidates: every record that fits; several without a `record`: it cannot be told which.
+    """
+
+    record: LogRecord | None = None
+    evidence: Evidence = Evidence.NONE
+    candidates: tuple[LogRecord, ...] = ()
 
 
 def record_key(record: LogRecord) -> str:
@@ -55,96 +82,117 @@ def record_key(record: LogRecord) -> str:
     return record.job_id or record.record_id
 
 
-def match_record(
-    records: Sequence[LogRecord], window: Window, claimed: Collection[str]
-) -> LogRecord | None:
-    """The record of the job that a run's POST started.
+def record_keys(record: LogRecord) -> frozenset[str]:
+    """Both ids of a record; the job id may appear later than the record."""
+    return frozenset(filter(None, (record.job_id, record.record_id)))
+
+
+def fits(record: LogRecord, window: Window, slack: timedelta = timedelta(0)) -> bool:
+    """Whether a POST may have made a record.
 
     Args:
-        records: the cluster's records, in any order.
-        window: the run's own times and baseline.
-        claimed: keys of records that belong to other runs.
-
-    Returns:
-        The record, or None when none can be this run's.
+        record: as it was listed.
+        window: the POST's.
+        slack: widens the window on both sides.
     """
-    candidates = [record for record in _unclaimed(records, claimed) if _in_window(record, window)]
-    if candidates:
-        return min(candidates, key=_created)
-    undated = [
-        record
-        for record in _unclaimed(records, claimed)
-        if record.created_at is None and not _ended_before(record, window)
-    ]
-    return undated[0] if window.baseline_known and len(undated) == 1 else None
+    if record.job_type is JobType.AUTO:
+        return False
+    if window.baseline is not None and record_keys(record) & window.baseline:
+        return False
+    earliest = _shifted(window.earliest, -slack)
+    if record.created_at is None:
+        return record.finished_at is None or record.finished_at >= earliest
+    return earliest <= record.created_at <= _shifted(window.latest, slack)
 
 
-def may_be_ours(
-    records: Sequence[LogRecord], window: Window, claimed: Collection[str]
-) -> LogRecord | None:
-    """A record that a run's POST may have started, which cannot be told; None where there is none.
+def match(
+    reading: LogRecords,
+    window: Window,
+    rivals: Sequence[Window],
+    taken: Collection[str],
+) -> Match:
+    """Find the record of the job that a POST made.
 
     Args:
-        records: the cluster's records, in any order; `match_record` found none among them.
-        window: the run's own times and baseline.
-        claimed: keys of records that belong to other runs.
+        reading: the cluster's records.
+        window: the POST's.
+        rivals: windows of all other POSTs to the cluster that have no job yet.
+        taken: ids of records that belong to other rows of the history.
     """
-    for record in records:
-        if record.created_at is not None:
-            # neither the schedule's nor a person's, as far as the cloud says
-            unclear = record.job_type is JobType.UNRECOGNISED and _in_window(record, window)
-        else:
-            unclear = record.job_type is not JobType.AUTO and not _ended_before(record, window)
-        if unclear and record_key(record) not in claimed:
-            return record
-    return None
+    free = [r for r in reading.rows if not record_keys(r) & frozenset(taken)]
+    ours = [record for record in free if fits(record, window)]
+    alive = [record for record in ours if _alive_at_the_answer(record, window)]
+    around = [record for record in free if fits(record, window, window.skew)]
+    if len(alive) == 1 and not _is_contested(alive[0], rivals):
+        # A record nearby that the window leaves out, or one from the future: `Date` may be wrong.
+        unexplained = [r for r in around if r not in ours and not _is_contested(r, rivals)]
+        doubtful = bool(unexplained) or _clocks_differ(reading, window)
+        grade = Evidence.INFERRED if doubtful else Evidence.PROVEN
+        if grade is Evidence.PROVEN or len(ours) == 1:
+            return Match(alive[0], grade, tuple(ours))
+    if not ours and len(around) == 1 and _contradicts(around[0], reading, window):
+        far = around[0]
+        if _can_be_told(far, window) and not _is_contested(far, rivals, window.skew):
+            return Match(far, Evidence.INFERRED, (far,))
+    if len(ours) == 1 and _can_be_told(ours[0], window) and not _is_contested(ours[0], rivals):
+        return Match(ours[0], Evidence.INFERRED, tuple(ours))
+    return Match(candidates=tuple(ours))
 
 
-def is_placed(record: LogRecord, claimed: Collection[str]) -> bool:
-    """Whether a record can be told from one that a later POST starts.
+def _can_be_told(record: LogRecord, window: Window) -> bool:
+    """Whether a record that fits alone says enough: Manual, and with a time or new."""
+    if record.job_type is not JobType.MANUAL or not record_keys(record):
+        return False
+    return record.created_at is not None or window.baseline is not None
 
-    Args:
-        record: as it was read.
-        claimed: keys of records that belong to runs.
+
+def _alive_at_the_answer(record: LogRecord, window: Window) -> bool:
+    if not window.accepted or window.answered is None or window.baseline is None:
+        return False
+    if record.created_at is None or not _can_be_told(record, window):
+        return False
+    if record.created_at > window.answered + SECOND:
+        return False
+    if record.finished_at is not None:
+        return record.finished_at > window.answered + SECOND + window.tolerance
+    # Readings that are matched were begun after the answer had come.
+    return record.status is RecordStatus.RUNNING
+
+
+def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool:
+    """Whether a record shows that `Date` comes from another clock than its own time.
+
+    It is new, and runs although the cloud has accepted the POST: had it been created before that,
+    as it says, the POST would have been a conflict. Or it is from the future.
     """
-    return (
-        record.created_at is not None
-        or record.job_type is JobType.AUTO
-        or record_key(record) in claimed
+    if not window.accepted or window.baseline is None or record.created_at is None:
+        return False
+    if reading.date is not None and record.created_at > reading.date + SECOND + window.tolerance:
+        return True
+    return record.status is RecordStatus.RUNNING and record.created_at < window.earliest
+
+
+def _clocks_differ(reading: LogRecords, window: Window) -> bool:
+    """Whether a record is from the future by the reading's own `Date`."""
+    if reading.date is None:
+        return True
+    now = reading.date + SECOND + window.tolerance
+    return any(
+        moment > now
+        for record in reading.rows
+        for moment in (record.created_at, record.finished_at)
+        if moment is not None
     )
 
 
-def _unclaimed(records: Sequence[LogRecord], claimed: Collection[str]) -> list[LogRecord]:
-    return [
-        record
-        for record in records
-        if record.job_type is JobType.MANUAL
-        and record_key(record)
-        and record_key(record) not in claimed
-    ]
+def _is_contested(
+    record: LogRecord, rivals: Sequence[Window], slack: timedelta = timedelta(0)
+) -> bool:
+    return any(fits(record, rival, slack) for rival in rivals)
 
 
-def _ended_before(record: LogRecord, window: Window) -> bool:
-    return record.finished_at is not None and record.finished_at < window.sent_at - window.skew
-
-
-def _in_window(record: LogRecord, window: Window) -> bool:
-    created = record.created_at
-    if created is None:
-        return False
-    if window.baseline_known and not _newer_than_baseline(record, created, window):
-        return False
-    return window.sent_at - window.skew <= created <= window.answered_at + window.skew
-
-
-def _newer_than_baseline(record: LogRecord, created: datetime, window: Window) -> bool:
-    if window.baseline_created_at is None:
-        return True
-    if record_key(record) == window.baseline_job:
-        return False
-    return created >= window.baseline_created_at
-
-
-def _created(record: LogRecord) -> datetime:
-    assert record.created_at is not None  # noqa: S101 - _in_window let no other pass
-    return record.created_at
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:  # datetime.max: not known yet
+        return moment

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from backups.models import ApiCall, BackupRun, Cluster, LogSettings, RunEvent
+from backups.models.traces import exchange_lasted, records_read
 
 from .choices import Outcome, in_english
 from .guide import explain_run
@@ -62,6 +63,8 @@ def run_line(run: BackupRun) -> Json:
         "failed_message": run.failed_message,
         "conflict_holder": run.conflict_holder,
         "conflict_run_id": run.conflict_run_id,
+        "evidence": str(run.evidence),
+        "corrected_from": run.corrected_from,
     }
 
 
@@ -99,11 +102,11 @@ def run_document(
         "api_calls": [_call(call) for call in run.api_calls.all()],
         "settled_by_hand": run.settled_by_hand,
         "waited_seconds": _seconds(run.waited),
-        "exchange_seconds": _seconds(run.exchange_lasted),
+        "exchange_seconds": _seconds(exchange_lasted(run.api_calls.all())),
         "job_seconds": _seconds(run.job_lasted),
         "waits_if_busy_until": iso(run.retry_conflict_until),
         "not_before": iso(run.not_before),
-        "records_read": run.checks,
+        "records_read": records_read(run.api_calls.all()),
         "records_readable_at": iso(run.records_readable_at),
         "run_before": _neighbour(run_before),
         "run_after": _neighbour(run_after),

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dashboard.embedded.console import say
 from dashboard.embedded.errors import StartError
@@ -17,6 +17,9 @@ from dashboard.embedded.errors import StartError
 from .process import StackError
 from .scenario import Options, Scenario
 from .stack import RECOVERY_SETTINGS, SETTINGS, Stack
+
+if TYPE_CHECKING:
+    from .ownership import Limits
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,6 +95,7 @@ def _judge(
     story = scenario.play()
     # these need Django, which is set up only now
     from .evidence import gather
+    from .ownership import check_ownership
     from .recovery import check_recovery, measure
     from .report import document
     from .verify import check_clicks, check_outcomes, check_requests
@@ -106,10 +110,24 @@ def _judge(
         check_requests(evidence, story.diary),
         check_outcomes(evidence),
         check_recovery(evidence, story.diary, distributions, story.dark),
+        check_ownership(evidence, story.diary, _limits()),
     ]
     struck = Counter(f"{entry.endpoint} {kind}" for entry in ledger for kind in entry.faults)
     return document(
         options, settings, story, evidence, dict(sorted(struck.items())), checks, distributions
+    )
+
+
+def _limits() -> Limits:
+    from django.conf import settings
+
+    from .ownership import Limits
+
+    return Limits(
+        tolerance=settings.BACKUP_DATE_TOLERANCE,
+        late=settings.BACKUP_SETTLE_GRACE,
+        skew=settings.BACKUP_CLOCK_SKEW,
+        longest=settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT,
     )
 
 

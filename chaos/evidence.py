@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from backups.choices import Trigger
-from backups.models import ApiCall, BackupRun, RunEvent
+from backups.models import ApiCall, BackupRun, Post, RunEvent
 from simulator.client import ClusterView, JobView
 from simulator.ledger import LedgerEntry
 
@@ -44,9 +45,27 @@ class Call:
     sent: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A stored POST.
+
+    Attributes:
+        job_id: the job that it is said to have made.
+        dated: the cloud's own time is known on both sides of it.
+        accepted: the cloud took it.
+    """
+
+    job_id: str
+    dated: bool
+    accepted: bool
+
+
 @dataclass(slots=True)
 class Run:
-    """A run as the product's database has it at the end."""
+    """A run as the product's database has it at the end.
+
+    `posts`: by attempt, what is stored of its POST.
+    """
 
     id: int
     cluster_pk: int
@@ -56,35 +75,49 @@ class Run:
     outcome: str
     note: str
     job_id: str
+    evidence: str
+    corrected_from: str
     claimed_by: str
     requested: float
     steps: list[Step] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    posts: dict[int, Sent] = field(default_factory=dict)
 
     def passed_through(self, state: str) -> bool:
         """Whether the run ever was in this state."""
         return any(step.to_state == state for step in self.steps)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
-    """Everything that the four checks judge.
+    """Everything that the checks judge.
 
     Attributes:
         runs: by id; those that the product made.
-        imported: job ids of the history's rows that it read from the cloud's records.
+        imported: by job id, who is said to have requested it: the history's rows that it read from
+            the cloud's records.
         requests: the collect requests in the simulator's ledger, in order of arrival.
         request_of: ledger entry of a stored call, by call id.
         call_of: stored call of a ledger entry, by its seq.
         jobs: the simulator's jobs by job id.
+        guessed: entries of the ledger, by seq, for which several stored calls came into question.
     """
 
     runs: dict[int, Run]
-    imported: set[str]
+    imported: dict[str, str]
     requests: list[LedgerEntry]
     request_of: dict[int, LedgerEntry]
     call_of: dict[int, Call]
     jobs: dict[str, JobView]
+    guessed: set[int]
+
+    def maker(self, job_id: str) -> LedgerEntry | None:
+        """The request that made a job; None: the schedule or the console did."""
+        return self._makers.get(job_id)
+
+    @cached_property
+    def _makers(self) -> dict[str, LedgerEntry]:
+        return {entry.job_id: entry for entry in self.requests if entry.job_id}
 
     def requests_of(self, run: Run) -> list[LedgerEntry]:
         """The requests that the cloud received on behalf of a run, in order."""
@@ -100,15 +133,15 @@ def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> 
     """Read the product's database and lay it beside the simulator's ledger and jobs."""
     runs = load_runs()
     calls = [call for run in runs.values() for call in run.calls]
-    request_of, call_of = attribute(calls, requests)
+    request_of, call_of, guessed = attribute(calls, requests)
     jobs = {job.job_id: job for cluster in clusters for job in cluster.jobs}
-    return Evidence(runs, load_imported(), list(requests), request_of, call_of, jobs)
+    return Evidence(runs, load_imported(), list(requests), request_of, call_of, jobs, guessed)
 
 
-def load_imported() -> set[str]:
-    """The jobs that were imported; a job has one row by a constraint."""
+def load_imported() -> dict[str, str]:
+    """The jobs that were imported, and by whom they are said to be; a job has one row."""
     rows = BackupRun.objects.filter(trigger=Trigger.CLOUD)
-    return {job_id or "" for job_id in rows.values_list("job_id", flat=True)}
+    return {job_id or "": name for job_id, name in rows.values_list("job_id", "requested_by_name")}
 
 
 def load_runs() -> dict[int, Run]:
@@ -123,6 +156,8 @@ def load_runs() -> dict[int, Run]:
             outcome=str(row.outcome),
             note=row.note,
             job_id=row.job_id or "",
+            evidence=str(row.evidence),
+            corrected_from=row.corrected_from,
             claimed_by=row.claimed_by,
             requested=row.requested_at.timestamp(),
         )
@@ -156,12 +191,16 @@ def load_runs() -> dict[int, Run]:
                 sent=call.sent,
             )
         )
+    for post in Post.objects.all():
+        dated = post.date_before is not None and post.date_after is not None
+        accepted = post.result == Post.Result.ACCEPTED
+        runs[post.run_id].posts[post.attempt] = Sent(post.job_id, dated, accepted)
     return runs
 
 
 def attribute(
     calls: Iterable[Call], requests: Iterable[LedgerEntry]
-) -> tuple[dict[int, LedgerEntry], dict[int, Call]]:
+) -> tuple[dict[int, LedgerEntry], dict[int, Call], set[int]]:
     """Say which stored call each request of the ledger is.
 
     An answered call knows its request id. Of the others, a request belongs to the last call of its
@@ -170,7 +209,9 @@ def attribute(
 
     Returns:
         Ledger entry by call id, and call by the entry's seq; what stands in neither has no partner.
+        And the seqs of requests that another unanswered call of the cluster might also be.
     """
+    guessed: set[int] = set()
     request_of: dict[int, LedgerEntry] = {}
     call_of: dict[int, Call] = {}
     by_request_id = {call.request_id: call for call in calls if call.request_id}
@@ -187,10 +228,12 @@ def attribute(
             found = max(earlier, key=lambda call: call.started, default=None)
             if found is not None:
                 waiting.remove(found)
+            if len(earlier) > 1:
+                guessed.add(entry.seq)
         if found is not None and found.id not in request_of:
             request_of[found.id] = entry
             call_of[entry.seq] = found
-    return request_of, call_of
+    return request_of, call_of, guessed
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -1,8 +1,8 @@
 """Every fault of the simulator, as a deck of cards to be dealt to clusters.
 
-A card never has the cloud lie about what nobody could find out: a clear refusal (429, 503, 4xx)
-with a job started behind it, or a record that is hidden for ever from a request that was not
-answered. docs/reliability.md names these as not promised.
+A card never has the cloud lie about what nobody could find out: a clear refusal (429, 4xx) with a
+job started behind it, or a record that is hidden for ever from a request that was not answered.
+docs/reliability.md names these as not promised.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from simulator.client import SimulatorControl
 from simulator.presets import BODY_KINDS, PRESETS
 
-# Answers that leave open whether the job was started; these alone may hide a started job.
+BEYOND_GRACE = (8.0, 25.0)  # seconds after the grace until a record comes that is too late
+# Answers that leave open whether the job was started.
 AMBIGUOUS = ("error_500", "bad_gateway", "gateway_timeout", "html_200", "internal")
 
 
@@ -56,8 +57,54 @@ def _records(name: str, kind: str, times: int = 2, **parameters: Any) -> Card:
     return Card(f"records {name}", (Strike(kind, "records", times, parameters),))
 
 
-def cards(rng: random.Random) -> list[Card]:
-    """All cards once, with delays drawn from `rng`."""
+def ownership_cards(rng: random.Random, grace: float) -> list[Card]:
+    """Cards after which it is hard to tell whose job one is.
+
+    Args:
+        rng: for delays.
+        grace: how long a run waits for its job, in seconds.
+    """
+
+    def late() -> Strike:
+        return Strike("late_record", parameters={"seconds": round(rng.uniform(2, 7), 1)})
+
+    def too_late() -> Strike:
+        seconds = round(grace + rng.uniform(*BEYOND_GRACE), 1)
+        return Strike("late_record", parameters={"seconds": seconds})
+
+    def processed_later() -> Strike:
+        return Strike("process_later", parameters={"seconds": round(rng.uniform(1, 6), 1)})
+
+    # The job's record comes when its run has ended without it, and other POSTs may have followed.
+    listed_too_late = [
+        _card(f"{name}, listed too late", kind, too_late(), **parameters)
+        for name, kind, parameters in (
+            ("504, job started", "error_after", {}),
+            ("503, job started", "error_after", {"preset": "unavailable"}),
+            ("reset_after", "reset_after", {}),
+            ("hang_after", "hang_after", {}),
+            ("accepted", "slow", {"seconds": 0.2}),
+        )
+    ]
+    listed_too_late += [
+        _card("504, job fails, listed too late", "error_after", Strike("late_fail"), too_late()),
+        _card("accepted, job fails, listed too late", "late_fail", too_late(), seconds=1),
+    ]
+    behind = [
+        _card("503, job started", "error_after", preset="unavailable"),
+        _card("504, processed later", "error_after", processed_later()),
+        _card("reset, processed later", "reset_after", processed_later()),
+        _card("given up, processed later", "hang_after", processed_later()),
+        _card("504, processed later, listed late", "error_after", processed_later(), late()),
+        _card("POST without Date", "no_date"),
+        _card("records without Date", "no_date", Strike("no_date", "records", 20)),
+        _card("504 without Date, job started", "error_after", Strike("no_date")),
+    ]
+    return listed_too_late + behind
+
+
+def other_cards(rng: random.Random) -> list[Card]:
+    """All other cards once, with delays drawn from `rng`."""
 
     def late() -> Strike:
         return Strike("late_record", parameters={"seconds": round(rng.uniform(2, 7), 1)})
@@ -109,12 +156,18 @@ def cards(rng: random.Random) -> list[Card]:
     return answers + bodies + after + delivery + jobs + records
 
 
-def deal(rng: random.Random) -> Iterator[Card]:
-    """Cards without end: each deck is dealt to its last card before a new one is begun."""
+def deal(rng: random.Random, grace: float) -> Iterator[Card]:
+    """Cards without end: each deck is dealt to its last card before a new one is begun.
+
+    Every second card is one of `ownership_cards` while there are some: a short run has them, too.
+    """
     while True:
-        deck = cards(rng)
-        rng.shuffle(deck)
-        yield from deck
+        hard, others = ownership_cards(rng, grace), other_cards(rng)
+        rng.shuffle(hard)
+        rng.shuffle(others)
+        for first, second in zip(hard, others, strict=False):
+            yield from (first, second)
+        yield from others[len(hard) :]
 
 
 def darken(control: SimulatorControl, cluster_id: str) -> None:

@@ -47,6 +47,10 @@ def document(
         "runs": len(runs),
         "states": dict(sorted(Counter(run.state for run in runs).items())),
         "outcomes": dict(sorted(Counter(run.outcome or "none" for run in runs).items())),
+        "evidence": dict(sorted(Counter(run.evidence for run in runs if run.job_id).items())),
+        "corrected": dict(
+            sorted(Counter(run.corrected_from for run in runs if run.corrected_from).items())
+        ),
         "passed_through_unknown": sum(run.passed_through("unknown") for run in runs),
         "troubles": story.diary.counts(),
         "faults": struck,
@@ -113,6 +117,8 @@ def table(report: dict[str, Any]) -> str:
         _row("answered within", _words(clicks["seconds"])),
         _row("runs by state", _counts(report["states"])),
         _row("runs by outcome", _counts(report["outcomes"])),
+        _row("evidence of their jobs", _counts(report["evidence"])),
+        _row("corrected, by what they had said", _counts(report["corrected"])),
         _row("runs that were UNKNOWN", str(report["passed_through_unknown"])),
         _row("troubles", _counts(report["troubles"])),
         _row("simulator's faults", f"{sum(report['faults'].values())}: "

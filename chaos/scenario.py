@@ -20,9 +20,13 @@ from .stack import REGIONS, Stack
 from .trouble import TroubleMaker
 
 PEOPLE = ("ada", "grace", "hedy")
+STAMPS = ("ms", "seconds")  # how records write their times, cluster by cluster
 DARK = 2  # clusters whose records stay unreadable: their runs must say UNKNOWN and why
 FAULT_SHARE = 0.6  # of the clicks, how many meet a card of the deck
 LATEST_END = 150.0  # seconds after the trouble until every run must have ended
+LATEST_LISTING = 120.0  # seconds until every record that comes late has come
+LATEST_CHECK = 90.0  # ... and every cluster has been checked after that
+LEAST_PAUSE = 5.0  # seconds: a check that began before the last listing has ended
 CLICKING_SHARE = 0.9  # of the time: the last clicks meet trouble too
 
 
@@ -96,7 +100,12 @@ class Scenario:
         for number in range(count):
             region = REGIONS[number % len(REGIONS)]
             seconds = round(self._rng.uniform(1, 3), 1)
-            control.add_cluster(f"chaos-{number + 1:04}", region=region, job_seconds=seconds)
+            control.add_cluster(
+                f"chaos-{number + 1:04}",
+                region=region,
+                job_seconds=seconds,
+                stamps=STAMPS[number // len(REGIONS) % len(STAMPS)],
+            )
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             call_command("sync_clusters", stdout=nowhere)
         self._cloud_ids = dict(Cluster.objects.order_by("pk").values_list("pk", "cluster_id"))
@@ -118,7 +127,7 @@ class Scenario:
             list(self._cloud_ids),
             PEOPLE,
         )
-        self._deck = faults.deal(self._rng)
+        self._deck = faults.deal(self._rng, _settle_grace())
         clickers = Clickers(self.people, self._lay_a_card, self._stop)
         trouble.start(options.seconds)
         clickers.carry_out(clicks)
@@ -128,6 +137,7 @@ class Scenario:
         began = time.monotonic()
         until(lambda: not _unfinished(self._dark), LATEST_END)
         self._await_simulator()
+        self._await_late_evidence()
         return Story(
             answers=clickers.answers,
             diary=trouble.diary,
@@ -176,10 +186,33 @@ class Scenario:
                 jobs = [job for each in self._stack.control.clusters() for job in each.jobs]
             except ControlError:
                 return False
-            under_way = any(entry.ending == "in_progress" for entry in ledger)
+            under_way = any(e.ending == "in_progress" or e.effect_pending for e in ledger)
             return not under_way and all(job.status != "RUNNING" for job in jobs)
 
         until(quiet, 30.0)
+
+    def _await_late_evidence(self) -> None:
+        """Wait for the last late record, and for a check of every cluster after it.
+
+        Runs that ended without their jobs are corrected then: what they say from there on is final.
+        """
+        self._say("records that come late are awaited, and what the product makes of them")
+        control = self._stack.control
+
+        def listed() -> bool:
+            jobs = [job for each in control.clusters() for job in each.jobs]
+            return not any(job.listed_in for job in jobs)
+
+        if not until(listed, LATEST_LISTING):
+            raise StackError("the simulator still hides records")
+        time.sleep(LEAST_PAUSE)
+        lit = set(self._cloud_ids) - self._dark
+        if not until(_checked_since(lit), LATEST_CHECK):
+            self._trouble_problem("not every cluster was checked after the last late record")
+
+    def _trouble_problem(self, text: str) -> None:
+        if self._trouble is not None:
+            self._trouble.problems.append(text)
 
 
 def _make_people(names: Sequence[str]) -> dict[str, str]:
@@ -209,6 +242,23 @@ def _claim_holders() -> list[int]:
         connection.close()
         return []
     return [int(name.rsplit(":", 2)[1]) for name in names if name.count(":") >= 2]
+
+
+def _settle_grace() -> float:
+    from django.conf import settings
+
+    return float(settings.BACKUP_SETTLE_GRACE)
+
+
+def _checked_since(clusters: set[int]) -> Callable[[], bool]:
+    """Tells whether each of these clusters was checked after this call."""
+    from django.utils import timezone
+
+    from backups.models import Cluster
+
+    since = timezone.now()
+    waiting = Cluster.objects.filter(pk__in=clusters).exclude(checked_at__gt=since)
+    return lambda: not waiting.exists()
 
 
 def _unfinished(dark: set[int]) -> int:

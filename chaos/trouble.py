@@ -20,6 +20,7 @@ from .stack import REGIONS, Stack
 Trouble = Callable[[random.Random], None]
 MIDDLE_OF_A_CLAIM = 4.0  # seconds to wait for a run in SENDING before killing whoever
 SECONDS_FOR_ALL = 90.0  # a shorter run has shorter pauses, so that it sees each kind
+CONSOLE_FAILURES = 0.4
 CLOCK_RANGE = (-150.0, 240.0)  # seconds by which the cloud's clock is off
 
 
@@ -75,6 +76,7 @@ class TroubleMaker:
                     self.identity_trouble,
                     self.move_clock,
                     *[self.automatic_job] * 2,
+                    self.console_job,
                 ],
             ),
         }
@@ -261,6 +263,16 @@ class TroubleMaker:
         for cluster in rng.sample(self._clusters, min(5, len(self._clusters))):
             self._stack.control.start_job(cluster, duration=rng.uniform(2, 8))
         self._note("automatic jobs", began)
+
+    def console_job(self, rng: random.Random) -> None:
+        """Somebody starts log backups in the console, of which some fail."""
+        began = time.time()
+        for cluster in rng.sample(self._clusters, min(5, len(self._clusters))):
+            failed = "started in the console" if rng.random() < CONSOLE_FAILURES else ""
+            self._stack.control.start_job(
+                cluster, "Manual", duration=rng.uniform(0.5, 6), failed_message=failed
+            )
+        self._note("console jobs", began)
 
 
 def _deal(rng: random.Random, deck: list[Trouble]) -> Iterator[Trouble]:

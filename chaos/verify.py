@@ -1,7 +1,8 @@
-"""The four checks: pure, over the evidence that was gathered."""
+"""Checks 1 to 3: pure, over the evidence that was gathered."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from .log import Diary, overlap
 REFUSALS = {401, 409, 429, 503}
 REFUSAL_CODES = {"CSS.0011", "CSS.3004", "CSS.0029", "CSS.0077", "CSS.6013", "CSS.5090"}
 GAVE_UP = {"unverified", "not_started"}
+# An answer behind which this simulator hides a job although it reads like a refusal.
+LYING = 503
 SENT_NOWHERE = {"not_started", "rejected", "cancelled", "failed"}
 
 
@@ -134,7 +137,14 @@ def check_requests(evidence: Evidence, diary: Diary) -> Check:
         f"{len(evidence.requests)} requests received = {stored} attempts stored"
         + (f" less {less}" if less else ""),
     ]
+    hidden = [c for c in evidence.call_of.values() if c.status == LYING and _has_job(evidence, c)]
+    if hidden:
+        check.facts.append(f"{len(hidden)} jobs started behind a 503")
     return check
+
+
+def _has_job(evidence: Evidence, call: Call) -> bool:
+    return bool(evidence.request_of[call.id].job_id)
 
 
 def _why_not_received(run: Run, call: Call, closed: list[tuple[float, float]]) -> str:
@@ -150,7 +160,8 @@ def _why_not_received(run: Run, call: Call, closed: list[tuple[float, float]]) -
 
 
 def _no_blind_repeat(evidence: Evidence, run: Run, check: Check) -> None:
-    jobs = evidence.jobs_of(run)
+    made = [(c, evidence.request_of[c.id]) for c in run.calls if c.id in evidence.request_of]
+    jobs = [call for call, entry in made if entry.job_id and call.status != LYING]
     if len(jobs) > 1:
         check.offences.append(f"run {run.id} started {len(jobs)} jobs")
     for call in run.calls[:-1]:
@@ -161,52 +172,57 @@ def _no_blind_repeat(evidence: Evidence, run: Run, check: Check) -> None:
                 f"HTTP {call.status} {call.error_code}{call.transport_error}"
             )
         entry = evidence.request_of.get(call.id)
-        if entry is not None and entry.job_id:
+        if entry is not None and entry.job_id and call.status != LYING:
             check.offences.append(f"run {run.id}: sent again after its job had been started")
 
 
-def _imports(evidence: Evidence, check: Check) -> None:
-    """What a run of ours started is in the history as that run, unless it gave its job up."""
-    starters = {job.job_id: run for run in evidence.runs.values() for job in evidence.jobs_of(run)}
-    for job_id in evidence.imported:
-        if job_id not in evidence.jobs:
-            check.offences.append(f"job {job_id} was imported, and the cloud never had it")
-        starter = starters.get(job_id)
-        if starter is not None and starter.state not in GAVE_UP:
-            check.offences.append(
-                f"run {starter.id} ({starter.state}) lost its job {job_id} to the import"
-            )
-    if evidence.imported:
-        check.facts.append(f"{len(evidence.imported)} jobs imported that no run could prove")
-
-
 def check_outcomes(evidence: Evidence) -> Check:
-    """3: no run says succeeded without its own job's SUCCESS, none denies one."""
-    check = Check("succeeded means SUCCESS in the cloud; no other end hides one")
+    """3: no run says succeeded without its job's SUCCESS, none denies a job that was listed.
+
+    Whether the job is the run's own is told by check 5. Late listings are over: a run that ended
+    without its job and was not corrected says something false, unless the job could not be told
+    from others. Then it is in the history as one that may be the run's.
+    """
+    check = Check("succeeded means SUCCESS in the cloud; no other end hides a listed job")
     without_record: list[int] = []
-    proofs = 0
+    untold: list[int] = []
+    ends = 0
     for run in evidence.runs.values():
-        own = {job.job_id: job for job in evidence.jobs_of(run)}
         if run.state in ("succeeded", "failed"):
             wanted = "SUCCESS" if run.state == "succeeded" else "FAIL"
             job = evidence.jobs.get(run.job_id)
             if job is None or job.status != wanted:
                 status = job.status if job else "no such job"
                 check.offences.append(f"run {run.id} says {run.state}, the cloud: {status}")
-            elif run.job_id not in own:
-                check.offences.append(f"run {run.id} {run.state} by a job that it did not start")
             else:
-                proofs += 1
-        if run.state in SENT_NOWHERE:
-            for job in own.values():
-                if job.status == "SUCCESS" and job.listed:
-                    check.offences.append(f"run {run.id} says {run.state}; its job succeeded")
-                elif job.status != "FAIL" and not job.listed:
-                    without_record.append(run.id)
-    check.facts = [f"{proofs} ends proved by the run's own job"]
-    _imports(evidence, check)
+                ends += 1
+        if run.job_id or run.state not in SENT_NOWHERE | GAVE_UP:  # a job: check 5 judges it
+            continue
+        for own in evidence.jobs_of(run):
+            if not own.listed:
+                without_record.append(run.id)
+            elif run.state in GAVE_UP and names(evidence.imported.get(own.job_id, ""), run):
+                untold.append(run.id)
+            else:
+                check.offences.append(f"run {run.id} says {run.state}; its job: {own.status}")
+    corrected = Counter(r.corrected_from for r in evidence.runs.values() if r.corrected_from)
+    check.facts = [
+        f"{ends} ends that the job's own end bears out",
+        f"{corrected.total()} corrected by a job that was listed late"
+        + "".join(f", {count} from {state}" for state, count in sorted(corrected.items())),
+    ]
+    if untold:
+        check.facts.append(
+            f"{len(untold)} whose job could not be told from others; it is in the history as one "
+            f"that may be theirs: {untold}"
+        )
     if without_record:
         check.facts.append(
-            f"{len(without_record)} runs whose job the cloud never listed: {without_record}"
+            f"{len(without_record)} whose job the cloud never listed: {without_record}"
         )
     return check
+
+
+def names(requested_by: str, run: Run) -> bool:
+    """Whether an imported row says that the run may have made its job."""
+    return bool(re.search(rf"\brun {run.id}\b", requested_by))

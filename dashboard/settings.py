@@ -262,6 +262,7 @@ BACKUP_SETTLE_GRACE = env.float("BACKUP_SETTLE_GRACE", 25.0)
 BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0)
 BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0)
 BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
+BACKUP_DATE_TOLERANCE = env.float("BACKUP_DATE_TOLERANCE", 2.0)
 BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # of people and programs
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
 SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0)  # of each connection's list of clusters

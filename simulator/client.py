@@ -14,7 +14,12 @@ TIMEOUT = (5.0, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as the cloud knows it, whether its record is listed or not; times in milliseconds."""
+    """A job as the cloud knows it, whether its record is listed or not; times in milliseconds.
+
+    Attributes (further ones are those of the record):
+        listed_in: seconds until its record is listed, 0 where it is, None: it never will be.
+        started_at: Unix seconds on this machine's clock, as in the ledger, not on the cloud's.
+    """
 
     job_id: str
     record_id: str
@@ -24,6 +29,8 @@ class JobView:
     finished_ms: int | None
     failed_message: str
     listed: bool
+    listed_in: float | None = 0.0
+    started_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,4 +202,6 @@ def _job_view(job: dict[str, Any]) -> JobView:
         finished_ms=None if finished is None else int(finished),
         failed_message=job["failedMsg"] or "",
         listed=job["listed"],
+        listed_in=job["listedIn"],
+        started_at=job["startedAt"],
     )

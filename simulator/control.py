@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,8 @@ class ControlApi:
                 {
                     **record_json(cluster, job, job.status(elapsed)),
                     "listed": job.visible_from <= elapsed,
+                    "listedIn": _seconds_until(job.visible_from, elapsed),
+                    "startedAt": time.time() - (elapsed - job.started),
                 }
                 for job in jobs
             ],
@@ -208,6 +211,11 @@ def _cluster_fields(data: dict[str, Any]) -> dict[str, Any]:
     if "tags" in cleaned:
         cleaned["tags"] = tuple((str(key), str(value)) for key, value in cleaned["tags"].items())
     return cleaned
+
+
+def _seconds_until(moment: float, elapsed: float) -> float | None:
+    """None: never, which JSON has no number for."""
+    return max(0.0, moment - elapsed) if math.isfinite(moment) else None
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -1,8 +1,8 @@
 """Scripted faults: what goes wrong, at which endpoint of which cluster, and how often.
 
 Faults compose: each kind works on one slot of a request's plan (its answer, its pace, its delivery,
-the job's result, the job's record). Where several faults want the same slot, the one added first
-has it until its `times` are used up.
+its `Date`, the job's result, the job's record). Where several faults want the same slot, the one
+added first has it until its `times` are used up.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Fault:
         status: or its HTTP status, with `headers` and `body` as they are.
         body_kind: a body from BODY_KINDS in place of `body`, also for a preset.
         processed: a `status` fault answers so although the request had its effect.
-        seconds: how long (slow, slow_before, late_record, late_fail), or from byte to byte (drip).
+        seconds: how long (slow, slow_before, process_later, late_record, late_fail), from byte to
+            byte (drip), or by how much `Date` is ahead (wrong_date; less than 0: behind).
         message: failedMsg of a late_fail.
         location: where a redirect leads.
     """
@@ -62,7 +63,7 @@ class Fault:
             raise ValueError(f"no body {self.body_kind!r}; known: {', '.join(BODY_KINDS)}")
         if self.kind == "status" and not (self.preset or 100 <= self.status <= 599):
             raise ValueError("a status fault needs a preset or a status from 100 to 599")
-        if self.seconds is not None and self.seconds < 0:
+        if self.seconds is not None and self.seconds < 0 and self.kind != "wrong_date":
             raise ValueError("seconds is 0 or more")
         if self.times is not None and self.times < 1:
             raise ValueError("times is 1 or more, or null for all")
@@ -86,20 +87,25 @@ class Plan:
         faults: kinds of the faults in it.
         delay_before: seconds to wait before processing.
         processed: the request has its effect.
+        process_after: seconds from the answer to the effect, None: the effect comes first.
         delay_after: seconds to wait between processing and answering.
         answer: makes the answer in place of the real one.
         ending: answered, reset, hang or truncated.
         drip: seconds from byte to byte of the answer, None for all at once.
+        date_shift: seconds by which the answer's `Date` is ahead of the cloud's clock, None: the
+            answer has no `Date`.
         job: how the job goes that a collect creates.
     """
 
     faults: tuple[str, ...] = ()
     delay_before: float = 0.0
     processed: bool = True
+    process_after: float | None = None
     delay_after: float = 0.0
     answer: Callable[[str], Reply] | None = None
     ending: str = "answered"
     drip: float | None = None
+    date_shift: float | None = 0.0
     job: JobScript = field(default_factory=JobScript)
 
 
@@ -132,6 +138,18 @@ def _slow(fault: Fault, plan: Plan) -> None:
 
 def _slow_before(fault: Fault, plan: Plan) -> None:
     plan.delay_before = _seconds(fault, 5.0)
+
+
+def _process_later(fault: Fault, plan: Plan) -> None:
+    plan.process_after = _seconds(fault, 5.0)
+
+
+def _no_date(fault: Fault, plan: Plan) -> None:
+    plan.date_shift = None
+
+
+def _wrong_date(fault: Fault, plan: Plan) -> None:
+    plan.date_shift = _seconds(fault, 600.0)
 
 
 def _drip(fault: Fault, plan: Plan) -> None:
@@ -174,6 +192,9 @@ KINDS: dict[str, tuple[str, Effect]] = {
     "drip": ("delivery", _drip),
     "slow": ("pace", _slow),
     "slow_before": ("pace", _slow_before),
+    "process_later": ("pace", _process_later),
+    "no_date": ("date", _no_date),
+    "wrong_date": ("date", _wrong_date),
     "late_fail": ("job result", _late_fail),
     "stuck_running": ("job result", _stuck_running),
     "late_record": ("job record", _late_record),

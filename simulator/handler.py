@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 import socket
 import struct
+import threading
 import traceback
 import uuid
 from email.utils import formatdate
@@ -63,8 +64,12 @@ class Handler(BaseHTTPRequestHandler):
         plan, entry = exchange.plan, exchange.entry
         if plan.delay_before and self._pause(plan.delay_before):
             return
-        reply = self._process(exchange) if plan.processed else Reply(500)
-        entry.job_id = reply.job_id
+        if plan.processed and plan.process_after is not None:
+            reply = Reply(200)
+            self._process_later(exchange, plan.process_after)
+        else:
+            reply = self._process(exchange) if plan.processed else Reply(500)
+            entry.job_id = reply.job_id
         if plan.answer:
             reply = plan.answer(exchange.request.request_id)
         if plan.delay_after and self._pause(plan.delay_after):
@@ -78,7 +83,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             entry.status = reply.status
             try:
-                self._write(exchange.request, reply, drip=plan.drip, cut=plan.ending == "truncated")
+                self._write(
+                    exchange.request,
+                    reply,
+                    drip=plan.drip,
+                    cut=plan.ending == "truncated",
+                    date_shift=plan.date_shift,
+                )
             except OSError:
                 entry.ending = "client_gone"
                 self.close_connection = True
@@ -90,6 +101,18 @@ class Handler(BaseHTTPRequestHandler):
             # A defect of the simulator must not pass for a fault of the cloud.
             traceback.print_exc()
             return json_reply({"simulator_error": repr(error)}, 500)
+
+    def _process_later(self, exchange: Exchange, seconds: float) -> None:
+        """Let the request have its effect after its answer, as behind a gateway that gave up."""
+        entry, stopping = exchange.entry, self.server.stopping
+        entry.effect_pending = True
+
+        def process() -> None:
+            if not stopping.wait(seconds):
+                entry.job_id = self._process(exchange).job_id
+            entry.effect_pending = False
+
+        threading.Thread(target=process, name="process later", daemon=True).start()
 
     def _read(self) -> Request | None:
         """The whole request; None (after an answer, if one can be given) when it is not usable."""
@@ -116,16 +139,24 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _write(
-        self, request: Request, reply: Reply, *, drip: float | None = None, cut: bool = False
+        self,
+        request: Request,
+        reply: Reply,
+        *,
+        drip: float | None = None,
+        cut: bool = False,
+        date_shift: float | None = 0.0,
     ) -> None:
         bodiless = request.method == "HEAD" or reply.status in (204, 304)
         head = [
             f"HTTP/1.1 {reply.status} {_reason(reply.status)}",
             f"Server: {self.version_string()}",
-            f"Date: {self.date_time_string()}",
             f"X-Request-Id: {request.request_id}",
             *(f"{name}: {value}" for name, value in reply.headers),
         ]
+        if date_shift is not None:
+            moment = self.server.simulator.clock.now() + date_shift
+            head.append(f"Date: {self.date_time_string(moment)}")
         if reply.chunks:
             head.append("Transfer-Encoding: chunked")
         elif reply.status != 204:

@@ -27,6 +27,7 @@ class LedgerEntry:
         status: HTTP status answered; None when none was (yet).
         ending: in_progress, answered, reset, hang, truncated or client_gone.
         job_id: the log backup job that this request created, "" for none.
+        effect_pending: it was answered, or given up, and will be processed all the same.
         faults: the scripted faults that struck.
         request_id: X-Request-Id of the answer.
         user_agent: User-Agent of the request.
@@ -45,6 +46,7 @@ class LedgerEntry:
     status: int | None = None
     ending: str = "in_progress"
     job_id: str = ""
+    effect_pending: bool = False
     faults: tuple[str, ...] = ()
 
     @property

@@ -94,6 +94,7 @@ def read_answer(raw: RawAnswer, *, method: str, path: str, secrets: tuple[str, .
             size=len(raw.body),
             duration_ms=raw.duration_ms,
             retry_after=retry_after(raw.headers),
+            date=answered_on(raw.headers),
         ),
         document,
     )
@@ -256,10 +257,24 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
+def answered_on(headers: Mapping[str, str]) -> datetime | None:
+    """The `Date` of an answer, None where it has none that can be read or a cache kept it.
+
+    Args:
+        headers: of the answer, names in any case.
+    """
+    if (headers.get("Age") or "0").strip() not in {"", "0"}:
+        return None
+    return _date((headers.get("Date") or "").strip())
+
+
 def _date(value: str) -> datetime | None:
     """An HTTP date; None where it is none."""
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:  # year 1 or 9999, with an offset
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -23,6 +23,7 @@ from .types import (
     LogPolicy,
     LogQuery,
     LogRecord,
+    LogRecords,
     LogSettings,
     LogStorage,
 )
@@ -154,8 +155,13 @@ class CssClient:
         return self._exchanger.call(method, path, COLLECT_CAP, body).answer
 
     def list_log_records(
-        self, cluster_id: str, *, newest: int = 100, since: datetime | None = None
-    ) -> tuple[LogRecord, ...]:
+        self,
+        cluster_id: str,
+        *,
+        newest: int = 100,
+        since: datetime | None = None,
+        within: timedelta | None = None,
+    ) -> LogRecords:
         """The cloud's log backup jobs: `GET /clusters/{id}/logs/records`.
 
         The cloud does not promise an order. Reading stops early only when the rows have come newest
@@ -164,10 +170,11 @@ class CssClient:
         Args:
             cluster_id: the cluster.
             newest: how many with a time to return at most; those without one come on top.
-            since: leave out what was created before.
+            since: leave out what was created before, on the cloud's clock.
+            within: the same, counted back from the reading's own `Date`; without one, all count.
 
         Returns:
-            Records, newest first by `created_at`, those without a time last.
+            The records, and the cloud's time at which they were read.
 
         Raises:
             ApiError: the cloud answered something other than a 2xx.
@@ -179,15 +186,19 @@ class CssClient:
             known = [time for time in times if time is not None]
             if len(known) < len(times) or len(set(known)) < 2 or known != sorted(known)[::-1]:
                 return False
-            return len(known) >= newest or (since is not None and known[-1] < since)
+            oldest = since or (dates[0] - within if within and dates and dates[0] else None)
+            return len(known) >= newest or (oldest is not None and known[-1] < oldest)
 
+        dates: list[datetime | None] = []
         path = f"{_cluster_path(cluster_id)}/logs/records"
-        rows = self._list(path, parse.log_records, lambda row: row.record_id, enough)
+        rows = self._list(path, parse.log_records, lambda row: row.record_id, enough, dates)
+        date = dates[0] if dates else None
+        since = since or (date - within if within and date else None)
         undated = [row for row in rows if row.created_at is None]
         dated = [(row.created_at, row) for row in rows if row.created_at is not None]
         wanted = [(at, row) for at, row in dated if since is None or at >= since]
         wanted.sort(key=lambda item: item[0], reverse=True)
-        return (*(row for _, row in wanted[:newest]), *undated)
+        return LogRecords((*(row for _, row in wanted[:newest]), *undated), date)
 
     def _list(
         self,
@@ -195,12 +206,15 @@ class CssClient:
         parser: Callable[[object], parse.Page[T]],
         key: Callable[[T], str],
         enough: Callable[[list[T]], bool] = lambda rows: False,
+        dates: list[datetime | None] | None = None,
     ) -> list[T]:
         last: list[Answer] = []
 
         def fetch(query: str) -> parse.Page[T]:
             page, answer = self._get(f"{path}?{query}", parser)
             last[:] = [answer]
+            if dates is not None:
+                dates.append(answer.date)
             return page
 
         try:

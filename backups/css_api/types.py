@@ -38,6 +38,8 @@ class Answer:
         size: bytes of body received (after decoding), up to the cap.
         duration_ms: from the first byte sent to the last byte read, in milliseconds.
         retry_after: seconds the cloud asked to wait, None when it did not ask.
+        date: when the cloud says it answered (`Date`, whole seconds, rounded down), None where it
+            does not say, or where a cache answered in its place.
     """
 
     method: str
@@ -51,6 +53,7 @@ class Answer:
     size: int = 0
     duration_ms: int = 0
     retry_after: float | None = None
+    date: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -200,6 +203,20 @@ class LogRecord:
     finished_at: datetime | None = None
     log_path: str = ""
     failed_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecords:
+    """What one reading of `GET …/logs/records` listed.
+
+    Attributes:
+        rows: newest first by `created_at`, those without a time last.
+        date: the cloud's time of the reading's first answer, rounded down to a second; None where
+            it has none. What was created before it may be listed; what is created later is not.
+    """
+
+    rows: tuple[LogRecord, ...]
+    date: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

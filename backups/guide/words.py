@@ -182,6 +182,22 @@ BY_HAND: dict[RunState, Explanation] = {
     ),
 }
 
+# Nobody accepted the request, and the records do not tell whether a job of theirs is its own.
+AMBIGUOUS = Explanation(
+    _("No usable answer came, and the cloud's records show jobs of which one may be this run's."),
+    Actor.OPERATOR,
+    _("Look into the bucket or the console, and back up again if in doubt."),
+    True,
+)
+
+# An attempt had been made: what it came to is in the timeline.
+CANCELLED_LATER = Explanation(
+    _("Cancelled while it waited to be tried again; its last attempt had not been taken."),
+    Actor.NOBODY,
+    _("Back up again when wanted."),
+    True,
+)
+
 # A refusal that passes by itself; once the run is over, nothing is tried again by itself.
 _TURNED_AWAY: dict[Outcome, Explanation] = {
     Outcome.SERVER_ERROR: Explanation(
@@ -220,6 +236,10 @@ def explain_run(
         return BY_HAND[state]
     if imported and state in IMPORTED:
         return IMPORTED[state]
+    if state is RunState.CANCELLED and outcome:
+        return CANCELLED_LATER
+    if state is RunState.UNVERIFIED and outcome is not Outcome.ACCEPTED:
+        return AMBIGUOUS
     if state is RunState.REJECTED and outcome in _TURNED_AWAY:
         return _TURNED_AWAY[outcome]
     if state in (RunState.REJECTED, RunState.ACCEPTED):

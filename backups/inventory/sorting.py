@@ -8,11 +8,8 @@ from datetime import datetime
 from django.db.models import Case, F, IntegerField, OrderBy, Q, TextChoices, Value, When
 from django.utils.translation import gettext_lazy as _
 
-from backups.choices import Protection
-from backups.models.cluster import protection_q
+from backups.models.cluster import WORST_FIRST, protection_q
 from backups.readiness import RANK
-
-WORST_FIRST = (Protection.NEVER, Protection.OVERDUE, Protection.DUE, Protection.PROTECTED)
 
 
 class Sort(TextChoices):

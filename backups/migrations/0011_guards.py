@@ -1,12 +1,8 @@
-"""Ended runs do not change any more: the triggers of backups/guards.py."""
+"""Ended runs do not change any more: the triggers of backups/guards.py, made after migrating."""
 
 from django.db import migrations
 
 from backups.guards import GUARDS
-
-
-def install(apps, schema_editor):
-    GUARDS.install(schema_editor.connection)
 
 
 def remove(apps, schema_editor):
@@ -20,5 +16,5 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(install, remove),
+        migrations.RunPython(migrations.RunPython.noop, remove),
     ]

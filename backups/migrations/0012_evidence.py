@@ -10,17 +10,13 @@ def lift(apps, schema_editor):
     GUARDS.remove(schema_editor.connection)
 
 
-def guard(apps, schema_editor):
-    GUARDS.install(schema_editor.connection)
-
-
 class Migration(migrations.Migration):
     dependencies = [
         ("backups", "0011_guards"),
     ]
 
     operations = [
-        migrations.RunPython(lift, guard),
+        migrations.RunPython(lift, migrations.RunPython.noop),
         migrations.AddField(
             model_name="apicall",
             name="url",
@@ -45,5 +41,4 @@ class Migration(migrations.Migration):
                 default=False, help_text="somebody's word ended it, nothing that the cloud said"
             ),
         ),
-        migrations.RunPython(guard, lift),
     ]

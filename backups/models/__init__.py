@@ -4,6 +4,7 @@ from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat
 from .history import Export, SavedView
 from .indexes import IsGiven
+from .post import Post
 from .project import Connection, Project
 from .retention import Kind, RetentionPolicy, RetentionRun
 from .run import BackupRun
@@ -20,6 +21,7 @@ __all__ = [
     "IsGiven",
     "Kind",
     "LogSettings",
+    "Post",
     "Project",
     "RetentionPolicy",
     "RetentionRun",

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .run import BackupRun
 
 
+# What broke stands before what never was.
+WORST_FIRST = (Protection.OVERDUE, Protection.NEVER, Protection.DUE, Protection.PROTECTED)
+
+
 def protection_q(protection: Protection, now: datetime) -> Q:
     """The condition for one state of protection; `Cluster.protection` is the same in Python."""
     conditions = {

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.choices import ACTIVE, TERMINAL, Outcome, RunState, Trigger
+from backups.choices import ACTIVE, TERMINAL, Evidence, Outcome, RunState, Trigger
 from dashboard.accounts.access import visible_q
 
 from .cluster import Cluster
@@ -115,14 +115,10 @@ class BackupRun(models.Model):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
 
-    # Following the cloud's job. The baseline is its newest record just before the POST, on the
-    # cloud's own clock: what is ours must be newer, however wrong that clock is.
+    # Following the cloud's job. What tells it from others is kept with each POST (models.Post).
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
     records_readable_at = models.DateTimeField(null=True, blank=True, help_text="last read well")
-    baseline_known = models.BooleanField(default=False)
-    baseline_created_at = models.DateTimeField(null=True, blank=True)
-    baseline_job_id = models.CharField(max_length=64, blank=True)
     # NULL until a record is matched: the constraint below lets one job belong to one run
     job_id = models.CharField(max_length=64, null=True, blank=True)
     record_id = models.CharField(max_length=64, blank=True)
@@ -131,10 +127,16 @@ class BackupRun(models.Model):
     job_finished_at = models.DateTimeField(null=True, blank=True)
     log_path = models.CharField(max_length=1024, blank=True)
     failed_message = models.TextField(blank=True)
+    evidence = models.CharField(max_length=8, choices=Evidence, blank=True, default=Evidence.NONE)
 
     finished_at = models.DateTimeField(null=True, blank=True)
     settled_by_hand = models.BooleanField(
         default=False, help_text="somebody's word ended it, nothing that the cloud said"
+    )
+    # of a run that had ended without its job, which was listed later (services.correcting)
+    corrected_from = models.CharField(max_length=12, blank=True, help_text="the state before")
+    corrected_by = models.BigIntegerField(
+        null=True, blank=True, help_text="sequence of the audit event that says so"
     )
     # of an ended run: names, account and address are gone (services.retention)
     masked_by = models.BigIntegerField(
@@ -153,9 +155,15 @@ class BackupRun(models.Model):
             ),
             # The promise: a record of the cloud proves at most one run.
             models.UniqueConstraint(
-                fields=["cluster", "job_id"],
+                fields=["project_id_in_cloud", "cluster_cloud_id", "job_id"],
                 condition=Q(job_id__isnull=False),
                 name="one_run_per_cloud_job",
+            ),
+            # ... under either id, since the job's may appear later than the record's
+            models.UniqueConstraint(
+                fields=["project_id_in_cloud", "cluster_cloud_id", "record_id"],
+                condition=Q(IsGiven("record_id")),
+                name="one_run_per_cloud_record",
             ),
             # The promise: a form sent twice is one request, even after the first run has ended.
             models.UniqueConstraint(
@@ -251,7 +259,14 @@ class BackupRun(models.Model):
     def state_label(self) -> str:
         """The state's word; of a run that was settled by hand, that it was."""
         label = self.run_state.label
-        return str(_BY_HAND.get(self.run_state, label) if self.settled_by_hand else label)
+        if self.settled_by_hand:
+            return str(_BY_HAND.get(self.run_state, label))
+        return _("Not verified") if self.is_unverified_unanswered else str(label)
+
+    @property
+    def is_unverified_unanswered(self) -> bool:
+        """Whether it ended unverified although nobody had accepted the request."""
+        return self.run_state is RunState.UNVERIFIED and self.outcome != Outcome.ACCEPTED
 
     @property
     def is_active(self) -> bool:
@@ -296,11 +311,6 @@ class BackupRun(models.Model):
     def waited(self) -> timedelta | None:
         """From the request until it was sent to the cloud; None where nothing was sent."""
         return _between(self.requested_at, self.sent_at)
-
-    @property
-    def exchange_lasted(self) -> timedelta | None:
-        """From sending to the answer, or to the end of waiting for it; None without one."""
-        return _between(self.sent_at, self.answered_at)
 
     @property
     def job_lasted(self) -> timedelta | None:

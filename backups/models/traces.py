@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
+
 from django.db import models
 from django.utils import timezone
 
@@ -31,6 +34,7 @@ class ApiCall(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     status = models.PositiveSmallIntegerField(null=True, blank=True)
+    answer_date = models.DateTimeField(null=True, blank=True, help_text="the cloud's clock")
     request_id = models.CharField(max_length=128, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
@@ -50,6 +54,22 @@ class ApiCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+def records_read(calls: Iterable[ApiCall]) -> int:
+    """How often a run's records were read after its request, among its calls."""
+    return sum(call.purpose == "records" for call in calls)
+
+
+def exchange_lasted(calls: Iterable[ApiCall]) -> timedelta | None:
+    """How long the last POST of a run took, from its first byte to the answer's last; None: never.
+
+    Measured by the transport: the run's own times hold what the database took, too.
+    """
+    posts = [call for call in calls if call.purpose == "collect"]
+    if not posts or posts[-1].duration_ms is None:
+        return None
+    return timedelta(milliseconds=posts[-1].duration_ms)
 
 
 class RunEvent(models.Model):

@@ -14,7 +14,13 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Protection, Readiness, RunState
 from backups.models import BackupRun, Cluster, Connection
-from backups.models.cluster import ClusterQuerySet, attach_latest_runs, protection_at, protection_q
+from backups.models.cluster import (
+    WORST_FIRST,
+    ClusterQuerySet,
+    attach_latest_runs,
+    protection_at,
+    protection_q,
+)
 from dashboard.accounts.models import User
 
 from .keeping import kept, key_for
@@ -38,17 +44,18 @@ BLOCKED: tuple[Readiness, ...] = (
 
 
 class Need(TextChoices):
-    """Why a cluster needs somebody, the worst first: what broke stands before what never was."""
+    """Why a cluster needs somebody."""
 
     OVERDUE_FAILING = "overdue_failing", _("Overdue, and the last backup ended badly")
-    NEVER_FAILING = "never_failing", _("Never backed up, and the last try ended badly")
     OVERDUE = "overdue", _("Overdue")
-    FAILING = "failing", _("The last backup ended badly")
-    BLOCKED = "blocked", _("Due, and not ready")
+    NEVER_FAILING = "never_failing", _("Never backed up, and the last try ended badly")
     NEVER = "never", _("Never backed up")
+    BLOCKED = "blocked", _("Due, and not ready")
+    FAILING = "failing", _("The last backup ended badly")
 
 
-_RANK = {need: rank for rank, need in enumerate(Need)}
+# The worst first, in the order of the protection page: what broke stands before what never was.
+_RANK = {protection: rank for rank, protection in enumerate(WORST_FIRST)}
 KEPT = 3  # seconds that the counts over thousands of clusters may be old
 
 
@@ -61,12 +68,14 @@ class Finding:
         cluster: the cluster, with its project and its latest run.
         run: its last run that came to a result, where that is a bad one.
         since: since when it is so.
+        protection: how the cluster stands to its objective.
     """
 
     need: Need
     cluster: Cluster
     run: BackupRun | None
     since: datetime
+    protection: Protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +156,17 @@ def _last_result(column: str) -> Subquery:
 
 def _count(watched: ClusterQuerySet, now: datetime) -> tuple[dict[Need, int], list[int]]:
     """How many clusters have each need, and the worst of them; one query."""
-    columns = ("pk", "readiness", "due_at", "overdue_at", "registered_at", "last_result")
+    columns = ("pk", "name", "readiness", "due_at", "overdue_at", "last_result")
     counts: Counter[Need] = Counter()
     places = []
     rows = _in_need(watched, now).order_by().values_list(*columns)
-    for pk, readiness, due_at, overdue_at, registered_at, last_result in rows:
-        if need := need_of(protection_at(due_at, overdue_at, now), readiness, last_result):
+    for pk, name, readiness, due_at, overdue_at, last_result in rows:
+        protection = protection_at(due_at, overdue_at, now)
+        if need := need_of(protection, readiness, last_result):
             counts[need] += 1
             # Among equals the one whose time was or will be up first.
-            places.append((_RANK[need], overdue_at or registered_at, pk))
-    worst = [pk for _rank, _at, pk in heapq.nsmallest(MOST_SHOWN, places)]
+            places.append((_RANK[protection], overdue_at or now, name, pk))
+    worst = [place[-1] for place in heapq.nsmallest(MOST_SHOWN, places)]
     return {need: counts[need] for need in Need}, worst
 
 
@@ -175,11 +185,19 @@ def _findings(watched: ClusterQuerySet, worst: list[int], now: datetime) -> list
     for cluster in clusters:
         run = results.get(result_ids[cluster.pk] or 0)
         bad_run = run if run and run.run_state in BAD_ENDS else None
-        last_result = run.state if run else None
-        if need := need_of(cluster.protection(now), cluster.readiness, last_result):
-            found.append(Finding(need, cluster, bad_run, _since(need, cluster, bad_run)))
+        protection, last_result = cluster.protection(now), run.state if run else None
+        if need := need_of(protection, cluster.readiness, last_result):
+            since = _since(need, cluster, bad_run)
+            found.append(Finding(need, cluster, bad_run, since, protection))
     places = {pk: place for place, pk in enumerate(worst)}
     return sorted(found, key=lambda finding: places[finding.cluster.pk])
+
+
+def bad_results(clusters: ClusterQuerySet) -> dict[int, BackupRun]:
+    """By cluster: its last run that came to a result, where that is a bad one; two queries."""
+    ids = clusters.order_by().annotate(result_id=_last_result("pk")).values_list("result_id")
+    results = BackupRun.objects.filter(pk__in=[pk for (pk,) in ids if pk], state__in=BAD_ENDS)
+    return {run.cluster_id: run for run in results}
 
 
 def _since(need: Need, cluster: Cluster, run: BackupRun | None) -> datetime:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from backups.choices import RunState
 from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent
 from backups.css_api.types import Answer
-from backups.models import ApiCall, BackupRun
+from backups.models import ApiCall, BackupRun, Post
 from dashboard.database import hold_and_retry
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A cluster's records just before a POST.
+
+    Attributes:
+        keys: both ids of every record that was listed; None where they could not be read.
+        date: the cloud's time of it, None where it is not known.
+    """
+
+    keys: list[str] | None = None
+    date: datetime | None = None
 
 
 class ClaimLost(Exception):
@@ -62,16 +76,25 @@ class CallLog:
         hold_and_retry(call.save)
 
 
+class ClusterTaken(Exception):
+    """A run of the same cluster, through another entry of clouds.yaml, has a POST under way."""
+
+
 class CollectLog(CallLog):
     """The recorder of the POST itself: it also holds the fence.
 
-    The claim is checked and ``sent_at`` written in one conditional UPDATE. Whoever finds
-    ``sent_at`` empty on a dead worker's claim knows that nothing was sent; a worker that was
+    The claim is checked, ``sent_at`` written and the POST's row made in one transaction. Whoever
+    finds ``sent_at`` empty on a dead worker's claim knows that nothing was sent; a worker that was
     overtaken finds no row to update and sends nothing.
+
+    Args:
+        run: whose request it is.
+        baseline: what was listed just before; None where that is not known.
     """
 
-    def __init__(self, run: BackupRun) -> None:
+    def __init__(self, run: BackupRun, baseline: Baseline | None = None) -> None:
         super().__init__(run, "collect")
+        self.baseline = baseline or Baseline()
 
     def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
         with transaction.atomic():
@@ -84,7 +107,27 @@ class CollectLog(CallLog):
             if not held:
                 raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
             self.run.sent_at = now
+            self._store_post(now)
             return super()._store(request, now)
+
+    def _store_post(self, now: datetime) -> None:
+        try:
+            with transaction.atomic():
+                Post.objects.update_or_create(
+                    run=self.run,
+                    attempt=self.run.attempt,
+                    # again, where the first try was answered 401
+                    defaults={"sent_at": now},
+                    create_defaults={
+                        "sent_at": now,
+                        "project_id_in_cloud": self.run.project_id_in_cloud,
+                        "cluster_cloud_id": self.run.cluster_cloud_id,
+                        "baseline": self.baseline.keys,
+                        "date_before": self.baseline.date,
+                    },
+                )
+        except IntegrityError as error:
+            raise ClusterTaken(f"run {self.run.pk} attempt {self.run.attempt}") from error
 
 
 def fill(call: ApiCall, exchange: Exchange) -> None:
@@ -106,6 +149,7 @@ def fill(call: ApiCall, exchange: Exchange) -> None:
         call.body_size = answer.size
         call.excerpt = answer.excerpt
         call.retry_after = answer.retry_after
+        call.answer_date = answer.date
 
 
 def stored_result(call: ApiCall) -> Answer | None:
@@ -126,4 +170,5 @@ def stored_result(call: ApiCall) -> Answer | None:
         size=call.body_size,
         duration_ms=call.duration_ms or 0,
         retry_after=call.retry_after,
+        date=call.answer_date,
     )

@@ -19,13 +19,16 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from backups import presence
-from backups.models import Cluster, Heartbeat, Project
+from backups.choices import CORRECTABLE
+from backups.models import BackupRun, Cluster, Heartbeat, Project
 from backups.models.cluster import ClusterQuerySet
 
 from .dispatch import dispatch_check
 
 MESSAGE_WORTH = 30.0  # seconds
 OUT_OF_REACH_PAUSE = 60.0  # seconds in which a project that cannot be reached is left alone
+LOOK_AGAIN = 40.0  # seconds until a cluster's records are read again after such a run ...
+LOOK_AGAIN_FOR = 900.0  # ... for this long; afterwards with every check
 # Before everything that is merely due.
 ASKED_FOR = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -104,6 +107,8 @@ def finish(cluster_id: int, *, out_of_reach: bool = False) -> None:
     pause = settings.CHECK_INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
     if out_of_reach:
         pause = min(pause, OUT_OF_REACH_PAUSE)
+    if _misses_a_job(cluster_id, now):
+        pause = min(pause, LOOK_AGAIN)
     Cluster.objects.filter(pk=cluster_id).update(
         check_leased_until=None,
         check_leased_by="",
@@ -112,6 +117,29 @@ def finish(cluster_id: int, *, out_of_reach: bool = False) -> None:
             default=Value(now + timedelta(seconds=pause)),
         ),
     )
+
+
+def look_again(cluster_id: int) -> None:
+    """Have a cluster's records read soon: a run has ended without its job, which may be listed yet.
+
+    Args:
+        cluster_id: primary key.
+    """
+    soon = timezone.now() + timedelta(seconds=LOOK_AGAIN)
+    later = Q(check_due_at=None) | Q(check_due_at__gt=soon)
+    Cluster.objects.filter(later, pk=cluster_id).update(check_due_at=soon)
+
+
+def _misses_a_job(cluster_id: int, now: datetime) -> bool:
+    """Whether a run has lately ended without its job."""
+    lately = now - timedelta(seconds=LOOK_AGAIN_FOR)
+    return BackupRun.objects.filter(
+        cluster=cluster_id,
+        state__in=CORRECTABLE,
+        job_id=None,
+        sent_at__isnull=False,
+        finished_at__gte=lately,
+    ).exists()
 
 
 def postpone_project(project_id: int, why: str) -> None:

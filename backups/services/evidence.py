@@ -18,7 +18,7 @@ def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
 
 def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
     """The runs of the same cluster just before and just after this one."""
-    columns = ("pk", "state", "settled_by_hand", "requested_at")
+    columns = ("pk", "state", "settled_by_hand", "outcome", "requested_at")
     same = BackupRun.objects.filter(cluster=run.cluster_id).only(*columns)
     older = older_than(same, Cursor.of(run)).order_by("-requested_at", "-pk")
     newer = newer_than(same, Cursor.of(run)).order_by("requested_at", "pk")

@@ -55,6 +55,8 @@ COLUMNS: dict[str, Column] = {
     "failed_message": Column("failed_message"),
     "conflict_holder": Column("conflict_holder"),
     "conflict_run_id": Column("conflict_run_id", Kind.NUMBER),
+    "evidence": Column("evidence", Kind.WORD),
+    "corrected_from": Column("corrected_from", Kind.WORD),
 }
 
 

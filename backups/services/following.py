@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from copy import copy
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,21 +14,34 @@ from django.db import transaction
 from django.utils import timezone
 
 from backups import presence
-from backups.choices import RunState
+from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import CssApiError
-from backups.css_api.types import LogRecord, RecordStatus
-from backups.matching import match_record, may_be_ours, record_key
-from backups.models import BackupRun
+from backups.css_api.types import LogRecord, LogRecords, RecordStatus
+from backups.models import BackupRun, Post
 from dashboard.database import hold_and_retry
 
 from .calls import CallLog
 from .cloud import client_for
-from .records import claimed_keys, is_anothers, job_facts, skew, stored_key, window_of
+from .posts import (
+    credit,
+    is_closed,
+    learn_date,
+    match_post,
+    skew,
+    stored_key,
+    stored_keys,
+    taken_keys,
+    tolerance,
+    window_of,
+    without_job,
+)
+from .records import described, job_facts
 from .transitions import amend, transition
 
 logger = logging.getLogger(__name__)
 
 FOLLOWED = (RunState.ACCEPTED, RunState.UNKNOWN)
+ENDED = (RecordStatus.SUCCESS, RecordStatus.FAIL)
 
 
 def follow_run(run_id: int) -> None:
@@ -38,54 +53,119 @@ def follow_run(run_id: int) -> None:
     run = BackupRun.objects.filter(pk=run_id, state__in=FOLLOWED).first()
     if run is None or run.sent_at is None:
         return
+    # before the reading: it then came after each of them that is not under way
+    posts = without_job(run)
     try:
         client = client_for(run, CallLog(run, "records"))
         # What the records do not show, they did not show then: storing may have to wait for the
         # database, and a job that is listed meanwhile must not count as missing.
         read_at = timezone.now()
-        records = client.list_log_records(
-            run.cluster_cloud_id, newest=100, since=run.sent_at - 2 * skew()
+        reading = client.list_log_records(
+            run.cluster_cloud_id, newest=1_000, since=_look_back_to(run, posts)
         )
     except CssApiError as error:
         note = f"The cloud's records cannot be read: {error}"
         why = str(error)
         hold_and_retry(lambda: _unreadable(copy(run), note, why))
         return
+    hold_and_retry(lambda: learn_date(posts, reading.date))
     # A copy for each try: one whose COMMIT failed has changed the object and not the row.
-    hold_and_retry(lambda: _conclude(copy(run), records, read_at))
+    hold_and_retry(lambda: _conclude(copy(run), reading, read_at))
 
 
-def _conclude(run: BackupRun, records: tuple[LogRecord, ...], read_at: datetime) -> bool:
-    record = _find(run, records)
-    if record is None:
-        if run.run_state is RunState.UNKNOWN and may_be_ours(
-            records, window_of(run), claimed_keys(run, records)
-        ):
-            return _unreadable(
-                run,
-                "The cloud's records show a job that may be this request's, and do not tell",
-            )
-        return _no_record(run, read_at)
-    facts = job_facts(record)
+def _look_back_to(run: BackupRun, posts: Sequence[Post]) -> datetime:
+    """The earliest creation time that may matter to a run, on the cloud's clock."""
+    earliest = [window_of(post).earliest for post in posts if post.run_id == run.pk]
+    if run.job_created_at is not None:
+        earliest.append(run.job_created_at)
+    assert run.sent_at is not None  # noqa: S101 - looked at by follow_run
+    return min(earliest, default=run.sent_at) - 2 * skew()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run's job in a reading, and what else the reading says.
+
+    Attributes:
+        record: the job's record, None where none is known to be it.
+        evidence: how well it is known.
+        post: the POST that made it; None where that was known before.
+        candidates: records that may be it.
+        closed: whether the reading came after all that the run's POSTs can have started.
+    """
+
+    record: LogRecord | None = None
+    evidence: Evidence = Evidence.NONE
+    post: Post | None = None
+    candidates: tuple[LogRecord, ...] = ()
+    closed: bool = True
+
+
+def find_job(run: BackupRun, reading: LogRecords) -> Found:
+    """Look for a run's job among its cluster's records.
+
+    Args:
+        run: a run that was sent.
+        reading: the records.
+    """
+    if run.job_id is not None:
+        known = {run.job_id, run.record_id}
+        row = next((r for r in reading.rows if stored_keys([r]) & known), None)
+        return Found(row, Evidence(run.evidence))
+    posts = without_job(run)
+    mine = [post for post in posts if post.run_id == run.pk]
+    if run.outcome == Outcome.ACCEPTED and not run.settled_by_hand:
+        # what an earlier attempt has started besides is not what was accepted
+        mine = [post for post in mine if post.result == Post.Result.ACCEPTED] or mine
+    taken = taken_keys(run, reading.rows, but=run)
+    candidates: tuple[LogRecord, ...] = ()
+    for post in mine:
+        found = match_post(post, reading, posts, taken)
+        if found.record is not None:
+            return Found(found.record, found.evidence, post)
+        candidates += found.candidates
+    closed = all(is_closed(post, reading.date) for post in mine)
+    return Found(candidates=candidates, closed=closed)
+
+
+def _conclude(run: BackupRun, reading: LogRecords, read_at: datetime) -> bool:
+    found = find_job(run, reading)
+    if found.record is None:
+        return _no_record(run, read_at, found)
+    record, evidence = found.record, found.evidence
+    if _was_seen_after_its_end(run, record):
+        evidence = Evidence.INFERRED
+    facts = job_facts(record) | {"evidence": evidence}
+    with transaction.atomic():
+        moved = _advance(run, record, facts, read_at, new=found.post is not None)
+        if moved and found.post is not None:
+            credit(found.post, stored_key(record))
+        return moved
+
+
+def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
+    """Whether a job that was proven by running had ended before, by its record: `Date` is wrong."""
+    if run.evidence != Evidence.PROVEN or record.finished_at is None:
+        return False
+    post = run.posts.filter(job_id=run.job_id).first()
+    if post is None or post.date_after is None:
+        return False
+    return record.finished_at < post.date_after - tolerance()
+
+
+def _advance(
+    run: BackupRun, record: LogRecord, facts: dict[str, Any], read_at: datetime, *, new: bool
+) -> bool:
+    what = f" ({described(record, facts['evidence'])})" if new and facts["evidence"] else ""
     if record.status is RecordStatus.SUCCESS:
-        note = "The cloud's record says SUCCESS"
-        return _move(run, RunState.SUCCEEDED, note, facts)
+        return _move(run, RunState.SUCCEEDED, f"The cloud's record says SUCCESS{what}", facts)
     if record.status is RecordStatus.FAIL:
-        note = f"The cloud's record says FAIL: {record.failed_message}"
+        note = f"The cloud's record says FAIL: {record.failed_message}{what}"
         return _move(run, RunState.FAILED, note, facts)
     if run.run_state is RunState.UNKNOWN:
-        note = "Found in the cloud's records: the request had been taken"
+        note = f"Found in the cloud's records: the request had been taken{what}"
         return _move(run, RunState.ACCEPTED, note, facts | _check_again(run, readable=True))
     return _still_running(run, record, facts, read_at)
-
-
-def _find(run: BackupRun, records: tuple[LogRecord, ...]) -> LogRecord | None:
-    if run.job_id is not None:
-        return next((r for r in records if stored_key(r) == run.job_id), None)
-    claimed = claimed_keys(run, records)
-    while (found := match_record(records, window_of(run), claimed)) and is_anothers(run, found):
-        claimed.add(record_key(found))
-    return found
 
 
 def _move(run: BackupRun, to: RunState, note: str, facts: dict[str, Any]) -> bool:
@@ -110,22 +190,48 @@ def _still_running(
     )
 
 
-def _no_record(run: BackupRun, read_at: datetime) -> bool:
-    """The records were readable at a time of ours, and held none of ours (any more)."""
+def _no_record(run: BackupRun, read_at: datetime, found: Found) -> bool:
+    """The records were readable, and show no job that is known to be the run's (any more)."""
     if run.run_state is RunState.UNKNOWN:
-        if _age(run, read_at) >= settings.BACKUP_SETTLE_GRACE:
-            note = "The cloud's records are readable and show no job of this request"
-            return _move(run, RunState.NOT_STARTED, note, {})
-        note = "No record of this request yet; the cloud's records are read again"
-    else:
-        last_seen = run.records_readable_at if run.job_id else run.answered_at
-        since = last_seen or run.requested_at
-        if (read_at - since).total_seconds() >= settings.BACKUP_RECORD_GRACE:
-            gone = "The job's record has vanished from the cloud before it ended"
-            never = "Accepted, but no record of the job appeared in time"
-            return _move(run, RunState.UNVERIFIED, gone if run.job_id else never, {})
-        note = "Accepted; no record of the job yet"
+        return _unknown_stays(run, read_at, found)
+    if _is_overdue(run, read_at):
+        if run.job_id:
+            note = "The job's record has vanished from the cloud before it ended"
+        elif found.candidates:
+            note = "Accepted, and the cloud's records do not tell which job is this request's"
+        else:
+            note = "Accepted, but no record of the job appeared in time"
+        return _move(run, RunState.UNVERIFIED, note, {})
+    note = "Accepted; no record of the job yet"
     return amend(run, note=note, **_check_again(run, readable=not run.job_id))
+
+
+def _unknown_stays(run: BackupRun, read_at: datetime, found: Found) -> bool:
+    """Whether the cloud took the request is not known, and this reading shows no job of it."""
+    waited = _age(run, read_at)
+    # a `Date` that makes no sense must not hold the cluster for ever
+    closed = found.closed or waited >= settings.BACKUP_SETTLE_GRACE + 2 * settings.BACKUP_CLOCK_SKEW
+    if waited < settings.BACKUP_SETTLE_GRACE or not closed:
+        note = "No record of this request yet; the cloud's records are read again"
+        # by what cannot be told, no reading settles the run: somebody may have to
+        return amend(run, note=note, **_check_again(run, readable=not found.candidates))
+    if not found.candidates:
+        note = "The cloud's records are readable and show no job of this request"
+        return _move(run, RunState.NOT_STARTED, note, {})
+    dated = all(record.created_at is not None for record in found.candidates)
+    if dated and all(record.status in ENDED for record in found.candidates):
+        # no reading to come can say more, and nothing of it runs any more
+        note = "The cloud's records show jobs that may be this request's, and do not tell which"
+        return _move(run, RunState.UNVERIFIED, note, {})
+    note = "The cloud's records show a job that may be this request's, and do not tell"
+    return _unreadable(run, note)
+
+
+def _is_overdue(run: BackupRun, read_at: datetime) -> bool:
+    """Whether the record of an accepted run should have been there for a while."""
+    last_seen = run.records_readable_at if run.job_id else run.answered_at
+    since = last_seen or run.requested_at
+    return (read_at - since).total_seconds() >= settings.BACKUP_RECORD_GRACE
 
 
 def _unreadable(run: BackupRun, note: str, why: str = "") -> bool:
@@ -164,10 +270,12 @@ def _age(run: BackupRun, at: datetime) -> float:
 
 def _check_again(run: BackupRun, *, readable: bool) -> dict[str, Any]:
     now = timezone.now()
-    changes: dict[str, Any] = {
-        "checks": run.checks + 1,
-        "next_check_at": next_check(now, _age(run, now)),
-    }
+    age = _age(run, now)
+    at = next_check(now, age)
+    ends_in = settings.BACKUP_SETTLE_GRACE - age
+    if run.run_state is RunState.UNKNOWN and ends_in > 0:
+        at = min(at, now + timedelta(seconds=ends_in))
+    changes: dict[str, Any] = {"checks": run.checks + 1, "next_check_at": at}
     if readable:
         changes["records_readable_at"] = now
     return changes

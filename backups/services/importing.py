@@ -1,11 +1,15 @@
 """The cloud's own jobs become rows of the history, which the cloud itself soon forgets.
 
-A Manual record may belong to a run of ours that has not found it yet, and such a run must never
-lose its record to this module. So the order matters: the time is noted, then the records are
-read, then one transaction looks at our runs and stores. A run whose POST may have made one of
-the records was requested before they were read: it is there, and while it is active, or
-where it was requested after the noted time, Manual records that could be its own are left for
-the next reading. A run that starts later cannot have made what was read before.
+A record may be the job of a POST of ours, and must not be told as somebody else's. So the POSTs are
+loaded after the records were read: each one that can have made a record of the reading is among
+them, since its row is committed before its first byte leaves. Then one transaction decides on each
+record that has ended:
+
+* it fits a POST whose run is under way: it is left for the next reading;
+* it is known to be the job of a run that ended without one: that run is corrected
+  (services.correcting);
+* it fits such a run, and it cannot be told: it is imported, and says whose it may be;
+* else it is the cloud's own.
 """
 
 from __future__ import annotations
@@ -15,84 +19,100 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Min, Q
 from django.utils import timezone
 
 from backups import presence
-from backups.choices import ACTIVE, RunState, Trigger
-from backups.css_api.types import JobType, LogRecord, RecordStatus
-from backups.matching import match_record
-from backups.models import BackupRun, Cluster, Kind, RunEvent
+from backups.choices import RunState, Trigger
+from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
+from backups.matching import fits, record_keys
+from backups.models import BackupRun, Cluster, Kind, Post, RunEvent
 
 from . import protection
-from .records import job_facts, skew, stored_key, window_of
+from .correcting import correct, late_jobs
+from .posts import learn_date, skew, stored_key, taken_keys, window_of, without_job
+from .records import job_facts
 from .retention import deleted_before
 
 logger = logging.getLogger(__name__)
 
 MOST = 1_000  # records of one reading
-OVERLAP = timedelta(hours=1)  # read once more, for records that the cloud lists late
+OVERLAP = timedelta(hours=6)  # read once more, for records that the cloud lists late
 # A record that is left for later keeps the readings long; not for longer than this.
 LONGEST_HOLD = timedelta(days=7)
 
 _ENDS = {RecordStatus.SUCCESS: RunState.SUCCEEDED, RecordStatus.FAIL: RunState.FAILED}
 
 
-def read_since(cluster: Cluster) -> datetime | None:
-    """From which creation time on (the cloud's clock) records are to be read; None: all."""
-    return cluster.imported_until - OVERLAP if cluster.imported_until else None
+def read_since(cluster: Cluster, posts: Sequence[Post]) -> datetime | None:
+    """From which creation time on (the cloud's clock) records are to be read; None: all.
+
+    Args:
+        cluster: whose records are read.
+        posts: `without_job` of it: a job of theirs may be listed late.
+    """
+    if cluster.imported_until is None:
+        return None
+    oldest = cluster.imported_until - LONGEST_HOLD
+    ours = [window_of(post).earliest - skew() for post in posts]
+    return min([cluster.imported_until - OVERLAP, *(at for at in ours if at > oldest)])
 
 
-def import_jobs(cluster: Cluster, records: Sequence[LogRecord], noted: datetime) -> int:
-    """Store the ended jobs that this product did not cause, each once.
+def import_jobs(cluster: Cluster, reading: LogRecords, posts: Sequence[Post]) -> int:
+    """Store the ended jobs that this product did not cause, each once, and correct our own runs.
 
     Args:
         cluster: whose records they are.
-        records: as read from the cloud.
-        noted: a time of our clock before the reading began.
+        reading: as read from the cloud.
+        posts: `without_job` of the cluster, loaded before the reading began: it closes the windows
+            of those that were unanswered.
 
     Returns:
-        How many were stored by this call.
+        How many were imported by this call.
     """
+    learn_date(posts, reading.date)
     with transaction.atomic():
-        # Ours, if at all, are those created from here on.
-        ours_from = _ours_from(cluster, noted)
+        # anew: others may have been sent, and have made what was read
+        posts = without_job(cluster)
+        waiting = [post for post in posts if post.run.is_active]
+        ended = [post for post in posts if not post.run.is_active]
+        taken = taken_keys(cluster, reading.rows)
+        late = late_jobs(reading, posts, taken)
+        credited = {job.record.record_id for job in late}
         wanted, held = [], []
-        for record in records:
-            if record.status in _ENDS and not _may_be_ours(record, ours_from):
-                wanted.append(record)
-            else:
+        for record in reading.rows:
+            if record.status not in _ENDS or any(_may_be_of(record, post) for post in waiting):
                 held.append(record)
-        stored = _store(cluster, wanted)
-        _move_on(cluster, records, held)
-    if stored:
-        logger.info("cluster %s: %d jobs of the cloud imported", cluster.pk, stored)
+            elif record.record_id not in credited:
+                wanted.append(record)
+        stored = _store(cluster, wanted, ended, taken)
+        _move_on(cluster, reading.rows, held)
+        corrected = sum(correct(job) for job in late)
+    if stored or corrected:
+        logger.info(
+            "cluster %s: %d jobs of the cloud imported, %d runs corrected",
+            cluster.pk,
+            stored,
+            corrected,
+        )
     return stored
 
 
-def _ours_from(cluster: Cluster, noted: datetime) -> datetime | None:
-    """The earliest creation time of a record that an unsettled run of ours may claim.
-
-    None where there is no such run. Following looks no further back than the clocks may differ.
-    """
-    unsettled = cluster.runs.exclude(trigger=Trigger.CLOUD).filter(
-        Q(state__in=ACTIVE) | Q(requested_at__gte=noted)
-    )
-    earliest: datetime | None = unsettled.aggregate(at=Min("requested_at"))["at"]
-    return earliest - skew() if earliest else None
+def _may_be_of(record: LogRecord, post: Post) -> bool:
+    window = window_of(post)
+    # an accepted POST is also looked for around its window, before it is given up
+    return fits(record, window, window.skew if window.accepted else timedelta(0))
 
 
-def _may_be_ours(record: LogRecord, ours_from: datetime | None) -> bool:
-    if ours_from is None or record.job_type is JobType.AUTO:
-        return False
-    return record.created_at is None or record.created_at >= ours_from
-
-
-def _store(cluster: Cluster, records: Sequence[LogRecord]) -> int:
-    by_key = {stored_key(record): record for record in records}
-    known = cluster.runs.filter(job_id__in=by_key).values_list("job_id", flat=True)
-    for key in list(known):
-        by_key.pop(str(key), None)
+def _store(
+    cluster: Cluster, records: Sequence[LogRecord], ended: Sequence[Post], taken: set[str]
+) -> int:
+    # A job has one row, even where two entries of clouds.yaml lead to its cluster.
+    if cluster.imported_until is None:  # the other entry may have stored it long ago
+        known = [record for record in records if record_keys(record) & taken]
+        _protect(cluster, [r.finished_at for r in known if r.status is RecordStatus.SUCCESS])
+    by_key = {stored_key(record): record for record in records if not record_keys(record) & taken}
+    if not by_key:
+        return 0
     # after the keys: what retention deletes in between must not look as if it had never been here
     forgotten = _forgotten(cluster, by_key.values())
     for record in forgotten:
@@ -101,21 +121,22 @@ def _store(cluster: Cluster, records: Sequence[LogRecord]) -> int:
     if not by_key:
         return 0
     now = timezone.now()
+    makers = {key: _makers(record, ended) for key, record in by_key.items()}
     # Another import may be faster, or a run may claim one: one_run_per_cloud_job decides. Sorted,
     # so that two imports never wait for each other crosswise.
     BackupRun.objects.bulk_create(
-        [_row(cluster, by_key[key], now) for key in sorted(by_key)], ignore_conflicts=True
+        [_row(cluster, by_key[key], now, makers[key]) for key in sorted(by_key)],
+        ignore_conflicts=True,
     )
     mine = cluster.runs.filter(job_id__in=by_key, trigger=Trigger.CLOUD, events=None)
     rows = list(mine)
-    suspects = _suspects(cluster)
     RunEvent.objects.bulk_create(
         [
             RunEvent(
                 run=row,
                 at=now,
                 to_state=row.state,
-                note=_note(by_key[str(row.job_id)], suspects)[:500],
+                note=_note(makers[str(row.job_id)])[:500],
                 actor=presence.process_name(),
             )
             for row in rows
@@ -125,10 +146,16 @@ def _store(cluster: Cluster, records: Sequence[LogRecord]) -> int:
     return len(rows)
 
 
+def _makers(record: LogRecord, ended: Sequence[Post]) -> list[Post]:
+    """POSTs of ours that may have made a record which is credited to none of them."""
+    return [post for post in ended if fits(record, window_of(post))]
+
+
 def _protect(cluster: Cluster, ends: Sequence[datetime | None]) -> None:
     verified = [at for at in ends if at is not None]
-    if verified:
-        protection.verified(cluster.pk, max(verified))
+    newest = max(verified, default=None)
+    if newest and (cluster.verified_at is None or newest > cluster.verified_at):
+        protection.verified_for(cluster, newest)
 
 
 def _forgotten(cluster: Cluster, records: Iterable[LogRecord]) -> list[LogRecord]:
@@ -149,7 +176,7 @@ def _forgotten(cluster: Cluster, records: Iterable[LogRecord]) -> list[LogRecord
     return [record for record in records if is_forgotten(record)]
 
 
-def _row(cluster: Cluster, record: LogRecord, now: datetime) -> BackupRun:
+def _row(cluster: Cluster, record: LogRecord, now: datetime, makers: Sequence[Post]) -> BackupRun:
     project = cluster.project
     return BackupRun(
         cluster=cluster,
@@ -160,7 +187,7 @@ def _row(cluster: Cluster, record: LogRecord, now: datetime) -> BackupRun:
         region=project.region,
         project_id_in_cloud=project.project_id,
         project_name=project.name,
-        requested_by_name=_requested_by(record),
+        requested_by_name=_requested_by(record, makers),
         trigger=Trigger.CLOUD,
         requested_at=record.created_at or record.finished_at or now,
         state=_ENDS[record.status],
@@ -169,30 +196,23 @@ def _row(cluster: Cluster, record: LogRecord, now: datetime) -> BackupRun:
     )
 
 
-def _requested_by(record: LogRecord) -> str:
+def _requested_by(record: LogRecord, makers: Sequence[Post]) -> str:
     if record.job_type is JobType.AUTO:
         return "the cloud's schedule"
+    if makers:
+        return f"not known: {_runs_of(makers)}, or someone in the console"[:255]
     return "someone in the console"
 
 
-def _suspects(cluster: Cluster) -> list[BackupRun]:
-    """Runs of ours that were sent and ended without finding a record."""
-    return list(
-        cluster.runs.exclude(trigger=Trigger.CLOUD)
-        .filter(state__in=[RunState.UNVERIFIED, RunState.NOT_STARTED], job_id=None)
-        .exclude(sent_at=None)
-        .order_by("-requested_at")
-    )
+def _runs_of(makers: Sequence[Post]) -> str:
+    names = [f"run {post.run_id} (attempt {post.attempt})" for post in makers[:3]]
+    return " or ".join(names)
 
 
-def _note(record: LogRecord, suspects: Sequence[BackupRun]) -> str:
+def _note(makers: Sequence[Post]) -> str:
     note = "Imported from the cloud's records"
-    for run in suspects:
-        if match_record([record], window_of(run), ()) is not None:
-            note += (
-                f". Run {run.pk} may have started it: it ended as “{run.state_label}” before the "
-                "record was seen"
-            )
+    if makers:
+        note += f". {_runs_of(makers).capitalize()} may have started it; the records do not tell"
     return note
 
 

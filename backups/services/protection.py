@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from backups.choices import Protection
-from backups.models import Cluster, Project
+from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import protection_q
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from dashboard.accounts.models import User
@@ -57,6 +57,22 @@ def verified(cluster_id: int, at: datetime) -> bool:
         if (current := _objective(cluster_id)) == hours:
             return True
         hours = current
+
+
+def verified_for(subject: BackupRun | Cluster, at: datetime) -> None:
+    """Note a verified backup of a cluster of the cloud, for each entry of clouds.yaml that has it.
+
+    Args:
+        subject: a run of the cluster, or its row.
+        at: as for `verified`.
+    """
+    if isinstance(subject, Cluster):
+        cloud_id, project_id = subject.cluster_id, subject.project.project_id
+    else:
+        cloud_id, project_id = subject.cluster_cloud_id, subject.project_id_in_cloud
+    same = Cluster.objects.filter(cluster_id=cloud_id, project__project_id=project_id)
+    for pk in same.order_by("pk").values_list("pk", flat=True):
+        verified(pk, at)
 
 
 def set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -> int:

@@ -21,11 +21,11 @@ from backups.css_api.errors import ApiError, CssApiError, MalformedAnswer, Unans
 from backups.css_api.types import (
     BodyKind,
     ClusterInfo,
-    LogRecord,
+    LogRecords,
     LogSettings,
     RecordStatus,
 )
-from backups.models import BackupRun, Cluster
+from backups.models import BackupRun, Cluster, Post
 from backups.models import LogSettings as StoredSettings
 from backups.outcomes import outcome_of
 from backups.readiness import LASTING_CODES, STORAGE_CODES, Refusal, judge, readiness_of
@@ -33,6 +33,7 @@ from dashboard.database import hold_and_retry
 
 from . import checks, importing
 from .cloud import client_for
+from .posts import without_job
 
 __all__ = ["check_cluster", "judge", "request_check", "run_ended", "store_settings"]
 
@@ -53,7 +54,7 @@ class _Found:
 
     info: ClusterInfo | None = None
     settings: LogSettings | None = None
-    records: tuple[LogRecord, ...] | None = None
+    records: LogRecords | None = None
     refusals: list[Refusal] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     gone: bool = False
@@ -79,8 +80,10 @@ def check_cluster(cluster_id: int) -> None:
         return
     checks.begin(cluster.pk)
     started = timezone.now()
-    found = _read(cluster)
-    hold_and_retry(lambda: _keep(cluster, found, started))
+    # before the reading: each POST that can have made one of its records is among them
+    posts = without_job(cluster)
+    found = _read(cluster, posts)
+    hold_and_retry(lambda: _keep(cluster, found, started, posts))
     if found.out_of_reach:
         hold_and_retry(lambda: checks.postpone_project(cluster.project_id, found.out_of_reach))
 
@@ -132,9 +135,9 @@ def run_ended(run: BackupRun) -> None:
         busy.update(check_due_at=checks.ASKED_FOR)
 
 
-def _read(cluster: Cluster) -> _Found:
+def _read(cluster: Cluster, posts: list[Post]) -> _Found:
     found = _Found()
-    cloud_id, since = cluster.cluster_id, importing.read_since(cluster)
+    cloud_id, since = cluster.cluster_id, importing.read_since(cluster, posts)
     try:
         client = client_for(cluster)
         found.info = _detail(found, lambda: client.get_cluster(cloud_id))
@@ -178,9 +181,7 @@ def _settings(found: _Found, read: Callable[[], LogSettings]) -> LogSettings | N
     return None
 
 
-def _records(
-    found: _Found, read: Callable[[], tuple[LogRecord, ...]]
-) -> tuple[LogRecord, ...] | None:
+def _records(found: _Found, read: Callable[[], LogRecords]) -> LogRecords | None:
     try:
         return read()
     except ApiError as error:
@@ -194,14 +195,14 @@ def _refusal(error: ApiError) -> Refusal:
     return Refusal(outcome_of(error.answer), error.answer.error_code)
 
 
-def _keep(cluster: Cluster, found: _Found, started: datetime) -> None:
+def _keep(cluster: Cluster, found: _Found, started: datetime, posts: list[Post]) -> None:
     if cluster.project.is_disconnected:  # in the middle of this check: what it read is of before
         checks.finish(cluster.pk)
         return
     if found.settings is not None:
         store_settings(cluster, found.settings, started)
     if found.records is not None:
-        importing.import_jobs(cluster, found.records, started)
+        importing.import_jobs(cluster, found.records, posts)
     columns = _facts(cluster, found) | _answer(cluster, found, started)
     columns["check_error"] = "; ".join(found.errors)[:500]
     # A check that began later may have been quicker.
@@ -235,7 +236,8 @@ def _answer(cluster: Cluster, found: _Found, started: datetime) -> dict[str, Any
     if found.gone:
         readiness, detail = Readiness.UNAVAILABLE, "Not found in the cloud."
     else:
-        running = [r for r in found.records or () if r.status is RecordStatus.RUNNING]
+        rows = found.records.rows if found.records else ()
+        running = [r for r in rows if r.status is RecordStatus.RUNNING]
         readiness, detail = judge(
             found.info,
             found.settings,

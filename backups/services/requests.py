@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups.choices import ACTIVE, RunState, Trigger, in_english
+from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RunEvent
 from dashboard.accounts.models import User
 from dashboard.audit.actions import Action
@@ -223,8 +223,9 @@ def cancel_run(run: BackupRun, *, actor: Actor) -> None:
         CannotCancel: it was sent or has ended; the API has no call to stop a log backup.
     """
     with transaction.atomic():
+        when = "sent" if run.outcome == Outcome.NONE else f"tried again (attempt {run.attempt + 1})"
         if run.run_state is RunState.QUEUED and transition(
-            run, RunState.CANCELLED, actor=actor.name, note="Cancelled before it was sent"
+            run, RunState.CANCELLED, actor=actor.name, note=f"Cancelled before it was {when}"
         ):
             put_on_record(Action.RUN_CANCELLED, run, actor)
             return

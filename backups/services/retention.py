@@ -35,7 +35,7 @@ from dashboard.audit.retention import (
 )
 from dashboard.audit.trail import Actor, record
 
-from .records import skew
+from .posts import skew
 
 logger = logging.getLogger(__name__)
 

@@ -6,30 +6,30 @@ import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from backups import presence
 from backups.choices import Outcome, RunState, in_english
 from backups.css_api.errors import CssApiError
-from backups.css_api.types import Answer
-from backups.matching import is_placed
-from backups.models import BackupRun, RunEvent
+from backups.css_api.types import Answer, LogRecords
+from backups.matching import record_keys
+from backups.models import BackupRun, Post, RunEvent
 from backups.outcomes import Next, Verdict, classify
 from dashboard.database import hold_and_retry
 
-from .calls import CallLog, ClaimLost, CollectLog
+from .calls import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .cloud import client_for
 from .conflicts import Holder, find_holder
 from .dispatch import dispatch_follow
-from .records import claimed_keys, stored_key
+from .posts import learn_date, match_post, note_result, open_for, skew, taken_keys, without_job
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
@@ -50,11 +50,22 @@ def send_run(run_id: int) -> None:
         run = claim(run_id)
         if run is None:
             return
+        earlier = without_job(run)
+        reading = read_baseline(run)
+        if reading is not None:
+            learn_date(earlier, reading.date)
+            if had_started(run, reading, earlier):
+                return
+            if (wait := open_for(earlier, reading.date)) > timedelta(0):
+                wait_for_earlier(run, wait)
+                return
         try:
-            note_baseline(run)
-            result = ask_cloud(run)
+            result = ask_cloud(run, baseline_of(reading))
         except ClaimLost:
             logger.warning("run %s was taken over before it was sent", run_id)
+            return
+        except ClusterTaken:
+            wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
             return
         apply_result(run, result, actor=presence.process_name())
 
@@ -125,39 +136,82 @@ def claim(run_id: int) -> BackupRun | None:
     return run
 
 
-def note_baseline(run: BackupRun) -> None:
-    """Remember the cluster's newest record before the POST, so that ours can be told from it.
+def read_baseline(run: BackupRun) -> LogRecords | None:
+    """Read what the cluster's records list before the POST; None where they cannot be read.
 
-    Best effort: without it the matching falls back on clocks.
+    All that a record of ours has to be told from: those of the time that our window can reach, and
+    those without a time.
     """
     try:
-        records = client_for(run, CallLog(run, "baseline")).list_log_records(
-            run.cluster_cloud_id, newest=10
+        return client_for(run, CallLog(run, "baseline")).list_log_records(
+            run.cluster_cloud_id, newest=1_000, within=3 * skew()
         )
     except CssApiError as error:
         logger.info("run %s: no baseline: %s", run.pk, error)
-        baseline: dict[str, Any] = {"baseline_known": False}
-    else:
-        newest = records[0] if records and records[0].created_at else None
-        claimed = claimed_keys(run, records)
-        baseline = {
-            "baseline_known": all(is_placed(record, claimed) for record in records),
-            "baseline_created_at": newest.created_at if newest else None,
-            "baseline_job_id": stored_key(newest) if newest else "",
-        }
-    mine = BackupRun.objects.filter(
-        pk=run.pk, state=RunState.SENDING, attempt=run.attempt, claimed_by=run.claimed_by
+        return None
+
+
+def baseline_of(reading: LogRecords | None) -> Baseline:
+    """What is kept of a reading with the POST that follows it."""
+    if reading is None:
+        return Baseline()
+    return Baseline(sorted({k for r in reading.rows for k in record_keys(r)}), reading.date)
+
+
+def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> bool:
+    """Settle a run by its records, in place of another POST, where an earlier one had started.
+
+    A 503 is tried again, since the cloud says that it has not begun. Where the records now show a
+    job that such an attempt can have made, they decide.
+
+    Args:
+        run: the run in SENDING.
+        reading: the cluster's records.
+        posts: those to the cluster without a job.
+
+    Returns:
+        True when the run was moved, or was somebody else's already.
+    """
+    mine = [post for post in posts if post.run_id == run.pk]
+    if not mine:
+        return False
+    taken = taken_keys(run, reading.rows, but=run)
+    if not any(match_post(post, reading, posts, taken).candidates for post in mine):
+        return False
+    note = "The cloud's records show a job that an earlier attempt of this run may have started"
+    settle: dict[str, Any] = {
+        "next_check_at": timezone.now(),
+        "checks": 0,
+        "outcome": Outcome.UNANSWERED,
+    }
+    settle |= {"sent_at": mine[0].sent_at, "answered_at": mine[0].answered_at}
+    if transition(run, RunState.UNKNOWN, actor=presence.process_name(), note=note, **settle):
+        dispatch_follow([run.pk])
+    return True
+
+
+def wait_for_earlier(run: BackupRun, wait: timedelta) -> None:
+    """Put a run back until no earlier POST to its cluster can be mistaken for it.
+
+    Args:
+        run: the run in SENDING, of which nothing has been sent.
+        wait: for how long.
+    """
+    transition(
+        run,
+        RunState.QUEUED,
+        actor=presence.process_name(),
+        note="Waits until an earlier request for this cluster can be told from this one",
+        only_if=Q(sent_at=None),
+        not_before=timezone.now() + wait,
+        dispatched_at=None,
     )
-    if not hold_and_retry(lambda: mine.update(**baseline)):
-        raise ClaimLost(f"run {run.pk} attempt {run.attempt}")
-    for name, value in baseline.items():
-        setattr(run, name, value)
 
 
-def ask_cloud(run: BackupRun) -> Answer | CssApiError:
+def ask_cloud(run: BackupRun, baseline: Baseline | None = None) -> Answer | CssApiError:
     """POST …/logs/collect once; the error stands for the answer where there is none."""
     try:
-        return client_for(run, CollectLog(run)).collect_logs(run.cluster_cloud_id)
+        return client_for(run, CollectLog(run, baseline)).collect_logs(run.cluster_cloud_id)
     except CssApiError as error:
         return error
 
@@ -185,11 +239,12 @@ def apply_result(
         True when the run was moved.
     """
     verdict = classify(result)
+    # before the cluster's holder is looked for
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
-    return hold_and_retry(lambda: _move(run, verdict, facts, holder, actor))
+    return hold_and_retry(lambda: _apply(run, verdict, result, facts, holder, actor))
 
 
 def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
@@ -210,6 +265,22 @@ def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
             "request_id": "",
         }
     return facts
+
+
+def _apply(
+    run: BackupRun,
+    verdict: Verdict,
+    result: Answer | CssApiError,
+    facts: dict[str, Any],
+    holder: Holder | None,
+    actor: str,
+) -> bool:
+    # In one transaction with the transition; a late answer counts, too.
+    with transaction.atomic():
+        note_result(run, verdict, result, facts["answered_at"])
+        if holder is not None and holder.is_own:
+            verdict = Verdict(verdict.outcome, Next.SETTLE)
+        return _move(run, verdict, facts, holder, actor)
 
 
 def _move(
@@ -242,11 +313,16 @@ def _destination(
         return RunState.ACCEPTED, "Accepted; waiting for the cloud's job", check
     if verdict.next is Next.SETTLE:
         note = "The cloud may have taken the request; its records are being checked"
+        if holder is not None and holder.is_own:
+            note = holder.text
         return RunState.UNKNOWN, note, check
     when, why = (None, "") if late else _next_attempt(run, verdict, now)
     if when is not None:
         # dispatched_at empty: the sweeper hands it over as soon as not_before has come
         return RunState.QUEUED, why, {"not_before": when, "dispatched_at": None}
+    if verdict.outcome is Outcome.SERVER_ERROR and not late:
+        # a cloud that calls itself unavailable has begun all the same before
+        return RunState.UNKNOWN, f"{why} The cloud's records tell whether it has begun.", check
     return RunState.REJECTED, " ".join(filter(None, (holder.text if holder else "", why))), {}
 
 
@@ -279,6 +355,9 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
             )
         # Never earlier than asked, and not all of those at once that were told the same.
         delay = max(delay, verdict.retry_after + random.uniform(0, delay))  # noqa: S311
+    if verdict.outcome is Outcome.SERVER_ERROR:
+        # it may have begun all the same: until that job could be told from the next attempt's
+        delay = max(delay, 2 * settings.BACKUP_DATE_TOLERANCE + 2)
     outcome = in_english(verdict.outcome.label)
     why = f"{outcome}: nothing was started; tried again ({failures + 1} of {most})"
     return now + timedelta(seconds=delay), why

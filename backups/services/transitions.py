@@ -8,10 +8,11 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from backups.choices import ALLOWED, TERMINAL, RunState
+from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, RunState
 from backups.models import BackupRun, RunEvent
 
-from . import protection, readiness
+from . import checks, protection, readiness
+from .posts import release
 
 
 class IllegalTransition(Exception):
@@ -72,6 +73,8 @@ def transition(
             note=note[:500],
             actor=actor[:255],
         )
+        if to in TERMINAL or to is RunState.QUEUED:
+            release(run)
         if to in TERMINAL:
             _tell_the_cluster(run)
     return True
@@ -80,7 +83,9 @@ def transition(
 def _tell_the_cluster(run: BackupRun) -> None:
     """What the end of a run means for its cluster."""
     if run.run_state is RunState.SUCCEEDED and run.finished_at is not None:
-        protection.verified(run.cluster_id, run.job_finished_at or run.finished_at)
+        protection.verified_for(run, run.job_finished_at or run.finished_at)
+    if run.run_state in CORRECTABLE and run.sent_at is not None and run.job_id is None:
+        checks.look_again(run.cluster_id)
     readiness.run_ended(run)
 
 

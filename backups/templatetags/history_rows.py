@@ -10,7 +10,7 @@ from django.db.models import TextChoices
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from backups.choices import Outcome, Trigger
+from backups.choices import Evidence, Outcome, Trigger
 from backups.models import BackupRun
 from backups.views import presentation
 from backups.views.row_pattern import RowPattern, Value
@@ -45,7 +45,7 @@ class _Writer:
         self.pattern = RowPattern("backups/history_row.html")
         self.clock = look.Clock()
         self.labels: dict[tuple[type[TextChoices], str], str] = {}
-        self.badges: dict[tuple[str, bool], SafeString] = {}
+        self.badges: dict[tuple[str, str], SafeString] = {}
         self.durations: dict[timedelta | None, str] = {}
 
     def row(self, run: BackupRun) -> SafeString:
@@ -64,12 +64,14 @@ class _Writer:
             "requester": run.requester_label,
             "trigger": self._label(Trigger, run.trigger),
             "state": self._badge(run),
+            "evidence": self._label(Evidence, run.evidence) if run.evidence else "",
             "outcome": self._label(Outcome, run.outcome),
             "answer": answer,
             "message": look.shortened(message, LONGEST_MESSAGE),
             "duration": self._lasting(run.duration),
         }
-        shape = {name for name in ("region", "outcome", "answer", "message") if values[name]}
+        optional = ("region", "outcome", "answer", "message", "evidence")
+        shape = {name for name in optional if values[name]}
         if run.is_active:
             shape.add("active")
             context = {"run": run, "server_now": self.clock.now}
@@ -84,9 +86,10 @@ class _Writer:
         return self.pattern.fill(frozenset(shape), values)
 
     def _badge(self, run: BackupRun) -> SafeString:
-        key = (run.state, run.settled_by_hand)
+        text = run.state_label
+        key = (run.state, text)
         if key not in self.badges:
-            self.badges[key] = look.state_badge(run.state, run.state_label)
+            self.badges[key] = look.state_badge(run.state, text)
         return self.badges[key]
 
     def _label(self, choices: type[TextChoices], value: str) -> str:

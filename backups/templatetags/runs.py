@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 from heroicons.templatetags.heroicons import heroicon_mini
 
-from backups.choices import Outcome, RunState, Trigger
+from backups.choices import Evidence, Outcome, RunState, Trigger
 from backups.guide import Explanation, explain_run
 from backups.models import ApiCall, BackupRun
 from backups.views import presentation, result_words
@@ -155,7 +155,8 @@ def answer(run: BackupRun) -> str:
 @register.filter
 def steps(run: BackupRun) -> list[presentation.Step]:
     """The run's four steps."""
-    return presentation.steps(run.run_state, by_hand=run.settled_by_hand)
+    not_accepted = run.settled_by_hand or run.is_unverified_unanswered
+    return presentation.steps(run.run_state, accepted=not not_accepted, tried=bool(run.outcome))
 
 
 @register.filter
@@ -168,6 +169,18 @@ def explanation(run: BackupRun) -> Explanation:
         imported=run.is_imported,
         by_hand=run.settled_by_hand,
     )
+
+
+@register.filter
+def evidence_label(evidence: str) -> str:
+    """How well a run's job is known, in a word."""
+    return label(Evidence, evidence) if evidence else ""
+
+
+@register.filter
+def evidence_explained(evidence: str) -> str:
+    """What that word rests on."""
+    return str(presentation.EVIDENCE.get(evidence, ""))
 
 
 @register.filter

@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from django.urls import reverse
 from django.utils.translation import ngettext_lazy
 
-from backups.choices import Outcome, Protection, Readiness
-from backups.guide import explain_run
-from backups.models import BackupRun, Cluster
+from backups.choices import Protection
+from backups.models import BackupRun
 from backups.services.attention import BLOCKED, Attention, Finding, Need
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
 from .common import new_key
+from .next_step import NextStep, next_step
 
 UNPROTECTED = (Need.OVERDUE_FAILING, Need.NEVER_FAILING, Need.OVERDUE, Need.NEVER)
-
-
-class StepKind(StrEnum):
-    """What a row of "needs attention" offers."""
-
-    BACKUP = "backup"
-    SETTINGS = "settings"
-    RUN = "run"
-    CLUSTER = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +35,7 @@ class AttentionRow:
 
     finding: Finding
     run: BackupRun | None
-    step: StepKind
+    step: NextStep
     may_run: bool
     key: str = field(default_factory=new_key)
 
@@ -73,35 +63,13 @@ class AttentionRow:
 
 
 def attention_row(finding: Finding, user: User) -> AttentionRow:
-    """Choose the next step: what stands in the way first, then another try where it can help."""
-    latest, bad = finding.cluster.latest_run, finding.run
-    readiness = finding.cluster.readiness
+    """The finding with its next step."""
+    cluster, bad = finding.cluster, finding.run
+    latest = cluster.latest_run
     run = latest if latest and latest.is_active else bad
-    if run and run.is_active:
-        step = StepKind.RUN
-    elif readiness in (Readiness.BACKUP_OFF, Readiness.STORAGE_MISSING):
-        step = StepKind.SETTINGS
-    elif readiness == Readiness.UNAVAILABLE:
-        step = StepKind.CLUSTER
-    elif bad and not _can_end_well(bad, finding.cluster):
-        step = StepKind.RUN
-    else:
-        step = StepKind.BACKUP
-    return AttentionRow(finding, run, step, may(user, Permission.RUN, finding.cluster.project))
-
-
-def _can_end_well(run: BackupRun, cluster: Cluster) -> bool:
-    """Whether asking again can help, or what was in the way is gone by a later check."""
-    words = explain_run(
-        run.run_state,
-        Outcome(run.outcome),
-        run.error_code,
-        imported=run.is_imported,
-        by_hand=run.settled_by_hand,
-    )
-    ended = run.finished_at or run.requested_at
-    ready_since = cluster.readiness == Readiness.READY and (cluster.checked_at or ended) > ended
-    return words.retryable or (ready_since and run.outcome == Outcome.PRECONDITION_FAILED)
+    may_run = may(user, Permission.RUN, cluster.project)
+    step = next_step(cluster, bad, finding.protection, may_ask=may_run)
+    return AttentionRow(finding, run, step, may_run)
 
 
 @dataclass(frozen=True, slots=True)

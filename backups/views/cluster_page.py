@@ -14,21 +14,24 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.choices import ACTIVE, Protection
+from backups.choices import ACTIVE, Protection, Readiness
 from backups.forms import LiveForm
+from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings
 from backups.models.cluster import STATUS_LABELS
 from backups.models.labels import labels_as_text
 from backups.run_forms import MAX_WAIT_MINUTES
 from backups.services import checks
+from backups.services.attention import BLOCKED, bad_results
 from backups.services.cluster_history import ClusterHistory, Mark, cluster_history
 from backups.services.readiness import request_check
 from dashboard.accounts.access import Permission, may
 
-from . import charts
+from . import charts, presentation
 from .cluster_rows import ClusterRow, permitted_cluster
 from .common import PageRequest, bad_request, mark_live, unchanged
 from .history import listed_runs
+from .next_step import words_of
 
 LATEST = 10
 
@@ -120,6 +123,27 @@ class ClusterPage:
     def protection(self) -> Protection:
         return self.cluster.protection(self.now)
 
+    @cached_property
+    def bad(self) -> BackupRun | None:
+        """The last run that came to a result, where that is a bad one."""
+        return bad_results(Cluster.objects.filter(pk=self.cluster.pk)).get(self.cluster.pk)
+
+    @property
+    def advice(self) -> Explanation:
+        """Who acts, and what is next: by the readiness where that is in the way, else by `bad`."""
+        readiness = Readiness(self.cluster.readiness)
+        if self.bad is None or (readiness in BLOCKED and not self.bad.is_active):
+            return READINESS[readiness]
+        return words_of(self.bad)
+
+    @property
+    def tone(self) -> str:
+        """Colour token of the page's head: its worst news."""
+        status = self.cluster.status_tone
+        if status == "ok" and self.bad is not None:
+            return presentation.LOOKS[self.bad.run_state].tone
+        return status
+
     @property
     def is_checking(self) -> bool:
         """Whether a check of the readiness is under way or was asked for."""
@@ -136,7 +160,8 @@ class ClusterPage:
         tags = [(tag.origin, tag.key, tag.value) for tag in self.tags]
         settings = self.settings and self.settings.read_at
         active = self.active and (self.active.pk, self.active.version)
-        state = (self.protection, self.is_checking, self.now.date(), self.cluster.objective)
+        bad = self.bad and (self.bad.pk, self.bad.version)
+        state = (bad, self.protection, self.is_checking, self.now.date(), self.cluster.objective)
         looks = (columns, runs, tags, settings, active, state)
         return f"{zlib.crc32(repr(looks).encode()):x}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -11,11 +12,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.choices import Outcome, RunState
+from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import TransportKind
 from backups.css_api.types import Answer
 from backups.guide import explain
 from backups.models import ApiCall, BackupRun
+from backups.models.traces import exchange_lasted
 from backups.outcomes import outcome_of
 
 Text = str | Promise
@@ -102,6 +104,8 @@ _STEPS = (
     RunState.SUCCEEDED.label,
 )
 
+_TO_DO = (Step(_STEPS[2], "todo"), Step(_STEPS[3], "todo"))
+
 # A step that was not reached is called what happened instead, shorter than the state's label.
 _ENDED_AS: dict[RunState, Text] = {
     RunState.UNKNOWN: gettext_lazy("Unknown"),
@@ -110,22 +114,37 @@ _ENDED_AS: dict[RunState, Text] = {
 }
 
 
-def steps(state: RunState, *, by_hand: bool = False) -> list[Step]:
+def steps(state: RunState, *, accepted: bool = True, tried: bool = False) -> list[Step]:
     """The four steps of a run and how far it has come.
 
     Args:
         state: where the run stands.
-        by_hand: somebody's word ended it: the cloud itself has accepted nothing.
+        tried: of a cancelled run, whether an attempt had been made.
+        accepted: False where it ended unverified although the cloud had accepted nothing.
     """
-    if by_hand and state is RunState.UNVERIFIED:
+    if not accepted and state is RunState.UNVERIFIED:
         marks = (*_MARKS[RunState.UNKNOWN][:3], "open")
         labels = (*_STEPS[:2], _ENDED_AS[RunState.UNKNOWN], _ENDED_AS[state])
         return [Step(label, mark) for label, mark in zip(labels, marks, strict=True)]
+    if tried and state is RunState.CANCELLED:
+        return [Step(_STEPS[0], "done"), Step(state.label, "stopped"), *_TO_DO]
     ended_as = _ENDED_AS.get(state, state.label)
     return [
         Step(ended_as if mark in ("stopped", "open") else label, mark)
         for label, mark in zip(_STEPS, _MARKS[state], strict=True)
     ]
+
+
+EVIDENCE: dict[str, Text] = {
+    Evidence.PROVEN: gettext_lazy(
+        "Proven: the cloud accepted the request, this job was alive when it did so, and no other "
+        "request of ours can have started it."
+    ),
+    Evidence.INFERRED: gettext_lazy(
+        "Inferred: this job alone fits the request, and no other request of ours can have started "
+        "it. Somebody outside this dashboard may have, at the same moment."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +283,18 @@ class Span:
     lasted: timedelta
 
 
-def spans(run: BackupRun) -> list[Span]:
+def spans(run: BackupRun, calls: Sequence[ApiCall]) -> list[Span]:
     """Waiting, asking and the cloud's own work, apart; a part without both its ends is left out.
 
     The cloud's job is measured on the cloud's clock, the rest on ours.
+
+    Args:
+        run: the run.
+        calls: its calls, in their order.
     """
     parts = (
         (gettext_lazy("Waited"), run.waited),
-        (gettext_lazy("Request and answer"), run.exchange_lasted),
+        (gettext_lazy("Request and answer"), exchange_lasted(calls)),
         (gettext_lazy("The cloud's job"), run.job_lasted),
         (gettext_lazy("In all"), run.duration),
     )
@@ -303,6 +326,8 @@ def why_no_record(run: BackupRun) -> str:
     """Why the run page shows no record of the cloud."""
     if run.settled_by_hand:
         return _("None was found: the cloud's records stayed unreadable until it was settled.")
+    if run.run_state is RunState.CANCELLED and run.outcome:
+        return _("None: its attempts were not taken, and it was cancelled before the next one.")
     if run.run_state is RunState.REJECTED and run.sent_at is None:
         return str(_NO_RECORD[RunState.CANCELLED])
     return str(_NO_RECORD[run.run_state])

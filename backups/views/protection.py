@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from django.db.models import Count, QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from backups.choices import Protection, Readiness, Trigger
+from backups.choices import Protection, Trigger
 from backups.history.chips import active_chips
 from backups.inventory.filters import ProtectionFilter
 from backups.inventory.paging import page_of
-from backups.inventory.sorting import WORST_FIRST
 from backups.inventory.states import Presence
-from backups.models import Cluster, Project
+from backups.models import BackupRun, Cluster, Project
+from backups.models.cluster import WORST_FIRST
 from backups.services import protection as services
+from backups.services.attention import bad_results
 from backups.services.requests import reason_required
 from dashboard.accounts.access import Permission, may
 from dashboard.look import look_of
@@ -25,33 +25,10 @@ from dashboard.look import look_of
 from .cluster_rows import ClusterRow, rows_in_order
 from .clusters import MOST_OFFERED, url_query
 from .common import PageRequest, bad_request, new_key
+from .next_step import NextStep, next_step
 
 _CONTROLS = ("protection", "page")  # always seen on the page, so they need no chip
 MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others
-
-
-class NextStep(StrEnum):
-    """What the page offers for a cluster."""
-
-    NOTHING = "nothing"
-    FOLLOW = "follow"
-    SETTINGS = "settings"
-    CLUSTER = "cluster"
-    BACKUP = "backup"
-
-
-def next_step(row: ClusterRow) -> NextStep:
-    """What brings a cluster's protection forward: what stands in the way first."""
-    run, readiness = row.cluster.latest_run, row.cluster.readiness
-    if run and run.is_active:
-        return NextStep.FOLLOW
-    if row.protection is Protection.PROTECTED:
-        return NextStep.NOTHING
-    if readiness in (Readiness.BACKUP_OFF, Readiness.STORAGE_MISSING):
-        return NextStep.SETTINGS
-    if readiness == Readiness.UNAVAILABLE or not row.may_ask:
-        return NextStep.CLUSTER
-    return NextStep.BACKUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +58,13 @@ def _left_out(clusters: QuerySet[Cluster]) -> dict[str, int]:
     )
 
 
+def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun | None]:
+    """What is offered for a row, and the run that it leads to."""
+    latest = row.cluster.latest_run
+    step = next_step(row.cluster, bad, row.protection, may_ask=row.may_ask)
+    return step, latest if latest and latest.is_active else bad
+
+
 @require_safe
 def protection(request: PageRequest) -> HttpResponse:
     """The clusters that count, the worst first, a page at a time."""
@@ -91,12 +75,13 @@ def protection(request: PageRequest) -> HttpResponse:
     size = look_of(request).rows
     page = page_of(found.clusters(), found.count(counts), found.page_number, size)
     rows = rows_in_order(page.pks, request.user)
+    bad = bad_results(Cluster.objects.filter(pk__in=page.pks))
     chosen: Project | None = found.form.cleaned_data.get("project")
     projects = list(Project.objects.visible_to(request.user)[:MOST_OFFERED])
     chips = active_chips(found, request.GET, drop=("page",), seen_elsewhere=_CONTROLS)
     deciding = [chosen] if chosen else projects[:MOST_PROJECTS]
     context = {
-        "rows": [(row, next_step(row)) for row in rows],
+        "rows": [(row, *_step(row, bad.get(row.cluster.pk))) for row in rows],
         "page": page,
         "summary": services.summary(request.user),
         "within": counts[Protection.PROTECTED] + counts[Protection.DUE],

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backups.choices import Ruling, Trigger
 from backups.forms import LiveForm, form_problems
 from backups.models import BackupRun, Cluster
+from backups.models.traces import records_read
 from backups.run_forms import SettleForm
 from backups.serialize import run_document
 from backups.services.evidence import audit_events, neighbours
@@ -39,7 +40,8 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
     token += f".{_looks(run.cluster):x}"
     return {
         "run": run,
-        "spans": presentation.spans(run),
+        "spans": presentation.spans(run, calls),
+        "records_read": records_read(calls),
         **neighbours(run),
         "events": events,
         "ruling": ruling_of(run, events),
@@ -103,7 +105,10 @@ def _permitted_run(request: PageRequest, pk: int, permission: Permission) -> Bac
 def run_cancel(request: PageRequest, pk: int) -> HttpResponse:
     """Cancel a run that has not been sent; where that is too late, say why."""
     run = _permitted_run(request, pk, Permission.RUN)
-    tone, text = "info", _("Run %(pk)d was cancelled before it was sent.") % {"pk": run.pk}
+    said = _("Run %(pk)d was cancelled before it was sent.")
+    if run.outcome:
+        said = _("Run %(pk)d was cancelled before it was tried again.")
+    tone, text = "info", said % {"pk": run.pk}
     try:
         cancel_run(run, actor=Actor.of(request))
     except CannotCancel as problem:

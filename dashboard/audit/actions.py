@@ -24,6 +24,7 @@ class Action(TextChoices):
     RUN_REQUESTED = "run_requested", _("Log backup requested")
     RUN_JOINED = "run_joined", _("Request joined a running log backup")
     RUN_CANCELLED = "run_cancelled", _("Log backup cancelled")
+    RUN_CORRECTED = "run_corrected", _("Log backup corrected by late evidence")
     RUN_SETTLED = "run_settled", _("Log backup settled by hand")
 
     # before the cloud is asked; the event after it says what came of it

@@ -56,7 +56,7 @@ def test_no_run_is_lost_none_sent_twice_and_none_left_running_under_fire(
     )
     assert finished.returncode == 0, f"{finished.stdout}\n{finished.stderr}"
     report = json.loads(report_file.read_text())
-    assert [check["passed"] for check in report["checks"]] == [True] * 4
+    assert [check["passed"] for check in report["checks"]] == [True] * 5
     # and there was fire
     troubles = report["troubles"]
     assert {"worker SIGKILL", "redis restarted empty", "database away"} <= set(troubles), troubles
@@ -64,3 +64,6 @@ def test_no_run_is_lost_none_sent_twice_and_none_left_running_under_fire(
     assert report["clicks"]["answered"] == report["clicks"]["forms"] >= 50
     assert report["states"]["succeeded"] > 0
     assert report["passed_through_unknown"] > 0
+    # and jobs were listed when their runs had ended without them
+    assert report["evidence"].get("proven", 0) > 0
+    assert sum(report["corrected"].values()) > 0

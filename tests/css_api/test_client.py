@@ -307,10 +307,10 @@ def test_the_newest_records_are_found_in_any_order(
 ) -> None:
     cloud.css = lambda r: whole(200, {"clusterLogRecord": page_of(records, r)})
     found = client.list_log_records(CLUSTER, newest=20)
-    assert [row.record_id for row in found] == [f"r{n}" for n in range(20)]
-    assert found[0].status is RecordStatus.SUCCESS
+    assert [row.record_id for row in found.rows] == [f"r{n}" for n in range(20)]
+    assert found.rows[0].status is RecordStatus.SUCCESS
     since = client.list_log_records(CLUSTER, since=NOON - timedelta(minutes=4, seconds=30))
-    assert [row.record_id for row in since] == [f"r{n}" for n in range(5)]
+    assert [row.record_id for row in since.rows] == [f"r{n}" for n in range(5)]
 
 
 def test_records_that_come_newest_first_take_one_request(client: CssClient, cloud: Cloud) -> None:
@@ -318,7 +318,7 @@ def test_records_that_come_newest_first_take_one_request(client: CssClient, clou
         {"id": f"r{n}", "createAt": 1_700_000_000_000 - n * 1000} for n in range(500)
     ]
     cloud.css = lambda r: whole(200, {"clusterLogRecord": page_of(rows, r)})
-    assert len(client.list_log_records(CLUSTER)) == 100
+    assert len(client.list_log_records(CLUSTER).rows) == 100
     assert len(cloud.css_requests()) == 1
 
 
@@ -326,7 +326,7 @@ def test_records_without_a_time_come_last(client: CssClient, cloud: Cloud) -> No
     rows = [{"id": "none"}, {"id": "old", "createAt": 1}, {"id": "new", "createAt": 1_700_000_000}]
     cloud.css = lambda request: whole(200, {"clusterLogRecord": rows})
     found = client.list_log_records(CLUSTER)
-    assert [row.record_id for row in found] == ["new", "old", "none"]
+    assert [row.record_id for row in found.rows] == ["new", "old", "none"]
 
 
 def test_a_secret_that_the_cloud_echoes_is_not_kept(client: CssClient, cloud: Cloud) -> None:

@@ -1,4 +1,4 @@
-"""Which record is ours: properties that hold whatever the clocks say."""
+"""Which record a POST made: what is proven, what is inferred, and what cannot be told."""
 
 from __future__ import annotations
 
@@ -9,128 +9,177 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.css_api.types import JobType, LogRecord, RecordStatus
-from backups.matching import Window, is_placed, match_record, may_be_ours
+from backups.choices import Evidence
+from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
+from backups.matching import Match, Window, fits, match, record_keys
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SKEW = timedelta(minutes=5)
+RUNNING, SUCCESS = RecordStatus.RUNNING, RecordStatus.SUCCESS
+
+
+def after(seconds: float | None) -> datetime | None:
+    return None if seconds is None else NOON + timedelta(seconds=seconds)
 
 
 def record(
     key: str = "j1",
     *,
     at: float | None = 0,
+    ended: float | None = None,
     job_type: JobType = JobType.MANUAL,
-    status: RecordStatus = RecordStatus.RUNNING,
 ) -> LogRecord:
-    created = None if at is None else NOON + timedelta(seconds=at)
-    return LogRecord("r-" + key, key, status, status.value, job_type, created)
+    status = RUNNING if ended is None else SUCCESS
+    return LogRecord("r-" + key, key, status, status.value, job_type, after(at), after(ended))
 
 
-def window(**changes: object) -> Window:
+def window(first: float = -2, last: float = 3, **changes: object) -> Window:
     fields: dict[str, object] = {
-        "sent_at": NOON,
-        "answered_at": NOON + timedelta(seconds=1),
+        "earliest": after(first),
+        "latest": after(last),
+        "tolerance": timedelta(seconds=2),
         "skew": SKEW,
+        "baseline": frozenset(),
     }
     return Window(**(fields | changes))
 
 
+def accepted(**changes: object) -> Window:
+    return window(accepted=True, answered=NOON, **changes)
+
+
+def matched(rows: list[LogRecord], ours: Window, *rivals: Window, **options: object) -> Match:
+    reading = LogRecords(tuple(rows), options.pop("date", after(600)))
+    return match(reading, ours, rivals, options.pop("taken", ()), **options)
+
+
+def grade(found: Match) -> tuple[str, str] | None:
+    return found.record and (found.record.job_id, str(found.evidence))
+
+
+def test_a_job_that_runs_when_its_acceptance_was_answered_is_proven():
+    assert grade(matched([record()], accepted())) == ("j1", "proven")
+    assert grade(matched([record(ended=60)], accepted())) == ("j1", "proven")
+
+
+def test_a_short_job_before_ours_is_not_taken_for_ours():
+    """The earliest of two in a window is somebody else's, where it ended before the answer."""
+    console, ours = record("console", at=-1, ended=-0.5), record("ours", at=0, ended=60)
+    assert grade(matched([console, ours], accepted())) == ("ours", "proven")
+    found = matched([console, record("ours", at=0, ended=1)], accepted())
+    assert (found.record, len(found.candidates)) == (None, 2), "two that ended at once: not told"
+
+
+def test_a_job_that_ended_before_the_answer_is_inferred_at_most():
+    assert grade(matched([record(ended=1)], accepted())) == ("j1", "inferred")
+
+
+def test_the_job_of_an_unanswered_request_is_inferred_where_it_alone_fits():
+    assert grade(matched([record(ended=60)], window())) == ("j1", "inferred")
+    assert matched([record("a"), record("b", at=1)], window()).record is None
+
+
+def test_what_another_post_of_ours_may_have_made_is_credited_to_neither():
+    ours, other = accepted(), window(last=60)
+    assert matched([record(ended=60)], ours, other).record is None
+    assert matched([record(ended=60)], other, ours).record is None
+    disjoint = window(first=-60, last=-3)
+    assert grade(matched([record(ended=60)], ours, disjoint)) == ("j1", "proven")
+
+
+@pytest.mark.parametrize("known", ["j1", "r-j1"])
+def test_what_was_listed_before_is_never_ours_under_either_of_its_ids(known):
+    assert matched([record()], accepted(baseline=frozenset({known}))) == Match()
+    assert matched([record()], accepted(), taken={known}) == Match()
+
+
 @pytest.mark.parametrize(
-    ("rows", "claimed", "expected"),
-    [
-        ([], set(), None),
-        ([record()], set(), "j1"),
-        ([record()], {"j1"}, None),
-        ([record(job_type=JobType.AUTO)], set(), None),
-        ([record(job_type=JobType.UNRECOGNISED)], set(), None),
-        ([record(at=None)], set(), None),
-        ([record(at=-301)], set(), None),
-        ([record(at=302)], set(), None),
-        ([record("b", at=20), record("a", at=2)], set(), "a"),
-        ([record("b", at=20), record("a", at=2)], {"a"}, "b"),
-        ([record(status=RecordStatus.FAIL)], set(), "j1"),
-    ],
+    ("at", "fitting"), [(-2.1, False), (-2, True), (0, True), (3, True), (3.1, False)]
 )
-def test_without_a_baseline_the_clocks_decide(rows, claimed, expected):
-    found = match_record(rows, window(), claimed)
-    assert (found and found.job_id) == expected
+def test_a_record_outside_the_window_does_not_fit(at, fitting):
+    assert fits(record(at=at), window()) is fitting
 
 
-def test_a_record_that_was_there_before_is_never_ours():
-    before = window(
-        baseline_known=True, baseline_created_at=NOON - timedelta(seconds=10), baseline_job="old"
-    )
-    rows = [record("old", at=-10), record("older", at=-60)]
-    assert match_record(rows, before, set()) is None
-    assert match_record([*rows, record("new", at=1)], before, set()).job_id == "new"
+def test_without_a_baseline_nothing_is_proven():
+    assert grade(matched([record()], accepted(baseline=None))) == ("j1", "inferred")
 
 
-def test_records_in_whole_seconds_still_tell_the_new_from_the_old():
-    before = window(baseline_known=True, baseline_created_at=NOON, baseline_job="old")
-    found = match_record([record("old", at=0), record("new", at=0)], before, set())
-    assert found.job_id == "new"
+def test_a_date_that_the_records_contradict_proves_nothing():
+    future = record("auto", at=700, job_type=JobType.AUTO)
+    assert grade(matched([record(), future], accepted())) == ("j1", "inferred")
+    assert grade(matched([record()], accepted(), date=None)) == ("j1", "inferred")
+    nearby = record("console", at=120, ended=130)
+    assert grade(matched([record(), nearby], accepted())) == ("j1", "inferred")
+    theirs = window(first=100, last=140)
+    assert grade(matched([record(), nearby], accepted(), theirs)) == ("j1", "proven")
 
 
-@given(
-    st.lists(
-        st.builds(
-            record,
-            st.text("abc", min_size=1, max_size=2),
-            at=st.one_of(st.none(), st.floats(-1000, 1000)),
-            job_type=st.sampled_from(JobType),
-        ),
-        max_size=8,
+def test_a_job_outside_the_window_is_ours_where_it_contradicts_the_date():
+    """`Date` may come from a gateway whose clock differs from that of the jobs."""
+    behind = record(at=-200)
+    assert grade(matched([behind], accepted())) == ("j1", "inferred"), "it would be a conflict"
+    assert grade(matched([record(at=200)], accepted(), date=after(1))) == ("j1", "inferred")
+    assert matched([record(at=-200, ended=-100)], accepted()).record is None
+    assert matched([record(at=200)], accepted()).record is None, "somebody else's, later"
+    assert matched([behind, record("b", at=200)], accepted()).record is None
+    assert matched([behind], window()).record is None, "it was not accepted"
+    assert matched([behind], accepted(), window(first=-500, last=-400)).record is None
+    assert matched([record(at=-400)], accepted()).record is None
+
+
+def test_a_record_without_a_time_is_inferred_where_it_is_new():
+    assert grade(matched([record(at=None)], accepted())) == ("j1", "inferred")
+    assert matched([record(at=None)], accepted(baseline=None)).record is None
+    both = matched([record("a", at=None), record("b", at=None)], window())
+    assert (both.record, len(both.candidates)) == (None, 2)
+    assert matched([replace(record(at=None), finished_at=after(-3))], window()) == Match()
+
+
+def test_a_record_of_an_unknown_kind_is_never_credited_and_never_overlooked():
+    unclear = record(job_type=JobType.UNRECOGNISED)
+    assert matched([unclear], accepted()) == Match(candidates=(unclear,))
+    assert matched([record(job_type=JobType.AUTO)], accepted()) == Match()
+
+
+_times = st.floats(-1000, 1000)
+_rows = st.lists(
+    st.builds(
+        record,
+        st.text("abc", min_size=1, max_size=2),
+        at=st.none() | _times,
+        ended=st.none() | _times,
+        job_type=st.sampled_from(JobType),
     ),
-    st.sets(st.text("abc", min_size=1, max_size=2)),
-    st.one_of(st.none(), st.floats(-1000, 1000)),
+    max_size=8,
+    unique_by=lambda row: row.record_id,
 )
-def test_what_is_matched_is_manual_unclaimed_new_and_within_the_window(rows, claimed, baseline):
-    since = None if baseline is None else NOON + timedelta(seconds=baseline)
-    seen = window(baseline_known=baseline is not None, baseline_created_at=since)
-    found = match_record(rows, seen, claimed)
-    if found is None:
-        return
-    assert found in rows
-    assert found.job_type is JobType.MANUAL
-    assert found.job_id not in claimed
-    if found.created_at is None:
-        assert seen.baseline_known
-        return
-    assert seen.sent_at - SKEW <= found.created_at <= seen.answered_at + SKEW
-    assert since is None or found.created_at >= since
-
-
-def test_a_record_without_a_time_is_ours_where_none_of_its_kind_was_there_before():
-    known = window(baseline_known=True)
-    assert match_record([record(at=None)], known, ()) == record(at=None)
-    assert match_record([record(at=None)], window(), ()) is None, "there was no baseline"
-    assert match_record([record("a", at=None), record("b", at=None)], known, ()) is None
-    assert match_record([record("a", at=None), record("b", at=2)], known, ()) == record("b", at=2)
-
-
-@pytest.mark.parametrize(
-    ("rows", "claimed", "expected"),
-    [
-        ([record(at=None)], set(), "j1"),
-        ([record(at=None)], {"j1"}, None),
-        ([record(at=None, job_type=JobType.AUTO)], set(), None),
-        ([record(at=None, job_type=JobType.UNRECOGNISED)], set(), "j1"),
-        ([record(at=1, job_type=JobType.UNRECOGNISED)], set(), "j1"),
-        ([record(at=-301, job_type=JobType.UNRECOGNISED)], set(), None),
-        ([record(at=1, job_type=JobType.UNRECOGNISED)], {"j1"}, None),
-        ([replace(record(at=None), finished_at=NOON - SKEW * 2)], set(), None),
-        ([replace(record(at=None), finished_at=NOON)], set(), "j1"),
-        ([record(at=-301)], set(), None),
-    ],
+_windows = st.builds(
+    lambda first, length, is_accepted, keys: window(
+        first,
+        first + length,
+        accepted=is_accepted,
+        answered=after(first + length - 3) if is_accepted else None,
+        baseline=keys,
+    ),
+    _times,
+    st.floats(0, 100),
+    st.booleans(),
+    st.none() | st.frozensets(st.text("abc", min_size=1, max_size=2)),
 )
-def test_what_may_be_ours_is_not_taken_for_no_record(rows, claimed, expected):
-    found = may_be_ours(rows, window(), claimed)
-    assert (found and found.job_id) == expected
 
 
-def test_only_a_record_without_a_time_that_nobody_owns_cannot_be_placed():
-    assert not is_placed(record(at=None), set())
-    assert is_placed(record(at=None), {"j1"})
-    assert is_placed(record(at=None, job_type=JobType.AUTO), set())
-    assert is_placed(record(), set())
+@given(_rows, _windows, st.lists(_windows, max_size=3))
+def test_what_is_credited_is_new_manual_and_fits_nobody_else(rows, ours, rivals):
+    found = matched(rows, ours, *rivals)
+    if found.record is None:
+        assert found.evidence is Evidence.NONE
+        return
+    assert found.record.job_type is JobType.MANUAL
+    assert not record_keys(found.record) & (ours.baseline or frozenset())
+    assert not any(fits(found.record, rival) for rival in rivals)
+    assert fits(found.record, ours, SKEW if ours.accepted else timedelta(0))
+    if found.evidence is Evidence.PROVEN:
+        assert ours.accepted
+        assert ours.baseline is not None
+        assert fits(found.record, ours)
+        assert found.record.created_at <= ours.answered + timedelta(seconds=1)

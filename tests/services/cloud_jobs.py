@@ -10,10 +10,11 @@ from django.db import connection
 from django.utils import timezone
 
 from backups.choices import Trigger
-from backups.css_api.types import JobType, LogRecord, RecordStatus
-from backups.models import BackupRun, Cluster
+from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
+from backups.models import BackupRun, Cluster, Post
 from backups.services import following, importing, readiness, sending
 from backups.services.cloud import client_for
+from backups.services.posts import without_job
 from simulator.client import SimulatorControl
 
 
@@ -26,7 +27,7 @@ def job(cloud: SimulatorControl, cluster: Cluster, job_type: str = "Auto", faile
 
 def read(cluster: Cluster) -> tuple[LogRecord, ...]:
     """The cloud's records of a cluster."""
-    return client_for(cluster).list_log_records(cluster.cluster_id)
+    return client_for(cluster).list_log_records(cluster.cluster_id).rows
 
 
 def imported(cluster: Cluster) -> list[BackupRun]:
@@ -67,10 +68,13 @@ def row(
     return LogRecord(f"r-{key}", key, status, status.value, job_type, at, done)
 
 
-def keep(cluster: Cluster, records: Sequence[LogRecord], noted: datetime | None = None) -> int:
+def keep(
+    cluster: Cluster, records: Sequence[LogRecord], posts: Sequence[Post] | None = None
+) -> int:
     """Import records as one check does; returns how many were new."""
     fresh = Cluster.objects.select_related("project").get(pk=cluster.pk)
-    return importing.import_jobs(fresh, records, noted or timezone.now())
+    posts = without_job(fresh) if posts is None else posts
+    return importing.import_jobs(fresh, LogRecords(tuple(records)), posts)
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -8,13 +8,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from backups.choices import ACTIVE, RunState, Trigger
+from backups.choices import ACTIVE, Ruling, RunState, Trigger
 from backups.css_api.types import RecordStatus
-from backups.models import BackupRun, RunEvent
+from backups.models import RunEvent
 from backups.services import readiness, sending
-from backups.services.requests import cancel_run, request_backup
+from backups.services.correcting import digest
+from backups.services.requests import request_backup
+from backups.services.settling import settle_by_hand
+from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
-from tests.audit_guards import guards_lifted
 from tests.services.cloud_jobs import (
     at_once,
     check,
@@ -41,24 +43,36 @@ def test_the_job_of_a_run_is_never_imported(make_cluster, make_run, cloud):
     assert check(cluster) == [], "it is the run's"
 
 
-def test_what_is_left_for_an_active_run_is_looked_at_again(make_cluster, make_run, cloud):
+def test_what_an_active_run_may_have_made_is_left_and_looked_at_again(
+    make_cluster, make_run, cloud, settings
+):
+    settings.BACKUP_RECORD_GRACE = -1.0
     cluster = make_cluster()
-    run = make_run(cluster)
+    cloud.fault("no_record", cluster.cluster_id, times=1)
+    run = sent(make_run(cluster))
     foreign = job(cloud, cluster, "Manual")
     automatic = job(cloud, cluster, "Auto")
     assert [each.job_id for each in check(cluster)] == [automatic], "what is Auto is never ours"
     cluster.refresh_from_db()
     assert cluster.imported_until is not None
-    cancel_run(run, actor=Actor("anna"))
-    assert {each.job_id for each in check(cluster)} == {foreign, automatic}
+    run = followed(run)
+    assert (run.state, run.job_id, run.evidence) == (S.SUCCEEDED, foreign, "inferred")
+    assert [each.job_id for each in check(cluster)] == [automatic]
+
+
+def test_a_queued_run_keeps_nothing_from_the_import(make_cluster, make_run, cloud):
+    cluster = make_cluster()
+    make_run(cluster)
+    foreign = job(cloud, cluster, "Manual")
+    assert [each.job_id for each in check(cluster)] == [foreign]
 
 
 def test_what_was_created_long_before_an_active_run_is_imported_at_once(
     make_cluster, make_run, settings
 ):
     cluster = make_cluster()
+    sent(make_run(cluster))
     old = timezone.now() - timedelta(seconds=settings.BACKUP_CLOCK_SKEW + 60)
-    make_run(cluster)
     keep(cluster, [row("old", at=old), row("new")])
     assert [run.job_id for run in imported(cluster)] == ["old"]
 
@@ -66,20 +80,15 @@ def test_what_was_created_long_before_an_active_run_is_imported_at_once(
 def test_a_run_that_came_and_went_while_the_records_were_read_keeps_its_job(
     make_cluster, make_run, cloud
 ):
-    """Requested after the noted time, ended before the import: its record was in the answer."""
+    """Requested after the reading began, ended before the import: its record was in the answer."""
     cluster = make_cluster()
-    noted = timezone.now()
     run = followed(sent(make_run(cluster)))
     cloud.end_jobs(cluster.cluster_id)
     records = read(cluster)
     followed(run)
+    run.refresh_from_db()
     assert run.job_id == records[0].job_id
-    assert keep(cluster, records, noted) == 0
-    # and where it ended without having found it
-    with guards_lifted():
-        BackupRun.objects.filter(pk=run.pk).update(state=S.UNVERIFIED, job_id=None)
-    assert keep(cluster, records, noted) == 0, "requested since the noted time"
-    assert keep(cluster, records) == 1, "the next reading takes it"
+    assert keep(cluster, records, posts=[]) == 0
 
 
 def test_a_run_that_claims_its_job_between_the_reading_and_the_import_keeps_it(
@@ -88,10 +97,10 @@ def test_a_run_that_claims_its_job_between_the_reading_and_the_import_keeps_it(
     cluster = make_cluster()
     run = sent(make_run(cluster))
     cloud.end_jobs(cluster.cluster_id)
-    noted, records = timezone.now(), read(cluster)
+    records = read(cluster)
     assert records[0].status is RecordStatus.SUCCESS
     followed(run)
-    assert keep(cluster, records, noted) == 0
+    assert keep(cluster, records, posts=[]) == 0
     assert imported(cluster) == []
     run.refresh_from_db()
     assert (run.state, run.job_id) == (S.SUCCEEDED, records[0].job_id)
@@ -129,36 +138,92 @@ def test_a_record_that_appears_late_goes_to_its_run(make_cluster, make_run, clou
         ({"kind": "reset_after"}, S.NOT_STARTED, "BACKUP_SETTLE_GRACE"),
     ],
 )
-def test_a_job_whose_run_gave_up_is_imported_and_names_that_run(
-    make_cluster, make_run, cloud, settings, fault, state, setting
+@pytest.mark.parametrize("failed", ["", "bucket is gone"])
+def test_a_run_that_gave_up_is_corrected_once_its_job_is_listed(
+    make_cluster, make_run, cloud, settings, fault, state, setting, failed
 ):
-    """A record that the cloud listed too late is in the history all the same."""
-    setattr(settings, setting, -1.0)
-    cluster = make_cluster(job_seconds=0.1)
+    cluster = make_cluster(job_seconds=3600)
+    run = give_up(cluster, make_run, cloud, settings, fault, setting)
+    assert run.state == state
+    finished_at = run.finished_at
+    cloud.end_jobs(cluster.cluster_id, failed_message=failed)
+    wait_for(lambda: read(cluster))
+    assert check(cluster) == [], "it is ours"
+    run.refresh_from_db()
+    assert run.state == (S.FAILED if failed else S.SUCCEEDED)
+    assert (run.corrected_from, run.finished_at) == (state, finished_at)
+    assert run.evidence in ("proven", "inferred")
+    event = AuditEvent.objects.about(run).get(action="run_corrected")
+    assert run.corrected_by == event.sequence
+    assert event.before["state"] == state
+    assert event.before["digest"] != event.after["digest"] == digest(run)
+    assert run.events.last().note.startswith("Corrected: ")
+    cluster.refresh_from_db()
+    assert bool(cluster.verified_at) is not bool(failed)
+    check(cluster)
+    assert AuditEvent.objects.about(run).filter(action="run_corrected").count() == 1
+
+
+def test_a_run_that_was_settled_by_hand_is_corrected_too(make_cluster, make_run, cloud, settings):
+    settings.BACKUP_UNREADABLE_LIMIT = settings.BACKUP_CLOCK_SKEW = 0
+    settings.BACKUP_SETTLE_GRACE = 0
+    cluster = make_cluster(job_seconds=3600)
+    cloud.fault("reset_after", cluster.cluster_id, times=1)
+    run = sent(make_run(cluster))
+    cloud.fault("status", cluster.cluster_id, endpoint="records", status=403)
+    run = followed(run)
+    settle_by_hand(run, Ruling.NOT_STARTED, actor=Actor("root"), reason="seen in the console")
+    assert (run.state, run.settled_by_hand) == (S.NOT_STARTED, True)
+    cloud.clear_faults(cluster.cluster_id)
+    cloud.end_jobs(cluster.cluster_id)
+    assert check(cluster) == []
+    run.refresh_from_db()
+    assert (run.state, run.evidence) == (S.SUCCEEDED, "inferred")
+
+
+def test_where_two_jobs_may_be_a_given_up_runs_neither_is_credited_and_both_say_so(
+    make_cluster, make_run, cloud, settings
+):
+    cluster = make_cluster(job_seconds=3600)
+    run = give_up(cluster, make_run, cloud, settings, {"kind": "reset_after"}, SETTLE)
+    now = timezone.now()
+    keep(cluster, [row("a", at=now), row("b", at=now)])
+    run.refresh_from_db()
+    assert (run.state, run.job_id) == (S.NOT_STARTED, None)
+    for each in imported(cluster):
+        assert f"run {run.pk} (attempt 1)" in each.requested_by_name
+        assert "the records do not tell" in each.events.get().note
+    assert len(imported(cluster)) == 2
+
+
+def test_a_job_outside_a_given_up_runs_window_is_the_consoles(
+    make_cluster, make_run, cloud, settings
+):
+    cluster = make_cluster(job_seconds=3600)
+    run = give_up(cluster, make_run, cloud, settings, {"kind": "reset_after"}, SETTLE)
+    hour_ago = timezone.now() - timedelta(hours=1)
+    keep(cluster, [row("then", at=hour_ago)])
+    run.refresh_from_db()
+    assert run.state == S.NOT_STARTED
+    assert imported(cluster)[0].requested_by_name == "someone in the console"
+
+
+SETTLE = "BACKUP_SETTLE_GRACE"
+
+
+def give_up(cluster, make_run, cloud, settings, fault, setting):
+    """A run that ends without its job, which the cloud lists a moment later."""
+    setattr(settings, setting, 0)
+    settings.BACKUP_DATE_TOLERANCE = 3
     cloud.fault(cluster=cluster.cluster_id, times=1, **fault)
     if fault["kind"] == "reset_after":
-        cloud.fault("late_record", cluster.cluster_id, seconds=0.3, times=1)
+        cloud.fault("late_record", cluster.cluster_id, seconds=1.0, times=1)
     run = followed(sent(make_run(cluster)))
-    assert run.state == state
-    wait_for(lambda: read(cluster))
-    (found,) = check(cluster)
-    assert f"Run {run.pk} may have started it" in found.events.get().note
-    assert str(state.label) in found.events.get().note
-    run.refresh_from_db()
-    assert run.state == state, "a run that has ended stays as it ended"
-
-
-def test_a_job_outside_a_given_up_runs_window_does_not_name_it(make_cluster, make_run, settings):
-    cluster = make_cluster()
-    run = make_run(cluster)
-    hour_ago = timezone.now() - timedelta(hours=1)
-    BackupRun.objects.filter(pk=run.pk).update(
-        state=S.UNVERIFIED, sent_at=hour_ago, answered_at=hour_ago, requested_at=hour_ago
-    )
-    keep(cluster, [row("now"), row("then", at=hour_ago)])
-    notes = {r.job_id: r.events.get().note for r in imported(cluster)}
-    assert "may have started" not in notes["now"]
-    assert "may have started" in notes["then"]
+    if run.state == S.UNKNOWN:
+        cloud.set_clock(60)
+        run = followed(run)
+        cloud.set_clock(0)
+    return run
 
 
 # --- nor is one that was imported taken for ours
@@ -172,7 +237,7 @@ def test_an_imported_job_is_not_claimed_by_a_later_run(make_cluster, make_run, c
     cloud.fault("status", cluster.cluster_id, endpoint="records", status=500, times=1)
     cloud.fault("no_record", cluster.cluster_id)
     run = followed(sent(make_run(cluster)))
-    assert not run.baseline_known
+    assert run.posts.get().baseline is None
     assert (run.state, run.job_id) == (S.ACCEPTED, None)
 
 

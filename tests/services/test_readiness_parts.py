@@ -122,11 +122,11 @@ def test_credentials_that_lead_to_another_project_are_told(make_cluster):
 def test_a_check_that_began_earlier_does_not_replace_a_newer_answer(make_cluster, cloud):
     cluster = make_cluster(log_backup=False)
     cluster = Cluster.objects.select_related("project").get(pk=cluster.pk)
-    slow = readiness._read(cluster)
+    slow = readiness._read(cluster, [])
     began = timezone.now()
     cloud.change_cluster(cluster.cluster_id, log_backup=True)
     checked(cluster)
-    readiness._keep(cluster, slow, began - timedelta(seconds=1))
+    readiness._keep(cluster, slow, began - timedelta(seconds=1), [])
     cluster.refresh_from_db()
     assert cluster.readiness == R.READY
     assert cluster.log_settings.enabled

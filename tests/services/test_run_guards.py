@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
 from backups.guards import GUARDS
-from backups.models import ApiCall, BackupRun, Cluster, Kind, Project, RetentionRun, RunEvent
+from backups.models import ApiCall, BackupRun, Cluster, Kind, Post, Project, RetentionRun, RunEvent
 from dashboard import triggers
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
@@ -262,3 +262,90 @@ def test_a_table_that_is_altered_keeps_its_guards(cluster: Cluster) -> None:
     assert GUARDS.missing(connection) == set()
     run = make(cluster, RunState.FAILED)
     assert refuses(f"UPDATE {RUNS} SET note = 'x' WHERE id = %s", run.pk)
+
+
+# --- the door for late evidence
+
+
+def corrected(run: BackupRun, event: int, **columns: Any) -> bool:
+    """Whether the database refuses to give a run its job."""
+    values = {
+        "state": "succeeded",
+        "job_id": "j1",
+        "record_id": "r1",
+        "job_type": "Manual",
+        "evidence": "inferred",
+        "corrected_from": run.state,
+        "corrected_by": event,
+        "version": run.version + 1,
+        **columns,
+    }
+    sets = ", ".join(f"{column} = %s" for column in values)
+    return refuses(f"UPDATE {RUNS} SET {sets} WHERE id = %s", *values.values(), run.pk)
+
+
+def told(run: BackupRun, action: Action = Action.RUN_CORRECTED) -> int:
+    return record(action, actor=Actor.process("test"), target=run).sequence
+
+
+@pytest.mark.parametrize("state", ["not_started", "unverified"])
+@pytest.mark.parametrize("to", ["succeeded", "failed"])
+def test_a_run_without_its_job_may_be_given_it_once(cluster: Cluster, state: str, to: str) -> None:
+    run = make(cluster, state)
+    assert not corrected(run, told(run), state=to)
+    run.refresh_from_db()
+    assert (run.state, run.corrected_from) == (to, state)
+    assert corrected(run, told(run), state="failed", job_id="j2", corrected_from=to)
+    assert corrected(run, told(run), state="failed", corrected_from=state)
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL - {"not_started", "unverified"}))
+def test_no_other_run_is_corrected(cluster: Cluster, state: str) -> None:
+    run = make(cluster, state)
+    assert corrected(run, told(run))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"state": "rejected"},
+        {"state": "accepted"},
+        {"state": "not_started"},
+        {"job_id": None},
+        {"corrected_from": "unverified"},
+        {"corrected_by": None},
+        {"note": "x"},
+        {"requested_by_name": ""},
+        {"finished_at": "2020-01-01 00:00:00+00:00"},
+    ],
+)
+def test_a_correction_changes_nothing_else(cluster: Cluster, columns: dict[str, Any]) -> None:
+    run = make(cluster, "not_started")
+    assert corrected(run, told(run), **columns)
+
+
+def test_a_correction_needs_an_event_of_its_own_kind_about_this_run(cluster: Cluster) -> None:
+    run, other = make(cluster, "not_started"), make(cluster, "not_started")
+    assert corrected(run, 999_999)
+    assert corrected(run, told(run, Action.RUN_SETTLED))
+    assert corrected(run, told(other))
+
+
+def test_a_run_that_has_its_job_is_not_given_another(cluster: Cluster) -> None:
+    run = make(cluster, "unverified", job_id="j0")
+    assert corrected(run, told(run))
+
+
+def test_what_a_post_came_to_and_which_job_it_made_stay(cluster: Cluster) -> None:
+    run = make(cluster, RunState.SENDING)
+    post = Post.objects.create(run=run, attempt=1, sent_at=OLD)
+    posts = "backups_post"
+    assert not refuses(
+        f"UPDATE {posts} SET result = 'accepted', status = 200 WHERE id = %s", post.pk
+    )
+    assert refuses(f"UPDATE {posts} SET result = 'open' WHERE id = %s", post.pk)
+    assert refuses(f"UPDATE {posts} SET baseline = '[]' WHERE id = %s", post.pk)
+    assert not refuses(f"UPDATE {posts} SET job_id = 'j1' WHERE id = %s", post.pk)
+    assert refuses(f"UPDATE {posts} SET job_id = 'j2' WHERE id = %s", post.pk)
+    assert not refuses(f"UPDATE {posts} SET active = %s WHERE id = %s", False, post.pk)
+    assert refuses(f"DELETE FROM {posts} WHERE id = %s", post.pk)

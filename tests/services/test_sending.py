@@ -154,7 +154,7 @@ def test_retry_after_is_honoured_and_visible(make_run, cloud):
 
 def test_a_retry_after_beyond_all_bounds_ends_the_run(make_run, cloud):
     run = make_run()
-    cloud.fault("status", run.cluster_cloud_id, status=503, headers={"Retry-After": "999999"})
+    cloud.fault("status", run.cluster_cloud_id, status=429, headers={"Retry-After": "999999"})
     assert sent(run).state == S.REJECTED
     assert "longer than the 3600 s" in run.events.last().note
 
@@ -162,7 +162,7 @@ def test_a_retry_after_beyond_all_bounds_ends_the_run(make_run, cloud):
 def test_a_run_that_is_not_tried_again_says_why(make_run, cloud, settings):
     settings.BACKUP_MAX_ATTEMPTS = 1
     run = make_run()
-    cloud.fault("status", run.cluster_cloud_id, preset="unavailable")
+    cloud.fault("status", run.cluster_cloud_id, status=429)
     assert sent(run).state == S.REJECTED
     assert run.events.last().note == "Not tried again: that was attempt 1 of 1."
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
 from simulator_access import Css, StartSimulator
 
+from chaos.process import until
 from simulator.client import ControlError, SimulatorControl
 from simulator.presets import HUGE_BYTES, PRESETS
 
@@ -65,6 +68,90 @@ def test_a_gateway_error_can_hide_a_job_that_started(control: SimulatorControl, 
     assert [each["status"] for each in css.records(cluster_id)] == ["RUNNING"]
     [entry] = control.ledger(endpoint="collect")
     assert (entry.status, entry.processed) == (502, True)
+
+
+def test_a_503_can_hide_a_job_that_started(control: SimulatorControl, css: Css) -> None:
+    cluster_id = control.add_cluster("shop")
+    control.fault("error_after", cluster_id, preset="unavailable", times=1)
+    answer = css.collect(cluster_id)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert css.collect(cluster_id).status_code == 409  # the job is there
+    first, second = control.ledger(endpoint="collect")
+    assert (first.processed, second.processed) == (True, False)
+
+
+@pytest.mark.parametrize("kind", ["error_after", "reset_after"])
+def test_a_request_can_be_processed_after_it_was_given_up(
+    control: SimulatorControl, css: Css, kind: str
+) -> None:
+    cluster_id = control.add_cluster("shop")
+    control.fault(kind, cluster_id)
+    control.fault("process_later", cluster_id, seconds=0.5)
+    if kind == "error_after":
+        assert css.collect(cluster_id).status_code == 504
+    else:
+        with pytest.raises(requests.ConnectionError):
+            css.collect(cluster_id)
+    [entry] = control.ledger(endpoint="collect")
+    assert (entry.effect_pending, entry.processed) == (True, False)
+    assert css.records(cluster_id) == []
+    assert until(lambda: not control.ledger(endpoint="collect")[0].effect_pending, 10)
+    [entry] = control.ledger(endpoint="collect")
+    assert [job.job_id for job in control.cluster(cluster_id).jobs] == [entry.job_id]
+    assert [each["status"] for each in css.records(cluster_id)] == ["RUNNING"]
+
+
+def test_what_is_processed_later_finds_the_cluster_as_it_is_then(
+    control: SimulatorControl, css: Css
+) -> None:
+    cluster_id = control.add_cluster("shop")
+    control.fault("error_after", cluster_id, times=1)
+    control.fault("process_later", cluster_id, seconds=0.3, times=1)
+    assert css.collect(cluster_id).status_code == 504
+    assert css.collect(cluster_id).status_code == 200  # is faster
+    assert until(lambda: not control.ledger(endpoint="collect")[0].effect_pending, 10)
+    first, second = control.ledger(endpoint="collect")
+    assert (first.processed, second.processed) == (False, True)
+
+
+def test_an_answer_can_lack_its_date_or_have_a_wrong_one(
+    control: SimulatorControl, css: Css
+) -> None:
+    cluster_id = control.add_cluster("shop")
+    control.set_clock(60.0)
+    control.fault("no_date", cluster_id, times=1)
+    control.fault("wrong_date", cluster_id, seconds=-3600, times=1)
+    without, wrong, right = (css.collect(cluster_id).headers.get("Date") for _ in range(3))
+    assert without is None
+    behind = parsedate_to_datetime(right) - parsedate_to_datetime(wrong)
+    assert behind.total_seconds() == pytest.approx(3600, abs=5)
+    # jobs' times stay those of the cloud's clock
+    [record] = css.records(cluster_id)
+    created = datetime.fromtimestamp(record["createAt"] / 1000, UTC)
+    assert (parsedate_to_datetime(right) - created).total_seconds() == pytest.approx(0, abs=5)
+
+
+def test_it_is_told_when_a_record_will_be_listed(control: SimulatorControl, css: Css) -> None:
+    waits = {}
+    for kind in ("late_record", "no_record", "late_fail"):
+        cluster_id = control.add_cluster(kind)
+        control.fault(kind, cluster_id, seconds=3600)
+        css.collect(cluster_id)
+        [job] = control.cluster(cluster_id).jobs
+        waits[kind] = job.listed_in
+    assert waits["late_record"] == pytest.approx(3600, abs=10)
+    assert (waits["no_record"], waits["late_fail"]) == (None, 0)
+
+
+def test_it_is_told_when_a_job_started_by_the_clock_of_the_ledger(
+    control: SimulatorControl, css: Css
+) -> None:
+    cluster_id = control.add_cluster("shop")
+    control.set_clock(-900.0)
+    css.collect(cluster_id)
+    [job], [entry] = control.cluster(cluster_id).jobs, control.ledger(endpoint="collect")
+    assert job.started_at == pytest.approx(entry.time, abs=2)
+    assert job.created_ms / 1000 == pytest.approx(entry.time - 900, abs=2)
 
 
 def test_a_slow_answer_comes_late_although_the_job_is_there(

@@ -17,7 +17,8 @@ from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Connection, Project
 from backups.services import attention, keeping
 from backups.services.attention import MOST_SHOWN, Need, needs_attention
-from backups.views.attention_rows import StepKind, attention_row, more_links
+from backups.views.attention_rows import attention_row, more_links
+from backups.views.next_step import NextStep
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.grants import give
@@ -65,12 +66,12 @@ def test_each_need_is_found_and_the_worst_stands_first(
     make_run(make_verified("overdue-failing", 25), state="rejected", requested_at=now - HOUR)
     found = needs_attention(anna, now)
     assert [(f.cluster.name, f.need) for f in found.findings] == [
-        ("overdue-failing", Need.OVERDUE_FAILING),
-        ("never-failing", Need.NEVER_FAILING),
         ("overdue", Need.OVERDUE),
-        ("failing", Need.FAILING),
-        ("due-and-off", Need.BLOCKED),
+        ("overdue-failing", Need.OVERDUE_FAILING),
         ("never", Need.NEVER),
+        ("never-failing", Need.NEVER_FAILING),
+        ("due-and-off", Need.BLOCKED),
+        ("failing", Need.FAILING),
     ]
     assert found.counts == dict.fromkeys(Need, 1)
     assert found.total == 6
@@ -152,14 +153,14 @@ def test_what_is_due_needs_somebody_where_waiting_does_not_help(
 
 
 STEPS = [
-    ({}, {}, StepKind.BACKUP),
-    ({}, {"state": "failed", "outcome": "accepted"}, StepKind.BACKUP),
-    ({}, {"state": "rejected", "outcome": "conflict"}, StepKind.BACKUP),
-    ({}, {"state": "rejected", "outcome": "forbidden"}, StepKind.RUN),
-    ({}, {"state": "unknown", "outcome": "unanswered"}, StepKind.RUN),
-    ({"readiness": "backup_off"}, {}, StepKind.SETTINGS),
-    ({"readiness": "storage_missing"}, {"state": "failed"}, StepKind.SETTINGS),
-    ({"readiness": "unavailable"}, {}, StepKind.CLUSTER),
+    ({}, {}, NextStep.BACKUP),
+    ({}, {"state": "failed", "outcome": "accepted"}, NextStep.BACKUP),
+    ({}, {"state": "rejected", "outcome": "conflict"}, NextStep.BACKUP),
+    ({}, {"state": "rejected", "outcome": "forbidden"}, NextStep.READ),
+    ({}, {"state": "unknown", "outcome": "unanswered"}, NextStep.FOLLOW),
+    ({"readiness": "backup_off"}, {}, NextStep.SETTINGS),
+    ({"readiness": "storage_missing"}, {"state": "failed"}, NextStep.SETTINGS),
+    ({"readiness": "unavailable"}, {}, NextStep.CLUSTER),
 ]
 
 
@@ -171,7 +172,7 @@ def test_each_row_offers_what_helps_next(
     now: datetime,
     columns: dict[str, str],
     run: dict[str, str],
-    step: StepKind,
+    step: NextStep,
 ) -> None:
     cluster = make_verified("overdue", 30, **columns)
     if run:
@@ -192,13 +193,13 @@ def test_a_412_is_worth_another_try_once_a_later_check_finds_the_cluster_ready(
         finished_at=now - HOUR,
     )
 
-    def step() -> StepKind:
+    def step() -> NextStep:
         (finding,) = needs_attention(anna, now).findings
         return attention_row(finding, anna).step
 
-    assert step() is StepKind.RUN
+    assert step() is NextStep.READ
     Cluster.objects.update(checked_at=now)
-    assert step() is StepKind.BACKUP
+    assert step() is NextStep.BACKUP
 
 
 def test_while_a_new_backup_runs_the_row_leads_to_it(
@@ -208,7 +209,7 @@ def test_while_a_new_backup_runs_the_row_leads_to_it(
     active = make_run(cluster)
     (finding,) = needs_attention(anna, now).findings
     row = attention_row(finding, anna)
-    assert (row.step, row.run) == (StepKind.RUN, active)
+    assert (row.step, row.run) == (NextStep.FOLLOW, active)
 
 
 def test_connections_that_fail_stand_first_and_disconnected_ones_are_silent(
@@ -298,3 +299,32 @@ def test_a_count_that_is_kept_never_shows_a_cluster_that_has_recovered(
     assert found.findings == []
     assert found.counts[Need.OVERDUE] == 1  # kept
     assert cluster.pk
+
+
+def test_the_protection_page_has_the_same_order_and_the_same_steps(
+    web: Client,
+    anna: User,
+    make_cluster: MakeCluster,
+    make_verified: MakeVerified,
+    make_run: MakeRun,
+    now: datetime,
+) -> None:
+    make_cluster("never")
+    make_verified("off", 30, readiness="backup_off")
+    make_run(
+        make_verified("refused", 40),
+        state="rejected",
+        outcome="forbidden",
+        requested_at=now - HOUR,
+    )
+    make_run(make_verified("failing", 2), state="failed", requested_at=now - HOUR)
+    home = [attention_row(f, anna) for f in needs_attention(anna, now).findings]
+    page = web.get("/protection/")
+    listed = [(row.cluster.name, step) for row, step, _run in page.context["rows"]]
+    assert [(row.finding.cluster.name, row.step) for row in home] == listed
+    assert listed == [
+        ("refused", NextStep.READ),
+        ("off", NextStep.SETTINGS),
+        ("never", NextStep.BACKUP),
+        ("failing", NextStep.BACKUP),
+    ]

@@ -240,9 +240,12 @@ def test_the_file_has_the_times_apart(client: Client, make_run: MakeRun) -> None
         job_finished_at=now + 10 * second,
         finished_at=now + 11 * second,
     )
+    call(run, purpose="collect", duration_ms=4)
+    call(run, purpose="records")
     found = document(auditor(client), run)
     lasted = ("waited", "exchange", "job", "duration")
-    assert [found[f"{name}_seconds"] for name in lasted] == [2, 1, 7, 11]
+    assert [found[f"{name}_seconds"] for name in lasted] == [2, 0.004, 7, 11]
+    assert found["records_read"] == 1
 
 
 def test_a_file_for_who_may_not_audit_says_nothing_of_the_trail(

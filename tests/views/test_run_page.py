@@ -58,7 +58,9 @@ def test_every_state_and_outcome_is_explained(
     assert str(words.meaning) in text
     assert str(words.actor_label) in text
     assert str(words.next_step) in text
-    assert str(state.label) in text
+    assert str(run.state_label) in text
+    unanswered = state is RunState.UNVERIFIED and outcome != Outcome.ACCEPTED
+    assert unanswered == (run.state_label != state.label), "it was accepted by nobody"
 
 
 def test_facts_timeline_and_calls_are_all_there(web: Client, make_run: MakeRun) -> None:

@@ -1,0 +1,105 @@
+"""Each POST with its window and baseline; how well a job is known; corrections by late evidence."""
+
+import backups.models.indexes
+import django.db.models.deletion
+from django.conf import settings
+from django.db import migrations, models
+
+from backups.guards import GUARDS
+
+
+def lift(apps, schema_editor):
+    # SQLite makes the tables anew, which it refuses while triggers of other tables speak of them
+    GUARDS.remove(schema_editor.connection)
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('backups', '0015_texts'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.RunPython(lift, migrations.RunPython.noop),
+        migrations.CreateModel(
+            name='Post',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.PositiveIntegerField()),
+                ('project_id_in_cloud', models.CharField(max_length=64)),
+                ('cluster_cloud_id', models.CharField(max_length=64)),
+                ('sent_at', models.DateTimeField(help_text='before the first byte, our clock')),
+                ('answered_at', models.DateTimeField(blank=True, help_text='the answer, or the end of waiting for it, our clock', null=True)),
+                ('result', models.CharField(choices=[('open', 'Open'), ('accepted', 'Accepted'), ('refused', 'Refused')], default='open', max_length=8)),
+                ('status', models.PositiveSmallIntegerField(blank=True, help_text='HTTP', null=True)),
+                ('baseline', models.JSONField(blank=True, null=True)),
+                ('date_before', models.DateTimeField(blank=True, help_text='of the baseline', null=True)),
+                ('date_after', models.DateTimeField(blank=True, help_text='of the answer, or of the first reading after it', null=True)),
+                ('date_closed', models.DateTimeField(blank=True, help_text='of the first reading the grace time after it', null=True)),
+                ('job_id', models.CharField(blank=True, max_length=64)),
+                ('active', models.BooleanField(default=True)),
+            ],
+        ),
+        migrations.RemoveConstraint(
+            model_name='backuprun',
+            name='one_run_per_cloud_job',
+        ),
+        migrations.RemoveField(
+            model_name='backuprun',
+            name='baseline_created_at',
+        ),
+        migrations.RemoveField(
+            model_name='backuprun',
+            name='baseline_job_id',
+        ),
+        migrations.RemoveField(
+            model_name='backuprun',
+            name='baseline_known',
+        ),
+        migrations.AddField(
+            model_name='apicall',
+            name='answer_date',
+            field=models.DateTimeField(blank=True, help_text="the cloud's clock", null=True),
+        ),
+        migrations.AddField(
+            model_name='backuprun',
+            name='corrected_by',
+            field=models.BigIntegerField(blank=True, help_text='sequence of the audit event that says so', null=True),
+        ),
+        migrations.AddField(
+            model_name='backuprun',
+            name='corrected_from',
+            field=models.CharField(blank=True, help_text='the state before', max_length=12),
+        ),
+        migrations.AddField(
+            model_name='backuprun',
+            name='evidence',
+            field=models.CharField(blank=True, choices=[('', 'None'), ('proven', 'Proven'), ('inferred', 'Inferred')], default='', max_length=8),
+        ),
+        migrations.AddConstraint(
+            model_name='backuprun',
+            constraint=models.UniqueConstraint(condition=models.Q(('job_id__isnull', False)), fields=('project_id_in_cloud', 'cluster_cloud_id', 'job_id'), name='one_run_per_cloud_job'),
+        ),
+        migrations.AddConstraint(
+            model_name='backuprun',
+            constraint=models.UniqueConstraint(condition=models.Q(backups.models.indexes.IsGiven('record_id')), fields=('project_id_in_cloud', 'cluster_cloud_id', 'record_id'), name='one_run_per_cloud_record'),
+        ),
+        migrations.AddField(
+            model_name='post',
+            name='run',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='posts', to='backups.backuprun'),
+        ),
+        migrations.AddIndex(
+            model_name='post',
+            index=models.Index(condition=models.Q(('job_id', ''), models.Q(('result', 'refused'), _negated=True)), fields=['project_id_in_cloud', 'cluster_cloud_id', '-id'], name='post_without_job'),
+        ),
+        migrations.AddConstraint(
+            model_name='post',
+            constraint=models.UniqueConstraint(fields=('run', 'attempt'), name='one_post_per_attempt'),
+        ),
+        migrations.AddConstraint(
+            model_name='post',
+            constraint=models.UniqueConstraint(condition=models.Q(('active', True)), fields=('project_id_in_cloud', 'cluster_cloud_id'), name='one_active_post_per_cluster'),
+        ),
+    ]

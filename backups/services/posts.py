@@ -1,0 +1,244 @@
+"""POSTs as rows: their windows in the cloud's time, and which of them compete for a record.
+
+A POST's row is made with the fence (services.calls). `close` and `credit` keep it in step with its
+run; `learn_date` closes the windows of unanswered POSTs. docs/run-states.md has the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from backups.choices import Outcome, RunState
+from backups.css_api.errors import CssApiError
+from backups.css_api.types import Answer, LogRecord, LogRecords
+from backups.matching import SECOND, Match, Window, match, record_key, record_keys
+from backups.models import BackupRun, Cluster, Post
+from backups.outcomes import Next, Verdict
+
+LONGEST_KEY = 64
+MOST = 100  # POSTs of a cluster that are held against a reading; older ones have been, many times
+OPEN = ("open", "accepted")
+UNLIMITED = datetime.max.replace(tzinfo=UTC)
+# The gateway turned it away, or the service did before it began: nothing happens after the answer.
+_PROMPT = frozenset({429, 503})
+
+
+def tolerance() -> timedelta:
+    """How far the clocks behind the cloud's `Date` and its jobs' times may differ."""
+    return timedelta(seconds=settings.BACKUP_DATE_TOLERANCE)
+
+
+def skew() -> timedelta:
+    """How far the cloud's clock may be off from ours."""
+    return timedelta(seconds=settings.BACKUP_CLOCK_SKEW)
+
+
+def stored_key(record: LogRecord) -> str:
+    """A record's key as `BackupRun.job_id` holds it."""
+    return record_key(record)[:LONGEST_KEY]
+
+
+def stored_keys(records: Iterable[LogRecord]) -> set[str]:
+    """Both ids of records, as `BackupRun.job_id` and `record_id` hold them."""
+    return {key[:LONGEST_KEY] for record in records for key in record_keys(record)}
+
+
+def window_of(post: Post) -> Window:
+    """When, in the cloud's time, the job of a POST can have been created."""
+    limit, waited = tolerance(), post.answered_at or post.sent_at + longest_exchange()
+    accepted = post.result == Post.Result.ACCEPTED
+    took = max(waited - post.sent_at, timedelta(0))
+    late = timedelta(0)
+    if not accepted and post.status not in _PROMPT:  # what the window is widened by is part of it
+        late = max(timedelta(seconds=settings.BACKUP_SETTLE_GRACE) - SECOND - limit, late)
+    if post.date_before is not None:
+        earliest = post.date_before - limit
+    elif post.date_after is not None and post.answered_at is not None and post.status is not None:
+        earliest = post.date_after - took - limit
+    else:
+        earliest = post.sent_at - skew()
+    if post.date_after is not None:
+        latest = post.date_after + SECOND + late + limit
+        if post.date_closed is not None and late:
+            latest = max(latest, post.date_closed + SECOND)
+    elif post.status is None and not accepted:
+        latest = UNLIMITED  # no reading has come after it
+    else:  # an answer without a Date
+        latest = waited + late + skew()
+    return Window(
+        earliest=earliest,
+        latest=latest,
+        accepted=accepted,
+        answered=post.date_after if accepted and post.status is not None else None,
+        tolerance=limit,
+        skew=skew(),
+        baseline=None if post.baseline is None else frozenset(post.baseline),
+    )
+
+
+def longest_exchange() -> timedelta:
+    """How long a request can have been under way whose sender died."""
+    return timedelta(seconds=settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
+
+
+def same_cluster(subject: BackupRun | Cluster | Post) -> Q:
+    """The condition for rows of one cluster of the cloud, through whichever entry."""
+    if isinstance(subject, Cluster):
+        return Q(
+            project_id_in_cloud=subject.project.project_id, cluster_cloud_id=subject.cluster_id
+        )
+    return Q(
+        project_id_in_cloud=subject.project_id_in_cloud, cluster_cloud_id=subject.cluster_cloud_id
+    )
+
+
+def without_job(subject: BackupRun | Cluster) -> list[Post]:
+    """All POSTs to a cluster that may have made a job which is not known yet, newest first."""
+    posts = Post.objects.filter(same_cluster(subject), result__in=OPEN, job_id="")
+    return list(posts.select_related("run").order_by("-id")[:MOST])
+
+
+def taken_keys(
+    subject: BackupRun | Cluster, records: Iterable[LogRecord], but: BackupRun | None = None
+) -> set[str]:
+    """Ids of records that rows of the history have already, whichever entry they came through."""
+    keys = stored_keys(records)
+    rows = BackupRun.objects.filter(same_cluster(subject)).filter(
+        Q(job_id__in=keys) | Q(record_id__in=keys)
+    )
+    if but is not None:
+        rows = rows.exclude(pk=but.pk)
+    found = {key for row in rows.values_list("job_id", "record_id") for key in row if key}
+    # with either id of a record both are taken
+    return {key for r in records if stored_keys([r]) & found for key in record_keys(r)} | found
+
+
+def match_post(
+    post: Post,
+    reading: LogRecords,
+    posts: Iterable[Post],
+    taken: set[str],
+) -> Match:
+    """The record of a POST's job; see `matching.match`.
+
+    Args:
+        post: the POST.
+        reading: its cluster's records.
+        posts: `without_job` of its cluster.
+        taken: `taken_keys` of the reading.
+    """
+    rivals = [window_of(other) for other in posts if other.pk != post.pk]
+    return match(reading, window_of(post), rivals, taken)
+
+
+def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
+    """Close the windows of unanswered POSTs by the `Date` of a reading that came after them.
+
+    A second time by the first reading that came the grace time later: the cloud's clock may have
+    been set meanwhile.
+
+    Args:
+        posts: those without a job, loaded before the reading began: a request that is still under
+            way is left alone.
+        date: of the reading; None where its answer had none, and our clock has to do.
+    """
+    now = timezone.now()
+    for post in posts:
+        if post.result != Post.Result.OPEN or post.date_closed is not None:
+            continue
+        under_way = post.answered_at is None and post.run.run_state is RunState.SENDING
+        if under_way and post.attempt == post.run.attempt:
+            continue
+        changes = {}
+        if post.date_after is None and post.status is None:
+            changes["date_after"] = date or now + skew()
+            if post.answered_at is None:  # its worker died, and was then missed for so long
+                missed = min(timedelta(seconds=settings.HEARTBEAT_STALE_AFTER), now - post.sent_at)
+                changes["date_after"] -= max(missed, timedelta(0))
+        waited = now - (post.answered_at or post.sent_at)
+        if date and waited >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
+            changes["date_closed"] = date
+        if changes and Post.objects.filter(pk=post.pk, result=post.result).update(**changes):
+            for name, value in changes.items():
+                setattr(post, name, value)
+
+
+def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
+    """How long windows of earlier POSTs may still grow into that of a POST that is sent now.
+
+    Args:
+        posts: the earlier ones.
+        date: the cloud's time, None where it is not known: then there is nothing to compare.
+    """
+    if date is None:
+        return timedelta(0)
+    limit = tolerance()
+    longest = timedelta(0)
+    for post in posts:
+        if post.date_after is not None:
+            longest = max(longest, window_of(post).latest - (date - limit) + SECOND)
+    # a `Date` that is far ahead is wrong, and not worth waiting for
+    return longest if longest <= longest_late() else timedelta(0)
+
+
+def longest_late() -> timedelta:
+    """How far the end of a POST's window can lie after the reading that closed it."""
+    late = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
+    return late + 2 * tolerance() + 3 * SECOND
+
+
+def is_closed(post: Post, date: datetime | None) -> bool:
+    """Whether a reading came after all that a POST can have started; True where no `Date` tells.
+
+    Args:
+        post: the POST.
+        date: the reading's `Date`.
+    """
+    if date is None:
+        return True
+    if post.date_closed is not None and date >= post.date_closed:
+        return True  # this reading, or one before it, came the grace time after the request
+    return date > window_of(post).latest
+
+
+def note_result(
+    run: BackupRun, verdict: Verdict, result: Answer | CssApiError, at: datetime
+) -> None:
+    """Store in the POST's row what its request came to; in the transaction that moves its run.
+
+    Args:
+        run: the run, at the attempt that was made.
+        verdict: what the result means.
+        result: the answer, or the error that stands in its place.
+        at: when it came, our clock.
+    """
+    answer = result if isinstance(result, Answer) else None
+    if verdict.outcome is Outcome.ACCEPTED:
+        kind = Post.Result.ACCEPTED
+    elif verdict.next is Next.SETTLE or (answer is not None and answer.status == 503):
+        kind = Post.Result.OPEN
+    else:
+        kind = Post.Result.REFUSED
+    changes: dict[str, object] = {"result": kind, "answered_at": at}
+    if answer is not None:
+        changes |= {"status": answer.status, "date_after": answer.date}
+    if kind is Post.Result.REFUSED:
+        changes["active"] = False
+    Post.objects.filter(run=run, attempt=run.attempt, result=Post.Result.OPEN, job_id="").update(
+        **changes
+    )
+
+
+def release(run: BackupRun) -> None:
+    """Let other POSTs to the cluster be sent: the run waits for none of its own any more."""
+    Post.objects.filter(run=run, active=True).update(active=False)
+
+
+def credit(post: Post, key: str) -> None:
+    """Note a POST's job: it competes for no other record from here on."""
+    Post.objects.filter(pk=post.pk).update(job_id=key, active=False)

@@ -1,0 +1,120 @@
+"""No run carries another run's job: POSTs, their windows and the way of late evidence."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from backups.choices import RunState
+from backups.models import BackupRun
+from tests.audit_guards import guards_lifted
+from tests.services.cloud_jobs import check, followed, job, read, sent, wait_for
+
+S = RunState
+
+
+def aged(run: BackupRun, seconds: float) -> BackupRun:
+    """As if the answer had come so many seconds earlier."""
+    BackupRun.objects.filter(pk=run.pk).update(
+        answered_at=timezone.now() - timedelta(seconds=seconds)
+    )
+    run.refresh_from_db()
+    return run
+
+
+def late(run):
+    """The run as it is now, due at once."""
+    BackupRun.objects.filter(pk=run.pk).update(not_before=timezone.now())
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.parametrize("runs_on", [True, False])
+def test_a_503_whose_job_was_created_all_the_same_is_not_sent_again(make_run, cloud, runs_on):
+    run = make_run()
+    cloud.fault("error_after", run.cluster_cloud_id, preset="unavailable", times=1)
+    run = sent(run)
+    assert (run.state, run.http_status) == (S.QUEUED, 503)
+    if not runs_on:
+        cloud.end_jobs(run.cluster_cloud_id)
+    run = sent(late(run))
+    assert (run.state, run.attempt) == (S.UNKNOWN, 2)
+    assert len(cloud.ledger(endpoint="collect", cluster=run.cluster_cloud_id)) == 1
+    run = followed(run)
+    cloud.end_jobs(run.cluster_cloud_id)
+    run = followed(run) if run.is_active else run
+    assert (run.state, run.evidence) == (S.SUCCEEDED, "inferred")
+    assert check(run.cluster) == [], "it is not told as the console's"
+
+
+def test_a_503_whose_job_is_listed_late_is_not_told_as_somebody_elses(make_run, cloud, settings):
+    settings.BACKUP_DATE_TOLERANCE = 0
+    run = make_run()
+    cloud.fault("error_after", run.cluster_cloud_id, preset="unavailable", times=1)
+    cloud.fault("late_record", run.cluster_cloud_id, seconds=1.5, times=1)
+    run = sent(run)
+    cloud.set_clock(10)
+    run = sent(late(run))
+    wait_for(lambda: read(run.cluster))
+    assert run.http_status == 409
+    assert "outside this dashboard" not in run.conflict_holder
+    assert run.state in (S.UNKNOWN, S.REJECTED)
+
+
+def test_the_last_503_is_settled_by_the_records(make_run, cloud, settings):
+    settings.BACKUP_MAX_ATTEMPTS = 1
+    run = make_run()
+    cloud.fault("error_after", run.cluster_cloud_id, preset="unavailable", times=1)
+    run = sent(run)
+    assert run.state == S.UNKNOWN
+    run = followed(run)
+    assert (run.state, run.evidence) == (S.ACCEPTED, "inferred")
+
+
+def test_the_next_post_waits_until_the_last_ones_window_has_closed(make_cluster, make_run, cloud):
+    cluster = make_cluster()
+    cloud.fault("reset_before", cluster.cluster_id, times=1)
+    first = followed(sent(make_run(cluster)))
+    assert first.state == S.UNKNOWN
+    with guards_lifted():  # as by hand, the moment that the records were read
+        BackupRun.objects.filter(pk=first.pk).update(state=S.NOT_STARTED)
+        first.posts.update(active=False)
+    second = sent(make_run(cluster))
+    assert (second.state, second.sent_at) == (S.QUEUED, None)
+    assert second.not_before > timezone.now() + timedelta(seconds=20)
+    cloud.set_clock(60)
+    assert sent(late(second)).state == S.ACCEPTED
+
+
+def test_a_job_of_an_earlier_run_does_not_verify_a_later_one(make_cluster, make_run, cloud):
+    """The first is answered 504 and its job listed late; the second one's own job fails."""
+    cluster = make_cluster()
+    cloud.fault("error_after", cluster.cluster_id, preset="gateway_timeout", times=1)
+    cloud.fault("late_record", cluster.cluster_id, seconds=2.0, times=1)
+    first = followed(sent(make_run(cluster)))
+    cloud.set_clock(60)
+    first = followed(aged(first, 100))
+    assert first.state == S.NOT_STARTED
+    cloud.end_jobs(cluster.cluster_id)
+    second = sent(make_run(cluster))
+    assert second.state == S.ACCEPTED
+    wait_for(lambda: len(read(cluster)) == 2)
+    second = followed(second)
+    cloud.end_jobs(cluster.cluster_id, failed_message="bucket is gone")
+    second = followed(second)
+    assert (second.state, second.evidence) == (S.FAILED, "proven")
+    assert check(cluster) == []
+    first.refresh_from_db()
+    assert (first.state, first.evidence) == (S.SUCCEEDED, "inferred")
+    assert first.job_id != second.job_id
+
+
+def test_seconds_only_stamps_do_not_give_a_run_a_console_job(make_cluster, make_run, cloud):
+    cluster = make_cluster(stamps="seconds")
+    for _ in range(2):
+        job(cloud, cluster, "Manual")
+    cloud.fault("reset_before", cluster.cluster_id, times=1)
+    run = followed(sent(make_run(cluster)))
+    assert (run.state, run.job_id) == (S.UNKNOWN, None)
