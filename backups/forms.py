@@ -32,6 +32,16 @@ class LabelsForm(forms.Form):
     seen = LabelsField(label=_("Labels that were shown"), max_length=6000, required=False)
 
 
+class ArchiveForm(forms.Form):
+    """Why a cluster is put out of the way."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=500,
+        error_messages={"required": _("Say why the cluster is archived.")},
+    )
+
+
 class ObjectiveForm(forms.Form):
     """How old the last verified backup may become; empty: what the project says."""
 

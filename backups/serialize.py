@@ -73,6 +73,7 @@ def run_document(
     *,
     run_before: BackupRun | None = None,
     run_after: BackupRun | None = None,
+    resolved_by: BackupRun | None = None,
     audit: Iterable[AuditEvent] | None = None,
 ) -> Json:
     """All that its page shows: explanation, every event and API call, times, neighbours.
@@ -80,6 +81,7 @@ def run_document(
     Args:
         run: with its cluster, events and calls.
         run_before, run_after: the cluster's runs next to it, None where there is none.
+        resolved_by: of a run that ended badly, the next one that verified a backup of the cluster.
         audit: the audit trail's events about it; None where the reader may not audit.
     """
     words = explain_run(
@@ -88,6 +90,8 @@ def run_document(
         run.error_code,
         imported=run.is_imported,
         by_hand=run.settled_by_hand,
+        cause_gone=run.cause_is_gone(run.cluster),
+        resolved_by=resolved_by.pk if resolved_by else None,
     )
     return {
         **run_line(run),
@@ -110,6 +114,7 @@ def run_document(
         "records_readable_at": iso(run.records_readable_at),
         "run_before": _neighbour(run_before),
         "run_after": _neighbour(run_after),
+        "resolved_by": _neighbour(resolved_by),
         "cluster_now": _cluster(run.cluster),
         "audit_events": None if audit is None else [_audit_event(event) for event in audit],
     }

@@ -41,7 +41,7 @@ class LabelsChanged(Exception):
         self.now = dict(now)
 
 
-def archive(cluster: Cluster, actor: Actor) -> bool:
+def archive(cluster: Cluster, actor: Actor, reason: str) -> bool:
     """Put a cluster out of the way: it is neither listed, checked nor counted until it is restored.
 
     A run that is requested in the same moment goes on all the same.
@@ -49,6 +49,7 @@ def archive(cluster: Cluster, actor: Actor) -> bool:
     Args:
         cluster: with its project.
         actor: who does it, for the audit trail.
+        reason: why, in their words; it is kept there, too.
 
     Returns:
         False when it was archived already.
@@ -62,7 +63,7 @@ def archive(cluster: Cluster, actor: Actor) -> bool:
     with transaction.atomic():
         if idle.update(archived_at=now):
             cluster.archived_at = now
-            _record(Action.CLUSTER_ARCHIVED, cluster, actor, before=None, after=now)
+            _record(Action.CLUSTER_ARCHIVED, cluster, actor, before=None, after=now, reason=reason)
             return True
     run = cluster.runs.filter(state__in=sorted(ACTIVE)).first()
     if run is not None and Cluster.objects.filter(pk=cluster.pk, archived_at=None).exists():
@@ -91,13 +92,20 @@ def restore(cluster: Cluster, actor: Actor) -> bool:
 
 
 def _record(
-    action: Action, cluster: Cluster, actor: Actor, *, before: object, after: object
+    action: Action,
+    cluster: Cluster,
+    actor: Actor,
+    *,
+    before: object,
+    after: object,
+    reason: str = "",
 ) -> None:
     record(
         action,
         actor=actor,
         target=cluster,
         project=cluster.project,
+        reason=reason,
         before={"archived_at": before},
         after={"archived_at": after},
     )

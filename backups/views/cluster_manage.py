@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
-from backups.forms import LabelsForm, ObjectiveForm, form_problems
+from backups.forms import ArchiveForm, LabelsForm, ObjectiveForm, form_problems
 from backups.models import Cluster, Project
 from backups.models.labels import labels_as_text
 from backups.services import clusters
@@ -25,10 +25,15 @@ from .common import PageRequest, bad_request, local_path
 
 @require_POST
 def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
-    """Put a cluster out of the way; it can be restored at any time."""
+    """Put a cluster out of the way, for a reason; it can be restored at any time."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
+    form = ArchiveForm(request.POST)
+    if not form.is_valid():
+        for problem in form_problems(form):
+            messages.error(request, problem)
+        return _back(request, cluster)
     try:
-        archived = clusters.archive(cluster, Actor.of(request))
+        archived = clusters.archive(cluster, Actor.of(request), form.cleaned_data["reason"])
     except CannotArchive as error:
         messages.error(request, str(error))
     else:

@@ -27,6 +27,7 @@ from dashboard.audit.trail import Actor
 from . import presentation
 from .cluster_backup import row_response
 from .common import PageRequest, bad_request, local_path, mark_live, unchanged
+from .next_step import words_of
 from .run_evidence import Settling, audit_trail, ruling_of, settling
 
 
@@ -37,12 +38,15 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
     events, calls = list(run.events.all()), list(run.api_calls.all())
     # A join writes an event and a reader a call without a new version: the counts tell.
     token = f"{run.version}.{len(events)}.{sum(1 if c.finished_at else 2 for c in calls)}"
-    token += f".{_looks(run.cluster):x}"
+    around = neighbours(run)
+    resolved_by = around["resolved_by"]
+    token += f".{_looks(run.cluster):x}.{resolved_by.pk if resolved_by else 0}"
     return {
         "run": run,
         "spans": presentation.spans(run, calls),
         "records_read": records_read(calls),
-        **neighbours(run),
+        **around,
+        "words": words_of(run, run.cluster, resolved_by),
         "events": events,
         "ruling": ruling_of(run, events),
         "calls": calls,

@@ -169,11 +169,16 @@
     if (picked.size && !typing(document.activeElement)) pick(boxes(), false);
   };
 
+  // The key leads to the button and Enter presses it: one slip of a finger requests nothing.
   const backUp = () => {
-    if (picked.size && bulk) return bulk.requestSubmit(document.getElementById("bulk-go"));
+    const go = (button) => {
+      button.focus();
+      announce(word("press-enter", { name: button.getAttribute("aria-label") || button.textContent.trim() }));
+    };
+    if (picked.size && bulk) return go(document.getElementById("bulk-go"));
     const row = current();
     const button = (row || document).querySelector("form[action$='/backup/']:not(#bulk) button[id]");
-    if (button && (row || document.querySelectorAll("form.backup").length === 1)) button.form.requestSubmit(button);
+    if (button && (row || document.querySelectorAll("form.backup").length === 1)) go(button);
   };
 
   const select = () => {
