@@ -41,6 +41,8 @@ TERMINAL: frozenset[RunState] = frozenset(RunState) - ACTIVE
 # Ended without their job: where it is listed later, they are corrected (services.correcting).
 CORRECTABLE: frozenset[RunState] = frozenset({RunState.NOT_STARTED, RunState.UNVERIFIED})
 
+ENDED_BADLY: frozenset[RunState] = TERMINAL - {RunState.SUCCEEDED, RunState.CANCELLED}
+
 _S = RunState
 ALLOWED: dict[RunState, frozenset[RunState]] = {
     _S.QUEUED: frozenset({_S.SENDING, _S.CANCELLED}),

@@ -81,7 +81,7 @@ def run_document(
     Args:
         run: with its cluster, events and calls.
         run_before, run_after: the cluster's runs next to it, None where there is none.
-        resolved_by: of a run that ended badly, the next one that verified a backup of the cluster.
+        resolved_by: the cluster's next verified run, of one that ended badly.
         audit: the audit trail's events about it; None where the reader may not audit.
     """
     words = explain_run(
@@ -90,8 +90,6 @@ def run_document(
         run.error_code,
         imported=run.is_imported,
         by_hand=run.settled_by_hand,
-        cause_gone=run.cause_is_gone(run.cluster),
-        resolved_by=resolved_by.pk if resolved_by else None,
     )
     return {
         **run_line(run),

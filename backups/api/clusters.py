@@ -140,7 +140,7 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
             wait_minutes=wait_minutes,
         )
     except CannotBackUp as error:
-        raise NotNow("cannot-back-up", str(error)) from error
+        raise NotNow("cannot-back-up", str(error)) from None
     answer = JsonResponse(document_of(request, made.run.pk), status=202 if made.created else 200)
     answer["Location"] = reverse("api:run", args=[made.run.pk])
     return answer

@@ -12,7 +12,7 @@ from backups.history.filters import HistoryFilter
 from backups.history.paging import BadCursor, Cursor, Place, Runs, read_page
 from backups.models import BackupRun
 from backups.serialize import Json, run_document, run_line
-from backups.services.evidence import audit_events, neighbours
+from backups.services.evidence import audit_events, neighbours, resolved_by
 from backups.services.requests import cancel_run
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
@@ -97,7 +97,12 @@ def document_of(request: ApiRequest, pk: int) -> Json:
     """A run with all that its page shows. Raises Http404."""
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
-    return run_document(run, **neighbours(run), audit=audit_events(request.user, run))
+    return run_document(
+        run,
+        **neighbours(run),
+        resolved_by=resolved_by(run),
+        audit=audit_events(request.user, run),
+    )
 
 
 @router.get("/{int:pk}", auth=READ, url_name="run", summary="A run")

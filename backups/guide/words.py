@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Outcome, RunState
@@ -225,8 +222,6 @@ def explain_run(
     *,
     imported: bool = False,
     by_hand: bool = False,
-    cause_gone: bool = False,
-    resolved_by: int | None = None,
 ) -> Explanation:
     """Words for a run as it stands.
 
@@ -236,26 +231,7 @@ def explain_run(
         error_code: the cloud's code, "" when there was none.
         imported: it is a job of the cloud that was not requested here.
         by_hand: somebody's word ended it.
-        cause_gone: what the cloud refused it for has been put right since.
-        resolved_by: number of the run that verified a backup of the cluster since; None: none has.
     """
-    words = _explain(state, outcome, error_code, imported=imported, by_hand=by_hand)
-    if resolved_by is not None:
-        next_step = format_lazy(_RESOLVED, number=resolved_by)
-        return replace(words, actor=Actor.NOBODY, next_step=next_step, retryable=False)
-    if cause_gone:
-        return replace(words, actor=Actor.OPERATOR, next_step=_CAUSE_GONE, retryable=True)
-    return words
-
-
-# What there is to do about a run that ended badly, once things have moved on.
-_RESOLVED = _("Resolved by run {number}: that one verified a backup of this cluster.")
-_CAUSE_GONE = _("What it was refused for has been put right since: back up again.")
-
-
-def _explain(
-    state: RunState, outcome: Outcome, error_code: str, *, imported: bool, by_hand: bool
-) -> Explanation:
     if by_hand and state in BY_HAND:
         return BY_HAND[state]
     if imported and state in IMPORTED:

@@ -7,14 +7,14 @@ from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.choices import Outcome, RunState, Trigger
+from backups.choices import ENDED_BADLY, Outcome, RunState, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, IsGiven, Project
 from dashboard.accounts.access import Permission, permitted_q
 from dashboard.accounts.models import User
@@ -205,7 +205,9 @@ class HistoryFilter(django_filters.FilterSet):
     def runs(self) -> Runs:
         """The runs that match everything but the text, in no order. The form must be valid."""
         found, states = self._of_any_state, self._states
-        return found if states is None else found.filter(state__in=sorted(states))
+        if states is None:
+            return found
+        return found.filter(self._in_group(*states), state__in=sorted(states))
 
     @cached_property
     def _of_any_state(self) -> Runs:
@@ -224,6 +226,15 @@ class HistoryFilter(django_filters.FilterSet):
         group = {str(state) for state in Group(cleaned["group"]).states}
         return group if states is None else group & states
 
+    def _in_group(self, *states: str) -> Q:
+        """What a run must be besides its state: one that a later verified run has resolved needs
+        nobody's attention any more."""
+        bad = ENDED_BADLY.intersection(states)
+        if self.form.cleaned_data.get("group") != Group.ATTENTION or not bad:
+            return Q()
+        open_ = Q(cluster__verified_at=None) | Q(cluster__verified_at__lte=F("requested_at"))
+        return open_ if len(bad) == len(states) else open_ | ~Q(state__in=sorted(bad))
+
     def branches(self) -> list[Runs]:
         """Querysets whose union are the runs that match; each is served by one index.
 
@@ -237,7 +248,7 @@ class HistoryFilter(django_filters.FilterSet):
         states = self._states
         if states is None:
             return [found]
-        return [found.filter(state=state) for state in sorted(states)]
+        return [found.filter(self._in_group(state), state=state) for state in sorted(states)]
 
     def _by_text(self, found: Runs, text: str) -> list[Runs]:
         clusters = list(

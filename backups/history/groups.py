@@ -1,4 +1,4 @@
-"""Three groups of the history: what proved no backup, what is under way, what is done."""
+"""Three groups that the history separates: what needs somebody, what is under way, what is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backups.choices import RunState
 class Group(TextChoices):
     """A tab of the history."""
 
-    ATTENTION = "attention", _("Failed or not proven")
+    ATTENTION = "attention", _("Failed and needs attention")
     ACTIVE = "active", _("In progress")
     DONE = "done", _("Done")
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.choices import ACTIVE, TERMINAL, Evidence, Outcome, Readiness, RunState, Trigger
+from backups.choices import ACTIVE, TERMINAL, Evidence, Outcome, RunState, Trigger
 from dashboard.accounts.access import visible_q
 
 from .cluster import Cluster
@@ -296,24 +296,6 @@ class BackupRun(models.Model):
             .exclude(outcome__in=[Outcome.NONE, Outcome.CONFLICT])
             .count()
         )
-
-    def cause_is_gone(self, cluster: Cluster) -> bool:
-        """Whether its cluster, which was not set up for log backup, was found ready since.
-
-        Args:
-            cluster: its cluster.
-        """
-        refused = (
-            self.run_state is RunState.REJECTED and self.outcome == Outcome.PRECONDITION_FAILED
-        )
-        ended = self.finished_at or self.requested_at
-        ready = cluster.readiness == Readiness.READY and cluster.checked_at is not None
-        return refused and ready and (cluster.checked_at or ended) > ended
-
-    @property
-    def ended_badly(self) -> bool:
-        """It has ended and proved no backup; one that was cancelled was not to."""
-        return self.is_terminal and self.run_state not in (RunState.SUCCEEDED, RunState.CANCELLED)
 
     @property
     def ended_well(self) -> bool:

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from backups import presence
 from backups.choices import CORRECTABLE
-from backups.models import BackupRun, Cluster, Heartbeat, Project
+from backups.models import BackupRun, Cluster, Connection, Heartbeat
 from backups.models.cluster import ClusterQuerySet
 
 from .dispatch import dispatch_check
@@ -177,4 +177,10 @@ def _due(moment: datetime) -> Q:
 
 def _watched() -> ClusterQuerySet:
     """Clusters that count, without those of projects that were disconnected on purpose."""
-    return Cluster.objects.watched().exclude(project__in=Project.objects.disconnected())
+    return Cluster.objects.watched().filter(is_connected())
+
+
+def is_connected() -> Q:
+    """The condition for clusters whose project was not disconnected on purpose."""
+    connections = Connection.objects.filter(project=OuterRef("project"))
+    return ~Exists(connections) | Exists(connections.connected())

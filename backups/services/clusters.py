@@ -41,7 +41,7 @@ class LabelsChanged(Exception):
         self.now = dict(now)
 
 
-def archive(cluster: Cluster, actor: Actor, reason: str) -> bool:
+def archive(cluster: Cluster, actor: Actor, reason: str = "") -> bool:
     """Put a cluster out of the way: it is neither listed, checked nor counted until it is restored.
 
     A run that is requested in the same moment goes on all the same.
@@ -49,7 +49,7 @@ def archive(cluster: Cluster, actor: Actor, reason: str) -> bool:
     Args:
         cluster: with its project.
         actor: who does it, for the audit trail.
-        reason: why, in their words; it is kept there, too.
+        reason: why, in their words.
 
     Returns:
         False when it was archived already.

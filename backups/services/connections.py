@@ -26,7 +26,7 @@ from .cloud import INTERACTIVE
 from .diagnosis import Diagnosis, diagnose
 from .dispatch import dispatch_sync
 from .faults import fault_of
-from .registering import retire, set_aside, store_one, store_project, take_up_again
+from .registering import check_again, forget_readiness, retire, store_one, store_project
 
 # After this the sweeper begins a sync that was asked for and whose message was lost.
 _PATIENCE = timedelta(seconds=10)
@@ -135,8 +135,8 @@ def connect(cloud: str, region: str, actor: Actor) -> Connection:
         left = Connection.objects.filter(pk=row.pk, disconnected_at__isnull=False)
         back = left.update(disconnected_at=None, sync_started_at=None)
         _sync_soon(row)
-        if back:
-            take_up_again(row.project)
+        if back and row.project_id is not None:
+            check_again(row.project_id)
         if made or back:
             record(Action.CONNECTION_ADDED, actor=actor, target=row, project=row.project)
     return row
@@ -167,8 +167,11 @@ def disconnect(row: Connection, actor: Actor, reason: str = "") -> None:
             version=F("version") + 1,
         )
         if stopped:
+            project = row.project_id
+            others = Connection.objects.connected().filter(project=project)
+            if project is not None and not others.exists():
+                forget_readiness(project)
             gone = retire(row.cloud, row.region) if left else 0
-            set_aside(row.project)
             record(
                 Action.CONNECTION_REMOVED,
                 actor=actor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backups.choices import RunState
+from backups.choices import ENDED_BADLY, RunState
 from backups.history.paging import Cursor, newer_than, older_than
 from backups.models import BackupRun
 from dashboard.accounts.access import Permission, may
@@ -18,17 +18,20 @@ def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
 
 
 def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
-    """The runs of the same cluster just before and after this one, and the one that resolved it.
-
-    A run that ended badly is resolved by the next one that verified a backup of the cluster.
-    """
+    """The runs of the same cluster just before and just after this one."""
     columns = ("pk", "state", "settled_by_hand", "outcome", "requested_at")
     same = BackupRun.objects.filter(cluster=run.cluster_id).only(*columns)
     older = older_than(same, Cursor.of(run)).order_by("-requested_at", "-pk")
     newer = newer_than(same, Cursor.of(run)).order_by("requested_at", "pk")
-    verified = newer.filter(state=RunState.SUCCEEDED)
-    return {
-        "run_before": older.first(),
-        "run_after": newer.first(),
-        "resolved_by": verified.first() if run.ended_badly else None,
-    }
+    return {"run_before": older.first(), "run_after": newer.first()}
+
+
+def resolved_by(run: BackupRun) -> BackupRun | None:
+    """The next verified run of the cluster after one that ended badly; None where there is none.
+
+    What such a run said had to be done has been done by then, or was not needed.
+    """
+    if run.run_state not in ENDED_BADLY:
+        return None
+    later = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
+    return newer_than(later, Cursor.of(run)).order_by("requested_at", "pk").first()

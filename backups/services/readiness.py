@@ -75,9 +75,6 @@ def check_cluster(cluster_id: int) -> None:
     cluster = Cluster.objects.select_related("project").filter(pk=cluster_id).first()
     if cluster is None:
         return
-    if cluster.project.is_disconnected:
-        checks.finish(cluster.pk)
-        return
     checks.begin(cluster.pk)
     started = timezone.now()
     # before the reading: each POST that can have made one of its records is among them
@@ -196,9 +193,6 @@ def _refusal(error: ApiError) -> Refusal:
 
 
 def _keep(cluster: Cluster, found: _Found, started: datetime, posts: list[Post]) -> None:
-    if cluster.project.is_disconnected:  # in the middle of this check: what it read is of before
-        checks.finish(cluster.pk)
-        return
     if found.settings is not None:
         store_settings(cluster, found.settings, started)
     if found.records is not None:
@@ -207,7 +201,8 @@ def _keep(cluster: Cluster, found: _Found, started: datetime, posts: list[Post])
     columns["check_error"] = "; ".join(found.errors)[:500]
     # A check that began later may have been quicker.
     unless_newer = Q(checked_at=None) | Q(checked_at__lte=started)
-    Cluster.objects.filter(unless_newer, pk=cluster.pk).update(**columns)
+    # Disconnected meanwhile, what was read says nothing about later.
+    Cluster.objects.filter(unless_newer, checks.is_connected(), pk=cluster.pk).update(**columns)
     checks.finish(cluster.pk, out_of_reach=bool(found.out_of_reach))
 
 

@@ -14,7 +14,6 @@ from backups.models import Cluster, ClusterTag, Project
 from .checks import ASKED_FOR
 
 BATCH = 500
-DISCONNECTED = "The cloud is disconnected: its clusters are no longer checked."
 
 
 class Stored(NamedTuple):
@@ -120,22 +119,31 @@ def retire(cloud: str, region: str) -> int:
     return there.update(**_gone())
 
 
-def set_aside(project: Project | None) -> None:
-    """The clusters of a disconnected project are no longer read, so their readiness is not known.
+def forget_readiness(project_id: int) -> int:
+    """What was known of a project's clusters counts no longer: nobody checks them any more.
 
-    Nothing happens while another connection reaches the project.
+    Args:
+        project_id: primary key of a project whose last connection was disconnected.
+
+    Returns:
+        How many clusters it is about.
     """
-    if project is None or not project.is_disconnected:
-        return
-    project.clusters.filter(gone_at=None).update(
-        readiness=Readiness.UNKNOWN, readiness_detail=DISCONNECTED, check_error=""
+    return (
+        Cluster.objects.present()
+        .filter(project=project_id)
+        .update(
+            readiness=Readiness.UNKNOWN,
+            readiness_detail="Its connection is disconnected: it is not checked.",
+            checked_at=None,
+            check_error="",
+        )
     )
 
 
-def take_up_again(project: Project | None) -> None:
-    """The clusters of a project that is connected again are checked at once."""
-    there = Cluster.objects.present().filter(project=project, readiness_detail=DISCONNECTED)
-    _check_again(list(there.values_list("pk", flat=True)))
+def check_again(project_id: int) -> None:
+    """Have the clusters of a project checked: its connection is back."""
+    here = Cluster.objects.present().filter(project=project_id)
+    here.update(check_due_at=ASKED_FOR)
 
 
 def facts(info: ClusterInfo) -> dict[str, Any]:
@@ -175,7 +183,7 @@ def _gone() -> dict[str, Any]:
     return {
         "gone_at": timezone.now(),
         "readiness": Readiness.UNAVAILABLE,
-        "readiness_detail": "Gone from the cloud.",  # stored: in English for every reader
+        "readiness_detail": "Gone from the cloud.",  # stored, and so in English
     }
 
 

@@ -19,7 +19,6 @@ from dashboard.accounts.models import User
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 
-from .caution import why_impossible
 from .dispatch import dispatch_send
 from .transitions import transition
 
@@ -97,8 +96,7 @@ def request_backup(
         The new run, or the active one of this cluster that the request joined.
 
     Raises:
-        CannotBackUp: it is archived, gone from the cloud, or its cloud is disconnected. A request
-            that was already made, and a run that is under way, are answered all the same.
+        CannotBackUp: the cluster has gone from the cloud, or is archived.
         ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
     """
     if reason_required(requester.trigger) and not requester.reason.strip():
@@ -109,10 +107,12 @@ def request_backup(
             if key and (same := BackupRun.objects.filter(idempotency_key=key).first()):
                 return BackupRequest(same, created=False)
             active = cluster.runs.filter(state__in=ACTIVE).first()
+            cluster.refresh_from_db(fields=["gone_at", "archived_at"])
+            if why := out_of_the_question(cluster):
+                raise CannotBackUp(why)
             if active is not None:
                 _join(active, requester)
                 return BackupRequest(active, created=False)
-            _require_possible(cluster)
         try:
             with transaction.atomic():
                 run = _create(cluster, requester, key, wait_minutes)
@@ -122,16 +122,18 @@ def request_backup(
         return BackupRequest(run, created=True)
 
 
+def out_of_the_question(cluster: Cluster) -> str:
+    """Why a cluster cannot be backed up at all, "" where it can."""
+    if cluster.gone_at:
+        return _("This cluster has gone from the cloud: there are no logs left to back up.")
+    if cluster.archived_at:
+        return _("This cluster is archived: restore it first.")
+    return ""
+
+
 def reason_required(trigger: Trigger) -> bool:
     """Whether a request that is caused so must say why."""
     return settings.BACKUP_REASON_REQUIRED and trigger not in _ASKS_NOBODY
-
-
-def _require_possible(cluster: Cluster) -> None:
-    """Raise CannotBackUp as the row is now: the caller may have read it long ago."""
-    cluster.refresh_from_db(fields=["archived_at", "gone_at"])
-    if why := why_impossible(cluster):
-        raise CannotBackUp(why)
 
 
 def _create(

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from heroicons.templatetags.heroicons import heroicon_mini
 
 from backups.choices import Evidence, Outcome, RunState, Trigger
+from backups.guide import Explanation, explain_run
 from backups.models import ApiCall, BackupRun
 from backups.views import presentation, result_words
 
@@ -156,6 +157,18 @@ def steps(run: BackupRun) -> list[presentation.Step]:
     """The run's four steps."""
     not_accepted = run.settled_by_hand or run.is_unverified_unanswered
     return presentation.steps(run.run_state, accepted=not not_accepted, tried=bool(run.outcome))
+
+
+@register.filter
+def explanation(run: BackupRun) -> Explanation:
+    """What the run's state means, who acts, what is next."""
+    return explain_run(
+        run.run_state,
+        Outcome(run.outcome),
+        run.error_code,
+        imported=run.is_imported,
+        by_hand=run.settled_by_hand,
+    )
 
 
 @register.filter

@@ -25,13 +25,11 @@ from .common import PageRequest, bad_request, local_path
 
 @require_POST
 def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
-    """Put a cluster out of the way, for a reason; it can be restored at any time."""
+    """Put a cluster out of the way, with a reason; it can be restored at any time."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     form = ArchiveForm(request.POST)
     if not form.is_valid():
-        for problem in form_problems(form):
-            messages.error(request, problem)
-        return _back(request, cluster)
+        return bad_request(request, form_problems(form))
     try:
         archived = clusters.archive(cluster, Actor.of(request), form.cleaned_data["reason"])
     except CannotArchive as error:

@@ -134,7 +134,7 @@ class ClusterPage:
         readiness = Readiness(self.cluster.readiness)
         if self.bad is None or (readiness in BLOCKED and not self.bad.is_active):
             return READINESS[readiness]
-        return words_of(self.bad, self.cluster)
+        return words_of(self.bad)
 
     @property
     def tone(self) -> str:

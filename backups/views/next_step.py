@@ -49,23 +49,17 @@ def next_step(
 
 def can_end_well(run: BackupRun, cluster: Cluster) -> bool:
     """Whether asking again can help, or what was in the way is gone by a later check."""
-    return words_of(run, cluster).retryable
+    ended = run.finished_at or run.requested_at
+    ready_since = cluster.readiness == Readiness.READY and (cluster.checked_at or ended) > ended
+    return words_of(run).retryable or (ready_since and run.outcome == Outcome.PRECONDITION_FAILED)
 
 
-def words_of(run: BackupRun, cluster: Cluster, resolved_by: BackupRun | None = None) -> Explanation:
-    """What a run means, who acts, what is next.
-
-    Args:
-        run: the run.
-        cluster: its cluster, as it is now.
-        resolved_by: a later run that verified a backup of the cluster.
-    """
+def words_of(run: BackupRun) -> Explanation:
+    """What a run means, who acts, what is next."""
     return explain_run(
         run.run_state,
         Outcome(run.outcome),
         run.error_code,
         imported=run.is_imported,
         by_hand=run.settled_by_hand,
-        cause_gone=run.cause_is_gone(cluster),
-        resolved_by=resolved_by.pk if resolved_by else None,
     )

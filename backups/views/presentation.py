@@ -230,8 +230,10 @@ def utc(moment: datetime) -> str:
 
 
 def lasting(duration: timedelta) -> str:
-    """A duration in two units: "0.4 s", "12 s", "3 min 05 s", "2 h 04 min", "3 d 01 h"."""
+    """A duration in two units: "4 ms", "0.4 s", "12 s", "3 min 05 s", "2 h 04 min", "3 d 01 h"."""
     seconds = max(duration.total_seconds(), 0)
+    if 0 < seconds < 0.1:
+        return _("%(n)d ms") % {"n": max(round(seconds * 1000), 1)}
     if round(seconds, 1) < 10:
         return _("%(n)s s") % {"n": number_format(round(seconds, 1), decimal_pos=1)}
     whole = round(seconds)

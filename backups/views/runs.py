@@ -18,7 +18,7 @@ from backups.models import BackupRun, Cluster
 from backups.models.traces import records_read
 from backups.run_forms import SettleForm
 from backups.serialize import run_document
-from backups.services.evidence import audit_events, neighbours
+from backups.services.evidence import audit_events, neighbours, resolved_by
 from backups.services.requests import CannotCancel, cancel_run, reason_required
 from backups.services.settling import CannotSettle, settle_by_hand, why_not
 from dashboard.accounts.access import Permission, may, require
@@ -27,7 +27,6 @@ from dashboard.audit.trail import Actor
 from . import presentation
 from .cluster_backup import row_response
 from .common import PageRequest, bad_request, local_path, mark_live, unchanged
-from .next_step import words_of
 from .run_evidence import Settling, audit_trail, ruling_of, settling
 
 
@@ -38,15 +37,15 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
     events, calls = list(run.events.all()), list(run.api_calls.all())
     # A join writes an event and a reader a call without a new version: the counts tell.
     token = f"{run.version}.{len(events)}.{sum(1 if c.finished_at else 2 for c in calls)}"
-    around = neighbours(run)
-    resolved_by = around["resolved_by"]
-    token += f".{_looks(run.cluster):x}.{resolved_by.pk if resolved_by else 0}"
+    token += f".{_looks(run.cluster):x}"
+    by = resolved_by(run)
+    token += f".{by.pk}" if by else ""
     return {
         "run": run,
         "spans": presentation.spans(run, calls),
         "records_read": records_read(calls),
-        **around,
-        "words": words_of(run, run.cluster, resolved_by),
+        **neighbours(run),
+        "resolved_by": by,
         "events": events,
         "ruling": ruling_of(run, events),
         "calls": calls,
@@ -89,7 +88,12 @@ def run_json(request: PageRequest, pk: int) -> JsonResponse:
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
     return JsonResponse(
-        run_document(run, **neighbours(run), audit=audit_events(request.user, run)),
+        run_document(
+            run,
+            **neighbours(run),
+            resolved_by=resolved_by(run),
+            audit=audit_events(request.user, run),
+        ),
         json_dumps_params={"indent": 2, "ensure_ascii": False},
         headers={
             "Content-Disposition": f'attachment; filename="run-{run.pk}.json"',

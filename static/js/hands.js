@@ -169,16 +169,12 @@
     if (picked.size && !typing(document.activeElement)) pick(boxes(), false);
   };
 
-  // The key leads to the button and Enter presses it: one slip of a finger requests nothing.
   const backUp = () => {
-    const go = (button) => {
-      button.focus();
-      announce(word("press-enter", { name: button.getAttribute("aria-label") || button.textContent.trim() }));
-    };
-    if (picked.size && bulk) return go(document.getElementById("bulk-go"));
+    // It goes to the button, and Enter sends: a key that was hit by chance starts nothing.
+    if (picked.size && bulk) return document.getElementById("bulk-go").focus();
     const row = current();
     const button = (row || document).querySelector("form[action$='/backup/']:not(#bulk) button[id]");
-    if (button && (row || document.querySelectorAll("form.backup").length === 1)) go(button);
+    if (button && (row || document.querySelectorAll("form.backup").length === 1)) button.focus();
   };
 
   const select = () => {

@@ -9,13 +9,18 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 from django.db.models import Count
 
 from backups.choices import ACTIVE, Trigger
 from backups.models import BackupRun, Cluster
 from backups.serialize import run_line
-from backups.services.requests import CannotBackUp, Requester, reason_required, request_backup
+from backups.services.requests import (
+    CannotBackUp,
+    Requester,
+    out_of_the_question,
+    reason_required,
+    request_backup,
+)
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
@@ -30,11 +35,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("clusters", nargs="*", metavar="CLUSTER", help="name or cloud id")
-        parser.add_argument(
-            "--all",
-            action="store_true",
-            help="every cluster the cloud lists, but archived ones",
-        )
+        parser.add_argument("--all", action="store_true", help="every cluster that is not archived")
         parser.add_argument("--wait", action="store_true", help="wait until every run has ended")
         parser.add_argument("--json", action="store_true", help="print an object a line")
         parser.add_argument("--reason", default="", help="kept with the runs")
@@ -61,33 +62,20 @@ class Command(BaseCommand):
         _require_permission(requester.user, clusters)
         if reason_required(Trigger.CLI) and not requester.reason.strip():
             raise CommandError("a reason is required for every backup: give --reason", returncode=2)
-        runs = self._request(clusters, requester, options)
+        runs = []
+        for cluster in clusters:
+            wait_minutes = max(0, options["wait_if_held"])
+            try:
+                made = request_backup(cluster, requester, wait_minutes=wait_minutes)
+            except CannotBackUp as error:  # archived, or gone, in this moment
+                self.stderr.write(f"{cluster.name} ({cluster.cluster_id}): {error}")
+                continue
+            runs.append(made.run)
         if not options["wait"]:
             for run in runs:
                 self._print(run, as_json=options["json"])
             return
         self._wait([run.pk for run in runs], options["timeout"], as_json=options["json"])
-
-    def _request(
-        self, clusters: list[Cluster], requester: Requester, options: dict[str, Any]
-    ) -> list[BackupRun]:
-        """Request a backup of each; of all or none, where they were named.
-
-        With --all, those that cannot be backed up at all are named and left out.
-        """
-        wait = max(0, options["wait_if_held"])
-        if not options["all"]:
-            with transaction.atomic():
-                return [_request(each, requester, wait) for each in clusters]
-        runs = []
-        for cluster in clusters:
-            try:
-                runs.append(_request(cluster, requester, wait))
-            except CommandError as error:
-                self.stderr.write(f"not requested: {error}")
-        if not runs:
-            raise CommandError("none of the clusters can be backed up", returncode=2)
-        return runs
 
     def _chosen(self, names: list[str], *, everything: bool) -> list[Cluster]:
         """Resolve all names before anything is requested."""
@@ -95,7 +83,7 @@ class Command(BaseCommand):
             raise CommandError("name clusters, or give --all (not both)", returncode=2)
         present = Cluster.objects.select_related("project").present()
         if everything:
-            found = list(present)
+            found = list(present.watched())
             if not found:
                 raise CommandError(
                     "no cluster is registered: run `manage.py sync_clusters` first", returncode=2
@@ -105,7 +93,9 @@ class Command(BaseCommand):
         problems = []
         for name in names:
             matches = list(present.named(name))
-            if len(matches) == 1:
+            if len(matches) == 1 and (why := out_of_the_question(matches[0])):
+                problems.append(f"'{name}': {why}")
+            elif len(matches) == 1:
                 chosen[matches[0].pk] = matches[0]
             elif matches:
                 ids = ", ".join(f"{m.cluster_id} ({m.project})" for m in matches)
@@ -158,13 +148,6 @@ class Command(BaseCommand):
                 f"{run.state_label}{status}{message}"
             )
         self.stdout.flush()
-
-
-def _request(cluster: Cluster, requester: Requester, wait_minutes: int) -> BackupRun:
-    try:
-        return request_backup(cluster, requester, wait_minutes=wait_minutes).run
-    except CannotBackUp as error:
-        raise CommandError(f"'{cluster.name}': {error}", returncode=2) from error
 
 
 def _require_permission(user: User | None, clusters: list[Cluster]) -> None:
