@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Exists, OuterRef
 
 from backups.choices import ConnectionFault, SyncStep
 from dashboard.accounts.access import visible_q
@@ -27,6 +28,14 @@ class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user: User) -> ProjectQuerySet:
         """Projects that this user may see."""
         return self.filter(visible_q(user, ""))
+
+    def disconnected(self) -> ProjectQuerySet:
+        """Projects that somebody disconnected: no connection of theirs is synchronised any more.
+
+        A project that never had a connection is not among them.
+        """
+        connections = Connection.objects.filter(project=OuterRef("pk"))
+        return self.filter(Exists(connections), ~Exists(connections.connected()))
 
 
 class Project(models.Model):
@@ -53,6 +62,11 @@ class Project(models.Model):
 
     def __str__(self) -> str:
         return " / ".join(part for part in (self.cloud, self.region, self.name) if part)
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether somebody disconnected it; read from the database each time."""
+        return Project.objects.disconnected().filter(pk=self.pk).exists()
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):

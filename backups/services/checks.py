@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from backups import presence
 from backups.choices import CORRECTABLE
-from backups.models import BackupRun, Cluster, Connection, Heartbeat
+from backups.models import BackupRun, Cluster, Heartbeat, Project
 from backups.models.cluster import ClusterQuerySet
 
 from .dispatch import dispatch_check
@@ -182,5 +182,4 @@ def _watched() -> ClusterQuerySet:
 
 def is_connected() -> Q:
     """The condition for clusters whose project was not disconnected on purpose."""
-    connections = Connection.objects.filter(project=OuterRef("project"))
-    return ~Exists(connections) | Exists(connections.connected())
+    return ~Q(project__in=Project.objects.disconnected())

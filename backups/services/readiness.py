@@ -75,6 +75,9 @@ def check_cluster(cluster_id: int) -> None:
     cluster = Cluster.objects.select_related("project").filter(pk=cluster_id).first()
     if cluster is None:
         return
+    if cluster.project.is_disconnected:  # nobody is asked, whoever wants to know
+        checks.finish(cluster.pk)
+        return
     checks.begin(cluster.pk)
     started = timezone.now()
     # before the reading: each POST that can have made one of its records is among them

@@ -111,7 +111,8 @@ def request_backup(
         The new run, or the active one of this cluster that the request joined.
 
     Raises:
-        CannotBackUp: the cluster has gone from the cloud, or is archived.
+        CannotBackUp: the cluster has gone from the cloud or is archived, or its cloud is
+            disconnected.
         KeyReused: the key came with another reason or time to wait before.
         ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
     """
@@ -147,6 +148,8 @@ def out_of_the_question(cluster: Cluster) -> str:
         return _("This cluster has gone from the cloud: there are no logs left to back up.")
     if cluster.archived_at:
         return _("This cluster is archived: restore it first.")
+    if cluster.project.is_disconnected:
+        return _("The cloud of this cluster is disconnected: connect it first.")
     return ""
 
 

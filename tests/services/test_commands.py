@@ -9,6 +9,7 @@ import threading
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
 from backups.choices import RunState, Trigger
 from backups.models import BackupRun, Cluster, Project
@@ -156,3 +157,18 @@ def test_the_exit_code_is_zero_only_if_every_backup_was_verified(path, code):
         thread.join(20)
     (line,) = [json.loads(text) for text in out.getvalue().splitlines()]
     assert line["state"] == path[-1]
+
+
+def test_all_leaves_archived_clusters_out(clusters):
+    Cluster.objects.filter(pk=clusters[0].pk).update(archived_at=timezone.now())
+    lines = backup("--all")
+    assert [line["cluster_id"] for line in lines] == ["id-1", "id-2", "id-3"]
+    assert not clusters[0].runs.exists()
+
+
+def test_a_named_cluster_that_is_archived_is_an_error_and_nothing_is_requested(clusters):
+    Cluster.objects.filter(pk=clusters[1].pk).update(archived_at=timezone.now())
+    with pytest.raises(CommandError, match="'search': This cluster is archived") as caught:
+        backup("orders", "search")
+    assert caught.value.returncode == 2
+    assert not BackupRun.objects.exists()
