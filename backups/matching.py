@@ -13,13 +13,15 @@ credited only where it fits no other POST of ours that has no job yet, and then 
 grades:
 
 proven
-    The POST was accepted, and the record's job was alive when the cloud answered it: created no
-    later than that, and seen running, or finished, after it. The cloud runs one log backup of a
-    cluster at a time, so this job is the accepted one, whatever else lies in the window.
+    The POST was accepted quickly, and a reading directly after the answer shows this job running.
+    It is new since the baseline, and the cloud runs one log backup of a cluster at a time: so it is
+    the accepted one, whatever else lies in the window and whatever the clocks say.
 inferred
-    One record fits. Nobody else's does, but somebody outside may have made it.
+    It is the only record that fits, or of several the only one whose job was alive when the cloud
+    accepted the POST. Somebody outside may have made it.
 
-Where several fit and none is proven, none is credited. docs/run-states.md lists the assumptions.
+Where several fit, and none of them alone was alive then, none is credited. docs/run-states.md lists
+the assumptions.
 """
 
 from __future__ import annotations
@@ -127,9 +129,10 @@ def match(
         # A record nearby that the window leaves out, or one from the future: `Date` may be wrong.
         unexplained = [r for r in around if r not in ours and not _is_contested(r, rivals)]
         doubtful = bool(unexplained) or _clocks_differ(reading, window)
-        grade = Evidence.INFERRED if doubtful else Evidence.PROVEN
-        if grade is Evidence.PROVEN or len(ours) == 1:
-            return Match(alive[0], grade, tuple(ours))
+        if _seen_at_once(alive[0], reading, window) and not doubtful:
+            return Match(alive[0], Evidence.PROVEN, tuple(ours))
+        if not doubtful or len(ours) == 1:
+            return Match(alive[0], Evidence.INFERRED, tuple(ours))
     if not ours and len(around) == 1 and _contradicts(around[0], reading, window):
         far = around[0]
         if _can_be_told(far, window) and not _is_contested(far, rivals, window.skew):
@@ -157,6 +160,21 @@ def _alive_at_the_answer(record: LogRecord, window: Window) -> bool:
         return record.finished_at > window.answered + SECOND + window.tolerance
     # Readings that are matched were begun after the answer had come.
     return record.status is RecordStatus.RUNNING
+
+
+def _seen_at_once(record: LogRecord, reading: LogRecords, window: Window) -> bool:
+    """Whether a job ran in a reading directly after the answer that accepted a POST.
+
+    Baseline, POST and reading lie so close together, by the cloud's `Date` alone, that no job of
+    ours can have begun and ended, and another have begun, in between.
+    """
+    if record.status is not RecordStatus.RUNNING or window.answered is None:
+        return False
+    close = SECOND + window.tolerance
+    before = window.earliest + window.tolerance
+    if reading.date is None or window.answered - before > close:
+        return False
+    return reading.date - window.answered <= close
 
 
 def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool:

@@ -23,6 +23,7 @@ from backups.outcomes import Next, Verdict
 LONGEST_KEY = 64
 MOST = 100  # POSTs of a cluster that are held against a reading; older ones have been, many times
 OPEN = ("open", "accepted")
+_LATELY = 5
 UNLIMITED = datetime.max.replace(tzinfo=UTC)
 # The gateway turned it away, or the service did before it began: nothing happens after the answer.
 _PROMPT = frozenset({429, 503})
@@ -101,6 +102,15 @@ def without_job(subject: BackupRun | Cluster) -> list[Post]:
     """All POSTs to a cluster that may have made a job which is not known yet, newest first."""
     posts = Post.objects.filter(same_cluster(subject), result__in=OPEN, job_id="")
     return list(posts.select_related("run").order_by("-id")[:MOST])
+
+
+def lately_open(run: BackupRun) -> list[Post]:
+    """The cluster's latest POSTs that were not refused, with or without a job, newest first.
+
+    A job that was inferred may be an outsider's, and the POST's own one be created yet.
+    """
+    posts = Post.objects.filter(same_cluster(run), result=Post.Result.OPEN)
+    return list(posts.select_related("run").order_by("-id")[:_LATELY])
 
 
 def taken_keys(

@@ -29,7 +29,16 @@ from .calls import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .cloud import client_for
 from .conflicts import Holder, find_holder
 from .dispatch import dispatch_follow
-from .posts import learn_date, match_post, note_result, open_for, skew, taken_keys, without_job
+from .posts import (
+    lately_open,
+    learn_date,
+    match_post,
+    note_result,
+    open_for,
+    skew,
+    taken_keys,
+    without_job,
+)
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
@@ -51,12 +60,15 @@ def send_run(run_id: int) -> None:
         if run is None:
             return
         earlier = without_job(run)
+        # those with a job, too: where that was inferred, their own may be created yet
+        settling = list({post.pk: post for post in [*lately_open(run), *earlier]}.values())
         reading = read_baseline(run)
         if reading is not None:
-            learn_date(earlier, reading.date)
+            learn_date(settling, reading.date)
             if had_started(run, reading, earlier):
                 return
-            if (wait := open_for(earlier, reading.date)) > timedelta(0):
+            wait = open_for(settling, reading.date)
+            if wait > timedelta(0):
                 wait_for_earlier(run, wait)
                 return
         try:

@@ -137,12 +137,12 @@ def steps(state: RunState, *, accepted: bool = True, tried: bool = False) -> lis
 
 EVIDENCE: dict[str, Text] = {
     Evidence.PROVEN: gettext_lazy(
-        "Proven: the cloud accepted the request, this job was alive when it did so, and no other "
-        "request of ours can have started it."
+        "Proven: the cloud accepted the request, this new job was running directly afterwards, "
+        "and no other request of ours can have started it."
     ),
     Evidence.INFERRED: gettext_lazy(
-        "Inferred: this job alone fits the request, and no other request of ours can have started "
-        "it. Somebody outside this dashboard may have, at the same moment."
+        "Inferred: this job fits the request, and no other request of ours can have started it. "
+        "Somebody outside this dashboard may have, at the same moment."
     ),
 }
 

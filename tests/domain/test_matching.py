@@ -49,7 +49,7 @@ def accepted(**changes: object) -> Window:
 
 
 def matched(rows: list[LogRecord], ours: Window, *rivals: Window, **options: object) -> Match:
-    reading = LogRecords(tuple(rows), options.pop("date", after(600)))
+    reading = LogRecords(tuple(rows), options.pop("date", after(1)))
     return match(reading, ours, rivals, options.pop("taken", ()), **options)
 
 
@@ -57,15 +57,25 @@ def grade(found: Match) -> tuple[str, str] | None:
     return found.record and (found.record.job_id, str(found.evidence))
 
 
-def test_a_job_that_runs_when_its_acceptance_was_answered_is_proven():
+def test_a_job_that_runs_directly_after_its_acceptance_is_proven():
     assert grade(matched([record()], accepted())) == ("j1", "proven")
-    assert grade(matched([record(ended=60)], accepted())) == ("j1", "proven")
+
+
+def test_a_job_that_is_listed_later_or_after_a_slow_answer_is_inferred():
+    """Ours may have ended by then, and not be listed, and somebody else's have begun."""
+    assert grade(matched([record()], accepted(), date=after(4))) == ("j1", "inferred")
+    assert grade(matched([record(ended=60)], accepted(), date=after(61))) == ("j1", "inferred")
+    slow = accepted(earliest=after(-15))
+    assert grade(matched([record()], slow)) == ("j1", "inferred")
 
 
 def test_a_short_job_before_ours_is_not_taken_for_ours():
     """The earliest of two in a window is somebody else's, where it ended before the answer."""
-    console, ours = record("console", at=-1, ended=-0.5), record("ours", at=0, ended=60)
+    console, ours = record("console", at=-1, ended=-0.5), record("ours", at=0)
     assert grade(matched([console, ours], accepted())) == ("ours", "proven")
+    ended = record("ours", at=0, ended=60)
+    found = matched([console, ended], accepted(), date=after(61))
+    assert grade(found) == ("ours", "inferred")
     found = matched([console, record("ours", at=0, ended=1)], accepted())
     assert (found.record, len(found.candidates)) == (None, 2), "two that ended at once: not told"
 
@@ -84,7 +94,7 @@ def test_what_another_post_of_ours_may_have_made_is_credited_to_neither():
     assert matched([record(ended=60)], ours, other).record is None
     assert matched([record(ended=60)], other, ours).record is None
     disjoint = window(first=-60, last=-3)
-    assert grade(matched([record(ended=60)], ours, disjoint)) == ("j1", "proven")
+    assert grade(matched([record()], ours, disjoint)) == ("j1", "proven")
 
 
 @pytest.mark.parametrize("known", ["j1", "r-j1"])
@@ -105,12 +115,12 @@ def test_without_a_baseline_nothing_is_proven():
 
 
 def test_a_date_that_the_records_contradict_proves_nothing():
-    future = record("auto", at=700, job_type=JobType.AUTO)
+    future = record("auto", at=7, job_type=JobType.AUTO)
     assert grade(matched([record(), future], accepted())) == ("j1", "inferred")
     assert grade(matched([record()], accepted(), date=None)) == ("j1", "inferred")
-    nearby = record("console", at=120, ended=130)
+    nearby = record("console", at=-120, ended=-110)
     assert grade(matched([record(), nearby], accepted())) == ("j1", "inferred")
-    theirs = window(first=100, last=140)
+    theirs = window(first=-140, last=-100)
     assert grade(matched([record(), nearby], accepted(), theirs)) == ("j1", "proven")
 
 
@@ -120,8 +130,9 @@ def test_a_job_outside_the_window_is_ours_where_it_contradicts_the_date():
     assert grade(matched([behind], accepted())) == ("j1", "inferred"), "it would be a conflict"
     assert grade(matched([record(at=200)], accepted(), date=after(1))) == ("j1", "inferred")
     assert matched([record(at=-200, ended=-100)], accepted()).record is None
-    assert matched([record(at=200)], accepted()).record is None, "somebody else's, later"
-    assert matched([behind, record("b", at=200)], accepted()).record is None
+    later = {"date": after(600)}
+    assert matched([record(at=200)], accepted(), **later).record is None, "somebody else's, later"
+    assert matched([behind, record("b", at=200)], accepted(), **later).record is None
     assert matched([behind], window()).record is None, "it was not accepted"
     assert matched([behind], accepted(), window(first=-500, last=-400)).record is None
     assert matched([record(at=-400)], accepted()).record is None
@@ -183,3 +194,4 @@ def test_what_is_credited_is_new_manual_and_fits_nobody_else(rows, ours, rivals)
         assert ours.baseline is not None
         assert fits(found.record, ours)
         assert found.record.created_at <= ours.answered + timedelta(seconds=1)
+        assert found.record.status is RUNNING

@@ -100,6 +100,7 @@ def test_a_job_of_an_earlier_run_does_not_verify_a_later_one(make_cluster, make_
     cloud.end_jobs(cluster.cluster_id)
     second = sent(make_run(cluster))
     assert second.state == S.ACCEPTED
+    second = followed(second)
     wait_for(lambda: len(read(cluster)) == 2)
     second = followed(second)
     cloud.end_jobs(cluster.cluster_id, failed_message="bucket is gone")
@@ -118,3 +119,17 @@ def test_seconds_only_stamps_do_not_give_a_run_a_console_job(make_cluster, make_
     cloud.fault("reset_before", cluster.cluster_id, times=1)
     run = followed(sent(make_run(cluster)))
     assert (run.state, run.job_id) == (S.UNKNOWN, None)
+
+
+def test_the_next_post_also_waits_for_one_whose_job_was_inferred(make_cluster, make_run, cloud):
+    """The job may be an outsider's, and the request still be processed."""
+    cluster = make_cluster()
+    cloud.fault("reset_before", cluster.cluster_id, times=1)
+    first = sent(make_run(cluster))
+    job(cloud, cluster, "Manual")
+    first = followed(first)
+    assert (first.state, first.evidence) == (S.SUCCEEDED, "inferred")
+    second = sent(make_run(cluster))
+    assert (second.state, second.sent_at) == (S.QUEUED, None)
+    cloud.set_clock(60)
+    assert sent(late(second)).state == S.ACCEPTED
