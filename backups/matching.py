@@ -125,13 +125,14 @@ def match(
     ours = [record for record in free if fits(record, window)]
     alive = [record for record in ours if _alive_at_the_answer(record, window)]
     around = [record for record in free if fits(record, window, window.skew)]
-    if len(alive) == 1 and not _is_contested(alive[0], rivals):
+    if len(alive) == 1:
         # A record nearby that the window leaves out, or one from the future: `Date` may be wrong.
         unexplained = [r for r in around if r not in ours and not _is_contested(r, rivals)]
         doubtful = bool(unexplained) or _clocks_differ(reading, window)
-        if _seen_at_once(alive[0], reading, window) and not doubtful:
+        also = any(_alive_at_the_answer(alive[0], rival) for rival in rivals)
+        if _seen_at_once(alive[0], reading, window) and not doubtful and not also:
             return Match(alive[0], Evidence.PROVEN, tuple(ours))
-        if not doubtful or len(ours) == 1:
+        if not _is_contested(alive[0], rivals) and (not doubtful or len(ours) == 1):
             return Match(alive[0], Evidence.INFERRED, tuple(ours))
     if not ours and len(around) == 1 and _contradicts(around[0], reading, window):
         far = around[0]
@@ -139,7 +140,17 @@ def match(
             return Match(far, Evidence.INFERRED, (far,))
     if len(ours) == 1 and _can_be_told(ours[0], window) and not _is_contested(ours[0], rivals):
         return Match(ours[0], Evidence.INFERRED, tuple(ours))
-    return Match(candidates=tuple(ours))
+    # It runs and was not listed before: `Date` may be wrong, so "no job" cannot be said.
+    new = [r for r in free if _runs_unlisted(r, window) and not _is_contested(r, rivals)]
+    return Match(candidates=(*ours, *(r for r in new if r not in ours)))
+
+
+def _runs_unlisted(record: LogRecord, window: Window) -> bool:
+    if window.baseline is None or window.accepted or record.created_at is None:
+        return False
+    if record.status is not RecordStatus.RUNNING:
+        return False
+    return record.job_type is JobType.MANUAL and not record_keys(record) & window.baseline
 
 
 def _can_be_told(record: LogRecord, window: Window) -> bool:
@@ -183,10 +194,12 @@ def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool
     It is new, and runs although the cloud has accepted the POST: had it been created before that,
     as it says, the POST would have been a conflict. Or it is from the future.
     """
-    if not window.accepted or window.baseline is None or record.created_at is None:
+    if window.baseline is None or record.created_at is None:
         return False
     if reading.date is not None and record.created_at > reading.date + SECOND + window.tolerance:
         return True
+    if not window.accepted:
+        return False
     return record.status is RecordStatus.RUNNING and record.created_at < window.earliest
 
 

@@ -276,6 +276,8 @@ def _date(value: str) -> datetime | None:
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     try:
+        if not 2000 <= moment.year < 2200:  # what is counted from it must be a time, too
+            return None
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:  # year 1 or 9999, with an offset
         return None

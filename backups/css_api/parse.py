@@ -179,7 +179,7 @@ def _listed_record(row: Fields) -> LogRecord:
         return _record(row)
     except ShapeError:
         # the same row has the same key when its page is read again
-        digest = sha256(f"{row.where}{row.data!r}".encode("utf-8", "replace")).hexdigest()[:16]
+        digest = sha256(f"{row.data!r}".encode("utf-8", "replace")).hexdigest()[:16]
         return LogRecord(
             record_id=f"unreadable-{digest}",
             job_id="",

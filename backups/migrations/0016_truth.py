@@ -13,6 +13,31 @@ def lift(apps, schema_editor):
     GUARDS.remove(schema_editor.connection)
 
 
+def posts_of_open_runs(apps, schema_editor):
+    """Requests that are under way: their jobs can still be found, by our own clock."""
+    Run, Post = (apps.get_model("backups", name) for name in ("BackupRun", "Post"))
+    open_runs = Run.objects.filter(
+        state__in=["sending", "accepted", "unknown"], sent_at__isnull=False, job_id=None
+    )
+    for run in open_runs:
+        Post.objects.create(
+            run=run,
+            attempt=run.attempt,
+            project_id_in_cloud=run.project_id_in_cloud,
+            cluster_cloud_id=run.cluster_cloud_id,
+            sent_at=run.sent_at,
+            answered_at=run.answered_at,
+            result="accepted" if run.outcome == "accepted" else "open",
+            status=run.http_status,
+            # two entries of clouds.yaml may each have one
+            active=not Post.objects.filter(
+                project_id_in_cloud=run.project_id_in_cloud,
+                cluster_cloud_id=run.cluster_cloud_id,
+                active=True,
+            ).exists(),
+        )
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -102,4 +127,5 @@ class Migration(migrations.Migration):
             model_name='post',
             constraint=models.UniqueConstraint(condition=models.Q(('active', True)), fields=('project_id_in_cloud', 'cluster_cloud_id'), name='one_active_post_per_cluster'),
         ),
+        migrations.RunPython(posts_of_open_runs, migrations.RunPython.noop),
     ]

@@ -62,7 +62,9 @@ def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> li
         taken: `taken_keys` of the reading.
     """
     found: list[LateJob] = []
-    for post in posts:
+    pending = list(posts)
+    while pending:
+        post = pending.pop(0)
         run = post.run
         if run.run_state not in CORRECTABLE or run.job_id or any(f.post.run == run for f in found):
             continue
@@ -71,6 +73,7 @@ def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> li
         if job.record is not None and job.record.status in _ENDS:
             found.append(LateJob(post, job.record, job.evidence))
             taken = taken | record_keys(job.record)
+            pending = [p for p in posts if p.pk != post.pk]
     return found
 
 
@@ -101,6 +104,10 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
         "corrected_from": run.state,
     }
     after = copy_with(run, changes)
+    # before the trail is locked: others hold these rows while they wait for it
+    ended = job.finished_at or run.finished_at
+    if state is RunState.SUCCEEDED and ended is not None:
+        protection.verified_for(run, ended)
     event = record(
         Action.RUN_CORRECTED,
         actor=Actor.process(_BY),
@@ -125,9 +132,6 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
         actor=presence.process_name(),
     )
     credit(post, stored_key(job))
-    ended = job.finished_at or run.finished_at
-    if state is RunState.SUCCEEDED and ended is not None:
-        protection.verified_for(run, ended)
 
 
 def copy_with(run: BackupRun, changes: dict[str, Any]) -> BackupRun:

@@ -147,7 +147,7 @@ def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
     """Whether a job that was proven by running had ended before, by its record: `Date` is wrong."""
     if run.evidence != Evidence.PROVEN or record.finished_at is None:
         return False
-    post = run.posts.filter(job_id=run.job_id).first()
+    post = run.posts.filter(job_id__in=[run.job_id, run.record_id]).first()
     if post is None or post.date_after is None:
         return False
     return record.finished_at < post.date_after - tolerance()

@@ -76,7 +76,8 @@ def import_jobs(cluster: Cluster, reading: LogRecords, posts: Sequence[Post]) ->
         waiting = [post for post in posts if post.run.is_active]
         ended = [post for post in posts if not post.run.is_active]
         taken = taken_keys(cluster, reading.rows)
-        late = late_jobs(reading, posts, taken)
+        gone = {key for r in _forgotten(cluster, reading.rows) for key in record_keys(r)}
+        late = late_jobs(reading, posts, taken | gone)
         credited = {job.record.record_id for job in late}
         wanted, held = [], []
         for record in reading.rows:

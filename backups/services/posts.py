@@ -7,13 +7,14 @@ run; `learn_date` closes the windows of unanswered POSTs. docs/run-states.md has
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from backups.choices import Outcome, RunState
+from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecord, LogRecords
 from backups.matching import SECOND, Match, Window, match, record_key, record_keys
@@ -59,12 +60,16 @@ def window_of(post: Post) -> Window:
         late = max(timedelta(seconds=settings.BACKUP_SETTLE_GRACE) - SECOND - limit, late)
     if post.date_before is not None:
         earliest = post.date_before - limit
+        if post.date_after is not None and post.date_after - took < post.date_before:
+            earliest = post.date_after - took - limit
     elif post.date_after is not None and post.answered_at is not None and post.status is not None:
         earliest = post.date_after - took - limit
     else:
         earliest = post.sent_at - skew()
     if post.date_after is not None:
         latest = post.date_after + SECOND + late + limit
+        if post.date_before is not None and post.date_after < post.date_before:
+            latest = max(latest, post.date_before + took + SECOND + late + limit)
         if post.date_closed is not None and late:
             latest = max(latest, post.date_closed + SECOND)
     elif post.status is None and not accepted:
@@ -96,6 +101,12 @@ def same_cluster(subject: BackupRun | Cluster | Post) -> Q:
     return Q(
         project_id_in_cloud=subject.project_id_in_cloud, cluster_cloud_id=subject.cluster_cloud_id
     )
+
+
+def taken_by(run: BackupRun) -> int | None:
+    """The run whose POST keeps a run's cluster, through another entry; None: it is free."""
+    active = Post.objects.filter(same_cluster(run), active=True).exclude(run=run)
+    return active.values_list("run_id", flat=True).first()
 
 
 def without_job(subject: BackupRun | Cluster) -> list[Post]:
@@ -142,8 +153,16 @@ def match_post(
         posts: `without_job` of its cluster.
         taken: `taken_keys` of the reading.
     """
-    rivals = [window_of(other) for other in posts if other.pk != post.pk]
-    return match(reading, window_of(post), rivals, taken)
+    others = [other for other in posts if other.pk != post.pk]
+    rivals = [window_of(other) for other in others]
+    found = match(reading, window_of(post), rivals, taken)
+    if found.record is None and post.result == Post.Result.ACCEPTED:
+        # whichever attempt of the run made it
+        foreign = [window_of(other) for other in others if other.run_id != post.run_id]
+        found = match(reading, window_of(post), foreign, taken)
+        if found.record is not None:
+            found = replace(found, evidence=Evidence.INFERRED)
+    return found
 
 
 def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
@@ -167,12 +186,13 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
         changes = {}
         if post.date_after is None and post.status is None:
             changes["date_after"] = date or now + skew()
-            if post.answered_at is None:  # its worker died, and was then missed for so long
-                missed = min(timedelta(seconds=settings.HEARTBEAT_STALE_AFTER), now - post.sent_at)
-                changes["date_after"] -= max(missed, timedelta(0))
-        waited = now - (post.answered_at or post.sent_at)
+            missed = now - (post.answered_at or post.sent_at + longest_exchange())
+            changes["date_after"] -= missed  # less than 0: it may be under way for so long
+        waited = now - (post.answered_at or post.sent_at + longest_exchange())
         if date and waited >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
-            changes["date_closed"] = date
+            changes["date_closed"] = date - (
+                waited - timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
+            )
         if changes and Post.objects.filter(pk=post.pk, result=post.result).update(**changes):
             for name, value in changes.items():
                 setattr(post, name, value)
@@ -199,7 +219,7 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
 def longest_late() -> timedelta:
     """How far the end of a POST's window can lie after the reading that closed it."""
     late = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
-    return late + 2 * tolerance() + 3 * SECOND
+    return late + longest_exchange() + 2 * tolerance() + 3 * SECOND
 
 
 def is_closed(post: Post, date: datetime | None) -> bool:
@@ -209,7 +229,9 @@ def is_closed(post: Post, date: datetime | None) -> bool:
         post: the POST.
         date: the reading's `Date`.
     """
-    if date is None:
+    # Of a worker that died nobody knows for how long its request was under way: the window stays
+    # open longer than its run waits, which is corrected where its job is listed after all.
+    if date is None or (post.answered_at is None and post.status is None):
         return True
     if post.date_closed is not None and date >= post.date_closed:
         return True  # this reading, or one before it, came the grace time after the request

@@ -36,6 +36,7 @@ from .posts import (
     note_result,
     open_for,
     skew,
+    taken_by,
     taken_keys,
     without_job,
 )
@@ -56,6 +57,8 @@ def send_run(run_id: int) -> None:
             is delivered twice does nothing the second time.
     """
     with in_hand(run_id):
+        if postponed(run_id):
+            return
         run = claim(run_id)
         if run is None:
             return
@@ -80,6 +83,29 @@ def send_run(run_id: int) -> None:
             wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
             return
         apply_result(run, result, actor=presence.process_name())
+
+
+def postponed(run_id: int) -> bool:
+    """Leave a run queued, without an attempt, while another run's POST keeps its cluster.
+
+    Args:
+        run_id: primary key.
+
+    Returns:
+        True when it waits.
+    """
+    run = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).first()
+    other = taken_by(run) if run is not None else None
+    if run is None or other is None:
+        return False
+    note = f"Waits until run {other} is settled: it is about the same cluster"
+    BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).update(
+        not_before=timezone.now() + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER),
+        dispatched_at=None,
+        note=note,
+        version=F("version") + (run.note != note),
+    )
+    return True
 
 
 @contextmanager
@@ -332,10 +358,15 @@ def _destination(
     if when is not None:
         # dispatched_at empty: the sweeper hands it over as soon as not_before has come
         return RunState.QUEUED, why, {"not_before": when, "dispatched_at": None}
-    if verdict.outcome is Outcome.SERVER_ERROR and not late:
+    if verdict.outcome is Outcome.SERVER_ERROR or _has_open_post(run):
         # a cloud that calls itself unavailable has begun all the same before
         return RunState.UNKNOWN, f"{why} The cloud's records tell whether it has begun.", check
     return RunState.REJECTED, " ".join(filter(None, (holder.text if holder else "", why))), {}
+
+
+def _has_open_post(run: BackupRun) -> bool:
+    """Whether an attempt of a run may have been taken although it was answered 503."""
+    return run.posts.filter(result=Post.Result.OPEN, job_id="").exists()
 
 
 def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[datetime | None, str]:
@@ -371,7 +402,8 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
         # it may have begun all the same: until that job could be told from the next attempt's
         delay = max(delay, 2 * settings.BACKUP_DATE_TOLERANCE + 2)
     outcome = in_english(verdict.outcome.label)
-    why = f"{outcome}: nothing was started; tried again ({failures + 1} of {most})"
+    said = "" if verdict.outcome is Outcome.SERVER_ERROR else " nothing was started;"
+    why = f"{outcome}:{said} tried again ({failures + 1} of {most})"
     return now + timedelta(seconds=delay), why
 
 

@@ -187,8 +187,9 @@ def test_what_is_credited_is_new_manual_and_fits_nobody_else(rows, ours, rivals)
         return
     assert found.record.job_type is JobType.MANUAL
     assert not record_keys(found.record) & (ours.baseline or frozenset())
-    assert not any(fits(found.record, rival) for rival in rivals)
-    assert fits(found.record, ours, SKEW if ours.accepted else timedelta(0))
+    if found.evidence is Evidence.INFERRED:
+        assert not any(fits(found.record, rival) for rival in rivals)
+    assert fits(found.record, ours, SKEW)
     if found.evidence is Evidence.PROVEN:
         assert ours.accepted
         assert ours.baseline is not None

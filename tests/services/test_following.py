@@ -277,7 +277,8 @@ def test_two_entries_that_lead_to_one_cluster_take_turns_and_share_no_job(
     assert twin.state == S.UNKNOWN
     first = sent(first)
     assert (first.state, first.sent_at) == (S.QUEUED, None), "the other request may yet start a job"
-    assert "earlier request" in first.note
+    assert first.note == f"Waits until run {twin.pk} is settled: it is about the same cluster"
+    assert first.events.count() == 1, "waiting makes no noise"
     followed(aged(twin, 100))
     cloud.set_clock(60)
     assert followed(twin).state == S.NOT_STARTED

@@ -34,7 +34,9 @@ def test_relative_times(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.04, "0.0 s"),
+        (0.0, "0.0 s"),
+        (0.0004, "1 ms"),
+        (0.04, "40 ms"),
         (9.96, "10 s"),
         (42, "42 s"),
         (59.6, "1 min 00 s"),
