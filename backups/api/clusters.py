@@ -20,7 +20,7 @@ from backups.models.cluster import attach_latest_runs
 from backups.run_forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
 from backups.serialize import Json, cluster_document, cluster_line
 from backups.services.caution import would_be_refused
-from backups.services.requests import CannotBackUp, Requester, request_backup
+from backups.services.requests import CannotBackUp, Requester, is_replay, request_backup
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
 
@@ -125,7 +125,9 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
     found = _cluster(request, pk, Permission.RUN)
     sent = _sent(request, body or BackupBody())
     wait_minutes: int = sent["wait_minutes"] or 0
-    if not sent["anyway"] and would_be_refused(found, wait_minutes=wait_minutes):
+    asked_before = is_replay(found, _requester(request, sent["reason"]), sent["idempotency_key"])
+    caution = not sent["anyway"] and not asked_before
+    if caution and would_be_refused(found, wait_minutes=wait_minutes):
         raise NotNow(
             "would-be-refused",
             _("The cloud would most likely refuse it: %(why)s Send “anyway” to ask all the same.")

@@ -158,6 +158,16 @@ def reason_required(trigger: Trigger) -> bool:
     return settings.BACKUP_REASON_REQUIRED and trigger not in _ASKS_NOBODY
 
 
+def is_replay(cluster: Cluster, requester: Requester, idempotency_key: str) -> bool:
+    """Whether a request came before under its key: it is answered with its run, without a warning.
+
+    Args:
+        cluster, requester, idempotency_key: as for `request_backup`.
+    """
+    key = _scoped_key(requester, cluster, idempotency_key)
+    return key is not None and RequestKey.objects.filter(pk=key).exists()
+
+
 def _answered(key: str, body: str) -> BackupRun | None:
     """The run that a key was answered with. Raises KeyReused."""
     used = RequestKey.objects.select_related("run").filter(pk=key).first()

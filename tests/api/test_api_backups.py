@@ -410,3 +410,19 @@ def test_nothing_of_another_project_is_there(
         assert (answer.status, answer.kind) == (404, "not-found")
         assert answer.body["request_id"]
         assert "accounts" not in str(answer.body)
+
+
+def test_a_retry_with_its_key_is_answered_by_its_run_whatever_the_cluster_is_by_then(
+    program: Program, cluster: Cluster
+) -> None:
+    body = {"idempotency_key": "nightly-0001"}
+    made = program.post(backups_of(cluster), body)
+    end(BackupRun.objects.get())
+    Cluster.objects.filter(pk=cluster.pk).update(
+        readiness=Readiness.BACKUP_OFF, checked_at=timezone.now()
+    )
+    again = program.post(backups_of(cluster), body)
+    assert (again.status, again.body["run_id"]) == (200, made.body["run_id"])
+    assert program.post(backups_of(cluster), {}).status == 409
+    Cluster.objects.filter(pk=cluster.pk).update(archived_at=timezone.now())
+    assert program.post(backups_of(cluster), body).status == 200
