@@ -7,6 +7,7 @@ INSTALL := VENV=$(VENV) PYTHON='$(PYTHON)' sh tools/install.sh requirements.txt
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+EXAMPLES ?= 2000
 RUNS ?= 1000000
 DATABASE ?= sqlite
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
@@ -37,6 +38,10 @@ test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
 .PHONY: chaos
 chaos: install-dev ## kill workers, broker and database under load; check what is left (CHAOS_ARGS)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
+
+.PHONY: timelines
+timelines: install-dev ## play random timelines against what a cloud in memory knows (EXAMPLES=2000)
+	TIMELINES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS) tests/timelines
 
 .PHONY: bench-history
 bench-history: install-dev ## time the history's pages at RUNS=1000000 on DATABASE=postgresql|sqlite

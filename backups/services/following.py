@@ -211,7 +211,8 @@ def _unknown_stays(run: BackupRun, read_at: datetime, found: Found) -> bool:
     waited = _age(run, read_at)
     # a `Date` that makes no sense must not hold the cluster for ever
     closed = found.closed or waited >= settings.BACKUP_SETTLE_GRACE + 2 * settings.BACKUP_CLOCK_SKEW
-    if waited < settings.BACKUP_SETTLE_GRACE or not closed:
+    # below 0 our clock was set back, and only the cloud's tells
+    if 0 <= waited < settings.BACKUP_SETTLE_GRACE or not closed:
         note = "No record of this request yet; the cloud's records are read again"
         # by what cannot be told, no reading settles the run: somebody may have to
         return amend(run, note=note, **_check_again(run, readable=not found.candidates))

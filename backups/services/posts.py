@@ -66,7 +66,10 @@ def window_of(post: Post) -> Window:
         earliest = post.date_after - took - limit
     else:
         earliest = post.sent_at - skew()
-    if post.date_after is not None:
+    if late and post.date_closed is None and post.date_after is not None:
+        # Until a reading has come the grace time later, by our own clock: the cloud's may be set.
+        latest = UNLIMITED
+    elif post.date_after is not None:
         latest = post.date_after + SECOND + late + limit
         if post.date_before is not None and post.date_after < post.date_before:
             latest = max(latest, post.date_before + took + SECOND + late + limit)
@@ -189,7 +192,11 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
             missed = now - (post.answered_at or post.sent_at + longest_exchange())
             changes["date_after"] -= missed  # less than 0: it may be under way for so long
         waited = now - (post.answered_at or post.sent_at + longest_exchange())
-        if date and waited >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
+        if date and waited < timedelta(0) and post.date_after is not None:
+            # our own clock was set back: the cloud's has to do
+            if date - post.date_after >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
+                changes["date_closed"] = date
+        elif date and waited >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
             changes["date_closed"] = date - (
                 waited - timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
             )
@@ -209,9 +216,17 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
         return timedelta(0)
     limit = tolerance()
     longest = timedelta(0)
+    now = timezone.now()
+    grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
     for post in posts:
-        if post.date_after is not None:
-            longest = max(longest, window_of(post).latest - (date - limit) + SECOND)
+        if post.date_after is None:
+            continue
+        latest = window_of(post).latest
+        if latest == UNLIMITED:
+            waited = now - (post.answered_at or post.sent_at + longest_exchange())
+            longest = max(longest, grace - waited + SECOND)
+        else:
+            longest = max(longest, latest - (date - limit) + SECOND)
     # a `Date` that is far ahead is wrong, and not worth waiting for
     return longest if longest <= longest_late() else timedelta(0)
 

@@ -16,6 +16,7 @@ from backups.services import following, importing, readiness, sending
 from backups.services.cloud import client_for
 from backups.services.posts import without_job
 from simulator.client import SimulatorControl
+from tests.audit_guards import guards_lifted
 
 
 def job(cloud: SimulatorControl, cluster: Cluster, job_type: str = "Auto", failed: str = "") -> str:
@@ -51,6 +52,20 @@ def sent(run: BackupRun) -> BackupRun:
 def followed(run: BackupRun) -> BackupRun:
     """The run after one reading of the records."""
     following.follow_run(run.pk)
+    run.refresh_from_db()
+    return run
+
+
+def aged(run: BackupRun, seconds: float) -> BackupRun:
+    """The run as if its answer had come so many seconds earlier, by our clock."""
+    by = timedelta(seconds=seconds)
+    with guards_lifted():
+        BackupRun.objects.filter(pk=run.pk).update(answered_at=timezone.now() - by)
+        for post in run.posts.all():
+            Post.objects.filter(pk=post.pk).update(
+                sent_at=post.sent_at - by,
+                answered_at=post.answered_at and post.answered_at - by,
+            )
     run.refresh_from_db()
     return run
 

@@ -12,7 +12,7 @@ from backups.css_api.types import Answer, BodyKind
 from backups.models import ApiCall, BackupRun, RunEvent
 from backups.services import following, sending, sweeping
 from tests.audit_guards import guards_lifted
-from tests.services.cloud_jobs import check, followed, imported, keep, read, row, sent
+from tests.services.cloud_jobs import check, followed, imported, keep, read, row, sent, wait_for
 
 S = RunState
 
@@ -454,3 +454,18 @@ def test_a_correction_and_a_change_of_objective_do_not_wait_for_each_other(
     at_once([lambda: check(cluster), objective])
     run.refresh_from_db()
     assert run.state == S.SUCCEEDED
+
+
+def test_a_job_that_was_created_after_the_clouds_clock_was_set_is_not_the_consoles(make_run, cloud):
+    """Read once, then the clock jumps ahead by two minutes, and the lost request is processed."""
+    run = make_run()
+    cloud.fault("reset_after", run.cluster_cloud_id, times=1)
+    cloud.fault("process_later", run.cluster_cloud_id, seconds=1.0, times=1)
+    run = followed(sent(run))
+    assert run.state == S.UNKNOWN
+    cloud.set_clock(120)
+    wait_for(lambda: read(run.cluster))
+    cloud.end_jobs(run.cluster_cloud_id)
+    assert check(run.cluster) == []
+    run = followed(run)
+    assert (run.state, run.evidence) == (S.SUCCEEDED, "inferred")
