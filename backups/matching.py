@@ -47,6 +47,8 @@ class Window:
         latest: `Date` of the POST's answer, or of the first reading after an unanswered POST, plus
             the second that it rounds down, the tolerance, and the time for which an unanswered POST
             may still be processed. datetime.max while that is not known.
+        certain: until when a record may be credited. Later, up to `latest`, our clock and the
+            cloud's disagree about the time that has passed: one of them was set. None: `latest`.
         accepted: whether the cloud took the request: then it has made exactly one job.
         answered: `Date` of the answer that accepted it; None without one.
         tolerance: how far the clocks behind `Date` and `createAt` may differ.
@@ -57,6 +59,7 @@ class Window:
 
     earliest: datetime
     latest: datetime
+    certain: datetime | None = None
     accepted: bool = False
     answered: datetime | None = None
     tolerance: timedelta = timedelta(seconds=2)
@@ -139,7 +142,9 @@ def match(
         if _can_be_told(far, window) and not _is_contested(far, rivals, window.skew):
             return Match(far, Evidence.INFERRED, (far,))
     if len(ours) == 1 and _can_be_told(ours[0], window) and not _is_contested(ours[0], rivals):
-        return Match(ours[0], Evidence.INFERRED, tuple(ours))
+        created = ours[0].created_at
+        if created is None or window.certain is None or created <= window.certain:
+            return Match(ours[0], Evidence.INFERRED, tuple(ours))
     # It runs and was not listed before: `Date` may be wrong, so "no job" cannot be said.
     new = [r for r in free if _runs_unlisted(r, window) and not _is_contested(r, rivals)]
     return Match(candidates=(*ours, *(r for r in new if r not in ours)))

@@ -4,6 +4,7 @@ left alone; what is wrong is named: `ShapeError` carries the field, the client a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -85,7 +86,10 @@ def log_records(document: object) -> Page[LogRecord]:
     """
     fields = Fields.of(document, "")
     rows = fields.rows("clusterLogRecord", "clusterLogRecords", any_kind=True)
-    return Page(tuple(_listed_record(row) for row in rows), fields.count("totalSize", "total"))
+    seen: Counter[str] = Counter()
+    return Page(
+        tuple(_listed_record(row, seen) for row in rows), fields.count("totalSize", "total")
+    )
 
 
 def log_lines(document: object) -> LogLines:
@@ -174,14 +178,16 @@ def _tags(fields: Fields) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _listed_record(row: Fields) -> LogRecord:
+def _listed_record(row: Fields, seen: Counter[str]) -> LogRecord:
     try:
         return _record(row)
     except ShapeError:
-        # the same row has the same key when its page is read again
+        # The same row has the same key when it is read again, wherever it then stands; of rows that
+        # are alike each has its own.
         digest = sha256(f"{row.data!r}".encode("utf-8", "replace")).hexdigest()[:16]
+        seen[digest] += 1
         return LogRecord(
-            record_id=f"unreadable-{digest}",
+            record_id=f"unreadable-{digest}-{seen[digest]}",
             job_id="",
             status=RecordStatus.UNRECOGNISED,
             raw_status="",

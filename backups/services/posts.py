@@ -66,6 +66,11 @@ def window_of(post: Post) -> Window:
         earliest = post.date_after - took - limit
     else:
         earliest = post.sent_at - skew()
+        if post.date_after is not None:  # by it the cloud may be off by more
+            earliest = min(earliest, post.date_after - took - limit)
+    certain = post.date_after + SECOND + late + limit if post.date_after is not None else None
+    if certain is not None and post.date_before is not None:
+        certain = max(certain, post.date_before + took + SECOND + late + limit)
     if late and post.date_closed is None and post.date_after is not None:
         # Until a reading has come the grace time later, by our own clock: the cloud's may be set.
         latest = UNLIMITED
@@ -82,6 +87,7 @@ def window_of(post: Post) -> Window:
     return Window(
         earliest=earliest,
         latest=latest,
+        certain=certain if late else None,
         accepted=accepted,
         answered=post.date_after if accepted and post.status is not None else None,
         tolerance=limit,
@@ -194,8 +200,9 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
         waited = now - (post.answered_at or post.sent_at + longest_exchange())
         if date and waited < timedelta(0) and post.date_after is not None:
             # our own clock was set back: the cloud's has to do
-            if date - post.date_after >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
-                changes["date_closed"] = date
+            grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
+            if date - post.date_after >= grace:
+                changes["date_closed"] = post.date_after + grace
         elif date and waited >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
             changes["date_closed"] = date - (
                 waited - timedelta(seconds=settings.BACKUP_SETTLE_GRACE)

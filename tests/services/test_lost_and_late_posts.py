@@ -468,4 +468,10 @@ def test_a_job_that_was_created_after_the_clouds_clock_was_set_is_not_the_consol
     cloud.end_jobs(run.cluster_cloud_id)
     assert check(run.cluster) == []
     run = followed(run)
-    assert (run.state, run.evidence) == (S.SUCCEEDED, "inferred")
+    assert (run.state, run.evidence) == (S.UNKNOWN, ""), "which clock is right cannot be told"
+    cloud.set_clock(220)
+    run = followed(aged(run, 100))
+    assert run.state == S.UNVERIFIED
+    check(run.cluster)
+    (row_of_job,) = imported(run.cluster)
+    assert f"run {run.pk} (attempt 1)" in row_of_job.requested_by_name
