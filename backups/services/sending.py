@@ -103,7 +103,7 @@ def postponed(run_id: int) -> bool:
         not_before=timezone.now() + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER),
         dispatched_at=None,
         note=note,
-        version=F("version") + (run.note != note),
+        version=F("version") + int(run.note != note),
     )
     return True
 
