@@ -75,7 +75,6 @@ def rows(clusters: list[Cluster], number: int, seed: int) -> Iterator[list[Any]]
         "requested_by_id": None,
         "attempt": 1,
         "version": 4,
-        "baseline_known": True,
     }
     for index in range(1, number + 1):
         at = start + step * index

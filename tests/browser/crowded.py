@@ -56,7 +56,7 @@ def fill(root: User) -> Things:
             requested_by_name=text, reason=(text * 2)[:500], message=message, note=(text * 2)[:500],
             failed_message=message if state is RunState.FAILED else "", request_id=text[:120],
             conflict_holder=(text * 2)[:500], log_path=(text * 5)[:1024], job_id=f"{number}",
-            record_id=text[:60], job_type=text[:20],
+            record_id=f"{number}{text}"[:60], job_type=text[:20],
         )  # fmt: skip
         for _each in range(3):
             RunEvent.objects.create(run=run, to_state=state, note=(text * 2)[:500], actor=text)
