@@ -73,7 +73,8 @@ def hostile(project: Project, anna: User) -> list[str]:
                 requested_by_name=text, reason=text, trigger=Trigger.BUTTON, state=state,
                 outcome=Outcome.CONFLICT, http_status=409, error_code=text[:60], message=text,
                 failed_message=text, note=text, request_id=text[:120], conflict_holder=text,
-                log_path=text, job_id=f"{number}{state}{text}"[:64], record_id=f"{number}{state}{text}"[:60],
+                log_path=text, job_id=f"{number}{state}{text}"[:64],
+                record_id=f"{number}{state}{text}"[:60],
                 job_type=text[:20], requested_at=timezone.now(),
             )  # fmt: skip
             RunEvent.objects.create(run=run, to_state=state, note=text, actor=text)
