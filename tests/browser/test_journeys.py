@@ -127,6 +127,9 @@ def row_of(hands: Hands, name: str) -> Locator:
     search = hands.page.get_by_role("search", name="Filter the clusters")
     hands.write(search.get_by_role("searchbox"), name)
     hands.press(search.get_by_role("button", name="Filter").first)
+    # a key does not wait for the page that it leads to, and the row is on the old one, too
+    expect(hands.page).to_have_url(re.compile(f"[?&]q={re.escape(name)}"))
+    hands.page.wait_for_load_state()
     return hands.page.get_by_role("row", name=re.compile(name))
 
 
