@@ -71,6 +71,8 @@ def broker_url(url: str) -> tuple[str, str]:
         return UNUSABLE_BROKER, problem
     if parts.scheme not in SCHEMES:
         return UNUSABLE_BROKER, "it begins with none of redis://, rediss:// and redis+socket://"
+    if ";" in url:  # kombu takes it for the end of the first of several URLs
+        return UNUSABLE_BROKER, "it has a ; in it: write %3B in a password, and give one URL"
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if problem := _broker_problem(parts, options):
         return UNUSABLE_BROKER, problem

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import pytest
 from django.conf import settings as live
@@ -17,6 +17,7 @@ from django.test import override_settings
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
+from kombu import Connection
 
 from dashboard import environment
 from dashboard.checks import check_everywhere
@@ -199,6 +200,7 @@ def test_no_environment_is_a_traceback(environ: dict[str, str]) -> None:
 @example("7#x")
 @example("x@y/1?z")
 @example("%41")
+@example("a;b")
 @profile(max_examples=300, deadline=None)
 def test_a_password_is_read_as_it_is_written_or_the_url_is_refused(password: str) -> None:
     url, problem = broker_url(f"redis://:{password}@h:6379/0")
@@ -206,7 +208,8 @@ def test_a_password_is_read_as_it_is_written_or_the_url_is_refused(password: str
         assert url == UNUSABLE_BROKER
         assert len(password) < 4 or password not in problem
     else:
-        assert unquote(urlsplit(url).password or "") == unquote(password)
+        assert (Connection(url).password or "") == unquote(password)
+        assert Connection(url).hostname == "h"
     database, problem = database_of(f"postgres://u:{password}@h:5432/n", conn_max_age=0)
     if problem:
         assert "HOST" not in database
@@ -220,7 +223,9 @@ def test_a_password_is_read_as_it_is_written_or_the_url_is_refused(password: str
 @profile(max_examples=100, deadline=None)
 def test_an_escaped_password_is_never_refused(password: str) -> None:
     escaped = quote(password, safe="")
-    assert broker_url(f"redis://:{escaped}@h:6379/0")[1] == ""
+    url, problem = broker_url(f"redis://:{escaped}@h:6379/0")
+    assert problem == ""
+    assert Connection(url).password == password
     database, problem = database_of(f"postgres://u:{escaped}@h:5432/n", conn_max_age=0)
     assert problem == ""
     assert database["PASSWORD"] == password
