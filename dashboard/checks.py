@@ -18,6 +18,7 @@ from django.core.checks import CheckMessage, Error, Info, Warning, register, run
 from django.core.checks.messages import ERROR
 from django.core.exceptions import ImproperlyConfigured
 
+from . import environment
 from .service_urls import checks_certificates
 
 TAG = "css"
@@ -104,7 +105,13 @@ def _urls() -> Iterator[CheckMessage]:
 
 
 def _environment() -> Iterator[CheckMessage]:
-    """What the readers of the environment could not use."""
+    """What the readers of the environment could not use, and what is not read."""
+    if names := environment.disowned:
+        yield Info(
+            f"{', '.join(names)}: not used, since another project's Celery may be meant.",
+            hint="Set REDIS_URL to the broker of this one, and unset the others.",
+            id="css.I002",
+        )
     for problem in settings.ENVIRONMENT_PROBLEMS:
         yield Error(problem.text, hint=problem.hint, id=problem.id)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -246,5 +246,29 @@ class Environment:
         )
 
 
+# What other projects leave in a shell, and Celery obeys before our settings.
+FOREIGN = ("BROKER_URL", "RESULT_BACKEND", "CONFIG_MODULE", "LOADER", "SKIP_CHECKS")
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def disown(environ: MutableMapping[str, str]) -> Texts:
+    """Take out what other projects left: Celery's variables, and settings of another project.
+
+    Celery takes CELERY_BROKER_URL and its like for the broker whatever REDIS_URL says, and its
+    command line those of `FOREIGN`. Options of that command line still count.
+
+    Returns:
+        The names of Celery's variables that were taken out.
+    """
+    found = [name for name in environ if name.startswith("CELERY_") or name in FOREIGN]
+    for name in found:
+        del environ[name]
+    package = environ.get("DJANGO_SETTINGS_MODULE", "").partition(".")[0]
+    if not (package.isidentifier() and (CHECKOUT / package).is_dir()):
+        environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
+    return sorted(found)
+
+
+disowned = disown(os.environ)
 env = Environment(os.environ)
 secret = env.secret
