@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+
 from dashboard.environment import env, secret
+
+from .role_entries import ROLE_MAP_HINT, entries_of
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "login"
@@ -80,7 +84,11 @@ OIDC_NAME = env.str("OIDC_NAME", "single sign-on")
 OIDC_SCOPES = env.list("OIDC_SCOPES", ["openid", "profile"])
 OIDC_USERNAME_CLAIM = env.str("OIDC_USERNAME_CLAIM", "preferred_username")
 OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", "groups")
-OIDC_ROLE_MAP = env.list("OIDC_ROLE_MAP", [], blanks=False)
+OIDC_ROLE_MAP: list[str] = []  # nobody gets a role by a text that cannot be read
+try:
+    OIDC_ROLE_MAP = entries_of(secret("OIDC_ROLE_MAP"))
+except (ValueError, csv.Error) as _error:
+    env.note("OIDC_ROLE_MAP", f"OIDC_ROLE_MAP: {_error}.", ROLE_MAP_HINT, "css.E016")
 OIDC_CREATE_ACCOUNTS = env.bool("OIDC_CREATE_ACCOUNTS", False)
 OIDC_TRUSTED_FACTORS = env.list("OIDC_TRUSTED_FACTORS", [])
 SOCIALACCOUNT_ADAPTER = "dashboard.sign_in.provider_adapter.ProviderAdapter"
