@@ -31,12 +31,17 @@ CERT_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _DJANGO_OPTIONS = {"pool", "server_side_binding", "isolation_level", "assume_role"}
 
 
-def database_of(url: str, *, conn_max_age: int) -> tuple[dict[str, Any], str]:
+def database_of(
+    url: str, *, conn_max_age: int, by_transaction: bool = False
+) -> tuple[dict[str, Any], str]:
     """Django's settings of the database that a URL names.
 
     Args:
         url: `postgres://…` or `sqlite:///…`.
-        conn_max_age: seconds that a connection is kept.
+        conn_max_age: seconds that a connection is kept; 0, as for a pooler, also does without
+            cursors of the server, which belong to one connection.
+        by_transaction: whether a pooler may give each transaction another connection: then there
+            are neither such cursors nor prepared statements.
 
     Returns:
         The settings and "", or settings that no query works with and what is wrong.
@@ -47,11 +52,20 @@ def database_of(url: str, *, conn_max_age: int) -> tuple[dict[str, Any], str]:
     if parts.scheme not in (*POSTGRESQL_SCHEMES, "sqlite"):
         return dict(UNUSABLE_DATABASE), "it is not supported"
     try:
-        found = dict(dj_database_url.parse(url, conn_max_age=conn_max_age, conn_health_checks=True))
+        found: dict[str, Any] = {
+            **dj_database_url.parse(
+                url,
+                conn_max_age=conn_max_age,
+                conn_health_checks=True,
+                disable_server_side_cursors=by_transaction or conn_max_age == 0,
+            )
+        }
     except ValueError:
         return dict(UNUSABLE_DATABASE), f"it is not a database's URL: {ESCAPE}"
     if parts.scheme != "sqlite" and (problem := _postgresql_problem(parts, found)):
         return dict(UNUSABLE_DATABASE), problem
+    if parts.scheme != "sqlite" and by_transaction:
+        found.setdefault("OPTIONS", {})["prepare_threshold"] = None
     return found, ""
 
 

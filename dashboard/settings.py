@@ -113,9 +113,12 @@ TEMPLATES = [
 # --- Database ------------------------------------------------------------------------------------
 DATABASE_URL = secret("DATABASE_URL")
 DATABASE_URL_GIVEN = bool(DATABASE_URL)
+# What stands between: PgBouncer gives each transaction a connection of its own choice.
+DATABASE_POOLER = env.choice("DATABASE_POOLER", "none", ("none", "session", "transaction"))
 _database, DATABASE_URL_PROBLEM = database_of(
     DATABASE_URL or f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}",
     conn_max_age=env.int("DATABASE_CONN_MAX_AGE", 60),
+    by_transaction=DATABASE_POOLER == "transaction",
 )
 # A password in a file of its own leaves a URL that may be seen.
 if _password := secret("DATABASE_PASSWORD"):

@@ -250,3 +250,20 @@ def test_a_file_goes_before_the_variable_and_loses_marks_and_line_ends(tmp_path:
     reader = Environment({"A": "no", "A_FILE": f'"{file}" '})
     assert reader.secret("A") == "'quoted'"
     assert reader.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "off"),
+    [
+        ({}, False),
+        ({"DATABASE_POOLER": "session"}, False),
+        ({"DATABASE_CONN_MAX_AGE": "0"}, True),
+        ({"DATABASE_POOLER": "Transaction"}, True),
+    ],
+)
+def test_behind_a_pooler_no_cursor_outlives_a_statement(environ: dict[str, str], off: bool) -> None:
+    loaded = load({"DATABASE_URL": "postgres://u@h/n", **environ})
+    assert errors(loaded) == []
+    database = loaded["DATABASES"]["default"]
+    assert database["DISABLE_SERVER_SIDE_CURSORS"] is off
+    assert database["OPTIONS"].get("prepare_threshold") is None
