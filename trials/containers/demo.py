@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from . import images
@@ -58,7 +59,7 @@ def _everything(report: Report, project: Project) -> bool:
     started = {name: project.inspect(name, form) for name in ("web", "worker")}
     project.compose("up", "-d")
     visitor = Visitor(project.url)
-    ready = wait_for(lambda: visitor.open("/readyz")[0] == 200, 90)
+    ready = wait_for(visitor.finds_all_well, 90)
     log = project.logs("migrate") + project.logs("worker")
     report.check("it becomes ready by itself", ready, visitor.open("/readyz")[1] + log)
     same = all(project.inspect(name, form) == at for name, at in started.items())
@@ -83,7 +84,7 @@ def _main_job(report: Report, project: Project) -> None:
     )
     report.check("a backup is verified", done.returncode == 0, done.stdout + done.stderr)
     for service in (*FIRST, "web", "worker"):
-        report.check(f"{service} is healthy", wait_for(lambda s=service: project.is_healthy(s), 30))
+        report.check(f"{service} is healthy", wait_for(partial(project.is_healthy, service), 30))
 
 
 def _privileges(report: Report, project: Project) -> None:
@@ -143,7 +144,7 @@ def _database_copy(report: Report, project: Project) -> None:
     project.compose(*inside, *restore, stdin=dump)
     project.compose("start", *writers)
     visitor = Visitor(project.url)
-    ready = wait_for(lambda: visitor.open("/readyz")[0] == 200, 60)
+    ready = wait_for(visitor.finds_all_well, 60)
     report.check("it is ready after the copy was put back", ready, visitor.open("/readyz")[1])
     counted = (before, later, project.manage("web", *counts))
     report.check("and has the runs of then", before == counted[2] != later, counted)

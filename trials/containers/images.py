@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SUITE = "bookworm"  # its Python is 3.11, as the Dockerfile's is
 PYTHON, POSTGRES, REDIS = (
-    f"docker.io/library/{name}" for name in ("python:3.11-slim", "postgres:17", "redis:7")
+    f"localhost/{name}" for name in ("python:3.11-slim", "postgres:17", "redis:7")
 )
 OURS = "localhost/css-log-backup-dashboard"
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")

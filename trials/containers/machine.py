@@ -10,9 +10,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ["podman", "buildah", "crun", "netavark", "aardvark-dns", "catatonit", "iptables"]
-PACKAGES += ["uidmap", "debootstrap", "fuse-overlayfs"]
-PROGRAMS = ("podman", "buildah", "crun", "debootstrap", "iptables")
-IN_NAMESPACE = "CONTAINER_TRIAL_IN_NAMESPACE"
+PACKAGES += ["iproute2", "uidmap", "debootstrap", "fuse-overlayfs"]
+PROGRAMS = ("podman", "buildah", "crun", "debootstrap", "iptables", "ip")
 HYBRID = Path("/sys/fs/cgroup/unified")
 
 STORAGE = """[storage]
@@ -38,8 +37,10 @@ def obstacle() -> str:
         return "it needs root on Linux"
     if not Path("/etc/debian_version").exists() and not all(map(shutil.which, PROGRAMS)):
         return f"it needs {', '.join(PROGRAMS)}, and installs them on Debian only"
-    answer = subprocess.run(["unshare", "-m", "true"], capture_output=True, text=True, check=False)
-    return f"no mount namespace: {answer.stderr.strip()}" if answer.returncode else ""
+    answer = subprocess.run(
+        ["unshare", "--mount", "--net", "true"], capture_output=True, text=True, check=False
+    )
+    return f"no namespaces: {answer.stderr.strip()}" if answer.returncode else ""
 
 
 def install() -> None:
@@ -53,16 +54,21 @@ def install() -> None:
     subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
 
 
-def enter_namespace(arguments: list[str]) -> int:
-    """Run the trial again in a mount namespace of its own; returns its exit status.
+def in_namespace(stage: str, work: Path) -> list[str]:
+    """The command that goes on with the trial in a namespace of its own.
 
-    crun refuses "hybrid" control groups, so the second hierarchy is unmounted, there only. What the
-    trial mounts is gone with the namespace.
+    `build` has its own mounts: crun refuses "hybrid" control groups, so the second hierarchy is
+    unmounted, there only. `run` has its own network besides: bridges, addresses and firewall rules
+    of the containers are gone with it, and nothing can be reached from there.
     """
-    command = ["unshare", "-m", "--propagation", "private", sys.executable, "-m", __package__]
-    child = subprocess.Popen(
-        [*command, *arguments], env={**os.environ, IN_NAMESPACE: "1"}, start_new_session=True
-    )
+    kinds = {"build": ["--mount", "--propagation", "private"], "run": ["--net"]}[stage]
+    program = [sys.executable, "-m", str(__package__)]
+    return ["unshare", *kinds, *program, "--work", str(work), "--stage", stage]
+
+
+def wait_for(command: list[str]) -> int:
+    """Run a command to its end, also when this process is asked to stop; returns its status."""
+    child = subprocess.Popen(command, start_new_session=True)
     while True:
         try:
             return child.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from .compose import Project, wait_for
@@ -57,17 +58,21 @@ def _unreadable_clouds(report: Report, project: Project) -> None:
     project.compose("up", "-d")
     named = f"(css.E011) /etc/openstack/clouds.yaml cannot be read by this user (uid {USER})"
     for service in ("migrate", "web", "worker"):
-        said = wait_for(lambda s=service: named in project.logs(s), 30)
+        said = wait_for(partial(_says, project, service, named), 30)
         report.check(f"{service} names it and does not start", said, project.logs(service))
     status, text = Visitor(project.url).open("/readyz")
     report.check("nothing is called ready", status != 200, text)
+
+
+def _says(project: Project, service: str, text: str) -> bool:
+    return text in project.logs(service)
 
 
 def _ready(report: Report, project: Project) -> bool:
     report.step("production: the file belongs to the container's user")
     project.compose("up", "-d")
     visitor = Visitor(project.url)
-    ready = wait_for(lambda: visitor.open("/readyz")[0] == 200, 90)
+    ready = wait_for(visitor.finds_all_well, 90)
     log = "".join(map(project.logs, ("migrate", "web", "worker")))
     return report.check("it becomes ready", ready, visitor.open("/readyz")[1] + log)
 

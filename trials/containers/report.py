@@ -6,16 +6,20 @@ import time
 
 
 class Report:
-    """Prints each step and each check as it comes."""
+    """Prints each step and each check as it comes.
 
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
+    Args:
+        begun: when the trial began, on the monotonic clock; None is now.
+    """
+
+    def __init__(self, begun: float | None = None) -> None:
+        self.begun = time.monotonic() if begun is None else begun
         self._failed: list[str] = []
         self._held = 0
 
     def step(self, name: str) -> None:
         """Say what comes now."""
-        print(f"--- {name} ({time.monotonic() - self._begun:.0f} s)", flush=True)
+        print(f"--- {name} ({time.monotonic() - self.begun:.0f} s)", flush=True)
 
     def check(self, promise: str, holds: object, detail: object = "") -> bool:
         """Note whether a promise holds; `detail` is shown where it does not."""
@@ -28,9 +32,10 @@ class Report:
                 print(f"       {line[:400]}", flush=True)
         return bool(holds)
 
-    def end(self, seconds: float) -> int:
+    def end(self) -> int:
         """Sum up; returns the exit status."""
         for promise in self._failed:
             print(f"FAILED: {promise}")
-        print(f"{self._held} checks hold, {len(self._failed)} fail; {seconds:.0f} s")
+        seconds = time.monotonic() - self.begun
+        print(f"{self._held} checks hold, {len(self._failed)} fail; {seconds:.0f} s in all")
         return 1 if self._failed else 0

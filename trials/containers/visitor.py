@@ -45,6 +45,10 @@ class Visitor:
         except (URLError, OSError) as error:
             return 0, str(error)
 
+    def finds_all_well(self) -> bool:
+        """Whether web can serve pages, and nothing says that work stands still."""
+        return self.open("/readyz")[0] == 200 and self.open("/health/work")[0] != 503
+
     def sign_in(self, name: str, password: str) -> int:
         """Send the sign-in page's form; 302 is success."""
         _, page = self.open("/sign-in/")
