@@ -168,3 +168,45 @@ def test_no_process_of_production_starts_on_an_error(tmp_path: Path, command: li
     assert "(css.E003) DEBUG is on" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not (tmp_path / "data" / "secret_key").exists()
+
+
+@pytest.mark.parametrize("value", ["abc", "-1"])
+def test_the_web_server_names_a_number_of_processes_that_is_none(
+    tmp_path: Path, value: str
+) -> None:
+    """gunicorn itself would end with a traceback before it reads our configuration."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "dashboard.gunicorn", "--bind", "127.0.0.1:0"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, WEB_CONCURRENCY=value),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert f"WEB_CONCURRENCY={value}".replace("abc", "'abc'") in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:hidden#word@127.0.0.1:1/0", "redis://:7#hidden-word@127.0.0.1:1/0"]
+)
+def test_a_worker_writes_no_part_of_a_password_that_is_not_escaped(
+    tmp_path: Path, url: str
+) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "dashboard", "worker", "--pool", "threads"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, REDIS_URL=url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode != 0
+    assert "(css.E007) REDIS_URL" in answer.stderr
+    written = answer.stdout + answer.stderr
+    assert "hidden" not in written
+    assert "word@" not in written
+    assert "Traceback" not in written, written
