@@ -198,7 +198,7 @@ class LogSearchForm(forms.Form):
             )
         },
     )
-    before = MomentField(label=_("Before"), required=False)
+    before = MomentField(label=_("Before"), required=False, latest=True)
     limit = forms.IntegerField(
         label=_("Lines"),
         min_value=1,
