@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 from datetime import timezone as fixed_offset
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 import django_filters
 from django import forms
@@ -23,6 +25,12 @@ from django_filters.fields import IsoDateTimeField
 # Two days: an offset is less than one day, and a page may add the offset of another zone.
 EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """The names of all time zones that this machine knows."""
+    return frozenset(available_timezones())
 
 
 def within_calendar(moment: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""A local time that daylight saving time repeats or skips is taken, in every zone and every form."""
+"""A local time that daylight saving time repeats or skips is taken, in every zone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.moments import MomentField, MomentFilter, local_moment
-from dashboard.preferences.middleware import zone_names
+from dashboard.moments import MomentField, MomentFilter, local_moment, zone_names
 from tests.access.conftest import World
 from tests.access.test_every_answer import superuser
 
