@@ -17,6 +17,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning, register, run_checks
 from django.core.checks.messages import ERROR
 
+from .url_prefix import USABLE, clashes
+
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket")
@@ -46,7 +48,7 @@ def check_everywhere(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """What is wrong on any instance."""
-    return [*_deployment(), *_urls(), *_timeouts(), *_clouds_file()]
+    return [*_deployment(), *_urls(), *_prefix(), *_timeouts(), *_clouds_file()]
 
 
 @register(TAG)
@@ -96,6 +98,21 @@ def _urls() -> Iterator[CheckMessage]:
             hint="Set REDIS_URL to redis://HOST:6379/0 (rediss:// with TLS).",
             id="css.E007",
         )
+
+
+def _prefix() -> Iterator[CheckMessage]:
+    prefix = settings.URL_PREFIX
+    if not USABLE.fullmatch(prefix):
+        problem = "has characters that no such path has"
+    elif prefix and clashes(prefix):
+        problem = "begins like a page of the dashboard, so the two could not be told apart"
+    else:
+        return
+    yield Error(
+        f"URL_PREFIX {problem}.",
+        hint="Set URL_PREFIX to a path as in /css-logs: letters, digits, - and _.",
+        id="css.E030",
+    )
 
 
 def _timeouts() -> Iterator[CheckMessage]:

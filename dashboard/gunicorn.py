@@ -14,6 +14,9 @@ keepalive = 5
 # By default a proxy on loopback may set SCRIPT_NAME and PATH_INFO by headers of these names, and
 # such a proxy passes on what strangers send: they could then choose where redirects lead.
 forwarder_headers = ""
+# gunicorn's own name for it; it would answer 500 to a probe that comes without the prefix
+if "SCRIPT_NAME" in os.environ:
+    os.environ.setdefault("URL_PREFIX", os.environ.pop("SCRIPT_NAME"))
 control_socket_disable = True  # two instances of one user would share its default path
 if Path("/dev/shm").is_dir():  # noqa: S108 - the heartbeat file must not wait for a disk
     worker_tmp_dir = "/dev/shm"  # noqa: S108

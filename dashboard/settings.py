@@ -37,6 +37,10 @@ if not SECRET_KEY_GIVEN:
 SECRET_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("SECRET_KEY_FALLBACKS"))
 ALLOWED_HOSTS_GIVEN = bool(env.str("ALLOWED_HOSTS", ""))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+# The path below which a proxy serves the dashboard, as in /css-logs; "" at the root of its host.
+URL_PREFIX = env.str("URL_PREFIX", "").strip("/")
+URL_PREFIX = f"/{URL_PREFIX}" if URL_PREFIX else ""
+FORCE_SCRIPT_NAME = URL_PREFIX or None  # never what a proxy's headers say
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 
 INSTALLED_APPS = [
@@ -67,6 +71,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "dashboard.health.HealthMiddleware",
     "dashboard.middleware.RequestIdMiddleware",
+    "dashboard.url_prefix.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "dashboard.middleware.CompressedPagesMiddleware",
@@ -150,7 +155,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # Two instances on one host (two ports) must not sign each other's users out.
-_COOKIE_SUFFIX = env.str("COOKIE_SUFFIX", "")
+# A neighbour's cookies at the root of the host come with ours, and of two of one name one counts.
+_COOKIE_SUFFIX = env.str("COOKIE_SUFFIX", "") or URL_PREFIX.replace("/", "_")
 SESSION_COOKIE_NAME = f"sessionid{_COOKIE_SUFFIX}"
 CSRF_COOKIE_NAME = f"csrftoken{_COOKIE_SUFFIX}"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -164,7 +170,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
 # --- Static files --------------------------------------------------------------------------------
-STATIC_URL = "static/"
+STATIC_URL = f"{URL_PREFIX}/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = Path(env.str("STATIC_ROOT", str(DATA_DIR / "static")))
 STORAGES = {

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
+from django.conf import settings
 
 from . import clouds, programs, redis, steps
 from .console import say, welcome
@@ -81,7 +82,7 @@ class _Instance:
         self.host = host
         self.port: int = listener.getsockname()[1]
         self.listener = listener
-        self.url = url(listener, host)
+        self.url = url(listener, host).rstrip("/") + f"{settings.URL_PREFIX}/"
         self.lock = lock
         self.demo = clouds.demo_wanted(environ)
         self.private_redis = not (environ.get("REDIS_URL") or environ.get("REDIS_URL_FILE"))

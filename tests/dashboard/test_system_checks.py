@@ -38,6 +38,12 @@ def test_good_production_settings_have_no_warning(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
+@pytest.mark.parametrize("prefix", ["/css-logs", "css-logs/", "/tools/css.logs", "/"])
+def test_a_path_to_be_served_below_is_no_warning(tmp_path: Path, prefix: str) -> None:
+    answer = _check(tmp_path, {**PRODUCTION, "URL_PREFIX": prefix})
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_an_instance_on_one_machine_has_no_error(tmp_path: Path) -> None:
     answer = _check(tmp_path, {})
     assert "css." not in answer.stderr
@@ -58,6 +64,13 @@ def test_an_instance_on_one_machine_has_no_error(tmp_path: Path) -> None:
         ({"DATABASE_URL": "sqlite:////srv/db.sqlite3"}, "W001", "Set DATABASE_URL"),
         ({"REDIS_URL": "http://h:6379"}, "E007", "Set REDIS_URL"),
         ({"REDIS_URL": ""}, "E008", "Set REDIS_URL"),
+        ({"URL_PREFIX": "/css logs"}, "E030", "URL_PREFIX has characters"),
+        ({"URL_PREFIX": "/../x"}, "E030", "URL_PREFIX has characters"),
+        ({"URL_PREFIX": "/a//b"}, "E030", "URL_PREFIX has characters"),
+        ({"URL_PREFIX": "/runs"}, "E030", "URL_PREFIX begins like a page"),
+        ({"URL_PREFIX": "history/x/"}, "E030", "URL_PREFIX begins like a page"),
+        ({"URL_PREFIX": "/admin"}, "E030", "URL_PREFIX begins like a page"),
+        ({"URL_PREFIX": "/static"}, "E030", "URL_PREFIX begins like a page"),
         ({"HTTPS": "0"}, "E009", "TRUST_X_FORWARDED_PROTO=1"),
         ({"CSS_READ_TIMEOUT": "0"}, "E010", "CSS_READ_TIMEOUT"),
         ({"BACKUP_MAX_ATTEMPTS": "-1"}, "E010", "BACKUP_MAX_ATTEMPTS"),
