@@ -16,6 +16,7 @@ import dj_database_url
 from .embedded.paths import redis_socket
 from .environment import env, secret
 from .generated import data_dir, generated_secret
+from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
 from .sign_in.settings import *  # noqa: F403 - split off for its length
 
@@ -295,7 +296,7 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "dashboard.logs.LineFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s%(of_request)s %(message)s",
+            "format": LOG_FORMAT,
         },
     },
     "filters": {"no_traceback": {"()": "dashboard.logs.NoTraceback"}},
