@@ -20,8 +20,9 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     from dashboard.embedded.instance import join
-    from dashboard.generated import data_dir
+    from dashboard.generated import data_dir, refuse_as_root
 
+    refuse_as_root(data_dir())
     if sys.argv[1:2] != ["run"]:  # which decides anew
         join(data_dir(), os.environ)
     execute_from_command_line(sys.argv)

@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from . import environment
 from .service_urls import checks_certificates
+from .url_prefix import USABLE, clashes
 
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
@@ -40,6 +41,7 @@ def check_everywhere(
         *_environment(),
         *_deployment(),
         *_urls(),
+        *_prefix(),
         *_heartbeats(),
         *_signing_key(),
         *_hosts(),
@@ -102,6 +104,21 @@ def _urls() -> Iterator[CheckMessage]:
             "certificate of its authority with ssl_ca_certs=/path/to/ca.pem.",
             id="css.W002",
         )
+
+
+def _prefix() -> Iterator[CheckMessage]:
+    prefix = settings.URL_PREFIX
+    if not USABLE.fullmatch(prefix):
+        problem = "has characters that no such path has"
+    elif prefix and clashes(prefix):
+        problem = "begins like a page of the dashboard, so the two could not be told apart"
+    else:
+        return
+    yield Error(
+        f"URL_PREFIX {problem}.",
+        hint="Set URL_PREFIX to a path as in /css-logs: letters, digits, - and _.",
+        id="css.E030",
+    )
 
 
 def _environment() -> Iterator[CheckMessage]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -94,17 +94,17 @@ def _places(path: str, user: User) -> list[Place]:
     places = [
         (_("Home"), "backups:home", "", ()),
         (_("Clusters"), "backups:clusters", "c", ()),
-        (_("History"), "backups:history", "h", ("/runs/",)),
+        (_("History"), "backups:history", "h", ("runs/",)),
         (_("Protection"), "backups:protection", "p", ()),
         (_("Audit trail"), "audit:events", "a", ()),
         (_("Settings"), "backups:settings", "s", ()),
     ]
     if not may_somewhere(user, Permission.AUDIT):
         del places[-2]
-    found = []
+    found, root = [], get_script_prefix()
     for label, name, key, more in places:
         url = reverse(name)
-        below = url != "/" and path.startswith((url, *more))
+        below = url != root and path.startswith((url, *(root + part for part in more)))
         found.append(Place(label, url, key, "page" if path == url else "true" if below else ""))
     return found
 

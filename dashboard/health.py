@@ -31,9 +31,9 @@ class HealthMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == "/healthz":
+        if request.path_info == "/healthz":
             return _answer({"status": "ok"}, 200)
-        if request.path == "/readyz":
+        if request.path_info == "/readyz":
             return readiness()
         return self.get_response(request)
 
