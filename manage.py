@@ -12,11 +12,17 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:  # whatever project the shell was used for before
         os.environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+    if sys.argv[1:] in (["--version"], ["version"]):  # Django would tell its own
+        from dashboard.version import VERSION
+
+        sys.stdout.write(f"{VERSION}\n")
+        return
     from django.core.management import execute_from_command_line
 
     from dashboard.embedded.instance import join
-    from dashboard.generated import data_dir
+    from dashboard.generated import data_dir, refuse_as_root
 
+    refuse_as_root(data_dir())
     if sys.argv[1:2] != ["run"]:  # which decides anew
         join(data_dir(), os.environ)
     execute_from_command_line(sys.argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -16,7 +17,11 @@ PUBLISH_LIMITS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}  # secon
 
 
 class Broker(Celery):
-    """Celery, with shorter limits for publishing than for reading."""
+    """Celery, with shorter limits for publishing than for reading, and without a banner."""
+
+    @cached_property
+    def Worker(self) -> type:
+        return self.subclass_with_self("dashboard.worker:PlainWorker")  # type: ignore[arg-type]
 
     def connection_for_write(self, *args: Any, **options: Any) -> Connection:
         """The connection that messages are published on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 from pathlib import Path
 
@@ -32,6 +33,30 @@ def unwritable(folder: Path) -> str:
         if (folder / name).exists() and not os.access(folder / name, wanted):
             return f"{folder / name} belongs to another user"
     return ""
+
+
+def refuse_as_root(folder: Path) -> None:
+    """End a command that root runs in another user's folder.
+
+    What it makes there, such as SQLite's journal or a secret, would be root's, and the service
+    could no longer write or read it.
+
+    Args:
+        folder: DATA_DIR.
+
+    Raises:
+        SystemExit: with the command to use instead.
+    """
+    if os.geteuid() != 0 or not folder.is_dir() or (owner := folder.stat().st_uid) == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:  # a user of another machine, or of a container
+        name = f"'#{owner}'"
+    raise SystemExit(
+        f"{folder} belongs to {name}, and what root writes there {name} could not use. "
+        f"Run it as that user: sudo -u {name} …"
+    )
 
 
 def generated_secret(path: Path, *, nbytes: int = 48) -> str:

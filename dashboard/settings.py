@@ -16,6 +16,7 @@ from urllib.parse import quote
 from .embedded.paths import redis_socket
 from .environment import env, secret
 from .generated import data_dir, generated_secret
+from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
 from .service_urls import broker_url, database_of
 from .sign_in.settings import *  # noqa: F403 - split off for its length
@@ -41,6 +42,10 @@ if not SECRET_KEY_GIVEN:
 SECRET_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("SECRET_KEY_FALLBACKS"))
 ALLOWED_HOSTS_GIVEN = bool(env.list("ALLOWED_HOSTS"))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+# The path below which a proxy serves the dashboard, as in /css-logs; "" at the root of its host.
+URL_PREFIX = env.str("URL_PREFIX", "").strip("/")
+URL_PREFIX = f"/{URL_PREFIX}" if URL_PREFIX else ""
+FORCE_SCRIPT_NAME = URL_PREFIX or None  # never what a proxy's headers say
 # a browser's Origin has no slash at its end
 CSRF_TRUSTED_ORIGINS = [each.rstrip("/") for each in env.list("CSRF_TRUSTED_ORIGINS", [])]
 
@@ -72,6 +77,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "dashboard.health.HealthMiddleware",
     "dashboard.middleware.RequestIdMiddleware",
+    "dashboard.url_prefix.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "dashboard.middleware.CompressedPagesMiddleware",
@@ -142,13 +148,19 @@ HTTPS = env.bool("HTTPS", PRODUCTION)
 SECURE_SSL_REDIRECT = env.bool("SSL_REDIRECT", True) and HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probed inside the network, without TLS
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) * HTTPS
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_INCLUDE_SUBDOMAINS", True) and HTTPS
+# a browser's list takes a host only with all that is below it
+SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", True) and SECURE_HSTS_INCLUDE_SUBDOMAINS
+# Django warns of either that is off; written down, it is a decision.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # Two instances on one host (two ports) must not sign each other's users out.
-_COOKIE_SUFFIX = env.str("COOKIE_SUFFIX", "", pattern=re.compile(r"[\w.-]{1,64}", re.ASCII))
+# A neighbour's cookies at the root of the host come with ours, and of two of one name one counts.
+_COOKIE_SUFFIX = env.str(
+    "COOKIE_SUFFIX", "", pattern=re.compile(r"[\w.-]{1,64}", re.ASCII)
+) or URL_PREFIX.replace("/", "_")
 SESSION_COOKIE_NAME = f"sessionid{_COOKIE_SUFFIX}"
 CSRF_COOKIE_NAME = f"csrftoken{_COOKIE_SUFFIX}"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -162,7 +174,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
 # --- Static files --------------------------------------------------------------------------------
-STATIC_URL = "static/"
+STATIC_URL = f"{URL_PREFIX}/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = Path(env.str("STATIC_ROOT", str(DATA_DIR / "static")))
 STORAGES = {
@@ -251,9 +263,8 @@ for _task, _interval in (("emit_head", AUDIT_HEAD_INTERVAL), ("verify", AUDIT_VE
 # --- The cloud's API -----------------------------------------------------------------------------
 CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0, above_zero=True)  # seconds
 CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0, above_zero=True)  # seconds between two bytes
-CSS_TOTAL_TIMEOUT = env.float(
-    "CSS_TOTAL_TIMEOUT", 60.0, above_zero=True
-)  # seconds for a whole answer
+# seconds for a whole answer
+CSS_TOTAL_TIMEOUT = env.float("CSS_TOTAL_TIMEOUT", 60.0, above_zero=True)
 DEMO_CLOUD = env.bool("DEMO_CLOUD", False)  # set by `manage.py run`: show "simulated cloud"
 
 # --- Run rules (seconds unless a name says otherwise); docs/run-states.md says why ---------------
@@ -271,9 +282,8 @@ BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
 BACKUP_DATE_TOLERANCE = env.float("BACKUP_DATE_TOLERANCE", 2.0)
 BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # of people and programs
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
-SYNC_INTERVAL = env.float(
-    "SYNC_INTERVAL", 300.0, above_zero=True
-)  # of each connection's list of clusters
+# of each connection's list of clusters
+SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0, above_zero=True)
 CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0, above_zero=True)  # of each cluster's readiness
 CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10, at_least=1)
 RETENTION_INTERVAL = env.float("RETENTION_INTERVAL", 86_400.0)  # 0: only when asked for
@@ -290,7 +300,7 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "dashboard.logs.LineFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s%(of_request)s %(message)s",
+            "format": LOG_FORMAT,
         },
     },
     "filters": {"no_traceback": {"()": "dashboard.logs.NoTraceback"}},

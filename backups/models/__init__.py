@@ -2,7 +2,7 @@
 
 from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat
-from .history import Export, SavedView
+from .history import Export, ExportAs, SavedView
 from .indexes import IsGiven
 from .post import Post
 from .project import Connection, Project
@@ -17,6 +17,7 @@ __all__ = [
     "ClusterTag",
     "Connection",
     "Export",
+    "ExportAs",
     "Heartbeat",
     "IsGiven",
     "Kind",

@@ -89,7 +89,7 @@ class _Instance:
         self.host = host
         self.port: int = listener.getsockname()[1]
         self.listener = listener
-        self.url = url(listener, host)
+        self.url = url(listener, host).rstrip("/") + f"{settings.URL_PREFIX}/"
         self.lock = lock
         self.demo = clouds.demo_wanted(environ)
         self.private_redis = not settings.REDIS_URL_GIVEN
