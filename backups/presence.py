@@ -12,7 +12,6 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -146,25 +145,3 @@ def absences() -> list[Absence]:
         for kind in Heartbeat.Kind.values
         if kind not in newest or newest[kind] < oldest_good
     ]
-
-
-FRESH = 2.0  # seconds that a token may be old: two hundred pages ask for it each second
-_token = ("", -FRESH)
-
-
-def presence_token(missing: Iterable[Absence] | None = None) -> str:
-    """Which kinds of process are missing, in short: pages compare it to see that it has changed.
-
-    Args:
-        missing: what `absences` just found; None asks, at most once in FRESH seconds.
-    """
-    global _token
-    text, read_at = _token
-    now = time.monotonic()
-    if missing is None:
-        if now - read_at < FRESH:
-            return text
-        missing = absences()
-    text = ".".join(absence.kind for absence in missing) or "all"
-    _token = (text, now)
-    return text

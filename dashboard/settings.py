@@ -142,7 +142,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- HTTP hardening: on where the instance is reached over HTTPS ---------------------------------
 HTTPS = env.bool("HTTPS", PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS and env.bool("SSL_REDIRECT", True)
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probed inside the network, without TLS
+SECURE_REDIRECT_EXEMPT = [
+    r"^healthz$",
+    r"^readyz$",
+    r"^health/work$",
+]  # probed inside the network, without TLS
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -219,6 +223,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     # expires: a tick that no worker took in time is worth nothing, the next one does its work.
     "sweep": {"task": "backups.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
+    # shows that messages come through: backups/work.py
+    "canary": {"task": "backups.tasks.canary", "schedule": 5.0, "options": {"expires": 10}},
     # looks whether something is due: RETENTION_INTERVAL decides
     "retention": {
         "task": "backups.tasks.run_retention",

@@ -42,6 +42,14 @@ def _beat_is_up(**_: object) -> None:
     _report("beat")
 
 
+@signals.task_prerun.connect
+def _message_arrived(**_: object) -> None:
+    if _reporter is not None:  # in a worker, that is
+        from backups.work import message_arrived
+
+        message_arrived()
+
+
 @signals.worker_shutting_down.connect
 def _worker_is_leaving(**_: object) -> None:
     """Runs in a signal handler: only start the clock."""

@@ -1,5 +1,6 @@
 """The domain's tables. The database row is the truth about a run."""
 
+from .canary import Canary
 from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat
 from .history import Export, SavedView
@@ -13,6 +14,7 @@ from .traces import ApiCall, RequestKey, RunEvent
 __all__ = [
     "ApiCall",
     "BackupRun",
+    "Canary",
     "Cluster",
     "ClusterTag",
     "Connection",
