@@ -16,7 +16,7 @@ from datetime import datetime
 import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
-from django.db.models import F
+from django.db.models import F, Min
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -109,7 +109,6 @@ class Watch:
 
 
 _watch = Watch()
-_started_at = time.monotonic()
 
 
 def last_message() -> float | None:
@@ -214,7 +213,7 @@ def troubles() -> list[Trouble]:
     if missing := presence.absences():
         return [Trouble(absence.kind, absence) for absence in missing]
     seconds = last_message()
-    waited = time.monotonic() - _started_at if seconds is None else seconds
+    waited = _working_for() if seconds is None else seconds
     if waited < LATE:
         return []
     if words := _probe.latest():
@@ -222,6 +221,14 @@ def troubles() -> list[Trouble]:
     if waited < settings.HEARTBEAT_ALARM_AFTER:
         return []
     return [Trouble("flow", seconds=seconds)]
+
+
+def _working_for() -> float:
+    """Seconds for which a worker has been there that could have consumed a message."""
+    from backups.models import Heartbeat
+
+    started = Heartbeat.objects.aggregate(first=Min("started_at"))["first"]
+    return (timezone.now() - started).total_seconds() if started else 0.0
 
 
 FRESH = 2.0  # seconds that a token may be old: two hundred pages ask for it each second

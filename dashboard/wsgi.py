@@ -7,8 +7,11 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 django.setup(set_prefix=False)
 
+from backups import instance  # noqa: E402 - settings and apps must be loaded
+
 from .checks import refuse_unsafe_start  # noqa: E402 - settings and apps must be loaded
 from .request_text import Handler  # noqa: E402
 
 application = Handler()
 refuse_unsafe_start()
+instance.serve()

@@ -5,6 +5,7 @@ from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat
 from .history import Export, SavedView
 from .indexes import IsGiven
+from .instance import Instance
 from .post import Post
 from .project import Connection, Project
 from .retention import Kind, RetentionPolicy, RetentionRun
@@ -20,6 +21,7 @@ __all__ = [
     "Connection",
     "Export",
     "Heartbeat",
+    "Instance",
     "IsGiven",
     "Kind",
     "LogSettings",
