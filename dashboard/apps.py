@@ -15,7 +15,6 @@ class DashboardConfig(AppConfig):
         from . import checks  # noqa: F401 - importing registers them
 
         signals.worker_init.connect(_refuse_unsafe_start, weak=False)
-        signals.beat_init.connect(_refuse_unsafe_start, weak=False)
 
 
 def _refuse_unsafe_start(**kwargs: Any) -> None:

@@ -57,7 +57,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Which processes are missing: "", "worker", "beat" or "both"; and a token that tells so."""
+    """What is missing: "", "worker" or "scheduler"; and a token that tells so."""
 
     missing: str
     token: str
@@ -75,7 +75,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "look": look_of(request),
         "places": _places(request.path, user) if signed_in else [],
         "processes": Processes(
-            "both" if len(missing) > 1 else "".join(each.kind for each in missing),
+            "".join(each.kind for each in missing[:1]),
             presence_token(missing),
         ),
         "alerts": _alerts(user, missing) if signed_in else [],
@@ -124,6 +124,9 @@ def banner_changes(user: User, shown: Iterable[str]) -> tuple[list[Alert], list[
     """
     missing = {absence.kind: absence for absence in absences()}
     known = [kind for kind in dict.fromkeys(shown) if kind in _BACK]
+    if "worker" in missing and "worker" not in known:
+        # without a worker there is no scheduler either: the one banner takes the other's place
+        known = ["worker" if kind == "scheduler" else kind for kind in known]
     kept = [_alert(missing[kind]) if kind in missing else _BACK[kind] for kind in known]
     fresh = [_alert(absence) for kind, absence in missing.items() if kind not in known]
     return ([] if has_access(user) else [_no_access()]) + kept, fresh
@@ -141,11 +144,7 @@ def _no_access() -> Alert:
 
 
 def _alert(absence: Absence) -> Alert:
-    seen = (
-        _("last seen %(when)s UTC") % {"when": f"{absence.last_seen:%Y-%m-%d %H:%M:%S}"}
-        if absence.last_seen
-        else _("never seen")
-    )
+    seen = _("never seen") if absence.seconds is None else _last_seen(absence.seconds)
     if absence.kind == "worker":
         return Alert(
             "bad",
@@ -157,12 +156,22 @@ def _alert(absence: Absence) -> Alert:
         )
     return Alert(
         "bad",
-        _("The scheduler (beat) is not running (%(seen)s).") % {"seen": seen},
+        _("The scheduler is not running (%(seen)s).") % {"seen": seen},
         _(
             "New requests are still sent, but retries, lost messages and runs that wait for the "
             "cloud's records stand still until it is back. Nothing is lost."
         ),
     )
+
+
+def _last_seen(seconds: float) -> str:
+    """How long ago, as the monotonic clock counts: a wall clock may have been set meanwhile."""
+    minutes = int(seconds // 60)
+    if minutes < 2:
+        return _("last seen %(number)d s ago") % {"number": seconds}
+    if minutes < 120:
+        return _("last seen %(number)d min ago") % {"number": minutes}
+    return _("last seen %(number)d h ago") % {"number": minutes // 60}
 
 
 _BACK = {
@@ -171,9 +180,9 @@ _BACK = {
         gettext_lazy("A worker is running again."),
         gettext_lazy("Queued requests are sent, and runs that were accepted are followed."),
     ),
-    "beat": Alert(
+    "scheduler": Alert(
         "ok",
-        gettext_lazy("The scheduler (beat) is running again."),
+        gettext_lazy("The scheduler is running again."),
         gettext_lazy("Retries, lost messages and runs that wait for records go on."),
     ),
 }

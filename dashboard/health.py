@@ -37,7 +37,7 @@ class HealthMiddleware:
 
 
 def readiness() -> HttpResponse:
-    """200 when database and broker can be reached and a worker and a beat report, else 503.
+    """200 when database and broker can be reached, a worker reports and somebody sweeps, else 503.
 
     The body is `{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`. It comes
     within LIMIT seconds.

@@ -87,7 +87,7 @@ class Instance:
         return status
 
     def wait_for_worker(self) -> Instance:
-        """Wait until /readyz says that worker and beat are there too."""
+        """Wait until /readyz says that a worker is there too, and sweeps."""
         deadline = time.monotonic() + START_SECONDS
         while (answer := _get(f"{self.url}/readyz")).status_code != 200:
             assert time.monotonic() < deadline, f"{answer.text}\n{self.log_tails()}"

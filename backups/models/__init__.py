@@ -1,7 +1,7 @@
 """The domain's tables. The database row is the truth about a run."""
 
 from .cluster import Cluster, ClusterTag, LogSettings
-from .heartbeat import Heartbeat
+from .heartbeat import Heartbeat, Ticker
 from .history import Export, SavedView
 from .indexes import IsGiven
 from .post import Post
@@ -28,4 +28,5 @@ __all__ = [
     "RetentionRun",
     "RunEvent",
     "SavedView",
+    "Ticker",
 ]

@@ -149,6 +149,18 @@ def _is_recorded(anchor: Anchor) -> bool:
     )
 
 
+def is_due(interval: float) -> bool:
+    """Whether no verification has ended within some time.
+
+    Args:
+        interval: seconds. One that ended further ahead of now than this was dated by a clock that
+            has been set since, and does not count.
+    """
+    now, wide = timezone.now(), timedelta(seconds=interval)
+    lately = (now - wide, now + wide)
+    return not Verification.objects.filter(finished_at__range=lately).exists()
+
+
 def request_verification() -> Verification:
     """The verification that waits; a new one where none does."""
     try:

@@ -159,7 +159,7 @@ def test_not_within_the_grace_time_however_long_that_is(stuck: BackupRun, settin
 
 @pytest.mark.parametrize("minutes", [3, 600])
 def test_not_while_nobody_reads_the_records(stuck: BackupRun, minutes: int) -> None:
-    """No worker, or no beat: the records may be readable for all that is known."""
+    """No worker, or nobody who sweeps: the records may be readable for all that is known."""
     due = timezone.now() - timedelta(minutes=minutes)
     BackupRun.objects.filter(pk=stuck.pk).update(next_check_at=due)
     stuck.refresh_from_db()

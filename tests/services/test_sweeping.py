@@ -130,7 +130,7 @@ def test_a_heartbeat_is_written_and_old_ones_are_forgotten():
     presence.beat("worker")
     presence.beat("worker")
     assert list(Heartbeat.objects.values_list("name", flat=True)) == [presence.process_name()]
-    assert [absence.kind for absence in presence.absences()] == ["beat"]
+    assert [absence.kind for absence in presence.absences()] == ["scheduler"]
 
 
 class Clock:

@@ -132,7 +132,7 @@ class Driver:
             self._at(moment, self.look)
 
     def look(self) -> None:
-        """What beat and the workers do at this moment."""
+        """What the ticker and the workers do at this moment."""
         self.count += 1
         assert self.count < 500, (self.clock.true, self.rows()[-1], self.cloud.posts[-3:])
         self.cloud.process_late()
