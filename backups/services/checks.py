@@ -86,12 +86,16 @@ def lease(*, only: int | None = None) -> list[int]:
 
 def begin(cluster_id: int) -> None:
     """Extend a cluster's lease, in this process's name, for as long as its check can take."""
-    # signing in, and three readings
-    longest = 4 * (settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
-    until = timezone.now() + timedelta(seconds=longest)
+    until = timezone.now() + timedelta(seconds=longest_check())
     Cluster.objects.filter(pk=cluster_id).update(
         check_due_at=until, check_leased_until=until, check_leased_by=presence.process_name()
     )
+
+
+def longest_check() -> float:
+    """Seconds that a check can take: signing in, and three readings."""
+    longest: float = 4 * (settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
+    return longest
 
 
 def finish(cluster_id: int, *, out_of_reach: bool = False) -> None:

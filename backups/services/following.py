@@ -41,6 +41,7 @@ from .transitions import amend, transition
 logger = logging.getLogger(__name__)
 
 FOLLOWED = (RunState.ACCEPTED, RunState.UNKNOWN)
+LONGEST_PAUSE = 30.0  # seconds between two readings of a run
 ENDED = (RecordStatus.SUCCESS, RecordStatus.FAIL)
 
 
@@ -292,7 +293,7 @@ def next_check(now: datetime, age: float) -> datetime:
     for limit, pause in ((20.0, 1.0), (120.0, 3.0), (900.0, 10.0)):
         if age < limit:
             return now + timedelta(seconds=pause)
-    return now + timedelta(seconds=30)
+    return now + timedelta(seconds=LONGEST_PAUSE)
 
 
 def due_for_check(limit: int) -> list[int]:

@@ -93,7 +93,10 @@ def _occupy(cluster: Cluster, until: datetime) -> bool:
 
     Without it a form that is sent twice at once would find the same settings twice, and call twice.
     """
-    free = Q(changing_until=None) | Q(changing_until__lt=timezone.now())
+    now = timezone.now()
+    free = Q(changing_until=None) | Q(changing_until__lt=now)
+    # no change takes longer: the clock has been set back since
+    free |= Q(changing_until__gt=now + LONGEST_CHANGE)
     stored = StoredSettings.objects.filter(free, cluster=cluster)
     return stored.update(changing_until=until) == 1
 

@@ -44,6 +44,8 @@ from .transitions import transition
 
 logger = logging.getLogger(__name__)
 
+SPREAD = 1.2  # the longest of spread pauses, as a factor
+
 # What this process is sending; twice where a message was delivered twice.
 _hands: Counter[int] = Counter()
 _hands_lock = threading.Lock()
@@ -409,4 +411,4 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
 
 def _jittered(seconds: float) -> float:
     """Spread retries by ± 20 %, so that runs that failed together do not come back together."""
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it
+    return seconds * random.uniform(2 - SPREAD, SPREAD)  # noqa: S311 - no secret depends on it

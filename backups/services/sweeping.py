@@ -13,10 +13,12 @@ from backups import presence
 from backups.choices import RunState
 from backups.css_api.errors import NotSent, TransportKind
 from backups.models import ApiCall, BackupRun, Heartbeat
+from dashboard.database import stood_still
 
 from .calls import stored_result
 from .checks import dispatch_checks
 from .dispatch import dispatch_follow, dispatch_send, dispatch_sync
+from .due_times import pull_in
 from .following import due_for_check
 from .sending import apply_result, is_in_hand
 from .sync import connect_new_entries, due_for_sync
@@ -32,6 +34,7 @@ def sweep() -> None:
 
     Any number of sweeps may run at once: each step is a conditional UPDATE.
     """
+    pull_in()
     take_over_dead_claims()
     take_over_lost_claims()
     dispatch_send(due_for_sending(BATCH))
@@ -47,10 +50,9 @@ def due_for_sending(limit: int) -> list[int]:
     Args:
         limit: the most runs to take.
     """
-    now = timezone.now()
-    lost = now - timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
+    now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
     due = BackupRun.objects.filter(state=RunState.QUEUED, not_before__lte=now).filter(
-        Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=lost)
+        Q(dispatched_at__isnull=True) | stood_still("dispatched_at", worth)
     )
     return list(due.order_by("not_before").values_list("pk", flat=True)[:limit])
 
