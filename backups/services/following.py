@@ -102,12 +102,13 @@ class Found:
     closed: bool = True
 
 
-def find_job(run: BackupRun, reading: LogRecords) -> Found:
+def find_job(run: BackupRun, reading: LogRecords, read_at: datetime) -> Found:
     """Look for a run's job among its cluster's records.
 
     Args:
         run: a run that was sent.
         reading: the records.
+        read_at: when the reading began, our clock.
     """
     if run.job_id is not None:
         known = {run.job_id, run.record_id}
@@ -125,12 +126,12 @@ def find_job(run: BackupRun, reading: LogRecords) -> Found:
         if found.record is not None:
             return Found(found.record, found.evidence, post)
         candidates += found.candidates
-    closed = all(is_closed(post, reading.date) for post in mine)
+    closed = all(is_closed(post, reading.date, read_at) for post in mine)
     return Found(candidates=candidates, closed=closed)
 
 
 def _conclude(run: BackupRun, reading: LogRecords, read_at: datetime) -> bool:
-    found = find_job(run, reading)
+    found = find_job(run, reading, read_at)
     if found.record is None:
         return _no_record(run, read_at, found)
     record, evidence = found.record, found.evidence

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
@@ -113,15 +114,20 @@ def take_over(run: BackupRun, *, why: str) -> bool:
         if not call.sent:
             error = NotSent(TransportKind(call.transport_error), call.message)
             return apply_result(run, error, actor=actor, answered_at=call.finished_at)
-    return transition(
-        run,
-        RunState.UNKNOWN,
-        actor=actor,
-        note=f"{why} while the request was under way; the cloud's records decide",
-        outcome="unanswered",
-        next_check_at=timezone.now(),
-        checks=0,
-    )
+    ended = call.finished_at if call is not None else None
+    with transaction.atomic():
+        moved = transition(
+            run,
+            RunState.UNKNOWN,
+            actor=actor,
+            note=f"{why} while the request was under way; the cloud's records decide",
+            outcome="unanswered",
+            next_check_at=timezone.now(),
+            checks=0,
+        )
+        if moved and ended is not None:
+            run.posts.filter(attempt=run.attempt, answered_at=None).update(answered_at=ended)
+        return moved
 
 
 def release_claims() -> int:

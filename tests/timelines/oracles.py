@@ -163,7 +163,7 @@ class Judge:
     def posts_of(self, row: Row) -> list[Made]:
         return [post for post in self.cloud.posts if post.run == row.pk]
 
-    def within(self, job: Job, post: Made) -> bool:
+    def within(self, job: Job, post: Made, more: float = 0.0) -> bool:
         """Whether a job was made when, as far as anybody can know, a POST can have made one."""
         until = post.until
         if not post.accepted:  # only a reading after it tells how late it is by the cloud's clock
@@ -171,14 +171,17 @@ class Judge:
         since = post.baseline_from
         if not post.baseline_read:  # then our own clock has to do
             since -= ASSUMED_SKEW + self.apart
-        return since - self.slack <= job.created <= until + self.slack
+        slack = self.slack + more
+        return since - slack <= job.created <= until + slack
 
     def is_ambiguous(self, post: Made, job: Job) -> bool:
         """Whether nobody can tell that a POST made its job."""
         others = [j for j in self.cloud.jobs if j is not job and not j.auto]
         rivals = [p for p in self.cloud.posts if p is not post and not p.refused and p.job is None]
+        # without a `Date` a rival counts from twice as far
+        more = ASSUMED_SKEW if self.world.date == "missing" else 0.0
         return any(self.within(other, post) for other in others) or any(
-            self.within(job, rival) for rival in rivals
+            self.within(job, rival, more) for rival in rivals
         )
 
     def time_is_known(self) -> bool:
