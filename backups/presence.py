@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 logger = logging.getLogger(__name__)
@@ -85,15 +86,33 @@ class Reporter(threading.Thread):
 
 def beat(kind: str) -> None:
     """Report this process as alive, and forget processes that have been silent for a day."""
+    from backups import uptime
     from backups.models import Heartbeat
 
-    now = timezone.now()
+    now, ticked = timezone.now(), uptime.now()
+    seen = {"kind": kind, "seen_at": now, "seen_uptime": ticked}
     Heartbeat.objects.update_or_create(
-        name=process_name(),
-        defaults={"kind": kind, "seen_at": now},
-        create_defaults={"kind": kind, "seen_at": now, "started_at": now},
+        name=process_name(), defaults=seen, create_defaults={**seen, "started_at": now}
     )
-    Heartbeat.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
+    day = timedelta(days=1)
+    silent = Q(seen_uptime__lt=ticked - day.total_seconds())
+    unstamped = Q(seen_uptime=None, seen_at__lt=now - day)  # of an earlier version
+    Heartbeat.objects.filter(silent | unstamped).delete()
+
+
+def alive(name: str) -> Exists:
+    """The condition that the process a column names has reported lately.
+
+    It is judged by the product's own clock (`backups.uptime`), which does not jump.
+
+    Args:
+        name: the column.
+    """
+    from backups import uptime
+    from backups.models import Heartbeat
+
+    stale = uptime.stamp() - settings.HEARTBEAT_STALE_AFTER
+    return Exists(Heartbeat.objects.filter(name=OuterRef(name), seen_uptime__gte=stale))
 
 
 def _beaten() -> None:

@@ -96,7 +96,7 @@ def _occupy(cluster: Cluster, until: datetime) -> bool:
     now = timezone.now()
     free = Q(changing_until=None) | Q(changing_until__lt=now)
     # no change takes longer: the clock has been set back since
-    free |= Q(changing_until__gt=now + LONGEST_CHANGE)
+    free |= Q(changing_until__gt=now + 2 * LONGEST_CHANGE)
     stored = StoredSettings.objects.filter(free, cluster=cluster)
     return stored.update(changing_until=until) == 1
 

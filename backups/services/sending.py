@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from backups import presence
+from backups import presence, uptime
 from backups.choices import Outcome, RunState, in_english
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecords
@@ -150,6 +150,7 @@ def claim(run_id: int) -> BackupRun | None:
             attempt=F("attempt") + 1,
             claimed_by=worker,
             claimed_at=now,
+            step_uptime=uptime.stamp(),
             sent_at=None,
             answered_at=None,
             # what the attempt before came to is in its event and its calls
@@ -225,6 +226,7 @@ def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> b
         "outcome": Outcome.UNANSWERED,
     }
     settle |= {"sent_at": mine[0].sent_at, "answered_at": mine[0].answered_at}
+    settle |= {"step_uptime": mine[0].step_uptime}
     if transition(run, RunState.UNKNOWN, actor=presence.process_name(), note=note, **settle):
         dispatch_follow([run.pk])
     return True
@@ -281,6 +283,7 @@ def apply_result(
     verdict = classify(result)
     # before the cluster's holder is looked for
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
+    facts["step_uptime"] = uptime.stamp()
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 
-from backups import presence
+from backups import presence, uptime
 from backups.choices import RunState
 from backups.css_api.errors import NotSent, TransportKind
-from backups.models import ApiCall, BackupRun, Heartbeat
+from backups.models import ApiCall, BackupRun
 from dashboard.database import stood_still
 
 from .calls import stored_result
@@ -62,10 +62,10 @@ def take_over_dead_claims() -> None:
     """Settle runs in SENDING whose worker has not been seen for HEARTBEAT_STALE_AFTER seconds."""
     if not presence.may_judge_silence():
         return
-    stale = timezone.now() - timedelta(seconds=settings.HEARTBEAT_STALE_AFTER)
-    alive = Heartbeat.objects.filter(name=OuterRef("claimed_by"), seen_at__gte=stale)
+    # its claim, or its request, may be younger than the first heartbeat of its worker
+    old = Q(step_uptime__lt=uptime.stamp() - settings.HEARTBEAT_STALE_AFTER) | Q(step_uptime=None)
     dead = BackupRun.objects.filter(
-        ~Exists(alive), state=RunState.SENDING, claimed_at__lt=stale
+        old, ~presence.alive("claimed_by"), state=RunState.SENDING
     ).order_by("claimed_at")
     for run in dead[:BATCH]:
         take_over(run, why="The worker is gone")
@@ -126,7 +126,9 @@ def take_over(run: BackupRun, *, why: str) -> bool:
             checks=0,
         )
         if moved and ended is not None:
-            run.posts.filter(attempt=run.attempt, answered_at=None).update(answered_at=ended)
+            run.posts.filter(attempt=run.attempt, answered_at=None).update(
+                answered_at=ended, step_uptime=uptime.stamp()
+            )
         return moved
 
 
