@@ -191,9 +191,16 @@ class Driver:
         # what is read last is the whole truth: the check that follows it knows all that can be known
         for _ in range(2):
             before = self.rows()
+            if self._knows_all(before):
+                break
             self._check()
             if self.rows() == before:
                 break
+
+    def _knows_all(self, rows: list[Row]) -> bool:
+        """Whether each job of the cloud has its row: then no check finds anything."""
+        known = {key for row in rows for key in (row.job_id, row.record_id) if key}
+        return all({job.job_id, job.record_id} & known for job in self.cloud.jobs)
 
     def _check(self) -> None:
         from backups.tasks import check_cluster

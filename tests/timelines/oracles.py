@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from backups.choices import RunState
 from tests.timelines.cloud import Job, Made
 from tests.timelines.driver import Driver, Row
-from tests.timelines.script import LATEST
+from tests.timelines.script import LATEST, Death
 
 # How far a window may reach past what truly happened: `Date` has whole seconds, and a tolerance.
 PRECISE = 8.0
+LONGEST_EXCHANGE = 65.0  # CSS_CONNECT_TIMEOUT and CSS_TOTAL_TIMEOUT
 ASSUMED_SKEW = 290.0  # BACKUP_CLOCK_SKEW, which stands in where there is no `Date`
 
 
@@ -166,6 +167,8 @@ class Judge:
     def within(self, job: Job, post: Made, more: float = 0.0) -> bool:
         """Whether a job was made when, as far as anybody can know, a POST can have made one."""
         until = post.until
+        if post.script.death in (Death.FENCED, Death.SENT):  # nobody saw how long it took
+            until = max(until, post.sent + LONGEST_EXCHANGE)
         if not post.accepted:  # only a reading after it tells how late it is by the cloud's clock
             until = next((at for at in self.cloud.reads if at > until), until) + LATEST + 10.0
         since = post.baseline_from
