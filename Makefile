@@ -8,6 +8,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n 
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 EXAMPLES ?= 2000
+TIMELINES_SEED ?= 1
 RUNS ?= 1000000
 DATABASE ?= sqlite
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
@@ -40,8 +41,8 @@ chaos: install-dev ## kill workers, broker and database under load; check what i
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
 
 .PHONY: timelines
-timelines: install-dev ## play random timelines against what a cloud in memory knows (EXAMPLES=2000)
-	TIMELINES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS) tests/timelines
+timelines: install-dev ## play random timelines against what a cloud in memory knows (EXAMPLES=2000, TIMELINES_SEED=1)
+	TIMELINES=$(EXAMPLES) TIMELINES_SEED=$(TIMELINES_SEED) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS) tests/timelines
 
 .PHONY: bench-history
 bench-history: install-dev ## time the history's pages at RUNS=1000000 on DATABASE=postgresql|sqlite

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from .services import following, readiness, retention, sending, sweeping, sync
+from .services import following, readiness, retention, sending, sync
 
 
 @shared_task(ignore_result=True)
@@ -35,11 +35,6 @@ def run_retention() -> None:
 @shared_task(ignore_result=True)
 def continue_retention() -> None:
     retention.continue_open()
-
-
-@shared_task(ignore_result=True)
-def sweep() -> None:
-    sweeping.sweep()
 
 
 @shared_task(ignore_result=True)

@@ -20,7 +20,7 @@ from django.db.models import F, Min
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from backups import presence
+from backups import instance, presence
 from backups.css_api.redact import one_line, redact
 
 logger = logging.getLogger(__name__)
@@ -191,10 +191,11 @@ class Trouble:
     """Why work does not flow.
 
     Attributes:
-        kind: "worker" or "beat": no such process reports; "broker": Redis takes nothing; "flow":
-            nothing arrives, and nobody knows why.
-        absence: of a process, where it is that.
-        words: what Redis said, where it is that.
+        kind: "worker": none reports; "scheduler": none sweeps; "broker": Redis takes nothing;
+            "instance": the database came from elsewhere, and nothing may be sent; "flow": nothing
+            arrives, and nobody knows why.
+        absence: of a worker or a scheduler, where it is that.
+        words: what Redis said, or why nothing may be sent.
         seconds: since the last message arrived; None where none ever has.
     """
 
@@ -212,6 +213,8 @@ def troubles() -> list[Trouble]:
     """
     if missing := presence.absences():
         return [Trouble(absence.kind, absence) for absence in missing]
+    if why := instance.problem():
+        return [Trouble("instance", words=why)]
     seconds = last_message()
     waited = _working_for() if seconds is None else seconds
     if waited < LATE:

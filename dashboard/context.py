@@ -59,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Why work does not flow: "" or the kind of a trouble, "both"; and a token that tells so."""
+    """Why work does not flow: "" or the kind of the first trouble; and a token that tells so."""
 
     missing: str
     token: str
@@ -77,7 +77,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "look": look_of(request),
         "places": _places(request.path, user) if signed_in else [],
         "processes": Processes(
-            "both" if len(troubles) > 1 else "".join(each.kind for each in troubles),
+            "".join(each.kind for each in troubles[:1]),
             work.token(troubles),
         ),
         "alerts": _alerts(user, troubles) if signed_in else [],
@@ -126,6 +126,9 @@ def banner_changes(user: User, shown: Iterable[str]) -> tuple[list[Alert], list[
     """
     found = {trouble.kind: trouble for trouble in work.troubles()}
     known = [kind for kind in dict.fromkeys(shown) if kind in _BACK]
+    if "worker" in found and "worker" not in known:
+        # without a worker there is no scheduler either: the one banner takes the other's place
+        known = ["worker" if kind == "scheduler" else kind for kind in known]
     kept = [_alert(found[kind]) if kind in found else _BACK[kind] for kind in known]
     fresh = [_alert(trouble) for kind, trouble in found.items() if kind not in known]
     return ([] if has_access(user) else [_no_access()]) + kept, fresh
@@ -145,6 +148,15 @@ def _no_access() -> Alert:
 def _alert(trouble: Trouble) -> Alert:
     if trouble.absence is not None:
         return _absent(trouble.absence)
+    if trouble.kind == "instance":
+        return Alert(
+            "bad",
+            trouble.words,
+            _(
+                "Runs that are queued stay queued, and new requests are refused. Accepted runs are "
+                "followed: that only reads."
+            ),
+        )
     last = (
         _("no message has come through yet")
         if trouble.seconds is None
@@ -156,18 +168,13 @@ def _alert(trouble: Trouble) -> Alert:
     )
     if trouble.kind == "broker":
         # what Redis says is English, as its documentation is
-        return Alert(
-            "bad", _("%(words)s (%(last)s).") % {"words": trouble.words, "last": last}, text
-        )
+        title = _("%(words)s (%(last)s).") % {"words": trouble.words, "last": last}
+        return Alert("bad", title, text)
     return Alert("bad", _("The queue stands still (%(last)s).") % {"last": last}, text)
 
 
 def _absent(absence: Absence) -> Alert:
-    seen = (
-        _("last seen %(when)s UTC") % {"when": f"{absence.last_seen:%Y-%m-%d %H:%M:%S}"}
-        if absence.last_seen
-        else _("never seen")
-    )
+    seen = _("never seen") if absence.seconds is None else _last_seen(absence.seconds)
     if absence.kind == "worker":
         return Alert(
             "bad",
@@ -179,12 +186,22 @@ def _absent(absence: Absence) -> Alert:
         )
     return Alert(
         "bad",
-        _("The scheduler (beat) is not running (%(seen)s).") % {"seen": seen},
+        _("The scheduler is not running (%(seen)s).") % {"seen": seen},
         _(
             "New requests are still sent, but retries, lost messages and runs that wait for the "
             "cloud's records stand still until it is back. Nothing is lost."
         ),
     )
+
+
+def _last_seen(seconds: float) -> str:
+    """How long ago, as the monotonic clock counts: a wall clock may have been set meanwhile."""
+    minutes = int(seconds // 60)
+    if minutes < 2:
+        return _("last seen %(number)d s ago") % {"number": seconds}
+    if minutes < 120:
+        return _("last seen %(number)d min ago") % {"number": minutes}
+    return _("last seen %(number)d h ago") % {"number": minutes // 60}
 
 
 _BACK = {
@@ -193,15 +210,20 @@ _BACK = {
         gettext_lazy("A worker is running again."),
         gettext_lazy("Queued requests are sent, and runs that were accepted are followed."),
     ),
-    "beat": Alert(
+    "scheduler": Alert(
         "ok",
-        gettext_lazy("The scheduler (beat) is running again."),
+        gettext_lazy("The scheduler is running again."),
         gettext_lazy("Retries, lost messages and runs that wait for records go on."),
     ),
     "broker": Alert(
         "ok",
         gettext_lazy("The queue takes messages again."),
         gettext_lazy("Queued requests are sent."),
+    ),
+    "instance": Alert(
+        "ok",
+        gettext_lazy("This database was adopted."),
+        gettext_lazy("Requests are sent again."),
     ),
     "flow": Alert(
         "ok",

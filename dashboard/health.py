@@ -23,7 +23,7 @@ LIMIT = 2.0  # seconds for all checks of an answer together
 # Some threads and no more: a service that hangs holds these, not one more for each probe. Those of
 # /readyz are its own, so that a Redis that hangs does not make the pages look unready.
 _ready_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="readyz")
-_work_threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="health-work")
+_work_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health-work")
 
 
 class HealthMiddleware:
@@ -63,7 +63,12 @@ def work_health() -> HttpResponse:
     The body is `{"status": "ok" | "not working", "reason": text, "checks": {name: "ok" | reason}}`.
     It comes within LIMIT seconds.
     """
-    checks = {"broker": _broker, "processes": _processes, "messages": _messages}
+    checks = {
+        "broker": _broker,
+        "processes": _processes,
+        "messages": _messages,
+        "instance": _instance,
+    }
     results = _run(_work_threads, checks)
     reasons = [f"{name}: {result}" for name, result in results.items() if result != "ok"]
     body = {
@@ -118,6 +123,16 @@ def _processes() -> None:
         raise Missing(" and ".join(f"no {absence.kind} is running" for absence in missing))
 
 
+def _instance() -> None:
+    from backups import instance
+
+    try:
+        if why := instance.problem():
+            raise Missing(why)
+    finally:
+        connection.close()
+
+
 def _messages() -> None:
     from backups.work import last_message
 
@@ -140,4 +155,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _answer(body: Mapping[str, object], status: int) -> JsonResponse:
-    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+    answer = JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+    answer._has_been_logged = True  # type: ignore[attr-defined]  # no line of the log each time
+    return answer

@@ -29,17 +29,6 @@ class LineFormatter(logging.Formatter):
         return redact(super().format(record), set(_known_secrets()))
 
 
-class NoTraceback(logging.Filter):
-    """Beat reports a broker that is away at each tick: a line each, not a stack each."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.exc_info = None
-        record.exc_text = None
-        record.msg = str(record.getMessage()).partition("\n")[0]
-        record.args = ()
-        return True
-
-
 def _known_secrets() -> Iterator[str]:
     from django.conf import settings
 

@@ -1,4 +1,4 @@
-"""How our Celery processes live and die: quick reconnects, heartbeats, a bounded shutdown."""
+"""How our Celery workers live and die: quick reconnects, heartbeats, ticks, a bounded shutdown."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from django.conf import settings
 
 if TYPE_CHECKING:
     from backups.presence import Reporter
+    from backups.ticker import TickerThread
 
 logger = logging.getLogger(__name__)
 
 RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker that is back
 
 _reporter: Reporter | None = None
+_ticker: TickerThread | None = None
 
 
 class QuickConsumer(Consumer):
@@ -34,15 +36,17 @@ class QuickConsumer(Consumer):
 
 @signals.worker_ready.connect
 def _worker_is_up(**_: object) -> None:
-    _report("worker")
+    from backups.presence import Reporter
+    from backups.ticker import TickerThread
 
-
-@signals.beat_init.connect
-def _beat_is_up(**_: object) -> None:
-    _report("beat")
+    global _reporter, _ticker
+    _reporter, _ticker = Reporter("worker"), TickerThread()
+    _reporter.start()
+    _ticker.start()
 
 
 @signals.task_prerun.connect
+@signals.task_revoked.connect  # expired, by a clock that may differ from the publisher's
 def _message_arrived(**_: object) -> None:
     if _reporter is not None:  # in a worker, that is
         from backups.work import message_arrived
@@ -58,16 +62,10 @@ def _worker_is_leaving(**_: object) -> None:
 
 @signals.worker_shutdown.connect
 def _worker_is_down(**_: object) -> None:
-    if _reporter is not None:
-        _reporter.stop()
-
-
-def _report(kind: str) -> None:
-    from backups.presence import Reporter
-
-    global _reporter
-    _reporter = Reporter(kind)
-    _reporter.start()
+    # the ticker first: it takes nobody over while this process withdraws its own heartbeat
+    for thread in (_ticker, _reporter):
+        if thread is not None:
+            thread.stop()
 
 
 def _end_in_bounded_time() -> None:
@@ -84,7 +82,6 @@ def _end_in_bounded_time() -> None:
     try:
         released = release_claims()
         logger.warning("shutdown: %d runs in flight were handed over", released)
-        if _reporter is not None:
-            _reporter.stop()
+        _worker_is_down()
     finally:
         os._exit(0)

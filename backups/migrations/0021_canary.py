@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('backups', '0019_request_keys'),
+        ('backups', '0020_ticker'),
     ]
 
     operations = [

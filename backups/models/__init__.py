@@ -2,7 +2,7 @@
 
 from .canary import Canary
 from .cluster import Cluster, ClusterTag, LogSettings
-from .heartbeat import Heartbeat
+from .heartbeat import Heartbeat, Ticker
 from .history import Export, SavedView
 from .indexes import IsGiven
 from .instance import Instance
@@ -32,4 +32,5 @@ __all__ = [
     "RetentionRun",
     "RunEvent",
     "SavedView",
+    "Ticker",
 ]

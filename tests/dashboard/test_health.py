@@ -18,7 +18,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backups import work
-from backups.models import Canary, Heartbeat
+from backups.models import Canary, Heartbeat, Ticker
 from dashboard.health import LIMIT
 from tests.instances import ROOT, clean_environment
 
@@ -113,6 +113,7 @@ def test_work_flows_while_messages_are_consumed(client: Client, redis_url: str) 
     now = timezone.now()
     for kind in Heartbeat.Kind.values:
         Heartbeat.objects.create(name=kind, kind=kind, started_at=now, seen_at=now)
+    Ticker.objects.create(pk=1, ticks=1, ticked_at=now)
     answer = client.get("/health/work").json()
     assert answer["checks"]["messages"] == "none has come through yet"
     work.message_arrived()
