@@ -135,7 +135,7 @@ def _database_copy(report: Report, project: Project) -> None:
     report.check("pg_dump writes a copy", dump.startswith(b"PGDMP"), dump[:200])
     project.manage("web", "backup", "orders-prod")
     later = project.manage("web", *counts)
-    writers = [name for name in ("web", "worker", "beat") if name in project.services()]
+    writers = [name for name in ("web", "worker") if name in project.services()]
     project.compose("stop", *writers)
     inside = ("exec", "-T", "postgres")
     project.compose(*inside, "dropdb", "--force", "--username=dashboard", "dashboard")
