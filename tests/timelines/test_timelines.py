@@ -24,9 +24,7 @@ from tests.timelines.oracles import Broken, Judge
 from tests.timelines.script import Timeline, timelines
 
 PARTS = 8
-EXAMPLES = int(
-    os.environ.get("TIMELINES") or ("2000" if connection.vendor == "sqlite" else "200")
-)
+EXAMPLES = int(os.environ.get("TIMELINES") or ("2000" if connection.vendor == "sqlite" else "200"))
 FIRST_SEED = int(os.environ.get("TIMELINES_SEED", "1"))
 # Of these, each mutant must have been found out.
 ENOUGH = 300
