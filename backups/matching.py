@@ -53,6 +53,8 @@ class Window:
         answered: `Date` of the answer that accepted it; None without one.
         tolerance: how far the clocks behind `Date` and `createAt` may differ.
         skew: how far our clock and the cloud's may differ.
+        dated: whether a `Date` of the cloud bounds it. Where only our own clock does, the window
+            reaches twice as far (`skew` more on both sides) where it competes for a record.
         baseline: both ids of every record that was listed before the POST; None where the records
             could not be read.
     """
@@ -64,6 +66,7 @@ class Window:
     answered: datetime | None = None
     tolerance: timedelta = timedelta(seconds=2)
     skew: timedelta = timedelta(seconds=300)
+    dated: bool = True
     baseline: frozenset[str] | None = None
 
 
@@ -224,7 +227,9 @@ def _clocks_differ(reading: LogRecords, window: Window) -> bool:
 def _is_contested(
     record: LogRecord, rivals: Sequence[Window], slack: timedelta = timedelta(0)
 ) -> bool:
-    return any(fits(record, rival, slack) for rival in rivals)
+    return any(
+        fits(record, rival, slack if rival.dated else slack + rival.skew) for rival in rivals
+    )
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:

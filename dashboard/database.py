@@ -1,14 +1,20 @@
-"""Holding on to a result while the database is away, and rules that count before they write."""
+"""Holding on to a result, rules that count before they write, and holders that fell silent."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Q
+from django.utils import timezone
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,6 +55,28 @@ def one_line(error: DatabaseError | InterfaceError) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
+@functools.cache
+def _migrations_of_the_code() -> frozenset[tuple[str, str]]:
+    """App and name of every migration that this process's code brings; read once."""
+    return frozenset(MigrationLoader(None).disk_migrations)
+
+
+def unapplied_migrations() -> list[str]:
+    """Name the migrations that this code brings and the database does not have.
+
+    One query, so that probes may ask. Migrations beyond those are no fault: while an upgrade goes
+    on, the code before it runs on the new schema.
+
+    Returns:
+        "app.name" of each, sorted; all of them on an empty database.
+
+    Raises:
+        DatabaseError: the database cannot be asked.
+    """
+    missing = _migrations_of_the_code() - MigrationRecorder(connection).applied_migrations().keys()
+    return sorted(f"{app}.{name}" for app, name in missing)
+
+
 def one_at_a_time(name: str) -> None:
     """Let one transaction at a time pass this place, until its end. Needs a transaction.
 
@@ -68,3 +96,16 @@ def one_at_a_time(name: str) -> None:
         number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+
+
+def stood_still(column: str, limit: timedelta) -> Q:
+    """The condition for rows whose holder has not written for some time.
+
+    One that was written in the future was so by a clock that has been set back since.
+
+    Args:
+        column: when the holder last wrote.
+        limit: for how long it may be silent.
+    """
+    now = timezone.now()
+    return Q(**{f"{column}__lte": now - limit}) | Q(**{f"{column}__gte": now + limit})

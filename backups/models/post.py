@@ -30,6 +30,9 @@ class Post(models.Model):
     answered_at = models.DateTimeField(
         null=True, blank=True, help_text="the answer, or the end of waiting for it, our clock"
     )
+    step_uptime = models.FloatField(
+        null=True, blank=True, help_text="Ticker.uptime when it was sent, then answered"
+    )
     result = models.CharField(max_length=8, choices=Result, default=Result.OPEN)
     status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP")
     # Both ids of every record that was listed just before; NULL: the records were not readable
@@ -59,6 +62,10 @@ class Post(models.Model):
             ),
         ]
         indexes = [
+            # the latest ones to a cluster
+            models.Index(
+                fields=["project_id_in_cloud", "cluster_cloud_id", "-id"], name="post_of_cluster"
+            ),
             # which other POSTs may have made a record
             models.Index(
                 fields=["project_id_in_cloud", "cluster_cloud_id", "-id"],

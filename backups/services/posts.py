@@ -14,9 +14,10 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
+from backups import uptime
 from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import CssApiError
-from backups.css_api.types import Answer, LogRecord, LogRecords
+from backups.css_api.types import Answer, LogRecord, LogRecords, RecordStatus
 from backups.matching import SECOND, Match, Window, match, record_key, record_keys
 from backups.models import BackupRun, Cluster, Post
 from backups.outcomes import Next, Verdict
@@ -53,10 +54,10 @@ def stored_keys(records: Iterable[LogRecord]) -> set[str]:
 def window_of(post: Post) -> Window:
     """When, in the cloud's time, the job of a POST can have been created."""
     limit, waited = tolerance(), post.answered_at or post.sent_at + longest_exchange()
-    accepted = post.result == Post.Result.ACCEPTED
+    accepted = _is_accepted(post)
     took = max(waited - post.sent_at, timedelta(0))
     late = timedelta(0)
-    if not accepted and post.status not in _PROMPT:  # what the window is widened by is part of it
+    if not accepted and not _is_prompt(post):  # what the window is widened by is part of it
         late = max(timedelta(seconds=settings.BACKUP_SETTLE_GRACE) - SECOND - limit, late)
     if post.date_before is not None:
         earliest = post.date_before - limit
@@ -80,6 +81,8 @@ def window_of(post: Post) -> Window:
             latest = max(latest, post.date_before + took + SECOND + late + limit)
         if post.date_closed is not None and late:
             latest = max(latest, post.date_closed + SECOND)
+    elif post.date_closed is not None:
+        latest = post.date_closed  # by our own clock: no reading had a Date
     elif post.status is None and not accepted:
         latest = UNLIMITED  # no reading has come after it
     else:  # an answer without a Date
@@ -92,6 +95,7 @@ def window_of(post: Post) -> Window:
         answered=post.date_after if accepted and post.status is not None else None,
         tolerance=limit,
         skew=skew(),
+        dated=is_dated(post),
         baseline=None if post.baseline is None else frozenset(post.baseline),
     )
 
@@ -163,15 +167,22 @@ def match_post(
         taken: `taken_keys` of the reading.
     """
     others = [other for other in posts if other.pk != post.pk]
-    rivals = [window_of(other) for other in others]
-    found = match(reading, window_of(post), rivals, taken)
-    if found.record is None and post.result == Post.Result.ACCEPTED:
-        # whichever attempt of the run made it
-        foreign = [window_of(other) for other in others if other.run_id != post.run_id]
-        found = match(reading, window_of(post), foreign, taken)
-        if found.record is not None:
-            found = replace(found, evidence=Evidence.INFERRED)
+    found = match(reading, window_of(post), [window_of(other) for other in others], taken)
+    if found.record is None and _is_accepted(post) and post.baseline is not None:
+        # It runs although this POST was accepted, so none that was answered before has made it.
+        later = [o for o in others if o.pk > post.pk or not (_is_accepted(o) or _is_prompt(o))]
+        running = match(reading, window_of(post), [window_of(other) for other in later], taken)
+        if running.record is not None and running.record.status is RecordStatus.RUNNING:
+            return replace(running, evidence=Evidence.INFERRED)
     return found
+
+
+def _is_accepted(post: Post) -> bool:
+    return post.result == Post.Result.ACCEPTED
+
+
+def _is_prompt(post: Post) -> bool:
+    return post.status in _PROMPT
 
 
 def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
@@ -185,31 +196,56 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
             way is left alone.
         date: of the reading; None where its answer had none, and our clock has to do.
     """
-    now = timezone.now()
+    now, ticked = timezone.now(), uptime.now()
     for post in posts:
         if post.result != Post.Result.OPEN or post.date_closed is not None:
             continue
         under_way = post.answered_at is None and post.run.run_state is RunState.SENDING
         if under_way and post.attempt == post.run.attempt:
             continue
+        grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
+        ended = post.answered_at or post.sent_at + longest_exchange()
+        waited = _waited(post, now, date, ticked)
         changes = {}
-        if post.date_after is None and post.status is None:
-            changes["date_after"] = date or now + skew()
-            missed = now - (post.answered_at or post.sent_at + longest_exchange())
-            changes["date_after"] -= missed  # less than 0: it may be under way for so long
-        waited = now - (post.answered_at or post.sent_at + longest_exchange())
-        if date and waited < timedelta(0) and post.date_after is not None:
-            # our own clock was set back: the cloud's has to do
-            grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
-            if date - post.date_after >= grace:
+        if date is None:
+            if post.date_after is None and post.status is None:
+                changes["date_closed"] = ended + grace + skew()
+        else:
+            if post.date_after is None and post.status is None:
+                # less than 0: it may be under way for so long
+                changes["date_after"] = date - waited
+            if waited >= grace:
+                changes["date_closed"] = date - (waited - grace)
+            elif waited < timedelta(0) and post.date_after and date - post.date_after >= grace:
+                # our own clock was set back: the cloud's has to do
                 changes["date_closed"] = post.date_after + grace
-        elif date and waited >= timedelta(seconds=settings.BACKUP_SETTLE_GRACE):
-            changes["date_closed"] = date - (
-                waited - timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
-            )
         if changes and Post.objects.filter(pk=post.pk, result=post.result).update(**changes):
             for name, value in changes.items():
                 setattr(post, name, value)
+
+
+def _waited(post: Post, now: datetime, date: datetime | None, ticked: float) -> timedelta:
+    """The time since a request was answered, or has ended for all that is known; may be negative.
+
+    Our wall clock may have been set meanwhile. What the product has ticked is the least that has
+    passed, since it stands still while nobody sweeps; what the cloud's clock says is the most,
+    unless that was set back itself.
+
+    Args:
+        post: the POST.
+        now: our wall clock.
+        date: the cloud's, None where it is not known.
+        ticked: `uptime.now()`.
+    """
+    exchange = post.answered_at - post.sent_at if post.answered_at else longest_exchange()
+    waited = now - post.sent_at - exchange
+    if date is not None and post.date_before is not None:
+        longest = min(max(exchange, timedelta(0)), longest_exchange())
+        waited = min(waited, date - post.date_before - longest + 2 * SECOND)
+    if post.step_uptime is None:
+        return waited
+    least = timedelta(seconds=uptime.since(post.step_uptime, ticked))
+    return max(waited, least if post.answered_at else least - longest_exchange())
 
 
 def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
@@ -223,14 +259,14 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
         return timedelta(0)
     limit = tolerance()
     longest = timedelta(0)
-    now = timezone.now()
+    now, ticked = timezone.now(), uptime.now()
     grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
     for post in posts:
         if post.date_after is None:
             continue
         latest = window_of(post).latest
         if latest == UNLIMITED:
-            waited = now - (post.answered_at or post.sent_at + longest_exchange())
+            waited = _waited(post, now, date, ticked)
             longest = max(longest, grace - waited + SECOND)
         else:
             longest = max(longest, latest - (date - limit) + SECOND)
@@ -244,17 +280,22 @@ def longest_late() -> timedelta:
     return late + longest_exchange() + 2 * tolerance() + 3 * SECOND
 
 
-def is_closed(post: Post, date: datetime | None) -> bool:
-    """Whether a reading came after all that a POST can have started; True where no `Date` tells.
+def is_closed(post: Post, date: datetime | None, read_at: datetime, ticked: float) -> bool:
+    """Whether a reading came after all that a POST can have started.
 
     Args:
         post: the POST.
-        date: the reading's `Date`.
+        date: the reading's `Date`; None where it had none, and our own clock has to do.
+        read_at: when the reading began, our clock.
+        ticked: `uptime.now()` of the same moment.
     """
     # Of a worker that died nobody knows for how long its request was under way: the window stays
     # open longer than its run waits, which is corrected where its job is listed after all.
-    if date is None or (post.answered_at is None and post.status is None):
+    if post.answered_at is None and post.status is None:
         return True
+    if date is None:
+        grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
+        return _waited(post, read_at, None, ticked) >= grace
     if post.date_closed is not None and date >= post.date_closed:
         return True  # this reading, or one before it, came the grace time after the request
     return date > window_of(post).latest
@@ -279,6 +320,7 @@ def note_result(
     else:
         kind = Post.Result.REFUSED
     changes: dict[str, object] = {"result": kind, "answered_at": at}
+    changes["step_uptime"] = uptime.stamp()
     if answer is not None:
         changes |= {"status": answer.status, "date_after": answer.date}
     if kind is Post.Result.REFUSED:
@@ -293,6 +335,23 @@ def release(run: BackupRun) -> None:
     Post.objects.filter(run=run, active=True).update(active=False)
 
 
-def credit(post: Post, key: str) -> None:
-    """Note a POST's job: it competes for no other record from here on."""
-    Post.objects.filter(pk=post.pk).update(job_id=key, active=False)
+def credit(post: Post, key: str, evidence: Evidence) -> None:
+    """Note a POST's job: it competes for no other record from here on.
+
+    Where no `Date` tells windows apart, a job that was inferred may be an outsider's, and the
+    POST's own one be listed yet: it goes on competing.
+
+    Args:
+        post: the POST.
+        key: its job's.
+        evidence: how well that is known.
+    """
+    changes: dict[str, object] = {"active": False}
+    if evidence is Evidence.PROVEN or is_dated(post):
+        changes["job_id"] = key
+    Post.objects.filter(pk=post.pk).update(**changes)
+
+
+def is_dated(post: Post) -> bool:
+    """Whether a `Date` of the cloud bounds a POST's window."""
+    return post.date_before is not None or post.date_after is not None

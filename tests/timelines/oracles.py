@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from backups.choices import RunState
 from tests.timelines.cloud import Job, Made
 from tests.timelines.driver import Driver, Row
-from tests.timelines.script import LATEST
+from tests.timelines.script import LATEST, Death
 
 # How far a window may reach past what truly happened: `Date` has whole seconds, and a tolerance.
 PRECISE = 8.0
+LONGEST_EXCHANGE = 65.0  # CSS_CONNECT_TIMEOUT and CSS_TOTAL_TIMEOUT
 ASSUMED_SKEW = 290.0  # BACKUP_CLOCK_SKEW, which stands in where there is no `Date`
 
 
@@ -134,6 +135,8 @@ class Judge:
             if seen.row.state != RunState.NOT_STARTED or not self.time_is_known():
                 continue
             for post in self.posts_of(seen.row):
+                if post.script.silent or post.script.death is not Death.NOWHERE:
+                    continue  # nobody knows when a dead worker's request ended: it is corrected
                 if post.job is not None and post.job.created > seen.at:
                     what = f"run {seen.row.pk} at {seen.at:.1f}, job {post.job.number} came after"
                     found.append(Violation("not started is said when nothing can start", what))
@@ -163,22 +166,31 @@ class Judge:
     def posts_of(self, row: Row) -> list[Made]:
         return [post for post in self.cloud.posts if post.run == row.pk]
 
-    def within(self, job: Job, post: Made) -> bool:
+    def within(self, job: Job, post: Made, more: float = 0.0) -> bool:
         """Whether a job was made when, as far as anybody can know, a POST can have made one."""
         until = post.until
+        if post.script.death in (Death.FENCED, Death.SENT):  # nobody saw how long it took
+            until = max(until, post.sent + LONGEST_EXCHANGE)
         if not post.accepted:  # only a reading after it tells how late it is by the cloud's clock
             until = next((at for at in self.cloud.reads if at > until), until) + LATEST + 10.0
         since = post.baseline_from
         if not post.baseline_read:  # then our own clock has to do
             since -= ASSUMED_SKEW + self.apart
-        return since - self.slack <= job.created <= until + self.slack
+        slack = self.slack + more
+        return since - slack <= job.created <= until + slack
 
     def is_ambiguous(self, post: Made, job: Job) -> bool:
         """Whether nobody can tell that a POST made its job."""
         others = [j for j in self.cloud.jobs if j is not job and not j.auto]
-        rivals = [p for p in self.cloud.posts if p is not post and not p.refused and p.job is None]
+        rivals = [  # those whose own job is not known
+            p
+            for p in self.cloud.posts
+            if p is not post and not p.refused and (not p.job or self.job_of[p.run] is not p.job)
+        ]
+        # without a `Date` a rival counts from twice as far
+        more = ASSUMED_SKEW if self.world.date == "missing" else 0.0
         return any(self.within(other, post) for other in others) or any(
-            self.within(job, rival) for rival in rivals
+            self.within(job, rival, more) for rival in rivals
         )
 
     def time_is_known(self) -> bool:
