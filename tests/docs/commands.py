@@ -45,9 +45,23 @@ class Block:
 
 def _is_open(text: str) -> bool:
     """Whether a quote or a loop goes on over the end of the line."""
-    bare = re.sub(r"'[^']*'", "", text)
+    quote = ""
+    characters = iter(text)
+    before = "\n"
+    for each in characters:
+        if quote:
+            quote = "" if each == quote else quote
+        elif each in "'\"":
+            quote = each
+        elif each == "#" and before.isspace():  # a comment: its quotes are none
+            for each in characters:
+                if each == "\n":
+                    break
+        if each == "\\" and quote != "'":
+            next(characters, "")
+        before = each
     loops = re.match(r"(until|while|for)\b", text) and not re.search(r"^done", text, re.M)
-    return "'" in bare or bool(loops)
+    return bool(quote) or bool(loops)
 
 
 def blocks(page: str) -> list[Block]:
@@ -66,6 +80,7 @@ def commands(page: str) -> list[str]:
 # --- what does not run here, and why; each has to be in its document still
 
 COMPOSE = "needs a container engine"
+SYSTEMD = "needs systemd and root; the units are verified by tests"
 LONG = "takes many minutes"
 # document → pattern of whole commands → why
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -74,10 +89,11 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "make test": "the suite itself",
         "DATA_DIR=~/css-log-backup make run": "the instance of these tests has that folder",
     },
+    "docs/containers.md": {r"(docker|make secrets|mkdir|sudo|printf|git|curl)\b.*": COMPOSE},
     "docs/operations.md": {
-        "make secrets": COMPOSE,
-        "mkdir -p docker/clouds && cp .*": COMPOSE,
-        r"(\w+=\S+ )?docker compose .*": COMPOSE,
+        "make install": "tests/embedded does it, in a copy",
+        r"cp deploy/systemd/.* && systemctl daemon-reload": SYSTEMD,
+        "systemctl .*": SYSTEMD,
     },
     "docs/performance.md": {"make bench-history .*": LONG, r"python -m benchmarks\..*": LONG},
     "docs/reliability.md": {

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +34,16 @@ HEAD_OF_EXPORT = """tail -n 1 2026-01.jsonl > seal
 s = json.load(open("seal"))
 print(s["last"], s["head"], sep=":")' > head
 """
-# of what is stopped only its files are left: here, a copy of them
-STOPPED = """mkdir copied
-cp var/secret_key copied/
-.venv/bin/python -c 'import sqlite3
-s, d = map(sqlite3.connect, ("var/db.sqlite3", "copied/db.sqlite3"))
-s.backup(d)'
-export DATA_DIR=$PWD/copied
-"""
+# of what is stopped only its files are left: here, copies of them
+COPY = """copy() {
+mkdir $1
+cp var/secret_key $1/
+.venv/bin/python -c 'import sqlite3, sys
+s, d = map(sqlite3.connect, ("var/db.sqlite3", sys.argv[1] + "/db.sqlite3"))
+s.backup(d)' $1
+export DATA_DIR=$PWD/$1
+}
+copy """
 PRODUCTION = "set -a; . {etc}/environment; set +a\n"
 NEW_PASSWORD = "printf 'a-new-password-42\\na-new-password-42\\n' |"
 
@@ -59,6 +62,9 @@ STAND_INS: dict[str, dict[str, str]] = {
     "docs/operations.md": {
         "/etc/css-log-backup": "{etc}",
         "createsuperuser": "createsuperuser --noinput",
+        f'{MANAGE} adopt --moved --reason "new': (
+            f'copy moved; {MANAGE} adopt --moved --reason "new'
+        ),
         f"{MANAGE} changepassword": f"{NEW_PASSWORD} {MANAGE} changepassword",
         "http://127.0.0.1:8000": "{url}",
     },
@@ -71,10 +77,11 @@ BEFORE: dict[str, dict[str, str]] = {
         "python verify_audit_export.py": "cp tools/verify_audit_export.py .\n" + HEAD_OF_EXPORT,
     },
     "docs/operations.md": {
-        f"{MANAGE} migrate\n{MANAGE} audit_verify": STOPPED,
+        f"{MANAGE} migrate\n{MANAGE} audit_verify": COPY + "stopped\n",
         f"{MANAGE} migrate\n{MANAGE} migrate audit": (
-            "export DATA_DIR=$PWD/copied DATABASE_URL={moved}\n"
+            "export DATA_DIR=$PWD/stopped DATABASE_URL={moved}\n"
         ),
+        f"{MANAGE} adopt --reason": COPY + "from-a-backup\n",
         "export PGPASSWORD": PRODUCTION,
         "pg_restore": PRODUCTION,
     },
@@ -159,7 +166,13 @@ def needs(*programs: str) -> None:
 
 
 def run_page(place: Place, page: str) -> list[str]:
-    return [place.run(block) for block in blocks(page) if block.language in SHELL]
+    printed = []
+    for block in blocks(page):
+        if block.language in SHELL:
+            begun = time.monotonic()
+            printed.append(place.run(block))
+            print(f"{page}:{block.line}: {time.monotonic() - begun:.1f} s")
+    return printed
 
 
 @pytest.mark.e2e
@@ -177,6 +190,7 @@ def test_the_commands_of_a_page(place: Place, page: str) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(400)
 def test_the_commands_of_operations(place: Place, tmp_path: Path) -> None:
     server = os.environ.get("DATABASE_URL", "")
     if not server.startswith("postgres"):
