@@ -1,4 +1,4 @@
-# One image for web, worker, beat, migrations and the simulator of the demo.
+# One image for web, worker, migrations and the simulator of the demo.
 FROM python:3.11-slim AS packages
 COPY requirements.txt /tmp/requirements.txt
 RUN python -m venv /venv \

@@ -115,6 +115,7 @@ GUARDS = Guards(
             changing=(
                 "sent_at",
                 "answered_at",
+                "step_uptime",
                 "result",
                 "status",
                 "date_after",

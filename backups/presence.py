@@ -1,4 +1,4 @@
-"""Who is alive: every worker and beat process reports to the database from a thread of its own.
+"""Who is alive: every worker process reports to the database from a thread of its own.
 
 The names are never used twice, so a claim tells which process made it, and silence that it died.
 """
@@ -12,13 +12,13 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
-from django.db.models import Max
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 logger = logging.getLogger(__name__)
@@ -86,15 +86,33 @@ class Reporter(threading.Thread):
 
 def beat(kind: str) -> None:
     """Report this process as alive, and forget processes that have been silent for a day."""
+    from backups import uptime
     from backups.models import Heartbeat
 
-    now = timezone.now()
+    now, ticked = timezone.now(), uptime.now()
+    seen = {"kind": kind, "seen_at": now, "seen_uptime": ticked}
     Heartbeat.objects.update_or_create(
-        name=process_name(),
-        defaults={"kind": kind, "seen_at": now},
-        create_defaults={"kind": kind, "seen_at": now, "started_at": now},
+        name=process_name(), defaults=seen, create_defaults={**seen, "started_at": now}
     )
-    Heartbeat.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
+    day = timedelta(days=1)
+    silent = Q(seen_uptime__lt=ticked - day.total_seconds())
+    unstamped = Q(seen_uptime=None, seen_at__lt=now - day)  # of an earlier version
+    Heartbeat.objects.filter(silent | unstamped).delete()
+
+
+def alive(name: str) -> Exists:
+    """The condition that the process a column names has reported lately.
+
+    It is judged by the product's own clock (`backups.uptime`), which does not jump.
+
+    Args:
+        name: the column.
+    """
+    from backups import uptime
+    from backups.models import Heartbeat
+
+    stale = uptime.stamp() - settings.HEARTBEAT_STALE_AFTER
+    return Exists(Heartbeat.objects.filter(name=OuterRef(name), seen_uptime__gte=stale))
 
 
 def _beaten() -> None:
@@ -121,50 +139,66 @@ def may_judge_silence() -> bool:
     return now - _last_beat <= gap and now - _steady_since >= 2 * settings.HEARTBEAT_INTERVAL
 
 
+class Watch:
+    """For how long values have stood still, by this process's own monotonic clock.
+
+    What another process writes is dated by that one's wall clock, which may be hours off or be
+    stepped at any moment. That it writes at all shows in the value's changing.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[object, float]] = {}
+        self._lock = threading.Lock()
+
+    def unchanged(self, values: Mapping[str, tuple[object, datetime]]) -> dict[str, float]:
+        """Seconds for which each value has been what it is.
+
+        Args:
+            values: all of a kind, as name to value and when it was written. The time counts only
+                for a name that is seen first: nothing else is known of it.
+        """
+        monotonic, wall = time.monotonic(), timezone.now()
+        with self._lock:
+            before, self._seen = self._seen, {}
+            for name, (value, written_at) in values.items():
+                known = before.get(name)
+                if known is None:
+                    age = max((wall - written_at).total_seconds(), 0.0)
+                    self._seen[name] = (value, monotonic - age)
+                else:
+                    self._seen[name] = known if known[0] == value else (value, monotonic)
+            return {name: monotonic - since for name, (_value, since) in self._seen.items()}
+
+
+_heartbeats, _ticks = Watch(), Watch()
+
+
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """A kind of process that nobody has seen for too long.
+    """Nobody does some kind of work, and has not for too long.
 
     Attributes:
-        kind: "worker" or "beat".
-        last_seen: when one was, None when none ever was.
+        kind: "worker": no worker process reports; "scheduler": none sweeps, although one reports.
+        seconds: since somebody last did; None when nobody ever did.
     """
 
     kind: str
-    last_seen: datetime | None
+    seconds: float | None
 
 
 def absences() -> list[Absence]:
-    """The kinds of process of which none has been seen for HEARTBEAT_ALARM_AFTER seconds."""
-    from backups.models import Heartbeat
+    """What nobody has done for HEARTBEAT_ALARM_AFTER seconds, as far as this process has seen."""
+    from backups.models import Heartbeat, Ticker
 
-    rows = Heartbeat.objects.values_list("kind").annotate(newest=Max("seen_at"))
-    newest = dict(rows.order_by())
-    oldest_good = timezone.now() - timedelta(seconds=settings.HEARTBEAT_ALARM_AFTER)
-    return [
-        Absence(kind, newest.get(kind))
-        for kind in Heartbeat.Kind.values
-        if kind not in newest or newest[kind] < oldest_good
-    ]
-
-
-FRESH = 2.0  # seconds that a token may be old: two hundred pages ask for it each second
-_token = ("", -FRESH)
-
-
-def presence_token(missing: Iterable[Absence] | None = None) -> str:
-    """Which kinds of process are missing, in short: pages compare it to see that it has changed.
-
-    Args:
-        missing: what `absences` just found; None asks, at most once in FRESH seconds.
-    """
-    global _token
-    text, read_at = _token
-    now = time.monotonic()
-    if missing is None:
-        if now - read_at < FRESH:
-            return text
-        missing = absences()
-    text = ".".join(absence.kind for absence in missing) or "all"
-    _token = (text, now)
-    return text
+    limit = settings.HEARTBEAT_ALARM_AFTER
+    written = Heartbeat.objects.values_list("name", "seen_at")
+    silences = _heartbeats.unchanged({name: (seen_at, seen_at) for name, seen_at in written})
+    silence = min(silences.values(), default=None)
+    if silence is None or silence >= limit:
+        return [Absence("worker", silence)]
+    # without a worker there is no sweep either, and one banner says so
+    row = Ticker.objects.filter(pk=1, ticked_at__isnull=False).first()
+    if row is None or row.ticked_at is None:
+        return [Absence("scheduler", None)]
+    last = _ticks.unchanged({"sweep": (row.ticks, row.ticked_at)})["sweep"]
+    return [Absence("scheduler", last)] if last >= limit else []

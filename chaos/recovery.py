@@ -61,12 +61,6 @@ def no_workers(diary: Diary, workers: Sequence[str]) -> list[Interval]:
     return intersection(lives.values())
 
 
-def no_beat(diary: Diary) -> list[Interval]:
-    """The moments without any beat: the first one dead and no second one there."""
-    second = diary.intervals("two beats")
-    return [one for one in diary.intervals("beat SIGKILL") if not overlap(second, *one)]
-
-
 def measure(evidence: Evidence, diary: Diary, workers: Sequence[str]) -> list[Distribution]:
     """The distributions that the report prints."""
     outages = {
@@ -74,7 +68,7 @@ def measure(evidence: Evidence, diary: Diary, workers: Sequence[str]) -> list[Di
         "a worker": no_workers(diary, workers),
         "the database": diary.intervals("database away"),
     }
-    needed = union([*(one for each in outages.values() for one in each), *no_beat(diary)])
+    needed = union([one for each in outages.values() for one in each])
     cloud = ("records unreadable", "listener closed", "identity trouble")
     answers = union([*needed, *diary.intervals(*cloud)])
     result = []

@@ -119,7 +119,9 @@ class Scenario:
         """Clicks and trouble, then peace; returns when every run has ended or time is up."""
         options = self._options
         cloud_ids = [c for pk, c in self._cloud_ids.items() if pk not in self._dark]
-        self._trouble = trouble = TroubleMaker(self._stack, options.seed, cloud_ids, _claim_holders)
+        self._trouble = trouble = TroubleMaker(
+            self._stack, options.seed, cloud_ids, _claim_holders, _ticking
+        )
         clicks = plan(
             self._rng,
             options.clicks,
@@ -241,7 +243,26 @@ def _claim_holders() -> list[int]:
     except (DatabaseError, InterfaceError):
         connection.close()
         return []
-    return [int(name.rsplit(":", 2)[1]) for name in names if name.count(":") >= 2]
+    return [_pid(name) for name in names]
+
+
+def _ticking() -> int:
+    """The process id of the worker that ticks, 0 where that is not known."""
+    from django.db import DatabaseError, InterfaceError, connection
+
+    from backups.models import Ticker
+
+    try:
+        return _pid(Ticker.objects.values_list("holder", flat=True).first() or "")
+    except (DatabaseError, InterfaceError):
+        connection.close()
+        return 0
+
+
+def _pid(name: str) -> int:
+    """The process id in "host:pid:random", else 0."""
+    parts = name.rsplit(":", 2)
+    return int(parts[1]) if len(parts) == 3 else 0
 
 
 def _settle_grace() -> float:

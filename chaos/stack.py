@@ -1,4 +1,4 @@
-"""The whole product as processes of our own: database, Redis, simulator, web, workers, beats."""
+"""The whole product as processes of our own: database, Redis, simulator, web, workers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,6 @@ class Stack:
         self.url = listening.url(self._listener, "127.0.0.1").rstrip("/")
         self.web = self._process(programs.web(self.environ, self._listener.fileno()))
         self.workers = [self._worker(number) for number in range(1, self._worker_count + 1)]
-        self.beats = [self._beat(number) for number in (1, 2)]
 
     def _simulator(self) -> list[str]:
         return [
@@ -119,12 +118,6 @@ class Stack:
     def _worker(self, number: int) -> Process:
         made = programs.worker(self.environ, number)
         return self._process(Program(f"worker-{number}", made.command, made.environ, made.grace))
-
-    def _beat(self, number: int) -> Process:
-        folder = self.folder / f"beat-{number}"
-        folder.mkdir(mode=0o700)
-        made = programs.beat(self.environ, folder)
-        return self._process(Program(f"beat-{number}", made.command, made.environ, made.grace))
 
     def _process(self, program: Program) -> Process:
         process = Process(program, self.logs, self._guard)
@@ -149,8 +142,8 @@ class Stack:
             raise self.redis.fail("does not answer")
 
     def start_product(self) -> None:
-        """Start web, workers and one beat, and wait until /readyz says that all are there."""
-        for process in (self.web, *self.workers, self.beats[0]):
+        """Start web and workers, and wait until /health/work says that all are there."""
+        for process in (self.web, *self.workers):
             process.start()
         if not until(self._ready, READY_SECONDS):
             raise self.web.fail("the product was not ready")
@@ -161,18 +154,17 @@ class Stack:
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                return session.get(f"{self.url}/readyz", timeout=5).status_code == 200
+                return session.get(f"{self.url}/health/work", timeout=5).status_code == 200
         except requests.RequestException:
             return False
 
     def heal(self) -> None:
-        """Have everything run that should: Redis, all workers, one beat."""
+        """Have everything run that should: Redis, web, all workers."""
         if not self.redis.alive:
             self.start_redis()
-        for process in (self.web, *self.workers, self.beats[0]):
+        for process in (self.web, *self.workers):
             if not process.alive:
                 process.start()
-        self.beats[1].stop()
 
     def stop(self, *, keep: bool = False) -> None:
         """End every process and remove every file; `keep` leaves the folder for a look."""

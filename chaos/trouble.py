@@ -34,10 +34,16 @@ class TroubleMaker:
         seed: decides what happens in which order.
         clusters: cloud ids, for jobs of the cloud's own schedule.
         claims: gives the process ids that hold a claim just now.
+        ticking: gives the process id of the worker that ticks, 0 where that is not known.
     """
 
     def __init__(
-        self, stack: Stack, seed: int, clusters: Sequence[str], claims: Callable[[], list[int]]
+        self,
+        stack: Stack,
+        seed: int,
+        clusters: Sequence[str],
+        claims: Callable[[], list[int]],
+        ticking: Callable[[], int],
     ) -> None:
         self.diary = Diary()
         self.problems: list[str] = []
@@ -45,10 +51,10 @@ class TroubleMaker:
         self._seed = seed
         self._clusters = list(clusters)
         self._claims = claims
+        self._ticking = ticking
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._clock = CLOCK_RANGE[0]
-        self._second_beat_since: float | None = None
         self._haste = 1.0
 
     def start(self, seconds: float) -> None:
@@ -62,8 +68,7 @@ class TroubleMaker:
                     *[self.kill_worker] * 4,
                     *[self.terminate_worker] * 2,
                     self.kill_all_workers,
-                    *[self.kill_beat] * 2,
-                    *[self.toggle_second_beat] * 2,
+                    *[self.kill_ticker] * 3,
                 ],
             ),
             "infrastructure": ((6, 14), [self.restart_redis, self.database_outage]),
@@ -122,7 +127,7 @@ class TroubleMaker:
     def _note(self, kind: str, began: float, *, pid: int = 0, detail: str = "") -> None:
         self.diary.add(Entry(kind, began, time.time(), pid, detail))
 
-    # --- workers and beat ------------------------------------------------------------------------
+    # --- workers ---------------------------------------------------------------------------------
 
     def kill_worker(self, rng: random.Random) -> None:
         """SIGKILL the worker that holds a claim, if one does within some seconds."""
@@ -167,25 +172,11 @@ class TroubleMaker:
         victim.start()
         self.diary.add(Entry(AWAY, began, time.time(), pid, victim.program.name))
 
-    def kill_beat(self, rng: random.Random) -> None:
-        """SIGKILL the beat."""
-        beat = self._stack.beats[0]
-        pid, began = beat.pids[-1], time.time()
-        beat.kill()
-        self._pause(rng.uniform(1, 5))
-        beat.start()
-        self._note("beat SIGKILL", began, pid=pid)
-
-    def toggle_second_beat(self, rng: random.Random) -> None:
-        """Start a second beat, or end it."""
-        beat = self._stack.beats[1]
-        if self._second_beat_since is None:
-            self._second_beat_since = time.time()
-            beat.start()
-        else:
-            beat.stop()
-            self._note("two beats", self._second_beat_since)
-            self._second_beat_since = None
+    def kill_ticker(self, rng: random.Random) -> None:
+        """SIGKILL the worker that ticks: another takes over."""
+        ticking = self._ticking()
+        victims = [each for each in self._stack.workers if each.pids[-1] == ticking]
+        self._kill(victims, rng.uniform(1, 8))
 
     # --- broker and database ---------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Django system checks: what is misconfigured, and what to set instead.
 
-`manage.py check` prints them; gunicorn, the worker, beat and `manage.py run` do not start while
+`manage.py check` prints them; gunicorn, the worker and `manage.py run` do not start while
 there is an error.
 """
 

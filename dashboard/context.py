@@ -14,7 +14,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.presence import Absence, absences, presence_token
+from backups import work
+from backups.presence import Absence
+from backups.work import Trouble
 from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
 
 from .look import look_of
@@ -58,17 +60,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Which processes are missing: "", "worker", "beat" or "both"; and a token that tells so."""
+    """Why work does not flow: "" or the kind of the first trouble; and a token that tells so."""
 
     missing: str
     token: str
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Navigation, the simulator's ribbon, the clock, the version, and banners about processes."""
+    """Navigation, the ribbon, the clock, the version, and banners where work does not flow."""
     user: Any = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
-    missing = absences() if signed_in else []
+    troubles = work.troubles() if signed_in else []
     return {
         "demo_cloud": settings.DEMO_CLOUD,
         "product_version": VERSION,
@@ -77,10 +79,10 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "look": look_of(request),
         "places": _places(request.path, user) if signed_in else [],
         "processes": Processes(
-            "both" if len(missing) > 1 else "".join(each.kind for each in missing),
-            presence_token(missing),
+            "".join(each.kind for each in troubles[:1]),
+            work.token(troubles),
         ),
-        "alerts": _alerts(user, missing) if signed_in else [],
+        "alerts": _alerts(user, troubles) if signed_in else [],
         "has_access": signed_in and has_access(user),
         "may_connect": signed_in and may(user, Permission.CONFIGURE),
         "may_audit": signed_in and may_somewhere(user, Permission.AUDIT),
@@ -109,8 +111,8 @@ def _places(path: str, user: User) -> list[Place]:
     return found
 
 
-def _alerts(user: User, missing: list[Absence]) -> list[Alert]:
-    alerts = [_alert(absence) for absence in missing]
+def _alerts(user: User, troubles: list[Trouble]) -> list[Alert]:
+    alerts = [_alert(trouble) for trouble in troubles]
     return alerts if has_access(user) else [_no_access(), *alerts]
 
 
@@ -119,15 +121,18 @@ def banner_changes(user: User, shown: Iterable[str]) -> tuple[list[Alert], list[
 
     Args:
         user: who looks at it.
-        shown: the kinds of process whose absence it was made with.
+        shown: the kinds of trouble that it was made with.
 
     Returns:
         What stands in place of its banners, as high as they are, and the banners it has none for.
     """
-    missing = {absence.kind: absence for absence in absences()}
+    found = {trouble.kind: trouble for trouble in work.troubles()}
     known = [kind for kind in dict.fromkeys(shown) if kind in _BACK]
-    kept = [_alert(missing[kind]) if kind in missing else _BACK[kind] for kind in known]
-    fresh = [_alert(absence) for kind, absence in missing.items() if kind not in known]
+    if "worker" in found and "worker" not in known:
+        # without a worker there is no scheduler either: the one banner takes the other's place
+        known = ["worker" if kind == "scheduler" else kind for kind in known]
+    kept = [_alert(found[kind]) if kind in found else _BACK[kind] for kind in known]
+    fresh = [_alert(trouble) for kind, trouble in found.items() if kind not in known]
     return ([] if has_access(user) else [_no_access()]) + kept, fresh
 
 
@@ -142,12 +147,36 @@ def _no_access() -> Alert:
     )
 
 
-def _alert(absence: Absence) -> Alert:
-    seen = (
-        _("last seen %(when)s UTC") % {"when": f"{absence.last_seen:%Y-%m-%d %H:%M:%S}"}
-        if absence.last_seen
-        else _("never seen")
+def _alert(trouble: Trouble) -> Alert:
+    if trouble.absence is not None:
+        return _absent(trouble.absence)
+    if trouble.kind == "instance":
+        return Alert(
+            "bad",
+            trouble.words,
+            _(
+                "Runs that are queued stay queued, and new requests are refused. Accepted runs are "
+                "followed: that only reads."
+            ),
+        )
+    last = (
+        _("no message has come through yet")
+        if trouble.seconds is None
+        else _("the last message came through %(number)d s ago") % {"number": trouble.seconds}
     )
+    text = _(
+        "Requests are stored and stay queued. They are sent by themselves as soon as messages "
+        "come through again. Nothing is lost."
+    )
+    if trouble.kind == "broker":
+        # what Redis says is English, as its documentation is
+        title = _("%(words)s (%(last)s).") % {"words": trouble.words, "last": last}
+        return Alert("bad", title, text)
+    return Alert("bad", _("The queue stands still (%(last)s).") % {"last": last}, text)
+
+
+def _absent(absence: Absence) -> Alert:
+    seen = _("never seen") if absence.seconds is None else _last_seen(absence.seconds)
     if absence.kind == "worker":
         return Alert(
             "bad",
@@ -159,12 +188,22 @@ def _alert(absence: Absence) -> Alert:
         )
     return Alert(
         "bad",
-        _("The scheduler (beat) is not running (%(seen)s).") % {"seen": seen},
+        _("The scheduler is not running (%(seen)s).") % {"seen": seen},
         _(
             "New requests are still sent, but retries, lost messages and runs that wait for the "
             "cloud's records stand still until it is back. Nothing is lost."
         ),
     )
+
+
+def _last_seen(seconds: float) -> str:
+    """How long ago, as the monotonic clock counts: a wall clock may have been set meanwhile."""
+    minutes = int(seconds // 60)
+    if minutes < 2:
+        return _("last seen %(number)d s ago") % {"number": seconds}
+    if minutes < 120:
+        return _("last seen %(number)d min ago") % {"number": minutes}
+    return _("last seen %(number)d h ago") % {"number": minutes // 60}
 
 
 _BACK = {
@@ -173,9 +212,24 @@ _BACK = {
         gettext_lazy("A worker is running again."),
         gettext_lazy("Queued requests are sent, and runs that were accepted are followed."),
     ),
-    "beat": Alert(
+    "scheduler": Alert(
         "ok",
-        gettext_lazy("The scheduler (beat) is running again."),
+        gettext_lazy("The scheduler is running again."),
         gettext_lazy("Retries, lost messages and runs that wait for records go on."),
+    ),
+    "broker": Alert(
+        "ok",
+        gettext_lazy("The queue takes messages again."),
+        gettext_lazy("Queued requests are sent."),
+    ),
+    "instance": Alert(
+        "ok",
+        gettext_lazy("This database was adopted."),
+        gettext_lazy("Requests are sent again."),
+    ),
+    "flow": Alert(
+        "ok",
+        gettext_lazy("Messages come through the queue again."),
+        gettext_lazy("Queued requests are sent."),
     ),
 }

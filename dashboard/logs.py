@@ -40,17 +40,6 @@ class LineFormatter(logging.Formatter):
         return FOLD.join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
-class NoTraceback(logging.Filter):
-    """Beat reports a broker that is away at each tick: a line each, not a stack each."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.exc_info = None
-        record.exc_text = None
-        record.msg = str(record.getMessage()).partition("\n")[0]
-        record.args = ()
-        return True
-
-
 def log_what_python_prints() -> None:
     """Make events of what Python would print over several lines: warnings, uncaught errors.
 

@@ -146,7 +146,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- HTTP hardening: on where the instance is reached over HTTPS ---------------------------------
 HTTPS = env.bool("HTTPS", PRODUCTION)
 SECURE_SSL_REDIRECT = env.bool("SSL_REDIRECT", True) and HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probed inside the network, without TLS
+# probed inside the network, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^health/work$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) * HTTPS
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_INCLUDE_SUBDOMAINS", True) and HTTPS
 # a browser's list takes a host only with all that is below it
@@ -224,41 +225,27 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 # A click must not wait for a broker that is away: one short try, then the sweeper sends it.
 CELERY_TASK_PUBLISH_RETRY = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
-CELERY_BEAT_SCHEDULE = {
-    # expires: a tick that no worker took in time is worth nothing, the next one does its work.
-    "sweep": {"task": "backups.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
-    # looks whether something is due: RETENTION_INTERVAL decides
-    "retention": {
-        "task": "backups.tasks.run_retention",
-        "schedule": 3600.0,
-        "options": {"expires": 3600},
-    },
+# What the worker that ticks publishes (backups/ticker.py): a task and how often, in seconds of its
+# monotonic clock, beginning when it takes over. Each task looks for itself whether it is due.
+PERIODIC_TASKS = {
+    # shows that messages come through: backups/work.py
+    "canary": ("backups.tasks.canary", 5.0),
+    "retention": ("backups.tasks.run_retention", 3600.0),  # RETENTION_INTERVAL decides
     # what was announced on the page, or left unfinished by a worker that died
-    "retention-open": {
-        "task": "backups.tasks.continue_retention",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
+    "retention-open": ("backups.tasks.continue_retention", 60.0),
     # those that were counted, and not recorded one by one
-    "refusals": {
-        "task": "dashboard.audit.tasks.tell_counted_refusals",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
+    "refusals": ("dashboard.audit.tasks.tell_counted_refusals", 60.0),
 }
 
 # --- Audit trail; docs/audit.md ------------------------------------------------------------------
 AUDIT_HEAD_INTERVAL = env.float("AUDIT_HEAD_INTERVAL", 3600.0)  # seconds; 0: never
 AUDIT_VERIFY_INTERVAL = env.float("AUDIT_VERIFY_INTERVAL", 86_400.0)  # seconds; 0: never
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY")  # else DATA_DIR/audit_signing_key, made when needed
-for _task, _interval in (("emit_head", AUDIT_HEAD_INTERVAL), ("verify", AUDIT_VERIFY_INTERVAL)):
-    if _interval > 0:
-        CELERY_BEAT_SCHEDULE[f"audit-{_task}"] = {
-            "task": f"dashboard.audit.tasks.{_task}",
-            "schedule": _interval,
-            "options": {"expires": _interval},
-        }
+if AUDIT_HEAD_INTERVAL > 0:
+    PERIODIC_TASKS["audit-head"] = ("dashboard.audit.tasks.emit_head", AUDIT_HEAD_INTERVAL)
+if AUDIT_VERIFY_INTERVAL > 0:
+    _look = min(AUDIT_VERIFY_INTERVAL, 3600.0)
+    PERIODIC_TASKS["audit-verify"] = ("dashboard.audit.tasks.verify_when_due", _look)
 
 # --- The cloud's API -----------------------------------------------------------------------------
 CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0, above_zero=True)  # seconds
@@ -303,7 +290,6 @@ LOGGING = {
             "format": LOG_FORMAT,
         },
     },
-    "filters": {"no_traceback": {"()": "dashboard.logs.NoTraceback"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
@@ -312,7 +298,6 @@ LOGGING = {
         "celery": {"level": "INFO"},
         "celery.app.trace": {"level": "WARNING"},  # a line a task is noise; events tell more
         "celery.worker.strategy": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING", "filters": ["no_traceback"]},
         "urllib3": {"level": "WARNING"},
         "keystoneauth": {"level": "WARNING"},  # at DEBUG it writes requests
         "openstack": {"level": "WARNING"},

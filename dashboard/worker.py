@@ -1,4 +1,4 @@
-"""How our Celery processes live and die: quick reconnects, heartbeats, a bounded shutdown."""
+"""How our Celery workers live and die: quick reconnects, heartbeats, ticks, a bounded shutdown."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .logs import log_what_python_prints
 
 if TYPE_CHECKING:
     from backups.presence import Reporter
+    from backups.ticker import TickerThread
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ MIGRATION_PAUSE = 1.0  # seconds between two looks
 RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker that is back
 
 _reporter: Reporter | None = None
+_ticker: TickerThread | None = None
 
 
 def _say(text: str, file: object = None) -> None:
@@ -93,12 +95,22 @@ def _not_migrated() -> str:
 
 @signals.worker_ready.connect
 def _worker_is_up(**_: object) -> None:
-    _report("worker")
+    from backups.presence import Reporter
+    from backups.ticker import TickerThread
+
+    global _reporter, _ticker
+    _reporter, _ticker = Reporter("worker"), TickerThread()
+    _reporter.start()
+    _ticker.start()
 
 
-@signals.beat_init.connect
-def _beat_is_up(**_: object) -> None:
-    _report("beat")
+@signals.task_prerun.connect
+@signals.task_revoked.connect  # expired, by a clock that may differ from the publisher's
+def _message_arrived(**_: object) -> None:
+    if _reporter is not None:  # in a worker, that is
+        from backups.work import message_arrived
+
+        message_arrived()
 
 
 @signals.worker_shutting_down.connect
@@ -109,16 +121,10 @@ def _worker_is_leaving(**_: object) -> None:
 
 @signals.worker_shutdown.connect
 def _worker_is_down(**_: object) -> None:
-    if _reporter is not None:
-        _reporter.stop()
-
-
-def _report(kind: str) -> None:
-    from backups.presence import Reporter
-
-    global _reporter
-    _reporter = Reporter(kind)
-    _reporter.start()
+    # the ticker first: it takes nobody over while this process withdraws its own heartbeat
+    for thread in (_ticker, _reporter):
+        if thread is not None:
+            thread.stop()
 
 
 def _end_in_bounded_time() -> None:
@@ -135,7 +141,6 @@ def _end_in_bounded_time() -> None:
     try:
         released = release_claims()
         logger.warning("shutdown: %d runs in flight were handed over", released)
-        if _reporter is not None:
-            _reporter.stop()
+        _worker_is_down()
     finally:
         os._exit(0)

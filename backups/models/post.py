@@ -30,6 +30,9 @@ class Post(models.Model):
     answered_at = models.DateTimeField(
         null=True, blank=True, help_text="the answer, or the end of waiting for it, our clock"
     )
+    step_uptime = models.FloatField(
+        null=True, blank=True, help_text="Ticker.uptime when it was sent, then answered"
+    )
     result = models.CharField(max_length=8, choices=Result, default=Result.OPEN)
     status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP")
     # Both ids of every record that was listed just before; NULL: the records were not readable

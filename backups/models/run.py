@@ -115,10 +115,18 @@ class BackupRun(models.Model):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
 
+    # By this, and by no wall clock, limits are judged; NULL: before it was kept
+    step_uptime = models.FloatField(
+        null=True, blank=True, help_text="Ticker.uptime when it was claimed, sent or answered"
+    )
+
     # Following the cloud's job. What tells it from others is kept with each POST (models.Post).
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
     records_readable_at = models.DateTimeField(null=True, blank=True, help_text="last read well")
+    readable_uptime = models.FloatField(
+        null=True, blank=True, help_text="Ticker.uptime when they were last read well"
+    )
     # NULL until a record is matched: the constraint below lets one job belong to one run
     job_id = models.CharField(max_length=64, null=True, blank=True)
     record_id = models.CharField(max_length=64, blank=True)

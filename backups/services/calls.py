@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from backups import instance, uptime
 from backups.choices import RunState
 from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent
@@ -97,29 +98,32 @@ class CollectLog(CallLog):
         self.baseline = baseline or Baseline()
 
     def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
+        ticked = uptime.now()
         with transaction.atomic():
             held = BackupRun.objects.filter(
+                ~instance.is_elsewhere(),
                 pk=self.run.pk,
                 state=RunState.SENDING,
                 attempt=self.run.attempt,
                 claimed_by=self.run.claimed_by,
-            ).update(sent_at=now)
+            ).update(sent_at=now, step_uptime=ticked)
             if not held:
                 raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
-            self.run.sent_at = now
-            self._store_post(now)
+            self.run.sent_at, self.run.step_uptime = now, ticked
+            self._store_post(now, ticked)
             return super()._store(request, now)
 
-    def _store_post(self, now: datetime) -> None:
+    def _store_post(self, now: datetime, ticked: float) -> None:
         try:
             with transaction.atomic():
                 Post.objects.update_or_create(
                     run=self.run,
                     attempt=self.run.attempt,
                     # again, where the first try was answered 401
-                    defaults={"sent_at": now},
+                    defaults={"sent_at": now, "step_uptime": ticked},
                     create_defaults={
                         "sent_at": now,
+                        "step_uptime": ticked,
                         "project_id_in_cloud": self.run.project_id_in_cloud,
                         "cluster_cloud_id": self.run.cluster_cloud_id,
                         "baseline": self.baseline.keys,

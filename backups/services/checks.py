@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from backups import presence
 from backups.choices import CORRECTABLE
-from backups.models import BackupRun, Cluster, Heartbeat, Project
+from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import ClusterQuerySet
 
 from .dispatch import dispatch_check
@@ -86,12 +86,16 @@ def lease(*, only: int | None = None) -> list[int]:
 
 def begin(cluster_id: int) -> None:
     """Extend a cluster's lease, in this process's name, for as long as its check can take."""
-    # signing in, and three readings
-    longest = 4 * (settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
-    until = timezone.now() + timedelta(seconds=longest)
+    until = timezone.now() + timedelta(seconds=longest_check())
     Cluster.objects.filter(pk=cluster_id).update(
         check_due_at=until, check_leased_until=until, check_leased_by=presence.process_name()
     )
+
+
+def longest_check() -> float:
+    """Seconds that a check can take: signing in, and three readings."""
+    longest: float = 4 * (settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
+    return longest
 
 
 def finish(cluster_id: int, *, out_of_reach: bool = False) -> None:
@@ -163,10 +167,8 @@ def postpone_project(project_id: int, why: str) -> None:
 
 def _give_up_the_dead(now: datetime) -> None:
     """Make due what a worker that is gone, however it died, will not end."""
-    stale = now - timedelta(seconds=settings.HEARTBEAT_STALE_AFTER)
-    alive = Heartbeat.objects.filter(name=OuterRef("check_leased_by"), seen_at__gte=stale)
     held = Cluster.objects.filter(check_leased_until__gt=now).exclude(check_leased_by="")
-    dead = held.filter(~Exists(alive))
+    dead = held.filter(~presence.alive("check_leased_by"))
     if dead.exists():  # seldom; an UPDATE of nothing would still wait for SQLite's lock
         dead.update(check_leased_until=None, check_leased_by="", check_due_at=now)
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from backups import presence
+from backups import presence, uptime
 from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, LogRecords, RecordStatus
@@ -41,6 +41,7 @@ from .transitions import amend, transition
 logger = logging.getLogger(__name__)
 
 FOLLOWED = (RunState.ACCEPTED, RunState.UNKNOWN)
+LONGEST_PAUSE = 30.0  # seconds between two readings of a run
 ENDED = (RecordStatus.SUCCESS, RecordStatus.FAIL)
 
 
@@ -59,7 +60,7 @@ def follow_run(run_id: int) -> None:
         client = client_for(run, CallLog(run, "records"))
         # What the records do not show, they did not show then: storing may have to wait for the
         # database, and a job that is listed meanwhile must not count as missing.
-        read_at = timezone.now()
+        read_at, ticked = timezone.now(), uptime.now()
         reading = client.list_log_records(
             run.cluster_cloud_id, newest=1_000, since=_look_back_to(run, posts)
         )
@@ -70,7 +71,7 @@ def follow_run(run_id: int) -> None:
         return
     hold_and_retry(lambda: learn_date(posts, reading.date))
     # A copy for each try: one whose COMMIT failed has changed the object and not the row.
-    hold_and_retry(lambda: _conclude(copy(run), reading, read_at))
+    hold_and_retry(lambda: _conclude(copy(run), reading, read_at, ticked))
 
 
 def _look_back_to(run: BackupRun, posts: Sequence[Post]) -> datetime:
@@ -101,13 +102,14 @@ class Found:
     closed: bool = True
 
 
-def find_job(run: BackupRun, reading: LogRecords, read_at: datetime) -> Found:
+def find_job(run: BackupRun, reading: LogRecords, read_at: datetime, ticked: float) -> Found:
     """Look for a run's job among its cluster's records.
 
     Args:
         run: a run that was sent.
         reading: the records.
         read_at: when the reading began, our clock.
+        ticked: `uptime.now()` of the same moment.
     """
     if run.job_id is not None:
         known = {run.job_id, run.record_id}
@@ -125,20 +127,20 @@ def find_job(run: BackupRun, reading: LogRecords, read_at: datetime) -> Found:
         if found.record is not None:
             return Found(found.record, found.evidence, post)
         candidates += found.candidates
-    closed = all(is_closed(post, reading.date, read_at) for post in mine)
+    closed = all(is_closed(post, reading.date, read_at, ticked) for post in mine)
     return Found(candidates=candidates, closed=closed)
 
 
-def _conclude(run: BackupRun, reading: LogRecords, read_at: datetime) -> bool:
-    found = find_job(run, reading, read_at)
+def _conclude(run: BackupRun, reading: LogRecords, read_at: datetime, ticked: float) -> bool:
+    found = find_job(run, reading, read_at, ticked)
     if found.record is None:
-        return _no_record(run, read_at, found)
+        return _no_record(run, ticked, found)
     record, evidence = found.record, found.evidence
     if _was_seen_after_its_end(run, record):
         evidence = Evidence.INFERRED
     facts = job_facts(record) | {"evidence": evidence}
     with transaction.atomic():
-        moved = _advance(run, record, facts, read_at, new=found.post is not None)
+        moved = _advance(run, record, facts, ticked, new=found.post is not None)
         if moved and found.post is not None:
             credit(found.post, stored_key(record), evidence)
         return moved
@@ -155,7 +157,7 @@ def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
 
 
 def _advance(
-    run: BackupRun, record: LogRecord, facts: dict[str, Any], read_at: datetime, *, new: bool
+    run: BackupRun, record: LogRecord, facts: dict[str, Any], ticked: float, *, new: bool
 ) -> bool:
     what = f" ({described(record, facts['evidence'])})" if new and facts["evidence"] else ""
     if record.status is RecordStatus.SUCCESS:
@@ -166,17 +168,15 @@ def _advance(
     if run.run_state is RunState.UNKNOWN:
         note = f"Found in the cloud's records: the request had been taken{what}"
         return _move(run, RunState.ACCEPTED, note, facts | _check_again(run, readable=True))
-    return _still_running(run, record, facts, read_at)
+    return _still_running(run, record, facts, ticked)
 
 
 def _move(run: BackupRun, to: RunState, note: str, facts: dict[str, Any]) -> bool:
     return transition(run, to, actor=presence.process_name(), note=note, **facts)
 
 
-def _still_running(
-    run: BackupRun, record: LogRecord, facts: dict[str, Any], read_at: datetime
-) -> bool:
-    if _age(run, read_at) > settings.BACKUP_FOLLOW_LIMIT:
+def _still_running(run: BackupRun, record: LogRecord, facts: dict[str, Any], ticked: float) -> bool:
+    if _waited(run, ticked) > settings.BACKUP_FOLLOW_LIMIT:
         note = f"The cloud still called the job {record.raw_status} when we stopped following it"
         return _move(run, RunState.UNVERIFIED, note, facts)
     event = "" if run.job_id else "Found the cloud's job; it is running"
@@ -191,11 +191,11 @@ def _still_running(
     )
 
 
-def _no_record(run: BackupRun, read_at: datetime, found: Found) -> bool:
+def _no_record(run: BackupRun, ticked: float, found: Found) -> bool:
     """The records were readable, and show no job that is known to be the run's (any more)."""
     if run.run_state is RunState.UNKNOWN:
-        return _unknown_stays(run, read_at, found)
-    if _is_overdue(run, read_at):
+        return _unknown_stays(run, ticked, found)
+    if _is_overdue(run, ticked):
         if run.job_id:
             note = "The job's record has vanished from the cloud before it ended"
         elif found.candidates:
@@ -207,13 +207,12 @@ def _no_record(run: BackupRun, read_at: datetime, found: Found) -> bool:
     return amend(run, note=note, **_check_again(run, readable=not run.job_id))
 
 
-def _unknown_stays(run: BackupRun, read_at: datetime, found: Found) -> bool:
+def _unknown_stays(run: BackupRun, ticked: float, found: Found) -> bool:
     """Whether the cloud took the request is not known, and this reading shows no job of it."""
-    waited = _age(run, read_at)
+    waited = _waited(run, ticked)
     # a `Date` that makes no sense must not hold the cluster for ever
     closed = found.closed or waited >= settings.BACKUP_SETTLE_GRACE + 2 * settings.BACKUP_CLOCK_SKEW
-    # below 0 our clock was set back, and only the cloud's tells
-    if 0 <= waited < settings.BACKUP_SETTLE_GRACE or not closed:
+    if waited < settings.BACKUP_SETTLE_GRACE or not closed:
         note = "No record of this request yet; the cloud's records are read again"
         # by what cannot be told, no reading settles the run: somebody may have to
         return amend(run, note=note, **_check_again(run, readable=not found.candidates))
@@ -229,20 +228,17 @@ def _unknown_stays(run: BackupRun, read_at: datetime, found: Found) -> bool:
     return _unreadable(run, note)
 
 
-def _is_overdue(run: BackupRun, read_at: datetime) -> bool:
+def _is_overdue(run: BackupRun, ticked: float) -> bool:
     """Whether the record of an accepted run should have been there for a while."""
-    last_seen = run.records_readable_at if run.job_id else run.answered_at
-    since = last_seen or run.requested_at
-    return (read_at - since).total_seconds() >= settings.BACKUP_RECORD_GRACE
+    waited = unread(run, ticked) if run.job_id else _waited(run, ticked)
+    return waited >= settings.BACKUP_RECORD_GRACE
 
 
 def _unreadable(run: BackupRun, note: str, why: str = "") -> bool:
     """The records cannot be read, or do not tell: no reason to call a run failed or not started."""
-    if run.run_state is RunState.ACCEPTED:
-        readable = run.records_readable_at or run.answered_at or run.requested_at
-        if (timezone.now() - readable).total_seconds() >= unreadable_limit():
-            note = f"Accepted, but the cloud's records stayed unreadable: {why}"
-            return _move(run, RunState.UNVERIFIED, note, {})
+    if run.run_state is RunState.ACCEPTED and unread(run, uptime.now()) >= unreadable_limit():
+        note = f"Accepted, but the cloud's records stayed unreadable: {why}"
+        return _move(run, RunState.UNVERIFIED, note, {})
     note = note[:500]
     return amend(
         run,
@@ -264,22 +260,34 @@ def unreadable_limit() -> float:
     return limit
 
 
-def _age(run: BackupRun, at: datetime) -> float:
-    """Seconds since the request was answered, or since waiting for the answer ended."""
-    since = run.answered_at or run.sent_at or run.requested_at
-    return (at - since).total_seconds()
+def _waited(run: BackupRun, ticked: float) -> float:
+    """Seconds since the request was answered, or since waiting for the answer ended.
+
+    As the product has ticked (`backups.uptime`): neither a step of the wall clock nor time in
+    which nobody could read counts.
+    """
+    return uptime.since(run.step_uptime, ticked)
+
+
+def unread(run: BackupRun, ticked: float) -> float:
+    """Seconds, as the product has ticked, since the records were last readable.
+
+    Where they never were: since the request was answered.
+    """
+    stamps = [at for at in (run.readable_uptime, run.step_uptime) if at is not None]
+    return uptime.since(max(stamps, default=None), ticked)
 
 
 def _check_again(run: BackupRun, *, readable: bool) -> dict[str, Any]:
-    now = timezone.now()
-    age = _age(run, now)
+    now, ticked = timezone.now(), uptime.now()
+    age = _waited(run, ticked)
     at = next_check(now, age)
     ends_in = settings.BACKUP_SETTLE_GRACE - age
     if run.run_state is RunState.UNKNOWN and ends_in > 0:
         at = min(at, now + timedelta(seconds=ends_in))
     changes: dict[str, Any] = {"checks": run.checks + 1, "next_check_at": at}
     if readable:
-        changes["records_readable_at"] = now
+        changes |= {"records_readable_at": now, "readable_uptime": ticked}
     return changes
 
 
@@ -293,7 +301,7 @@ def next_check(now: datetime, age: float) -> datetime:
     for limit, pause in ((20.0, 1.0), (120.0, 3.0), (900.0, 10.0)):
         if age < limit:
             return now + timedelta(seconds=pause)
-    return now + timedelta(seconds=30)
+    return now + timedelta(seconds=LONGEST_PAUSE)
 
 
 def due_for_check(limit: int) -> list[int]:

@@ -17,8 +17,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from backups import instance
 from backups.css_api.client import CssClient
-from backups.css_api.errors import ApiError, CssApiError
+from backups.css_api.errors import ApiError, ConfigurationError, CssApiError
 from backups.css_api.types import Answer, LogPolicy, LogSettings, LogStorage
 from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
@@ -93,7 +94,10 @@ def _occupy(cluster: Cluster, until: datetime) -> bool:
 
     Without it a form that is sent twice at once would find the same settings twice, and call twice.
     """
-    free = Q(changing_until=None) | Q(changing_until__lt=timezone.now())
+    now = timezone.now()
+    free = Q(changing_until=None) | Q(changing_until__lt=now)
+    # no change takes longer: the clock has been set back since
+    free |= Q(changing_until__gt=now + 2 * LONGEST_CHANGE)
     stored = StoredSettings.objects.filter(free, cluster=cluster)
     return stored.update(changing_until=until) == 1
 
@@ -105,6 +109,8 @@ def _leave(cluster: Cluster, until: datetime) -> None:
 
 def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
     try:
+        if why := instance.problem():
+            raise ConfigurationError(why)
         client = client_for(cluster, timeouts=INTERACTIVE)
         began = timezone.now()
         before = client.get_log_settings(cluster.cluster_id)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
+from backups import uptime
 from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecord, LogRecords, RecordStatus
@@ -71,6 +72,9 @@ def window_of(post: Post) -> Window:
     certain = post.date_after + SECOND + late + limit if post.date_after is not None else None
     if certain is not None and post.date_before is not None:
         certain = max(certain, post.date_before + took + SECOND + late + limit)
+    elif certain is not None and post.status is None:
+        # how long ago it ended is not known well (_waited): our own clock of then has its say
+        certain = min(certain, waited + skew() + late + limit)
     if late and post.date_closed is None and post.date_after is not None:
         # Until a reading has come the grace time later, by our own clock: the cloud's may be set.
         latest = UNLIMITED
@@ -195,7 +199,7 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
             way is left alone.
         date: of the reading; None where its answer had none, and our clock has to do.
     """
-    now = timezone.now()
+    now, ticked = timezone.now(), uptime.now()
     for post in posts:
         if post.result != Post.Result.OPEN or post.date_closed is not None:
             continue
@@ -204,7 +208,7 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
             continue
         grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
         ended = post.answered_at or post.sent_at + longest_exchange()
-        waited = now - ended
+        waited = _waited(post, now, date, ticked)
         changes = {}
         if date is None:
             if post.date_after is None and post.status is None:
@@ -223,6 +227,34 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
                 setattr(post, name, value)
 
 
+def _waited(post: Post, now: datetime, date: datetime | None, ticked: float) -> timedelta:
+    """The time since a request was answered, or has ended for all that is known; may be negative.
+
+    Our wall clock may have been set meanwhile. What the product has ticked is the least that has
+    passed, since it stands still while nobody sweeps; what the cloud's clock says is the most,
+    unless that was set back itself. Where the cloud's clock does not tell, the least counts: a
+    window that is too long leaves a run unverified, one that is too short calls it not started.
+
+    Args:
+        post: the POST.
+        now: our wall clock.
+        date: the cloud's, None where it is not known.
+        ticked: `uptime.now()`.
+    """
+    exchange = post.answered_at - post.sent_at if post.answered_at else longest_exchange()
+    waited = now - post.sent_at - exchange
+    if post.step_uptime is None:  # of an earlier version
+        return waited
+    least = timedelta(seconds=uptime.since(post.step_uptime, ticked))
+    if post.answered_at is None:
+        least -= longest_exchange()
+    if date is None or post.date_before is None:
+        return least
+    longest = min(max(exchange, timedelta(0)), longest_exchange())
+    most = date - post.date_before - longest + 2 * SECOND
+    return max(min(waited, most), least)
+
+
 def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
     """How long windows of earlier POSTs may still grow into that of a POST that is sent now.
 
@@ -234,14 +266,14 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
         return timedelta(0)
     limit = tolerance()
     longest = timedelta(0)
-    now = timezone.now()
+    now, ticked = timezone.now(), uptime.now()
     grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
     for post in posts:
         if post.date_after is None:
             continue
         latest = window_of(post).latest
         if latest == UNLIMITED:
-            waited = now - (post.answered_at or post.sent_at + longest_exchange())
+            waited = _waited(post, now, date, ticked)
             longest = max(longest, grace - waited + SECOND)
         else:
             longest = max(longest, latest - (date - limit) + SECOND)
@@ -255,13 +287,14 @@ def longest_late() -> timedelta:
     return late + longest_exchange() + 2 * tolerance() + 3 * SECOND
 
 
-def is_closed(post: Post, date: datetime | None, read_at: datetime) -> bool:
+def is_closed(post: Post, date: datetime | None, read_at: datetime, ticked: float) -> bool:
     """Whether a reading came after all that a POST can have started.
 
     Args:
         post: the POST.
         date: the reading's `Date`; None where it had none, and our own clock has to do.
         read_at: when the reading began, our clock.
+        ticked: `uptime.now()` of the same moment.
     """
     # Of a worker that died nobody knows for how long its request was under way: the window stays
     # open longer than its run waits, which is corrected where its job is listed after all.
@@ -269,7 +302,7 @@ def is_closed(post: Post, date: datetime | None, read_at: datetime) -> bool:
         return True
     if date is None:
         grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
-        return read_at >= (post.answered_at or post.sent_at) + grace
+        return _waited(post, read_at, None, ticked) >= grace
     if post.date_closed is not None and date >= post.date_closed:
         return True  # this reading, or one before it, came the grace time after the request
     return date > window_of(post).latest
@@ -294,6 +327,7 @@ def note_result(
     else:
         kind = Post.Result.REFUSED
     changes: dict[str, object] = {"result": kind, "answered_at": at}
+    changes["step_uptime"] = uptime.stamp()
     if answer is not None:
         changes |= {"status": answer.status, "date_after": answer.date}
     if kind is Post.Result.REFUSED:

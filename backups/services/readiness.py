@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Case, F, Q, Value, When
@@ -115,7 +115,7 @@ def store_settings(
         ignore_conflicts=True,
     )
     stored = StoredSettings.objects.filter(cluster=cluster)
-    stored.filter(read_at__lt=read_at).update(
+    stored.filter(Q(read_at__lt=read_at) | _from_the_future("read_at", read_at)).update(
         changed_at=Case(When(**same, then=F("changed_at")), default=Value(read_at)), **same, **more
     )
     return stored.get()
@@ -204,9 +204,15 @@ def _keep(cluster: Cluster, found: _Found, started: datetime, posts: list[Post])
     columns["check_error"] = "; ".join(found.errors)[:500]
     # A check that began later may have been quicker.
     unless_newer = Q(checked_at=None) | Q(checked_at__lte=started)
+    unless_newer |= _from_the_future("checked_at", started)
     # Disconnected meanwhile, what was read says nothing about later.
     Cluster.objects.filter(unless_newer, checks.is_connected(), pk=cluster.pk).update(**columns)
     checks.finish(cluster.pk, out_of_reach=bool(found.out_of_reach))
+
+
+def _from_the_future(column: str, started: datetime) -> Q:
+    """Stored by a clock that has been set back since: no check takes as long as that lies ahead."""
+    return Q(**{f"{column}__gt": started + timedelta(seconds=checks.longest_check())})
 
 
 def _facts(cluster: Cluster, found: _Found) -> dict[str, Any]:

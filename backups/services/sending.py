@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import override
 
-from backups import presence
+from backups import instance, presence, uptime
 from backups.choices import Outcome, RunState, in_english
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecords
@@ -44,6 +45,8 @@ from .transitions import transition
 
 logger = logging.getLogger(__name__)
 
+SPREAD = 1.2  # the longest of spread pauses, as a factor
+
 # What this process is sending; twice where a message was delivered twice.
 _hands: Counter[int] = Counter()
 _hands_lock = threading.Lock()
@@ -61,6 +64,7 @@ def send_run(run_id: int) -> None:
             return
         run = claim(run_id)
         if run is None:
+            _say_why_not(run_id)
             return
         earlier = without_job(run)
         # those with a job, too: where that was inferred, their own may be created yet
@@ -142,12 +146,13 @@ def claim(run_id: int) -> BackupRun | None:
     worker = presence.process_name()
     with transaction.atomic():
         claimed = BackupRun.objects.filter(
-            pk=run_id, state=RunState.QUEUED, not_before__lte=now
+            ~instance.is_elsewhere(), pk=run_id, state=RunState.QUEUED, not_before__lte=now
         ).update(
             state=RunState.SENDING,
             attempt=F("attempt") + 1,
             claimed_by=worker,
             claimed_at=now,
+            step_uptime=uptime.stamp(),
             sent_at=None,
             answered_at=None,
             # what the attempt before came to is in its event and its calls
@@ -172,6 +177,17 @@ def claim(run_id: int) -> BackupRun | None:
             actor=worker,
         )
     return run
+
+
+def _say_why_not(run_id: int) -> None:
+    """Note with a run that stays queued that this database is not at home here."""
+    with override("en"):  # what is kept is English
+        if not (why := instance.problem()):
+            return
+    note = f"Not sent. {why}"[:500]
+    BackupRun.objects.filter(~Q(note=note), pk=run_id, state=RunState.QUEUED).update(
+        note=note, version=F("version") + 1
+    )
 
 
 def read_baseline(run: BackupRun) -> LogRecords | None:
@@ -223,6 +239,7 @@ def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> b
         "outcome": Outcome.UNANSWERED,
     }
     settle |= {"sent_at": mine[0].sent_at, "answered_at": mine[0].answered_at}
+    settle |= {"step_uptime": mine[0].step_uptime}
     if transition(run, RunState.UNKNOWN, actor=presence.process_name(), note=note, **settle):
         dispatch_follow([run.pk])
     return True
@@ -279,6 +296,7 @@ def apply_result(
     verdict = classify(result)
     # before the cluster's holder is looked for
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
+    facts["step_uptime"] = uptime.stamp()
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
@@ -409,4 +427,4 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
 
 def _jittered(seconds: float) -> float:
     """Spread retries by ± 20 %, so that runs that failed together do not come back together."""
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it
+    return seconds * random.uniform(2 - SPREAD, SPREAD)  # noqa: S311 - no secret depends on it

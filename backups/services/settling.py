@@ -16,13 +16,14 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from backups import uptime
 from backups.choices import Ruling, RunState
 from backups.models import BackupRun
 from backups.models.traces import LONGEST_RULING
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor
 
-from .following import unreadable_limit
+from .following import unread, unreadable_limit
 from .requests import put_on_record
 from .transitions import transition
 
@@ -46,9 +47,13 @@ def open_from(run: BackupRun) -> datetime:
     As long as an accepted run with unreadable records is followed; at least until the records, had
     they been readable, would have settled it.
     """
-    proofs = (run.records_readable_at, run.answered_at, run.sent_at)
-    last = max([at for at in proofs if at is not None], default=run.requested_at)
-    return last + timedelta(seconds=max(unreadable_limit(), settings.BACKUP_SETTLE_GRACE))
+    return timezone.now() + timedelta(seconds=_remaining(run))
+
+
+def _remaining(run: BackupRun) -> float:
+    """Seconds until then, as the product ticks."""
+    limit = max(unreadable_limit(), settings.BACKUP_SETTLE_GRACE)
+    return limit - unread(run, uptime.now())
 
 
 def why_not(run: BackupRun, now: datetime) -> str:
@@ -57,7 +62,7 @@ def why_not(run: BackupRun, now: datetime) -> str:
         return _("The run has already ended: %(state)s.") % {"state": run.state_label}
     if run.run_state is not RunState.UNKNOWN:
         return _("It is known what became of the request, so there is nothing to settle.")
-    if now < open_from(run):
+    if _remaining(run) > 0:
         return _(
             "The cloud's records are still being read and may settle it. By hand it can be settled "
             "from %(at)s UTC on, if they stay unreadable until then."

@@ -7,17 +7,19 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 
-from backups import presence
+from backups import presence, uptime
 from backups.choices import RunState
 from backups.css_api.errors import NotSent, TransportKind
-from backups.models import ApiCall, BackupRun, Heartbeat
+from backups.models import ApiCall, BackupRun
+from dashboard.database import stood_still
 
 from .calls import stored_result
 from .checks import dispatch_checks
 from .dispatch import dispatch_follow, dispatch_send, dispatch_sync
+from .due_times import pull_in
 from .following import due_for_check
 from .sending import apply_result, is_in_hand
 from .sync import connect_new_entries, due_for_sync
@@ -33,6 +35,7 @@ def sweep() -> None:
 
     Any number of sweeps may run at once: each step is a conditional UPDATE.
     """
+    pull_in()
     take_over_dead_claims()
     take_over_lost_claims()
     dispatch_send(due_for_sending(BATCH))
@@ -48,10 +51,9 @@ def due_for_sending(limit: int) -> list[int]:
     Args:
         limit: the most runs to take.
     """
-    now = timezone.now()
-    lost = now - timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
+    now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
     due = BackupRun.objects.filter(state=RunState.QUEUED, not_before__lte=now).filter(
-        Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=lost)
+        Q(dispatched_at__isnull=True) | stood_still("dispatched_at", worth)
     )
     return list(due.order_by("not_before").values_list("pk", flat=True)[:limit])
 
@@ -60,10 +62,10 @@ def take_over_dead_claims() -> None:
     """Settle runs in SENDING whose worker has not been seen for HEARTBEAT_STALE_AFTER seconds."""
     if not presence.may_judge_silence():
         return
-    stale = timezone.now() - timedelta(seconds=settings.HEARTBEAT_STALE_AFTER)
-    alive = Heartbeat.objects.filter(name=OuterRef("claimed_by"), seen_at__gte=stale)
+    # its claim, or its request, may be younger than the first heartbeat of its worker
+    old = Q(step_uptime__lt=uptime.stamp() - settings.HEARTBEAT_STALE_AFTER) | Q(step_uptime=None)
     dead = BackupRun.objects.filter(
-        ~Exists(alive), state=RunState.SENDING, claimed_at__lt=stale
+        old, ~presence.alive("claimed_by"), state=RunState.SENDING
     ).order_by("claimed_at")
     for run in dead[:BATCH]:
         take_over(run, why="The worker is gone")
@@ -124,7 +126,9 @@ def take_over(run: BackupRun, *, why: str) -> bool:
             checks=0,
         )
         if moved and ended is not None:
-            run.posts.filter(attempt=run.attempt, answered_at=None).update(answered_at=ended)
+            run.posts.filter(attempt=run.attempt, answered_at=None).update(
+                answered_at=ended, step_uptime=uptime.stamp()
+            )
         return moved
 
 

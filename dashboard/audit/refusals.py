@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from dashboard.accounts.models import User
+from dashboard.database import stood_still
 
 from .actions import Action
 from .canonical import instant
@@ -72,7 +73,7 @@ def tell_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
 
 def tell_counted() -> int:
     """Record what was counted and whose minute is over; returns how many events were made."""
-    ended = RefusalCount.objects.filter(told_at__lte=timezone.now() - EVERY)
+    ended = RefusalCount.objects.filter(stood_still("told_at", EVERY))
     return sum(_tell_one(key) for key in list(ended.values_list("pk", flat=True)))
 
 
@@ -84,7 +85,7 @@ def _tell_one(key: str) -> bool:
     with transaction.atomic():
         counted = _locked(key)
         now = timezone.now()
-        if counted is None or counted.told_at > now - EVERY:  # somebody was faster
+        if counted is None or now - EVERY < counted.told_at < now + EVERY:  # somebody was faster
             return False
         if not counted.count:
             counted.delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
+from django.conf import settings
 
 from . import chain, refusals, verification
 from .canonical import instant
@@ -28,6 +29,13 @@ def verify() -> None:
     requested = verification.request_verification()
     if verification.perform(requested) and requested.result == "broken":
         logger.error("audit trail broken at event %d: %s", requested.broken_at, requested.problem)
+
+
+@shared_task(ignore_result=True)
+def verify_when_due() -> None:
+    """Verify, unless that was done within the last AUDIT_VERIFY_INTERVAL seconds."""
+    if verification.is_due(settings.AUDIT_VERIFY_INTERVAL):
+        verify()
 
 
 @shared_task(ignore_result=True)

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from dashboard import triggers
+from dashboard.database import stood_still
 
 from . import chain
 from .actions import Action
@@ -149,6 +150,18 @@ def _is_recorded(anchor: Anchor) -> bool:
     )
 
 
+def is_due(interval: float) -> bool:
+    """Whether no verification has ended within some time.
+
+    Args:
+        interval: seconds. One that ended further ahead of now than this was dated by a clock that
+            has been set since, and does not count.
+    """
+    now, wide = timezone.now(), timedelta(seconds=interval)
+    lately = (now - wide, now + wide)
+    return not Verification.objects.filter(finished_at__range=lately).exists()
+
+
 def request_verification() -> Verification:
     """The verification that waits; a new one where none does."""
     try:
@@ -171,7 +184,7 @@ def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
         Whether it was done here.
     """
     now = timezone.now()
-    free = Q(started_at=None) | Q(started_at__lt=now - GIVEN_UP_AFTER)
+    free = Q(started_at=None) | stood_still("started_at", GIVEN_UP_AFTER)
     waiting = Verification.objects.filter(free, pk=verification.pk, result="waiting")
     if not waiting.update(started_at=now):
         return False

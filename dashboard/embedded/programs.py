@@ -27,13 +27,6 @@ def worker(environ: Mapping[str, str], port: int) -> Program:
     return Program("worker", command, environ, grace=WORKER_GRACE)
 
 
-def beat(environ: Mapping[str, str], data_dir: Path) -> Program:
-    """The clock that has the sweeper run."""
-    arguments = ("--pidfile=", "--schedule", str(data_dir / "celerybeat-schedule"))
-    command = (PYTHON, "-m", "celery", "-A", "dashboard", "beat", *arguments)
-    return Program("beat", (*command, "--loglevel", "INFO"), environ)
-
-
 def sync(environ: Mapping[str, str], manage: Path) -> Program:
     """Registers the clusters; ends by itself."""
     return Program("sync", (PYTHON, str(manage), "sync_clusters"), environ, grace=2.0)

@@ -26,7 +26,7 @@ from .supervisor import GaveUpError, StopAskedError, Supervisor
 REDIS_SECONDS = 15.0
 SIMULATOR_SECONDS = 30.0
 PAGE_SECONDS = 120.0  # a cold disk and a busy machine
-STOP_ORDER = (("web", "beat", "sync"), ("worker",), ("simulator",), ("redis",))
+STOP_ORDER = (("web", "sync"), ("worker",), ("simulator",), ("redis",))
 LOOPBACK_HOSTS = "localhost,127.0.0.1,[::1]"
 # Meant for another program of the shell: they change how gunicorn and Python work.
 OTHERS = ("GUNICORN_CMD_ARGS", "SCRIPT_NAME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE")
@@ -167,7 +167,6 @@ class _Instance:
                 reachable=not _is_loopback(self.host),
             )
         )
-        self.supervisor.keep(programs.beat(self.environ, self.data_dir))
         self.supervisor.once(programs.sync(self.environ, self.manage), self._synced)
 
     def _start_redis_and_simulator(self) -> None:

@@ -117,7 +117,7 @@
   const signIn = () =>
     `${signInPath}?next=${encodeURIComponent(location.pathname + location.search)}`;
 
-  // Which processes are missing has changed: banners and light are asked for anew. A banner that the
+  // Why work does not flow has changed: banners and light are asked for anew. A banner that the
   // page came with changes where it stands; a new one appears over the page, which does not move.
   const bannersOf = document.body.dataset.presence;
   let presenceShown = bannersOf;

@@ -243,10 +243,10 @@ def test_a_break_is_an_error_in_the_log(
     assert "audit trail broken at event 2" in caplog.text
 
 
-def beat_schedule(**environment: str) -> dict[str, Any]:
-    """Beat's plan as a process makes it that starts in an environment."""
+def periodic_tasks(**environment: str) -> dict[str, Any]:
+    """The ticker's plan as a process makes it that starts in an environment."""
     script = (
-        "import json; from dashboard.settings import CELERY_BEAT_SCHEDULE as plan; "
+        "import json; from dashboard.settings import PERIODIC_TASKS as plan; "
         "print(json.dumps(plan))"
     )
     printed = subprocess.run(
@@ -261,8 +261,34 @@ def beat_schedule(**environment: str) -> dict[str, Any]:
 
 
 def test_head_and_verification_are_planned_and_can_be_left_out() -> None:
-    plan = beat_schedule()
-    assert plan["audit-emit_head"]["schedule"] == 3600
-    assert plan["audit-verify"]["schedule"] == 86400
-    off = beat_schedule(AUDIT_HEAD_INTERVAL="0", AUDIT_VERIFY_INTERVAL="0")
+    plan = periodic_tasks()
+    assert plan["audit-head"] == ["dashboard.audit.tasks.emit_head", 3600]
+    # looks once an hour whether AUDIT_VERIFY_INTERVAL is over, also across restarts
+    assert plan["audit-verify"] == ["dashboard.audit.tasks.verify_when_due", 3600]
+    off = periodic_tasks(AUDIT_HEAD_INTERVAL="0", AUDIT_VERIFY_INTERVAL="0")
     assert [name for name in off if name.startswith("audit")] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ended", "due"),
+    [
+        (None, True),
+        (timedelta(hours=-1), False),
+        (timedelta(hours=-25), True),
+        (timedelta(hours=7), False),  # our clock was set back by an hour or seven since
+        (timedelta(days=300), True),  # our clock was wrong then: it must not rest for 300 days
+    ],
+)
+def test_a_verification_is_due_a_day_after_the_last_one(
+    ended: timedelta | None, due: bool, settings: Any
+) -> None:
+    settings.AUDIT_VERIFY_INTERVAL = 86_400.0
+    if ended is not None:
+        at = timezone.now() + ended
+        Verification.objects.create(
+            requested_at=at, started_at=at, finished_at=at, result="intact", first=1, last=1
+        )
+    before = Verification.objects.count()
+    tasks.verify_when_due()
+    assert Verification.objects.count() - before == due

@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
 from backups.choices import RunState
-from backups.models import BackupRun, Cluster, Heartbeat
+from backups.models import BackupRun, Cluster, Heartbeat, Ticker
 from backups.services.transitions import transition
 from tests.browser.watch import Watch
 
@@ -194,10 +194,9 @@ def test_a_page_on_which_nothing_happens_stops_asking_and_goes_on_when_touched(
 def test_a_worker_that_goes_away_is_told_over_the_page_that_does_not_move(
     screen: Page, three: list[Cluster]
 ) -> None:
-    for kind in ("worker", "beat"):
-        Heartbeat.objects.create(
-            name=f"{kind}:1:00000000", kind=kind, seen_at=timezone.now(), started_at=timezone.now()
-        )
+    now = timezone.now()
+    Heartbeat.objects.create(name="worker:1:00000000", kind="worker", seen_at=now, started_at=now)
+    Ticker.objects.create(pk=1, holder="worker:1:00000000", ticks=1, ticked_at=now)
     screen.locator(f"#backup-{three[0].pk}").click()
     expect(screen.locator(f"#cluster-{three[0].pk} .last .badge")).to_have_text("Queued")
     screen.reload()

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.e2e
 SERVER = os.environ.get("DATABASE_URL") or "postgres://postgres@127.0.0.1:5432/postgres"
 READY_SECONDS = 90.0
 BETWEEN = "\0"  # words of a command line, joined for the mapping
-OURS = ("migrate", "web", "worker", "beat", "sync", "simulator")
+OURS = ("migrate", "web", "worker", "sync", "simulator")
 
 
 def test_nothing_but_web_is_published_and_that_on_loopback_only() -> None:
@@ -62,7 +62,7 @@ def test_services_run_unprivileged_on_a_file_system_they_cannot_write() -> None:
 
 def test_migrations_run_once_and_before_whatever_uses_the_database() -> None:
     services = load({})
-    for name in ("web", "worker", "beat", "sync"):
+    for name in ("web", "worker", "sync"):
         assert services[name].depends_on["migrate"] == "service_completed_successfully"
     assert services["migrate"].document["restart"] == "no"
 
@@ -230,7 +230,6 @@ def composed(tmp_path: Path) -> Iterator[tuple[Composed, str]]:
             "/run/secrets/": f"{tmp_path}/secrets/",
             "/demo/": f"{tmp_path}/demo/",
             f"--public-host{BETWEEN}simulator": f"--public-host{BETWEEN}127.0.0.1",
-            "/tmp/celerybeat": f"{tmp_path}/celerybeat",
         }
         variables = {"OS_CLIENT_CONFIG_FILE": "/demo/clouds.yaml", "ALLOWED_HOSTS": "127.0.0.1"}
         services = Composed(tmp_path, mapping, variables)

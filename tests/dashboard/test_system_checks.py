@@ -201,9 +201,8 @@ def test_a_secret_in_a_file_is_as_good(tmp_path: Path) -> None:
     [
         ["gunicorn", "-c", "python:dashboard.gunicorn", "--bind", "127.0.0.1:0"],
         ["celery", "-A", "dashboard", "worker", "--pool", "threads", "-c", "1"],
-        ["celery", "-A", "dashboard", "beat", "--pidfile="],
     ],
-    ids=["web", "worker", "beat"],
+    ids=["web", "worker"],
 )
 def test_no_process_of_production_starts_on_an_error(tmp_path: Path, command: list[str]) -> None:
     environ = clean_environment(tmp_path, **{**PRODUCTION, "DEBUG": "1"})

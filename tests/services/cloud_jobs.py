@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.utils import timezone
 
+from backups import uptime
 from backups.choices import Trigger
 from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Cluster, Post
@@ -57,14 +58,17 @@ def followed(run: BackupRun) -> BackupRun:
 
 
 def aged(run: BackupRun, seconds: float) -> BackupRun:
-    """The run as if its answer had come so many seconds earlier, by our clock."""
-    by = timedelta(seconds=seconds)
+    """The run as if its answer had come so many seconds earlier, by our clocks."""
+    by, then = timedelta(seconds=seconds), uptime.now() - seconds
     with guards_lifted():
-        BackupRun.objects.filter(pk=run.pk).update(answered_at=timezone.now() - by)
+        BackupRun.objects.filter(pk=run.pk).update(
+            answered_at=timezone.now() - by, step_uptime=then
+        )
         for post in run.posts.all():
             Post.objects.filter(pk=post.pk).update(
                 sent_at=post.sent_at - by,
                 answered_at=post.answered_at and post.answered_at - by,
+                step_uptime=then,
             )
     run.refresh_from_db()
     return run

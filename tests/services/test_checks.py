@@ -14,8 +14,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups import presence
+from backups import presence, uptime
 from backups.choices import Readiness
+from backups.instance import key_prefix
 from backups.models import Cluster, Connection, Heartbeat, Project
 from backups.services import checks, readiness, sweeping
 
@@ -43,7 +44,7 @@ def test_a_sweep_over_a_thousand_due_clusters_takes_a_few_and_asks_five_times(ma
 def queued(redis_url: str) -> int:
     """How many checks the broker holds."""
     with redis.Redis.from_url(redis_url.replace("redis+socket", "unix")) as broker:
-        messages = broker.lrange(current_app.conf.task_default_queue, 0, -1)
+        messages = broker.lrange(key_prefix() + current_app.conf.task_default_queue, 0, -1)
     tasks = [json.loads(message)["headers"]["task"] for message in messages]
     return tasks.count("backups.tasks.check_cluster")
 
@@ -103,13 +104,12 @@ def test_the_check_of_a_worker_that_died_is_made_by_another_once_its_heartbeat_i
     make_cluster, settings
 ):
     settings.CHECK_PARALLEL = 1
-    cluster, now = make_cluster(), timezone.now()
+    cluster = make_cluster()
     assert checks.lease() == [cluster.pk]
     presence.beat("worker")
     checks.begin(cluster.pk)
     assert checks.lease() == [], "it is alive"
-    stale = now - timedelta(seconds=settings.HEARTBEAT_STALE_AFTER + 1)
-    Heartbeat.objects.update(seen_at=stale)
+    Heartbeat.objects.update(seen_uptime=uptime.now() - settings.HEARTBEAT_STALE_AFTER - 1)
     assert checks.lease() == [cluster.pk]
 
 

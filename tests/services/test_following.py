@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from backups import uptime
 from backups.choices import Outcome, RunState
 from backups.models import BackupRun, Cluster, Project
 from backups.services import following, sending
@@ -160,7 +161,9 @@ def test_a_record_that_vanishes_while_running_ends_unverified(make_run, cloud, s
     run = followed(run)
     assert run.state == S.ACCEPTED
     BackupRun.objects.filter(pk=run.pk).update(
-        records_readable_at=timezone.now() - timedelta(seconds=settings.BACKUP_RECORD_GRACE + 1)
+        records_readable_at=timezone.now() - timedelta(seconds=settings.BACKUP_RECORD_GRACE + 1),
+        step_uptime=uptime.now() - settings.BACKUP_RECORD_GRACE - 2,
+        readable_uptime=uptime.now() - settings.BACKUP_RECORD_GRACE - 1,
     )
     assert followed(run).state == S.UNVERIFIED
 

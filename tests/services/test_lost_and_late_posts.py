@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from backups import uptime
 from backups.choices import RunState
 from backups.css_api.types import Answer, BodyKind
 from backups.models import ApiCall, BackupRun, RunEvent
@@ -25,8 +26,12 @@ def aged(run, seconds):
         for name in ("requested_at", "sent_at", "answered_at", "finished_at"):
             if (at := getattr(run, name)) is not None:
                 setattr(run, name, at - by)
+        for name in ("step_uptime", "readable_uptime"):
+            if (at := getattr(run, name)) is not None:
+                setattr(run, name, at - seconds)
         run.save()
         for post in run.posts.all():
+            post.step_uptime -= seconds
             for name in ("sent_at", "answered_at", "date_before", "date_after", "date_closed"):
                 if (at := getattr(post, name)) is not None:
                     setattr(post, name, at - by)
@@ -128,10 +133,12 @@ def test_the_window_of_a_lost_post_does_not_grow_while_nobody_reads(make_run, cl
             sent_at=run.sent_at - by,
             answered_at=run.answered_at - by,
             requested_at=run.requested_at - by,
+            step_uptime=uptime.now() - by.total_seconds(),
         )
         post = run.posts.get()
         post.sent_at -= by
         post.answered_at -= by
+        post.step_uptime = uptime.now() - by.total_seconds()
         post.save()
     cloud.set_clock(-3600)
     cloud.start_job(run.cluster_cloud_id, "Manual")
@@ -178,18 +185,18 @@ def test_a_proof_that_is_contradicted_is_withdrawn_also_where_the_job_id_comes_l
     post = run.posts.get()
     running = replace(row("x", at=post.date_before, status=RecordStatus.RUNNING), job_id="")
     now = timezone.now()
-    following._conclude(run, LogRecords((running,), now), now)
+    following._conclude(run, LogRecords((running,), now), now, uptime.now())
     run.refresh_from_db()
     assert run.evidence == "proven"
     named = replace(running, job_id="j-x")
-    following._conclude(run, LogRecords((named,), now), now)
+    following._conclude(run, LogRecords((named,), now), now, uptime.now())
     run.refresh_from_db()
     ended = replace(
         named,
         status=RecordStatus.SUCCESS,
         finished_at=post.date_after - timedelta(seconds=60),
     )
-    following._conclude(run, LogRecords((ended,), now), now)
+    following._conclude(run, LogRecords((ended,), now), now, uptime.now())
     run.refresh_from_db()
     assert (run.state, run.evidence) == (S.SUCCEEDED, "inferred")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from backups import uptime
 from backups.choices import Outcome, Ruling, RunState
 from backups.models import BackupRun
 from backups.models.traces import LONGEST_RULING
@@ -45,9 +46,10 @@ def followed(run: BackupRun) -> BackupRun:
 def aged(run: BackupRun, seconds: float) -> BackupRun:
     """As if all of it had happened so many seconds earlier."""
     then = timezone.now() - timedelta(seconds=seconds)
-    times: dict[str, Any] = {"sent_at": then, "answered_at": then}
+    ticked = uptime.now() - seconds
+    times: dict[str, Any] = {"sent_at": then, "answered_at": then, "step_uptime": ticked}
     if run.records_readable_at:
-        times["records_readable_at"] = then
+        times |= {"records_readable_at": then, "readable_uptime": ticked}
     BackupRun.objects.filter(pk=run.pk).update(**times)
     run.refresh_from_db()
     return run
@@ -159,7 +161,7 @@ def test_not_within_the_grace_time_however_long_that_is(stuck: BackupRun, settin
 
 @pytest.mark.parametrize("minutes", [3, 600])
 def test_not_while_nobody_reads_the_records(stuck: BackupRun, minutes: int) -> None:
-    """No worker, or no beat: the records may be readable for all that is known."""
+    """No worker, or nobody who sweeps: the records may be readable for all that is known."""
     due = timezone.now() - timedelta(minutes=minutes)
     BackupRun.objects.filter(pk=stuck.pk).update(next_check_at=due)
     stuck.refresh_from_db()
@@ -234,9 +236,7 @@ def test_a_record_that_turns_up_later_corrects_the_run(
     cloud.fault("status", cluster.cluster_id, endpoint="records", status=403)
     run.refresh_from_db()
     assert run.state == S.UNKNOWN
-    long_ago = timezone.now() - timedelta(seconds=following.unreadable_limit() + 1)
-    BackupRun.objects.filter(pk=run.pk).update(sent_at=long_ago, answered_at=long_ago)
-    run = followed(run)
+    run = followed(aged(run, following.unreadable_limit() + 1))
     settle_by_hand(run, Ruling.STARTED, actor=ANNA, reason=WHY)
     cloud.clear_faults(cluster.cluster_id)
     cloud.end_jobs(cluster.cluster_id)

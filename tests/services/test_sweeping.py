@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
-from backups import presence
+from backups import presence, uptime
 from backups.choices import Outcome, RunState
 from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent, TransportKind
@@ -21,7 +22,8 @@ S = RunState
 
 @pytest.fixture
 def long_ago(settings):
-    return timezone.now() - timedelta(seconds=settings.HEARTBEAT_STALE_AFTER + 5)
+    """As the product has ticked."""
+    return uptime.now() - settings.HEARTBEAT_STALE_AFTER - 5
 
 
 @pytest.fixture
@@ -29,12 +31,15 @@ def abandoned(make_run, long_ago):
     """A run in SENDING whose worker died."""
     run = sending.claim(make_run().pk)
     assert run is not None
-    BackupRun.objects.filter(pk=run.pk).update(claimed_at=long_ago)
+    BackupRun.objects.filter(pk=run.pk).update(step_uptime=long_ago)
     run.refresh_from_db()
     return run
 
 
 def swept(run: BackupRun) -> BackupRun:
+    """The run after a sweep, long after its last step."""
+    ticked = uptime.now() - settings.HEARTBEAT_STALE_AFTER - 5
+    BackupRun.objects.filter(pk=run.pk).update(step_uptime=ticked)
     sweeping.take_over_dead_claims()
     run.refresh_from_db()
     return run
@@ -79,13 +84,18 @@ def test_a_run_of_a_living_worker_is_left_alone(abandoned):
         name=abandoned.claimed_by,
         started_at=timezone.now(),
         seen_at=timezone.now(),
+        seen_uptime=uptime.now(),
     )
     assert swept(abandoned).state == S.SENDING
 
 
 def test_a_run_of_a_worker_that_fell_silent_is_taken_over(abandoned, long_ago):
     Heartbeat.objects.create(
-        kind="worker", name=abandoned.claimed_by, started_at=long_ago, seen_at=long_ago
+        kind="worker",
+        name=abandoned.claimed_by,
+        started_at=timezone.now(),
+        seen_at=timezone.now(),
+        seen_uptime=long_ago,
     )
     assert swept(abandoned).state == S.QUEUED
 
@@ -130,7 +140,7 @@ def test_a_heartbeat_is_written_and_old_ones_are_forgotten():
     presence.beat("worker")
     presence.beat("worker")
     assert list(Heartbeat.objects.values_list("name", flat=True)) == [presence.process_name()]
-    assert [absence.kind for absence in presence.absences()] == ["beat"]
+    assert [absence.kind for absence in presence.absences()] == ["scheduler"]
 
 
 class Clock:

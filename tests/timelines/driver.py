@@ -12,7 +12,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from heapq import heappop, heappush
@@ -23,7 +23,7 @@ from django.db import connection
 
 from backups.choices import ACTIVE, CORRECTABLE, Ruling, RunState, Trigger
 from backups.models import BackupRun, Cluster, Heartbeat, Project
-from backups.services import sweeping
+from backups.services import due_times, sweeping
 from backups.services.requests import Requester, request_backup
 from backups.services.settling import CannotSettle, settle_by_hand
 from dashboard.audit.trail import Actor
@@ -32,6 +32,7 @@ from tests.timelines.script import Act, Death, Kind, PostScript, Timeline
 
 ALIVE = "timelines:1:00000000"  # a worker that has a heartbeat
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
+ALWAYS = 1e12  # as the product has ticked
 # When, after a request has ended, the sweeper looks: around each limit that the services have.
 LOOKS = (1.2, 31.0, 128.0)
 _clusters = itertools.count(1)
@@ -132,7 +133,7 @@ class Driver:
             self._at(moment, self.look)
 
     def look(self) -> None:
-        """What beat and the workers do at this moment."""
+        """What the ticker and the workers do at this moment."""
         self.count += 1
         assert self.count < 500, (self.clock.true, self.rows()[-1], self.cloud.posts[-3:])
         self.cloud.process_late()
@@ -157,6 +158,13 @@ class Driver:
         if news != self._checked and self._check_is_due(now):
             self._checked = news
             sweeping.dispatch_checks()
+
+    def _pull_in(self) -> None:
+        """`due_times.pull_in` for what this timeline is about; others are frozen in the future."""
+        for each in due_times._columns():
+            mine = {BackupRun: "cluster__in", Cluster: "pk__in"}.get(each.rows.model)
+            if mine is not None:
+                due_times._pull_in(replace(each, rows=each.rows.filter(**{mine: self._keys})))
 
     def _check_is_due(self, now: datetime) -> bool:
         return any(
@@ -215,6 +223,7 @@ class Driver:
         elif act.kind is Kind.STEP:
             self.clock.ours_off += act.amount
             self.offsets.append(self.clock.ours_off)
+            self._pull_in()
         elif act.kind is Kind.OUTAGE:
             self.cloud.unreadable_until = self.clock.true + act.amount
             self.look_at(self.cloud.unreadable_until)
@@ -349,7 +358,13 @@ class Driver:
 
     def _register(self) -> None:
         Heartbeat.objects.update_or_create(
-            name=ALIVE, defaults={"kind": "worker", "seen_at": FAR, "started_at": self.clock.ours()}
+            name=ALIVE,
+            defaults={
+                "kind": "worker",
+                "seen_at": FAR,
+                "seen_uptime": ALWAYS,
+                "started_at": self.clock.ours(),
+            },
         )
         entries = ENTRIES if self.timeline.world.two_entries else ENTRIES[:1]
         for entry in entries:
@@ -373,6 +388,9 @@ class Driver:
         with ExitStack() as stack:
             for target, value in (
                 ("django.utils.timezone.now", self.clock.ours),
+                # the ticker never rests, and goes by a clock that is not stepped
+                ("backups.uptime.now", self._ticked),
+                ("backups.uptime.stamp", self._ticked),
                 ("backups.css_api.exchange.send", self._wire),
                 ("backups.css_api.session.connect", connect),
                 ("backups.presence.process_name", self._name),
@@ -382,6 +400,9 @@ class Driver:
             stack.enter_context(mock.patch("celery.app.task.Task.apply_async", _publisher(self)))
             yield
         random.setstate(state)
+
+    def _ticked(self) -> float:
+        return self.clock.true
 
     def _name(self) -> str:
         return self._working[-1][1] if self._working else ALIVE

@@ -8,29 +8,34 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups import presence
-from backups.models import Heartbeat
+from backups import presence, work
+from backups.models import Heartbeat, Ticker
 from tests.views.conftest import MakeRun
 
 
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokens of other tests are not those of this one."""
-    monkeypatch.setattr(presence, "_token", ("", -presence.FRESH))
+    """What other tests have seen is not known here."""
+    monkeypatch.setattr(work, "_token", ("", -work.FRESH))
+    for name in ("_heartbeats", "_ticks"):
+        monkeypatch.setattr(presence, name, presence.Watch())
 
 
 def alive(*kinds: str) -> None:
-    for kind in kinds:
+    now = timezone.now()
+    if "worker" in kinds:
         Heartbeat.objects.create(
-            name=f"{kind}:1:00000000", kind=kind, seen_at=timezone.now(), started_at=timezone.now()
+            name="worker:1:00000000", kind="worker", seen_at=now, started_at=now
         )
+    if "scheduler" in kinds:
+        Ticker.objects.create(pk=1, holder="worker:1:00000000", ticks=1, ticked_at=now)
 
 
 def test_every_live_answer_tells_which_processes_are_missing(
     web: Client, make_run: MakeRun
 ) -> None:
     run = make_run()
-    alive("beat")
+    alive("scheduler")
     for url in ("/live/", "/clusters/live/", "/history/live/", f"/runs/{run.pk}/live/"):
         assert web.get(url, {"shown": ""}).headers["X-Presence"] == "worker"
 
@@ -40,11 +45,11 @@ def test_two_hundred_pages_ask_the_database_once(
 ) -> None:
     make_run()
     with django_assert_num_queries(1):  # type: ignore[operator]
-        assert {presence.presence_token() for _ in range(200)} == {"worker.beat"}
+        assert {work.token() for _ in range(200)} == {"worker"}
 
 
 def test_a_process_that_is_missing_now_is_told_over_the_page(web: Client) -> None:
-    alive("beat")
+    alive("scheduler")
     text = web.get("/frame/live/", {"was": "all"}).content.decode()
     banners, _, notices = text.partition('id="notices"')
     assert "No worker" in notices
@@ -52,24 +57,27 @@ def test_a_process_that_is_missing_now_is_told_over_the_page(web: Client) -> Non
     assert 'id="light" class="dot bad"' in text
 
 
-def test_a_banner_of_the_page_changes_where_it_stands(web: Client) -> None:
-    alive("worker", "beat")
+def test_a_banner_of_the_page_changes_where_it_stands(
+    web: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive("worker", "scheduler")
     text = web.get("/frame/live/", {"was": "worker"}).content.decode()
     assert "A worker is running again." in text.partition('id="notices"')[0]
     assert 'id="light" class="dot ok"' in text
     Heartbeat.objects.update(seen_at=timezone.now() - timedelta(days=1))
-    text = web.get("/frame/live/", {"was": "worker.beat"}).content.decode()
+    monkeypatch.setattr(presence, "_heartbeats", presence.Watch())
+    text = web.get("/frame/live/", {"was": "worker.scheduler"}).content.decode()
     assert "No worker is running" in text.partition('id="notices"')[0]
 
 
 def test_nonsense_is_as_if_the_page_had_no_banner(web: Client) -> None:
-    alive("worker", "beat")
+    alive("worker", "scheduler")
     text = web.get("/frame/live/", {"was": "<b>" * 100 + ".x"}).content.decode()
     assert "<section" not in text
     assert "<b>" not in text
 
 
 def test_the_light_is_on_every_page(web: Client) -> None:
-    assert ">Not running</span>" in web.get("/history/").content.decode()
-    alive("worker", "beat")
+    assert ">No worker</span>" in web.get("/history/").content.decode()
+    alive("worker", "scheduler")
     assert ">Running</span>" in web.get("/clusters/").content.decode()

@@ -254,8 +254,7 @@ def test_the_banner_says_where_the_worker_is_missing(
     make_cluster()
     assert "No worker is running" in page(web, "/")
     now = timezone.now()
-    for kind in Heartbeat.Kind.values:
-        Heartbeat.objects.create(name=f"h:{kind}", kind=kind, seen_at=now, started_at=now)
+    Heartbeat.objects.create(name="h:worker", kind="worker", seen_at=now, started_at=now)
     assert "No worker is running" not in page(web, "/")
 
 

@@ -16,7 +16,7 @@ from dashboard.embedded.startup import run
 class Command(BaseCommand):
     help = (
         "Start the dashboard with all it needs: a private Redis, the simulator while no cloud is "
-        "configured, the web server, a worker and beat. Reads HOST, PORT, DATA_DIR, DATABASE_URL, "
+        "configured, the web server and a worker. Reads HOST, PORT, DATA_DIR, DATABASE_URL, "
         "REDIS_URL, DEMO_CLOUD and OS_*."
     )
     requires_system_checks = []

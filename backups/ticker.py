@@ -1,0 +1,184 @@
+"""The ticker: the thread of each worker process that has the periodic work done.
+
+One of them ticks at a time, by a lease in the database (`models.Ticker`). It goes by its own
+monotonic clock: a wall clock that is stepped, by NTP or because a virtual machine was resumed,
+neither stalls it nor makes it hurry. Nothing is kept on disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db.models import F
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from backups import presence
+from backups.models import Ticker
+from backups.services import sweeping
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 1.0  # seconds between two ticks
+TAKE_OVER_AFTER = 5.0  # seconds for which the holder's counter has to stand still
+PUBLISH_AGAIN = 10.0  # seconds after which a periodic task that was not published is tried again
+
+
+class Lease:
+    """The right to tick; wall clocks and the database's clock play no part in it.
+
+    Args:
+        holder: this process's name.
+    """
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+        self.held = False
+        self._renewed_at = 0.0
+        self._seen: tuple[str, int] | None = None
+        self._unchanged = 0.0
+        self._looked_at = 0.0
+
+    def hold(self) -> bool:
+        """Renew the lease, or take it over from a holder that has fallen silent.
+
+        Each renewal moves the product's clock on: by the time since the last one, two intervals at
+        most.
+
+        Returns:
+            Whether this process ticks now.
+        """
+        now = time.monotonic()
+        if self.held and self._renew(now):
+            return True
+        if self.held:
+            logger.info("another worker ticks now")
+        self.held = self._take(now)
+        if self.held:
+            self._renewed_at = now
+            logger.info("this worker ticks now")
+        return self.held
+
+    def _renew(self, now: float) -> bool:
+        passed = min(max(now - self._renewed_at, 0.0), 2 * INTERVAL)
+        renewed = Ticker.objects.filter(pk=1, holder=self.holder).update(
+            ticks=F("ticks") + 1, uptime=F("uptime") + passed, ticked_at=timezone.now()
+        )
+        self._renewed_at = now
+        return bool(renewed)
+
+    def _take(self, now: float) -> bool:
+        row = Ticker.objects.values_list("holder", "ticks").filter(pk=1).first()
+        if row is None:
+            Ticker.objects.get_or_create(pk=1)
+            row = ("", 0)
+        if row[0] and not self._stood_still(row, now):
+            return False
+        self._seen = None
+        # what was seen is the condition: of two that wait one gets it, and a renewal goes first
+        return bool(
+            Ticker.objects.filter(pk=1, holder=row[0], ticks=row[1]).update(
+                holder=self.holder, ticks=F("ticks") + 1, ticked_at=timezone.now()
+            )
+        )
+
+    def _stood_still(self, row: tuple[str, int], now: float) -> bool:
+        if row != self._seen:
+            self._seen, self._unchanged = row, 0.0
+        else:
+            # Time in which this process could not look says nothing about the holder.
+            self._unchanged += min(now - self._looked_at, 2 * INTERVAL)
+        self._looked_at = now
+        return self._unchanged >= TAKE_OVER_AFTER
+
+    def release(self) -> None:
+        """Let another worker tick at once: this one ends."""
+        if self.held:
+            Ticker.objects.filter(pk=1, holder=self.holder).update(holder="")
+            self.held = False
+
+
+class Schedule:
+    """When the tasks of PERIODIC_TASKS are published next, by the monotonic clock.
+
+    All of them are due at first: each looks for itself whether there is something to do.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+
+    def publish_due(self) -> None:
+        """Publish what is due. Raises BrokerError or OSError where the broker is away."""
+        for name, (task, interval) in settings.PERIODIC_TASKS.items():
+            now = time.monotonic()
+            if now < self._due.get(name, now):
+                continue
+            self._due[name] = now + min(interval, PUBLISH_AGAIN)
+            # A message that no worker took in time is worth nothing: the next one does its work.
+            current_app.send_task(task, expires=interval, ignore_result=True)
+            self._due[name] = now + interval
+
+
+class TickerThread(threading.Thread):
+    """Ticks, or waits for its turn, until it is stopped. No error ends it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="ticker", daemon=True)
+        self._stopped = threading.Event()
+        self._lease = Lease(presence.process_name())
+        self._schedule = Schedule()
+        self._failing: dict[str, str] = {}
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            began = time.monotonic()
+            self.tick()
+            self._stopped.wait(max(INTERVAL - (time.monotonic() - began), 0.05))
+        self._attempt("releasing the ticker", self._lease.release)
+        connection.close()
+
+    def stop(self) -> None:
+        """End the thread and give the lease back."""
+        self._stopped.set()
+        self.join(timeout=5)
+
+    def tick(self) -> None:
+        """One tick: what each process does for itself, and what only the holder does."""
+        close_old_connections()
+        ticks = self._attempt("the ticker", self._lease.hold)
+        self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
+        if ticks:
+            self._attempt("the sweep", sweeping.sweep)
+            self._attempt("publishing periodic tasks", self._schedule.publish_due)
+        else:
+            self._schedule = Schedule()
+
+    def _attempt(self, name: str, step: Callable[[], Any]) -> Any:
+        """Do a step whatever becomes of it; one line when it begins to fail, one when it ends."""
+        try:
+            result = step()
+        except Exception as error:
+            self._tell(name, error)
+            if isinstance(error, DatabaseError | InterfaceError):
+                connection.close()
+            return None
+        if self._failing.pop(name, None) is not None:
+            logger.info("%s works again", name)
+        return result
+
+    def _tell(self, name: str, error: Exception) -> None:
+        kind = type(error).__name__
+        if self._failing.get(name) == kind:
+            return
+        self._failing[name] = kind
+        if isinstance(error, DatabaseError | InterfaceError | BrokerError | OSError):
+            logger.warning("%s fails (%s): %s", name, kind, str(error).partition("\n")[0])
+        else:
+            logger.exception("%s fails", name)
