@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -18,11 +19,15 @@ PUBLISH_LIMITS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}  # secon
 
 
 class Broker(Celery):
-    """Celery, with shorter limits for publishing than for reading, and keys of its own.
+    """Celery without a banner, with shorter limits for publishing, and with keys of its own.
 
     Every key in Redis is named after the instance, whose id is in the database: two instances with
     one REDIS_URL would otherwise take each other's messages.
     """
+
+    @cached_property
+    def Worker(self) -> type:
+        return self.subclass_with_self("dashboard.worker:PlainWorker")  # type: ignore[arg-type]
 
     def connection_for_read(self, *args: Any, **options: Any) -> Connection:
         """The connection that messages are consumed on."""

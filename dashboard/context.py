@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -20,6 +20,7 @@ from backups.work import Trouble
 from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
 
 from .look import look_of
+from .version import VERSION
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
@@ -66,12 +67,13 @@ class Processes:
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Navigation, the simulator's ribbon, the clock, and banners where work does not flow."""
+    """Navigation, the ribbon, the clock, the version, and banners where work does not flow."""
     user: Any = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
     troubles = work.troubles() if signed_in else []
     return {
         "demo_cloud": settings.DEMO_CLOUD,
+        "product_version": VERSION,
         "server_now": timezone.now(),
         "zone_name": timezone.get_current_timezone_name(),
         "look": look_of(request),
@@ -94,17 +96,17 @@ def _places(path: str, user: User) -> list[Place]:
     places = [
         (_("Home"), "backups:home", "", ()),
         (_("Clusters"), "backups:clusters", "c", ()),
-        (_("History"), "backups:history", "h", ("/runs/",)),
+        (_("History"), "backups:history", "h", ("runs/",)),
         (_("Protection"), "backups:protection", "p", ()),
         (_("Audit trail"), "audit:events", "a", ()),
         (_("Settings"), "backups:settings", "s", ()),
     ]
     if not may_somewhere(user, Permission.AUDIT):
         del places[-2]
-    found = []
+    found, root = [], get_script_prefix()
     for label, name, key, more in places:
         url = reverse(name)
-        below = url != "/" and path.startswith((url, *more))
+        below = url != root and path.startswith((url, *(root + part for part in more)))
         found.append(Place(label, url, key, "page" if path == url else "true" if below else ""))
     return found
 

@@ -18,11 +18,13 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from kombu.transport import redis as _redis_transport  # noqa: F401 - else the first probe waits
 
+from .database import unapplied_migrations
+
 LIMIT = 2.0  # seconds for all checks of an answer together
 
 # Some threads and no more: a service that hangs holds these, not one more for each probe. Those of
 # /readyz are its own, so that a Redis that hangs does not make the pages look unready.
-_ready_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="readyz")
+_ready_threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="readyz")
 _work_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health-work")
 
 
@@ -33,9 +35,9 @@ class HealthMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == "/healthz":
+        if request.path_info == "/healthz":
             return _answer({"status": "ok"}, 200)
-        if request.path == "/readyz":
+        if request.path_info == "/readyz":
             return readiness()
         if request.path == "/health/work":
             return work_health()
@@ -45,10 +47,12 @@ class HealthMiddleware:
 def readiness() -> HttpResponse:
     """200 when this process can serve pages, else 503: that takes the database and nothing else.
 
+    A database that lacks migrations of this code is not ready either.
+
     The body is `{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`. It comes
     within LIMIT seconds.
     """
-    results = _run(_ready_threads, {"database": _database})
+    results = _run(_ready_threads, {"database": _database, "migrations": _migrations})
     ready = all(result == "ok" for result in results.values())
     body = {"status": "ready" if ready else "not ready", "checks": results}
     return _answer(body, 200 if ready else 503)
@@ -102,6 +106,16 @@ def _database() -> None:
         connection.close()  # this thread's own; a kept one would hide that new ones fail
 
 
+def _migrations() -> None:
+    """New code on an old schema, or on an empty database, would answer pages with errors."""
+    try:
+        missing = unapplied_migrations()
+    finally:
+        connection.close()
+    if missing:
+        raise Missing(f"{len(missing)} not applied: run manage.py migrate")
+
+
 def _broker() -> None:
     from backups.work import ask_redis
 
@@ -147,7 +161,7 @@ def _messages() -> None:
 
 
 class Missing(Exception):
-    """No process of a kind has been seen lately; the message is fit for the answer."""
+    """Something that is needed is not there; the message is fit for the answer."""
 
 
 def _reason(error: BaseException) -> str:

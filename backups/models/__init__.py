@@ -3,7 +3,7 @@
 from .canary import Canary
 from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat, Ticker
-from .history import Export, SavedView
+from .history import Export, ExportAs, SavedView
 from .indexes import IsGiven
 from .instance import Instance
 from .post import Post
@@ -20,6 +20,7 @@ __all__ = [
     "ClusterTag",
     "Connection",
     "Export",
+    "ExportAs",
     "Heartbeat",
     "Instance",
     "IsGiven",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
 
@@ -187,3 +189,35 @@ def test_what_redis_says_is_told_without_the_message_that_it_refused() -> None:
     )
     assert work.refusal(error) == "Redis refuses writes: OOM command not allowed"
     assert work.refusal(redis.exceptions.ConnectionError("Error 111 connecting to host")) == ""
+
+
+def test_readyz_says_that_migrations_are_missing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    ready, _ = _ask(tmp_path, DATABASE_URL=url)
+    assert (ready.status, ready.checks["database"]) == (503, "ok")
+    assert re.fullmatch(r"\d+ not applied: run manage.py migrate", ready.checks["migrations"])
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v", "0"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, DATABASE_URL=url),
+        check=True,
+    )
+    assert _ask(tmp_path, DATABASE_URL=url)[0].checks["migrations"] == "ok"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readyz_counts_what_this_code_brings_and_the_database_lacks(client: Client) -> None:
+    rows = MigrationRecorder.Migration.objects
+    assert client.get("/readyz").json()["checks"]["migrations"] == "ok"
+    rows.create(app="backups", name="9999_of_newer_code")
+    last = rows.filter(app="backups", name__lt="9999").latest("name")
+    last.delete()
+    try:
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["migrations"] == "1 not applied: run manage.py migrate"
+    finally:
+        rows.filter(name="9999_of_newer_code").delete()
+        last.pk = None
+        last.save()
+    assert client.get("/readyz").json()["checks"]["migrations"] == "ok"
