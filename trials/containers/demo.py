@@ -143,6 +143,8 @@ def _database_copy(report: Report, project: Project) -> None:
     restore = ("pg_restore", "--username=dashboard", "--dbname=dashboard", "--exit-on-error")
     project.compose(*inside, *restore, stdin=dump)
     project.compose("start", *writers)
+    adopted = project.manage("web", "adopt", "--reason", "restored")
+    report.check("the copy is adopted", adopted.startswith("adopted;"), adopted)
     visitor = Visitor(project.url)
     ready = wait_for(visitor.finds_all_well, 60)
     report.check("it is ready after the copy was put back", ready, visitor.open("/readyz")[1])
