@@ -158,8 +158,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     instance = Instance(outer, DATA_DIR=str(data), DEMO_CLOUD="1")
     try:
         instance.wait_ready()
-        made = instance.manage("shell", "-c", ACCOUNTS)
-        assert made.returncode == 0, made.stderr
+        # the grant is an event of the audit trail
+        for command in (("shell", "-c", ACCOUNTS), ("grant", "anna", "viewer")):
+            made = instance.manage(*command)
+            assert made.returncode == 0, made.stderr
         instance.wait_for_text("clusters registered")
         values = {"url": instance.url, "etc": str(outer / "etc")}
         yield Place(folder, instance, values)
