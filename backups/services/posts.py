@@ -72,6 +72,9 @@ def window_of(post: Post) -> Window:
     certain = post.date_after + SECOND + late + limit if post.date_after is not None else None
     if certain is not None and post.date_before is not None:
         certain = max(certain, post.date_before + took + SECOND + late + limit)
+    elif certain is not None and post.status is None:
+        # how long ago it ended is not known well (_waited): our own clock of then has its say
+        certain = min(certain, waited + skew() + late + limit)
     if late and post.date_closed is None and post.date_after is not None:
         # Until a reading has come the grace time later, by our own clock: the cloud's may be set.
         latest = UNLIMITED
@@ -229,7 +232,8 @@ def _waited(post: Post, now: datetime, date: datetime | None, ticked: float) -> 
 
     Our wall clock may have been set meanwhile. What the product has ticked is the least that has
     passed, since it stands still while nobody sweeps; what the cloud's clock says is the most,
-    unless that was set back itself.
+    unless that was set back itself. Where the cloud's clock does not tell, the least counts: a
+    window that is too long leaves a run unverified, one that is too short calls it not started.
 
     Args:
         post: the POST.
@@ -239,13 +243,16 @@ def _waited(post: Post, now: datetime, date: datetime | None, ticked: float) -> 
     """
     exchange = post.answered_at - post.sent_at if post.answered_at else longest_exchange()
     waited = now - post.sent_at - exchange
-    if date is not None and post.date_before is not None:
-        longest = min(max(exchange, timedelta(0)), longest_exchange())
-        waited = min(waited, date - post.date_before - longest + 2 * SECOND)
-    if post.step_uptime is None:
+    if post.step_uptime is None:  # of an earlier version
         return waited
     least = timedelta(seconds=uptime.since(post.step_uptime, ticked))
-    return max(waited, least if post.answered_at else least - longest_exchange())
+    if post.answered_at is None:
+        least -= longest_exchange()
+    if date is None or post.date_before is None:
+        return least
+    longest = min(max(exchange, timedelta(0)), longest_exchange())
+    most = date - post.date_before - longest + 2 * SECOND
+    return max(min(waited, most), least)
 
 
 def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
