@@ -7,6 +7,7 @@ INSTALL := VENV=$(VENV) PYTHON='$(PYTHON)' sh tools/install.sh requirements.txt
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+CONTAINER_ARGS ?=
 EXAMPLES ?= 2000
 TIMELINES_SEED ?= 1
 RUNS ?= 1000000
@@ -48,6 +49,10 @@ timelines: install-dev ## play random timelines against what a cloud in memory k
 bench-history: install-dev ## time the history's pages at RUNS=1000000 on DATABASE=postgresql|sqlite
 	$(BIN)/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.history --runs $(RUNS) --database $(DATABASE)
+
+.PHONY: container-trial
+container-trial: install ## build the image and run docker-compose.yml with podman (root, Debian; CONTAINER_ARGS="--work DIR")
+	$(BIN)/python -m trials.containers $(CONTAINER_ARGS)
 
 .PHONY: lint
 lint: install-dev ## ruff, mypy, missing migrations, Django's deployment check

@@ -7,6 +7,11 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+    if sys.argv[1:] in (["--version"], ["version"]):  # Django would tell its own
+        from dashboard.version import VERSION
+
+        sys.stdout.write(f"{VERSION}\n")
+        return
     from django.core.management import execute_from_command_line
 
     from dashboard.embedded.instance import join

@@ -116,7 +116,8 @@ def _timeouts() -> Iterator[CheckMessage]:
 
 
 def _clouds_file() -> Iterator[CheckMessage]:
-    """Whether the named file is there at all; what is in it is told where it is used."""
+    """Whether the file can be read at all; what is in it is told where it is used."""
+    yield from _unreadable_clouds_files()
     for variable in ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE"):
         name = os.environ.get(variable)
         if not name:
@@ -128,6 +129,40 @@ def _clouds_file() -> Iterator[CheckMessage]:
                 hint=f"Correct {variable}, or the file's owner and mode.",
                 id="css.E011",
             )
+
+
+def _unreadable_clouds_files() -> Iterator[CheckMessage]:
+    """A file in one of the usual places that this process's user may not read.
+
+    In a container that is another user than the one who wrote the file. openstacksdk skips it, and
+    there would seem to be no cloud at all.
+    """
+    from .embedded.clouds import FILE_NAMES, search_path
+
+    for stem, variable in (
+        ("clouds", "OS_CLIENT_CONFIG_FILE"),
+        ("secure", "OS_CLIENT_SECURE_FILE"),
+    ):
+        if os.environ.get(variable):
+            continue
+        names = [name for name in FILE_NAMES if name.startswith(stem)]
+        found = next(filter(None, (_there(folder, names) for folder in search_path())), None)
+        if found and not os.access(found, os.X_OK if found.is_dir() else os.R_OK):
+            yield Error(
+                f"{found} cannot be read by this user (uid {os.getuid()}).",
+                hint=f"Let uid {os.getuid()} read it: chown or chmod, its folder included.",
+                id="css.E011",
+            )
+
+
+def _there(folder: Path, names: list[str]) -> Path | None:
+    """The first of these files in a folder; the folder itself, where it cannot be looked into."""
+    try:
+        if folder.is_dir() and not os.access(folder, os.X_OK):
+            return folder
+        return next((path for path in (folder / name for name in names) if path.exists()), None)
+    except OSError:  # a folder above it cannot be looked into: another user's home
+        return None
 
 
 def _exposure() -> Iterator[CheckMessage]:

@@ -18,6 +18,7 @@ from backups.presence import Absence, absences, presence_token
 from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
 
 from .look import look_of
+from .version import VERSION
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
@@ -64,12 +65,13 @@ class Processes:
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Navigation, the simulator's ribbon, the clock, and banners about missing processes."""
+    """Navigation, the simulator's ribbon, the clock, the version, and banners about processes."""
     user: Any = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
     missing = absences() if signed_in else []
     return {
         "demo_cloud": settings.DEMO_CLOUD,
+        "product_version": VERSION,
         "server_now": timezone.now(),
         "zone_name": timezone.get_current_timezone_name(),
         "look": look_of(request),

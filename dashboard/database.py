@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import time
@@ -10,6 +11,8 @@ from datetime import timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Q
 from django.utils import timezone
 
@@ -50,6 +53,28 @@ def hold_and_retry(work: Callable[[], T], *, seconds: float = 60.0) -> T:
 def one_line(error: DatabaseError | InterfaceError) -> str:
     """The first line of a database error, for the log."""
     return str(error).strip().partition("\n")[0][:200]
+
+
+@functools.cache
+def _migrations_of_the_code() -> frozenset[tuple[str, str]]:
+    """App and name of every migration that this process's code brings; read once."""
+    return frozenset(MigrationLoader(None).disk_migrations)
+
+
+def unapplied_migrations() -> list[str]:
+    """Name the migrations that this code brings and the database does not have.
+
+    One query, so that probes may ask. Migrations beyond those are no fault: while an upgrade goes
+    on, the code before it runs on the new schema.
+
+    Returns:
+        "app.name" of each, sorted; all of them on an empty database.
+
+    Raises:
+        DatabaseError: the database cannot be asked.
+    """
+    missing = _migrations_of_the_code() - MigrationRecorder(connection).applied_migrations().keys()
+    return sorted(f"{app}.{name}" for app, name in missing)
 
 
 def one_at_a_time(name: str) -> None:

@@ -15,11 +15,13 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from kombu.transport import redis as _redis_transport  # noqa: F401 - else the first probe waits
 
+from .database import unapplied_migrations
+
 LIMIT = 2.0  # seconds for all checks of an answer together
 BROKER_TIMEOUT = 1.5
 
-# Three threads and no more: a service that hangs holds these, not one more for each probe.
-_threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="readyz")
+# A thread a check and no more: a service that hangs holds these, not one more for each probe.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="readyz")
 
 
 class HealthMiddleware:
@@ -39,11 +41,14 @@ class HealthMiddleware:
 def readiness() -> HttpResponse:
     """200 when database and broker can be reached, a worker reports and somebody sweeps, else 503.
 
+    A database that lacks migrations of this code is not ready either.
+
     The body is `{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`. It comes
     within LIMIT seconds.
     """
     checks: dict[str, Callable[[], None]] = {
         "database": _database,
+        "migrations": _migrations,
         "broker": _broker,
         "processes": _processes,
     }
@@ -70,6 +75,16 @@ def _database() -> None:
         connection.close()  # this thread's own; a kept one would hide that new ones fail
 
 
+def _migrations() -> None:
+    """New code on an old schema, or on an empty database, would answer pages with errors."""
+    try:
+        missing = unapplied_migrations()
+    finally:
+        connection.close()
+    if missing:
+        raise Missing(f"{len(missing)} not applied: run manage.py migrate")
+
+
 def _broker() -> None:
     from .celery import app
 
@@ -94,7 +109,7 @@ def _processes() -> None:
 
 
 class Missing(Exception):
-    """No process of a kind has been seen lately; the message is fit for the answer."""
+    """Something that is needed is not there; the message is fit for the answer."""
 
 
 def _reason(error: BaseException) -> str:

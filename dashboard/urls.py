@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from .preferences.views import preferences
+from .views import version
 
 # its own sign-in page knows neither limits nor second factors
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -13,6 +14,7 @@ urlpatterns = [
     path("", include("dashboard.sign_in.urls")),
     path("account/preferences/", preferences, name="preferences"),
     path("admin/", admin.site.urls),
+    path("version", version, name="version"),
     path("audit/", include("dashboard.audit.urls")),
     path("settings/access/", include("dashboard.members.urls")),
     path("", include("dashboard.tokens.urls")),

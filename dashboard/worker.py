@@ -6,11 +6,15 @@ import functools
 import logging
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
 from celery.worker.consumer import Consumer
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from .database import one_line, unapplied_migrations
 
 if TYPE_CHECKING:
     from backups.presence import Reporter
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MIGRATION_PAUSE = 1.0  # seconds between two looks
 RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker that is back
 
 _reporter: Reporter | None = None
@@ -32,6 +37,33 @@ class QuickConsumer(Consumer):
             conn.ensure_connection, interval_start=1, interval_step=1, interval_max=RECONNECT_MOST
         )
         return super().ensure_connected(conn)
+
+
+@signals.celeryd_after_setup.connect
+def _wait_for_migrations(**_: object) -> None:
+    """Take no run before the database has this code's schema, however long that takes.
+
+    Nothing else holds a worker back that starts together with the migrations, or before them: a
+    supervisor's order ends when a container is restarted. A signal ends the wait, and the process.
+    """
+    told = ""
+    while why := _not_migrated():
+        if why != told:
+            logger.warning("waiting before the start: %s", why)
+            told = why
+        time.sleep(MIGRATION_PAUSE)
+    if told:
+        logger.warning("starting: all migrations are applied")
+
+
+def _not_migrated() -> str:
+    try:
+        missing = unapplied_migrations()
+    except (DatabaseError, InterfaceError) as error:
+        return f"the database cannot be asked ({one_line(error)})"
+    finally:
+        connection.close()
+    return "migrations are not applied: run manage.py migrate" if missing else ""
 
 
 @signals.worker_ready.connect

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -12,6 +13,8 @@ from .identity import DOMAIN, Credentials
 from .state import Project
 
 HEADER = "# Written by the CSS simulator at each start: a stand-in cloud, not a real one.\n"
+# Plain HTTP to another host than this one is what the dashboard takes only where the entry says so.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def text(
@@ -28,11 +31,13 @@ def text(
     clouds = {}
     for number, project in enumerate(projects[:1] if application_credential else projects):
         name = f"demo-{project.region.rpartition('-')[2]}" if number else "demo"
-        common = {
+        common: dict[str, object] = {
             "region_name": project.region,
             "interface": "public",
             "identity_api_version": "3",
         }
+        if urlsplit(auth_url).hostname not in LOOPBACK:
+            common["plain_http"] = True
         if application_credential:
             auth = {
                 "auth_url": auth_url,

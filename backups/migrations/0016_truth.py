@@ -117,6 +117,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='post',
+            index=models.Index(fields=['project_id_in_cloud', 'cluster_cloud_id', '-id'], name='post_of_cluster'),
+        ),
+        migrations.AddIndex(
+            model_name='post',
             index=models.Index(condition=models.Q(('job_id', ''), models.Q(('result', 'refused'), _negated=True)), fields=['project_id_in_cloud', 'cluster_cloud_id', '-id'], name='post_without_job'),
         ),
         migrations.AddConstraint(

@@ -62,6 +62,10 @@ class Post(models.Model):
             ),
         ]
         indexes = [
+            # the latest ones to a cluster
+            models.Index(
+                fields=["project_id_in_cloud", "cluster_cloud_id", "-id"], name="post_of_cluster"
+            ),
             # which other POSTs may have made a record
             models.Index(
                 fields=["project_id_in_cloud", "cluster_cloud_id", "-id"],

@@ -131,7 +131,7 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
         note=f"Corrected: the cloud listed the job later ({described(job, evidence)})"[:500],
         actor=presence.process_name(),
     )
-    credit(post, stored_key(job))
+    credit(post, stored_key(job), evidence)
 
 
 def copy_with(run: BackupRun, changes: dict[str, Any]) -> BackupRun:

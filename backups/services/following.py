@@ -142,7 +142,7 @@ def _conclude(run: BackupRun, reading: LogRecords, read_at: datetime, ticked: fl
     with transaction.atomic():
         moved = _advance(run, record, facts, ticked, new=found.post is not None)
         if moved and found.post is not None:
-            credit(found.post, stored_key(record))
+            credit(found.post, stored_key(record), evidence)
         return moved
 
 

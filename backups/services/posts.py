@@ -54,10 +54,10 @@ def stored_keys(records: Iterable[LogRecord]) -> set[str]:
 def window_of(post: Post) -> Window:
     """When, in the cloud's time, the job of a POST can have been created."""
     limit, waited = tolerance(), post.answered_at or post.sent_at + longest_exchange()
-    accepted = post.result == Post.Result.ACCEPTED
+    accepted = _is_accepted(post)
     took = max(waited - post.sent_at, timedelta(0))
     late = timedelta(0)
-    if not accepted and post.status not in _PROMPT:  # what the window is widened by is part of it
+    if not accepted and not _is_prompt(post):  # what the window is widened by is part of it
         late = max(timedelta(seconds=settings.BACKUP_SETTLE_GRACE) - SECOND - limit, late)
     if post.date_before is not None:
         earliest = post.date_before - limit
@@ -98,7 +98,7 @@ def window_of(post: Post) -> Window:
         answered=post.date_after if accepted and post.status is not None else None,
         tolerance=limit,
         skew=skew(),
-        dated=post.date_before is not None or post.date_after is not None,
+        dated=is_dated(post),
         baseline=None if post.baseline is None else frozenset(post.baseline),
     )
 
@@ -171,13 +171,21 @@ def match_post(
     """
     others = [other for other in posts if other.pk != post.pk]
     found = match(reading, window_of(post), [window_of(other) for other in others], taken)
-    if found.record is None and post.result == Post.Result.ACCEPTED and post.baseline is not None:
+    if found.record is None and _is_accepted(post) and post.baseline is not None:
         # It runs although this POST was accepted, so none that was answered before has made it.
-        later = [o for o in others if o.run_id != post.run_id or o.status not in _PROMPT]
+        later = [o for o in others if o.pk > post.pk or not (_is_accepted(o) or _is_prompt(o))]
         running = match(reading, window_of(post), [window_of(other) for other in later], taken)
         if running.record is not None and running.record.status is RecordStatus.RUNNING:
             return replace(running, evidence=Evidence.INFERRED)
     return found
+
+
+def _is_accepted(post: Post) -> bool:
+    return post.result == Post.Result.ACCEPTED
+
+
+def _is_prompt(post: Post) -> bool:
+    return post.status in _PROMPT
 
 
 def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
@@ -334,6 +342,23 @@ def release(run: BackupRun) -> None:
     Post.objects.filter(run=run, active=True).update(active=False)
 
 
-def credit(post: Post, key: str) -> None:
-    """Note a POST's job: it competes for no other record from here on."""
-    Post.objects.filter(pk=post.pk).update(job_id=key, active=False)
+def credit(post: Post, key: str, evidence: Evidence) -> None:
+    """Note a POST's job: it competes for no other record from here on.
+
+    Where no `Date` tells windows apart, a job that was inferred may be an outsider's, and the
+    POST's own one be listed yet: it goes on competing.
+
+    Args:
+        post: the POST.
+        key: its job's.
+        evidence: how well that is known.
+    """
+    changes: dict[str, object] = {"active": False}
+    if evidence is Evidence.PROVEN or is_dated(post):
+        changes["job_id"] = key
+    Post.objects.filter(pk=post.pk).update(**changes)
+
+
+def is_dated(post: Post) -> bool:
+    """Whether a `Date` of the cloud bounds a POST's window."""
+    return post.date_before is not None or post.date_after is not None

@@ -103,6 +103,7 @@ MATRIX: dict[str, Url] = {
     # --- one's own account
     "account": Url(GET=SIGNED_IN),
     "preferences": Url(GET=SIGNED_IN, POST=SIGNED_IN),
+    "version": Url(GET=SIGNED_IN),
     "session-end": Url(POST=SIGNED_IN, data={"session": "others"}),
     "account_change_password": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "account_reauthenticate": Url(GET=SIGNED_IN, POST=SIGNED_IN),

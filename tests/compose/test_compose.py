@@ -102,7 +102,6 @@ class Composed:
         return {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": str(self._folder),
-            "HOSTNAME": socket.gethostname(),
             "DATA_DIR": str(data),
             "STATIC_ROOT": str(self._folder / "staticfiles"),
             **{name: self._here(value) for name, value in service.environment.items()},

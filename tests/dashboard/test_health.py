@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from dashboard.health import LIMIT
@@ -78,3 +80,35 @@ def test_readyz_answers_in_time_where_services_hang(tmp_path: Path) -> None:
 def test_readyz_reaches_database_and_broker(client: Client, redis_url: str) -> None:
     checks = client.get("/readyz").json()["checks"]
     assert (checks["database"], checks["broker"]) == ("ok", "ok")
+
+
+def test_readyz_says_that_migrations_are_missing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    status, _, checks = _ready(tmp_path, DATABASE_URL=url)
+    assert (status, checks["database"]) == (503, "ok")
+    assert re.fullmatch(r"\d+ not applied: run manage.py migrate", checks["migrations"])
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v", "0"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, DATABASE_URL=url),
+        check=True,
+    )
+    assert _ready(tmp_path, DATABASE_URL=url)[2]["migrations"] == "ok"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readyz_counts_what_this_code_brings_and_the_database_lacks(client: Client) -> None:
+    rows = MigrationRecorder.Migration.objects
+    assert client.get("/readyz").json()["checks"]["migrations"] == "ok"
+    rows.create(app="backups", name="9999_of_newer_code")
+    last = rows.filter(app="backups", name__lt="9999").latest("name")
+    last.delete()
+    try:
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["migrations"] == "1 not applied: run manage.py migrate"
+    finally:
+        rows.filter(name="9999_of_newer_code").delete()
+        last.pk = None
+        last.save()
+    assert client.get("/readyz").json()["checks"]["migrations"] == "ok"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.instances import ROOT, clean_environment
 
+OTHER_USER = 10001
 KEY = "k3y-" * 16
 PRODUCTION = {
     "DEPLOYMENT": "production",
@@ -74,6 +78,51 @@ def test_a_bad_value_has_an_id_and_says_what_to_set(
     assert answer.stderr.count("(css.") == 1, answer.stderr
     assert named in answer.stderr
     assert "hidden-word" not in answer.stderr
+
+
+AS_ANOTHER_USER = f"""
+import os, django
+django.setup()
+from dashboard.checks import problems
+problems()  # imports what it needs: the other user may not read this interpreter's files
+os.setgroups([]), os.setgid({OTHER_USER}), os.setuid({OTHER_USER})
+print(problems())
+"""
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home that every user may look into; pytest's folders are their owner's alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("closed", ["clouds.yaml", "secure.yaml", "."])
+def test_a_clouds_file_of_another_user_is_named(tmp_path: Path, home: Path, closed: str) -> None:
+    """As in a container, whose user is not the one that wrote the file on the host."""
+    if os.getuid():
+        pytest.skip("only root can become another user")
+    folder = home / ".config" / "openstack"
+    folder.mkdir(parents=True)
+    (folder / "clouds.yaml").write_text("clouds: {}\n")
+    (folder / "secure.yaml").write_text("clouds: {}\n")
+
+    def found() -> str:
+        environ = {**PRODUCTION, "DJANGO_SETTINGS_MODULE": "dashboard.settings"}
+        return subprocess.run(
+            [sys.executable, "-c", AS_ANOTHER_USER],
+            cwd=ROOT,
+            env={**clean_environment(tmp_path, **environ), "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert found() == "[]\n"
+    (folder / closed).chmod(0o600)
+    unreadable = f"{(folder / closed).resolve()} cannot be read by this user (uid {OTHER_USER})"
+    assert f"(css.E011) {unreadable}" in found()
 
 
 def test_a_secret_in_a_file_is_as_good(tmp_path: Path) -> None:

@@ -42,6 +42,24 @@ def test_the_demo_starts_says_where_and_ends_on_a_signal(
         assert process.stdout.read() == ""
 
 
+@pytest.mark.parametrize(("host", "allowed"), [("simulator", True), ("127.0.0.1", None)])
+def test_plain_http_is_allowed_where_the_host_is_another(
+    tmp_path: Path, host: str, allowed: bool | None
+) -> None:
+    """As in docker-compose.yml: without the switch no password would be sent there."""
+    clouds = tmp_path / "clouds.yaml"
+    command = [sys.executable, "-m", "simulator", "--demo", "--clouds-file", str(clouds)]
+    with subprocess.Popen(
+        [*command, "--public-host", host], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("simulator ready")
+        entries = yaml.safe_load(clouds.read_text())["clouds"]
+        process.terminate()
+    assert [entry.get("plain_http") for entry in entries.values()] == [allowed] * len(entries)
+    assert len(entries) > 1
+
+
 def test_a_taken_port_is_a_clear_error(simulator: object) -> None:
     port = simulator.listeners["eu-de"].port
     done = subprocess.run(

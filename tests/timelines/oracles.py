@@ -135,6 +135,8 @@ class Judge:
             if seen.row.state != RunState.NOT_STARTED or not self.time_is_known():
                 continue
             for post in self.posts_of(seen.row):
+                if post.script.silent or post.script.death is not Death.NOWHERE:
+                    continue  # nobody knows when a dead worker's request ended: it is corrected
                 if post.job is not None and post.job.created > seen.at:
                     what = f"run {seen.row.pk} at {seen.at:.1f}, job {post.job.number} came after"
                     found.append(Violation("not started is said when nothing can start", what))
@@ -180,7 +182,11 @@ class Judge:
     def is_ambiguous(self, post: Made, job: Job) -> bool:
         """Whether nobody can tell that a POST made its job."""
         others = [j for j in self.cloud.jobs if j is not job and not j.auto]
-        rivals = [p for p in self.cloud.posts if p is not post and not p.refused and p.job is None]
+        rivals = [  # those whose own job is not known
+            p
+            for p in self.cloud.posts
+            if p is not post and not p.refused and (not p.job or self.job_of[p.run] is not p.job)
+        ]
         # without a `Date` a rival counts from twice as far
         more = ASSUMED_SKEW if self.world.date == "missing" else 0.0
         return any(self.within(other, post) for other in others) or any(
