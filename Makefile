@@ -14,6 +14,9 @@ RUNS ?= 1000000
 DATABASE ?= sqlite
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
+# of other programs in the shell: with them Python starts from elsewhere, or does not find this folder
+unexport PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS PYTHONOPTIMIZE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 

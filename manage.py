@@ -6,6 +6,11 @@ import sys
 
 
 def main() -> None:
+    # PYTHONSAFEPATH keeps a script's folder out of the path
+    if (folder := os.path.dirname(os.path.abspath(__file__))) not in sys.path:  # noqa: PTH100, PTH120
+        sys.path.insert(0, folder)
+    if sys.argv[1:2] == ["run"]:  # whatever project the shell was used for before
+        os.environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     if sys.argv[1:] in (["--version"], ["version"]):  # Django would tell its own
         from dashboard.version import VERSION
@@ -15,8 +20,9 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     from dashboard.embedded.instance import join
-    from dashboard.generated import data_dir
+    from dashboard.generated import data_dir, refuse_as_root
 
+    refuse_as_root(data_dir())
     if sys.argv[1:2] != ["run"]:  # which decides anew
         join(data_dir(), os.environ)
     execute_from_command_line(sys.argv)

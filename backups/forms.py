@@ -10,7 +10,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from backups import log_rules
-from backups.models import Export, Kind
+from backups.models import ExportAs, Kind
 from backups.models.labels import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
@@ -198,7 +198,7 @@ class LogSearchForm(forms.Form):
             )
         },
     )
-    before = MomentField(label=_("Before"), required=False)
+    before = MomentField(label=_("Before"), required=False, latest=True)
     limit = forms.IntegerField(
         label=_("Lines"),
         min_value=1,
@@ -246,7 +246,8 @@ class SavedViewForm(forms.Form):
 class ExportForm(forms.Form):
     """What to export, and how."""
 
-    format = forms.ChoiceField(label=_("Format"), choices=Export.Format.choices)
+    format = forms.ChoiceField(label=_("Format"), choices=ExportAs.choices)
+    local = forms.BooleanField(label=_("Times"), required=False)  # of CSV for Excel
     query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
 
 

@@ -12,7 +12,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -202,25 +202,3 @@ def absences() -> list[Absence]:
         return [Absence("scheduler", None)]
     last = _ticks.unchanged({"sweep": (row.ticks, row.ticked_at)})["sweep"]
     return [Absence("scheduler", last)] if last >= limit else []
-
-
-FRESH = 2.0  # seconds that a token may be old: two hundred pages ask for it each second
-_token = ("", -FRESH)
-
-
-def presence_token(missing: Iterable[Absence] | None = None) -> str:
-    """Which kinds of absence there are, in short: pages compare it to see that it has changed.
-
-    Args:
-        missing: what `absences` just found; None asks, at most once in FRESH seconds.
-    """
-    global _token
-    text, read_at = _token
-    now = time.monotonic()
-    if missing is None:
-        if now - read_at < FRESH:
-            return text
-        missing = absences()
-    text = ".".join(absence.kind for absence in missing) or "all"
-    _token = (text, now)
-    return text

@@ -142,7 +142,7 @@ class Stack:
             raise self.redis.fail("does not answer")
 
     def start_product(self) -> None:
-        """Start web and workers, and wait until /readyz says that all are there."""
+        """Start web and workers, and wait until /health/work says that all are there."""
         for process in (self.web, *self.workers):
             process.start()
         if not until(self._ready, READY_SECONDS):
@@ -154,7 +154,7 @@ class Stack:
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                return session.get(f"{self.url}/readyz", timeout=5).status_code == 200
+                return session.get(f"{self.url}/health/work", timeout=5).status_code == 200
         except requests.RequestException:
             return False
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
+from django.db import DatabaseError, InterfaceError
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -16,14 +19,38 @@ PUBLISH_LIMITS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}  # secon
 
 
 class Broker(Celery):
-    """Celery, with shorter limits for publishing than for reading."""
+    """Celery without a banner, with shorter limits for publishing, and with keys of its own.
+
+    Every key in Redis is named after the instance, whose id is in the database: two instances with
+    one REDIS_URL would otherwise take each other's messages.
+    """
+
+    @cached_property
+    def Worker(self) -> type:
+        return self.subclass_with_self("dashboard.worker:PlainWorker")  # type: ignore[arg-type]
+
+    def connection_for_read(self, *args: Any, **options: Any) -> Connection:
+        """The connection that messages are consumed on."""
+        return super().connection_for_read(*args, **_with(_keys_of_this_instance(), options))
 
     def connection_for_write(self, *args: Any, **options: Any) -> Connection:
         """The connection that messages are published on."""
-        given = options.pop("transport_options", None) or {}
-        return super().connection_for_write(
-            *args, transport_options={**PUBLISH_LIMITS, **given}, **options
-        )
+        ours = {**PUBLISH_LIMITS, **_keys_of_this_instance()}
+        return super().connection_for_write(*args, **_with(ours, options))
+
+
+def _with(ours: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    given = options.get("transport_options") or {}
+    return {**options, "transport_options": {**ours, **given}}
+
+
+def _keys_of_this_instance() -> dict[str, Any]:
+    from backups.instance import key_prefix
+
+    try:
+        return {"global_keyprefix": key_prefix()}
+    except (DatabaseError, InterfaceError) as error:
+        raise OperationalError("the database does not say which instance this is") from error
 
 
 app = Broker("css-log-backup")

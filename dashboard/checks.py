@@ -7,38 +7,29 @@ there is an error.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning, register, run_checks
 from django.core.checks.messages import ERROR
+from django.core.exceptions import ImproperlyConfigured
+
+from . import environment
+from .service_urls import checks_certificates
+from .url_prefix import USABLE, clashes
 
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket")
-SHORTEST_SECRET_KEY = 50  # what Django's own security.W009 asks for
-POSITIVE = (
-    "CSS_CONNECT_TIMEOUT",
-    "CSS_READ_TIMEOUT",
-    "CSS_TOTAL_TIMEOUT",
-    "BACKUP_MAX_ATTEMPTS",
-    "BACKUP_RETRY_BASE",
-    "BACKUP_RETRY_CAP",
-    "BACKUP_REDISPATCH_AFTER",
-    "BACKUP_RECORD_GRACE",
-    "BACKUP_UNREADABLE_LIMIT",
-    "BACKUP_FOLLOW_LIMIT",
-    "CHECK_INTERVAL",
-    "CHECK_PARALLEL",
-    "HEARTBEAT_INTERVAL",
-    "HEARTBEAT_STALE_AFTER",
-    "API_TOKEN_MAX_DAYS",
-    "API_TOKEN_FAILURES",
+# as Django compares them: a name, a name with all below it, an address, or every host
+HOST = re.compile(r"\*|\.?[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\]", re.IGNORECASE)
+ORIGIN = re.compile(
+    r"https?://(?:\*\.)?(?:[\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::\d+)?", re.IGNORECASE
 )
+SHORTEST_SECRET_KEY = 50  # what Django's own security.W009 asks for
 
 
 @register(TAG)
@@ -46,7 +37,16 @@ def check_everywhere(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """What is wrong on any instance."""
-    return [*_deployment(), *_urls(), *_timeouts(), *_clouds_file()]
+    return [
+        *_environment(),
+        *_deployment(),
+        *_urls(),
+        *_prefix(),
+        *_heartbeats(),
+        *_signing_key(),
+        *_hosts(),
+        *_clouds_file(),
+    ]
 
 
 @register(TAG)
@@ -86,32 +86,92 @@ def _urls() -> Iterator[CheckMessage]:
     if settings.DATABASE_URL_PROBLEM:
         yield Error(
             f"DATABASE_URL cannot be used: {settings.DATABASE_URL_PROBLEM}.",
-            hint="Set DATABASE_URL to postgres://USER:PASSWORD@HOST:5432/NAME.",
+            hint="Set DATABASE_URL to postgres://USER:PASSWORD@HOST:5432/NAME, and give a password "
+            "that is hard to escape as DATABASE_PASSWORD.",
             id="css.E005",
         )
-    scheme = urlsplit(settings.REDIS_URL).scheme
-    if scheme not in BROKER_SCHEMES:
+    if settings.REDIS_URL_PROBLEM:
         yield Error(
-            f"REDIS_URL has the scheme {scheme!r}, which is no Redis.",
-            hint="Set REDIS_URL to redis://HOST:6379/0 (rediss:// with TLS).",
+            f"REDIS_URL cannot be used: {settings.REDIS_URL_PROBLEM}.",
+            hint="Set REDIS_URL to redis://:PASSWORD@HOST:6379/0 (rediss:// with TLS).",
             id="css.E007",
         )
-
-
-def _timeouts() -> Iterator[CheckMessage]:
-    wrong = [name for name in POSITIVE if getattr(settings, name) <= 0]
-    if wrong:
-        yield Error(
-            f"{', '.join(wrong)}: zero or less would wait for ever, or not at all.",
-            hint="Set a number above 0, or leave the variable out for its default.",
-            id="css.E010",
+    elif not checks_certificates(settings.REDIS_URL):
+        yield Warning(
+            "REDIS_URL switches the check of Redis's certificate off: anybody on the network can "
+            "read and write what the processes tell each other.",
+            hint="Take ssl_cert_reqs and ssl_check_hostname out of REDIS_URL, and name the "
+            "certificate of its authority with ssl_ca_certs=/path/to/ca.pem.",
+            id="css.W002",
         )
+
+
+def _prefix() -> Iterator[CheckMessage]:
+    prefix = settings.URL_PREFIX
+    if not USABLE.fullmatch(prefix):
+        problem = "has characters that no such path has"
+    elif prefix and clashes(prefix):
+        problem = "begins like a page of the dashboard, so the two could not be told apart"
+    else:
+        return
+    yield Error(
+        f"URL_PREFIX {problem}.",
+        hint="Set URL_PREFIX to a path as in /css-logs: letters, digits, - and _.",
+        id="css.E030",
+    )
+
+
+def _environment() -> Iterator[CheckMessage]:
+    """What the readers of the environment could not use, and what is not read."""
+    if names := environment.disowned:
+        yield Info(
+            f"{', '.join(names)}: not used, since another project's Celery may be meant.",
+            hint="Set REDIS_URL to the broker of this one, and unset the others.",
+            id="css.I002",
+        )
+    for problem in settings.ENVIRONMENT_PROBLEMS:
+        yield Error(problem.text, hint=problem.hint, id=problem.id)
+
+
+def _heartbeats() -> Iterator[CheckMessage]:
     if settings.HEARTBEAT_STALE_AFTER <= settings.HEARTBEAT_INTERVAL:
         yield Error(
             "HEARTBEAT_STALE_AFTER is not above HEARTBEAT_INTERVAL: a living worker would be taken "
             "for dead.",
             hint="Set HEARTBEAT_STALE_AFTER to four times HEARTBEAT_INTERVAL.",
             id="css.E012",
+        )
+
+
+def _signing_key() -> Iterator[CheckMessage]:
+    from .audit.signing import signing_key
+
+    if settings.AUDIT_SIGNING_KEY:
+        try:
+            signing_key()
+        except ImproperlyConfigured as error:
+            yield Error(
+                str(error),
+                hint="Set AUDIT_SIGNING_KEY to such a key, or leave it out.",
+                id="css.E019",
+            )
+
+
+def _hosts() -> Iterator[CheckMessage]:
+    wrong = [host for host in settings.ALLOWED_HOSTS if not HOST.fullmatch(host)]
+    if wrong:
+        yield Error(
+            f"ALLOWED_HOSTS has {wrong[0][:80]!r}, which no browser sends as a host name.",
+            hint="Set ALLOWED_HOSTS to names alone, without scheme, port and path, as in "
+            "css-logs.example.com, or .example.com for all below it.",
+            id="css.E020",
+        )
+    wrong = [origin for origin in settings.CSRF_TRUSTED_ORIGINS if not ORIGIN.fullmatch(origin)]
+    if wrong:
+        yield Error(
+            f"CSRF_TRUSTED_ORIGINS has {wrong[0][:80]!r}, which no browser sends as an origin.",
+            hint="Set CSRF_TRUSTED_ORIGINS to scheme and host, as in https://css-logs.example.com.",
+            id="css.E020",
         )
 
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.presence import Absence, absences, presence_token
+from backups import work
+from backups.presence import Absence
+from backups.work import Trouble
 from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
 
 from .look import look_of
@@ -58,17 +60,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """What is missing: "", "worker" or "scheduler"; and a token that tells so."""
+    """Why work does not flow: "" or the kind of the first trouble; and a token that tells so."""
 
     missing: str
     token: str
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Navigation, the simulator's ribbon, the clock, the version, and banners about processes."""
+    """Navigation, the ribbon, the clock, the version, and banners where work does not flow."""
     user: Any = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
-    missing = absences() if signed_in else []
+    troubles = work.troubles() if signed_in else []
     return {
         "demo_cloud": settings.DEMO_CLOUD,
         "product_version": VERSION,
@@ -77,10 +79,10 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "look": look_of(request),
         "places": _places(request.path, user) if signed_in else [],
         "processes": Processes(
-            "".join(each.kind for each in missing[:1]),
-            presence_token(missing),
+            "".join(each.kind for each in troubles[:1]),
+            work.token(troubles),
         ),
-        "alerts": _alerts(user, missing) if signed_in else [],
+        "alerts": _alerts(user, troubles) if signed_in else [],
         "has_access": signed_in and has_access(user),
         "may_connect": signed_in and may(user, Permission.CONFIGURE),
         "may_audit": signed_in and may_somewhere(user, Permission.AUDIT),
@@ -94,23 +96,23 @@ def _places(path: str, user: User) -> list[Place]:
     places = [
         (_("Home"), "backups:home", "", ()),
         (_("Clusters"), "backups:clusters", "c", ()),
-        (_("History"), "backups:history", "h", ("/runs/",)),
+        (_("History"), "backups:history", "h", ("runs/",)),
         (_("Protection"), "backups:protection", "p", ()),
         (_("Audit trail"), "audit:events", "a", ()),
         (_("Settings"), "backups:settings", "s", ()),
     ]
     if not may_somewhere(user, Permission.AUDIT):
         del places[-2]
-    found = []
+    found, root = [], get_script_prefix()
     for label, name, key, more in places:
         url = reverse(name)
-        below = url != "/" and path.startswith((url, *more))
+        below = url != root and path.startswith((url, *(root + part for part in more)))
         found.append(Place(label, url, key, "page" if path == url else "true" if below else ""))
     return found
 
 
-def _alerts(user: User, missing: list[Absence]) -> list[Alert]:
-    alerts = [_alert(absence) for absence in missing]
+def _alerts(user: User, troubles: list[Trouble]) -> list[Alert]:
+    alerts = [_alert(trouble) for trouble in troubles]
     return alerts if has_access(user) else [_no_access(), *alerts]
 
 
@@ -119,18 +121,18 @@ def banner_changes(user: User, shown: Iterable[str]) -> tuple[list[Alert], list[
 
     Args:
         user: who looks at it.
-        shown: the kinds of process whose absence it was made with.
+        shown: the kinds of trouble that it was made with.
 
     Returns:
         What stands in place of its banners, as high as they are, and the banners it has none for.
     """
-    missing = {absence.kind: absence for absence in absences()}
+    found = {trouble.kind: trouble for trouble in work.troubles()}
     known = [kind for kind in dict.fromkeys(shown) if kind in _BACK]
-    if "worker" in missing and "worker" not in known:
+    if "worker" in found and "worker" not in known:
         # without a worker there is no scheduler either: the one banner takes the other's place
         known = ["worker" if kind == "scheduler" else kind for kind in known]
-    kept = [_alert(missing[kind]) if kind in missing else _BACK[kind] for kind in known]
-    fresh = [_alert(absence) for kind, absence in missing.items() if kind not in known]
+    kept = [_alert(found[kind]) if kind in found else _BACK[kind] for kind in known]
+    fresh = [_alert(trouble) for kind, trouble in found.items() if kind not in known]
     return ([] if has_access(user) else [_no_access()]) + kept, fresh
 
 
@@ -145,7 +147,35 @@ def _no_access() -> Alert:
     )
 
 
-def _alert(absence: Absence) -> Alert:
+def _alert(trouble: Trouble) -> Alert:
+    if trouble.absence is not None:
+        return _absent(trouble.absence)
+    if trouble.kind == "instance":
+        return Alert(
+            "bad",
+            trouble.words,
+            _(
+                "Runs that are queued stay queued, and new requests are refused. Accepted runs are "
+                "followed: that only reads."
+            ),
+        )
+    last = (
+        _("no message has come through yet")
+        if trouble.seconds is None
+        else _("the last message came through %(number)d s ago") % {"number": trouble.seconds}
+    )
+    text = _(
+        "Requests are stored and stay queued. They are sent by themselves as soon as messages "
+        "come through again. Nothing is lost."
+    )
+    if trouble.kind == "broker":
+        # what Redis says is English, as its documentation is
+        title = _("%(words)s (%(last)s).") % {"words": trouble.words, "last": last}
+        return Alert("bad", title, text)
+    return Alert("bad", _("The queue stands still (%(last)s).") % {"last": last}, text)
+
+
+def _absent(absence: Absence) -> Alert:
     seen = _("never seen") if absence.seconds is None else _last_seen(absence.seconds)
     if absence.kind == "worker":
         return Alert(
@@ -186,5 +216,20 @@ _BACK = {
         "ok",
         gettext_lazy("The scheduler is running again."),
         gettext_lazy("Retries, lost messages and runs that wait for records go on."),
+    ),
+    "broker": Alert(
+        "ok",
+        gettext_lazy("The queue takes messages again."),
+        gettext_lazy("Queued requests are sent."),
+    ),
+    "instance": Alert(
+        "ok",
+        gettext_lazy("This database was adopted."),
+        gettext_lazy("Requests are sent again."),
+    ),
+    "flow": Alert(
+        "ok",
+        gettext_lazy("Messages come through the queue again."),
+        gettext_lazy("Queued requests are sent."),
     ),
 }

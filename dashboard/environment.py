@@ -1,15 +1,274 @@
-"""Typed readers of the environment, for the files that hold settings."""
+"""The environment as settings: typed readers that never raise, so that an import cannot fail.
+
+A value that cannot be used is replaced by its default and noted in `env.problems`; the system
+checks (dashboard/checks.py) report every note as one line. A note never shows the value of a
+variable that can hold a secret.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from environs import Env
+TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
+FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
+QUOTES = "\"'"
+BLANKS = " \t\r\n\v\f\ufeff\u00a0"  # byte order marks and no-break spaces come with copied text
+SHOWN = 40  # characters of a value that is no secret
+MOST_BYTES = 65_536  # of a secret's file: /dev/zero is one, too
+LARGEST = 1_000_000_000
+LONGEST_SECONDS = 315_360_000.0  # ten years: what is longer overflows dates
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
-env = Env()
+UNREADABLE = "css.E017"  # not of the kind that the variable is
+OUT_OF_BOUNDS = "css.E010"
+NO_FILE = "css.E018"
+
+T = TypeVar("T")
+# The readers are methods named after types, which these names therefore stand for in the class.
+Text = str
+Texts = list[str]
+Whole = int
+Real = float
+Switch = bool
 
 
-def secret(name: str, default: str = "") -> str:
-    """Read `name`, or the file that `name`_FILE points at."""
-    path = env.str(f"{name}_FILE", "")
-    return Path(path).read_text().strip() if path else env.str(name, default)
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A setting that cannot work.
+
+    Attributes:
+        name: of the variable.
+        text: what is wrong with it, as a sentence that begins with the name.
+        hint: what to set instead.
+        id: of the check.
+    """
+
+    name: str
+    text: str
+    hint: str
+    id: str
+
+
+def clean(value: str) -> str:
+    """Take off blanks at both ends and one pair of quotes, which `docker --env-file` passes on."""
+    value = value.strip(BLANKS)
+    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
+        inner = value[1:-1]
+        if value[0] not in inner:  # `"a", "b"` is two quoted values
+            return inner.strip(BLANKS)
+    return value
+
+
+class Environment:
+    """Reads variables of a mapping. An empty value means the default.
+
+    Args:
+        environ: the variables; looked at whenever one is read.
+    """
+
+    def __init__(self, environ: Mapping[Text, Text]) -> None:
+        self._environ = environ
+        self._problems: dict[tuple[Text, Text], Problem] = {}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was noted so far, each once."""
+        return tuple(self._problems.values())
+
+    def note(self, name: Text, text: Text, hint: Text, id: Text) -> None:
+        """Note that a variable cannot work; the arguments are those of `Problem`."""
+        self._problems[name, id] = Problem(name, text, hint, id)
+
+    def str(
+        self,
+        name: Text,
+        default: Text = "",
+        *,
+        pattern: re.Pattern[Text] | None = None,
+    ) -> Text:
+        """Read a text.
+
+        Args:
+            name: of the variable.
+            default: where it is unset, empty or unusable.
+            pattern: what the whole text has to match.
+        """
+        text = self._text(name)
+        if text and pattern is not None and not pattern.fullmatch(text):
+            self._unreadable(name, text, "has characters that cannot be used", repr(default))
+            return default
+        return text or default
+
+    def choice(self, name: Text, default: Text, words: Iterable[Text]) -> Text:
+        """Read one of some words, given here in the case that is returned; any case is read."""
+        text, known = self._text(name), {word.casefold(): word for word in words}
+        if not text:
+            return default
+        if (found := known.get(text.casefold())) is None:
+            wanted = ", ".join(known.values())
+            self._unreadable(name, text, f"is none of {wanted}", default)
+            return default
+        return found
+
+    def bool(self, name: Text, default: Switch = False) -> Switch:
+        """Read a switch."""
+        text = self._text(name).lower()
+        if text in TRUE or text in FALSE:
+            return text in TRUE
+        if text:
+            self._unreadable(name, text, "is neither on nor off", "1 or to 0")
+        return default
+
+    def int(
+        self,
+        name: Text,
+        default: Whole,
+        *,
+        at_least: Whole = 0,
+        at_most: Whole = LARGEST,
+    ) -> Whole:
+        """Read a whole number between two bounds, both included."""
+        return self._number(name, default, _WHOLE, int, at_least, at_most, above=False)
+
+    def float(
+        self,
+        name: Text,
+        default: Real,
+        *,
+        above_zero: Switch = False,
+        at_most: Real = LONGEST_SECONDS,
+    ) -> Real:
+        """Read a number from 0, or above it, to `at_most`."""
+        return self._number(name, default, _NUMBER, float, 0.0, at_most, above=above_zero)
+
+    def list(
+        self,
+        name: Text,
+        default: Iterable[Text] = (),
+        *,
+        blanks: Switch = True,
+    ) -> Texts:
+        """Read a list; blanks and quotes around its items and empty items do not count.
+
+        Args:
+            name: of the variable.
+            default: where it is unset or empty.
+            blanks: whether blanks part items, as commas do.
+        """
+        pieces = re.split(r"[,\s]" if blanks else ",", self._text(name))
+        return [item for piece in pieces if (item := clean(piece))] or list(default)
+
+    def secret(self, name: Text, default: Text = "") -> Text:
+        """Read `name`, or the file that `name`_FILE points at, which goes first.
+
+        Of a file's text only blanks and line ends around it are taken off.
+        """
+        path = self._text(f"{name}_FILE")
+        if not path:
+            return self._text(name) or default
+        try:
+            with Path(path).open("rb") as handle:
+                raw = handle.read(MOST_BYTES + 1)
+            if len(raw) > MOST_BYTES:
+                raise ValueError
+            text = raw.decode("utf-8-sig")
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror or type(error).__name__})"
+        except ValueError:
+            problem = f"is not UTF-8 text of at most {MOST_BYTES} bytes"
+        else:
+            return text.strip(BLANKS) or default
+        # the path stays unsaid: people write the secret itself into the wrong one of the two
+        self.note(
+            f"{name}_FILE",
+            f"{name}_FILE names a file that {problem}.",
+            f"Correct the path in {name}_FILE or the file's owner and mode, or leave it out.",
+            NO_FILE,
+        )
+        return default
+
+    def _text(self, name: Text) -> Text:
+        value = self._environ.get(name, "")
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # bytes that are not UTF-8 reach Python as surrogates
+            self.note(name, f"{name} is not UTF-8 text.", f"Write {name} in UTF-8.", UNREADABLE)
+            return ""
+        return clean(value)
+
+    def _number(
+        self,
+        name: Text,
+        default: T,
+        pattern: re.Pattern[Text],
+        kind: Callable[[Text], T],
+        least: Real,
+        most: Real,
+        *,
+        above: Switch,
+    ) -> T:
+        text = self._text(name)
+        if not text:
+            return default
+        if not pattern.fullmatch(text):
+            whole = "whole number" if kind is int else "number"
+            self._unreadable(name, text, f"is no {whole}", str(default))
+            return default
+        number = kind(text)
+        value = float(number)  # type: ignore[arg-type]
+        if not math.isfinite(value) or value > most:
+            problem = f"is above {most:g}"
+        elif value < least or (above and value == least):
+            problem = "is not above 0" if above or least == 1 else f"is below {least:g}"
+        else:
+            return number
+        self.note(
+            name,
+            f"{name}={text[:SHOWN]} {problem}.",
+            f"Set {name} to a number in its bounds, as in {default}, or leave it out.",
+            OUT_OF_BOUNDS,
+        )
+        return default
+
+    def _unreadable(self, name: Text, text: Text, problem: Text, example: Text) -> None:
+        self.note(
+            name,
+            f"{name}={text[:SHOWN]!r} {problem}.",
+            f"Set {name} to {example}, or leave it out for its default.",
+            UNREADABLE,
+        )
+
+
+# What other projects leave in a shell, and Celery obeys before our settings.
+FOREIGN = ("BROKER_URL", "RESULT_BACKEND", "CONFIG_MODULE", "LOADER", "SKIP_CHECKS")
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def disown(environ: MutableMapping[str, str]) -> Texts:
+    """Take out what other projects left: Celery's variables, and settings of another project.
+
+    Celery takes CELERY_BROKER_URL and its like for the broker whatever REDIS_URL says, and its
+    command line those of `FOREIGN`. Options of that command line still count.
+
+    Returns:
+        The names of Celery's variables that were taken out.
+    """
+    found = [name for name in environ if name.startswith("CELERY_") or name in FOREIGN]
+    for name in found:
+        del environ[name]
+    package = environ.get("DJANGO_SETTINGS_MODULE", "").partition(".")[0]
+    if not (package.isidentifier() and (CHECKOUT / package).is_dir()):
+        environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
+    return sorted(found)
+
+
+disowned = disown(os.environ)
+env = Environment(os.environ)
+secret = env.secret

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 from pathlib import Path
 
@@ -11,6 +12,30 @@ def data_dir() -> Path:
     """The folder of all that this instance writes: `DATA_DIR`, by default `var/` here."""
     configured = os.environ.get("DATA_DIR") or str(Path(__file__).resolve().parent.parent / "var")
     return Path(configured).expanduser().resolve()
+
+
+def refuse_as_root(folder: Path) -> None:
+    """End a command that root runs in another user's folder.
+
+    What it makes there, such as SQLite's journal or a secret, would be root's, and the service
+    could no longer write or read it.
+
+    Args:
+        folder: DATA_DIR.
+
+    Raises:
+        SystemExit: with the command to use instead.
+    """
+    if os.geteuid() != 0 or not folder.is_dir() or (owner := folder.stat().st_uid) == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:  # a user of another machine, or of a container
+        name = f"'#{owner}'"
+    raise SystemExit(
+        f"{folder} belongs to {name}, and what root writes there {name} could not use. "
+        f"Run it as that user: sudo -u {name} …"
+    )
 
 
 def generated_secret(path: Path, *, nbytes: int = 48) -> str:

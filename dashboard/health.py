@@ -1,7 +1,10 @@
-"""`/healthz` and `/readyz`, for load balancers and orchestrators.
+"""`/healthz` and `/readyz` for load balancers and orchestrators, `/health/work` for alarms.
+
+The first two are about this web process. Whether runs go on is another question: a worker that has
+died must not take the pages offline that say so.
 
 A middleware and not views: a probe calls by address, and Django would answer 400 to a Host header
-that is not in ALLOWED_HOSTS. Both are open to anyone and tell nothing that helps an intruder.
+that is not in ALLOWED_HOSTS. All are open to anyone and tell nothing that helps an intruder.
 """
 
 from __future__ import annotations
@@ -18,41 +21,71 @@ from kombu.transport import redis as _redis_transport  # noqa: F401 - else the f
 from .database import unapplied_migrations
 
 LIMIT = 2.0  # seconds for all checks of an answer together
-BROKER_TIMEOUT = 1.5
 
-# A thread a check and no more: a service that hangs holds these, not one more for each probe.
-_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="readyz")
+# Some threads and no more: a service that hangs holds these, not one more for each probe. Those of
+# /readyz are its own, so that a Redis that hangs does not make the pages look unready.
+_ready_threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="readyz")
+_work_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health-work")
 
 
 class HealthMiddleware:
-    """Answers the two probes before anything else looks at the request."""
+    """Answers the probes before anything else looks at the request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == "/healthz":
+        if request.path_info == "/healthz":
             return _answer({"status": "ok"}, 200)
-        if request.path == "/readyz":
+        if request.path_info == "/readyz":
             return readiness()
+        if request.path == "/health/work":
+            return work_health()
         return self.get_response(request)
 
 
 def readiness() -> HttpResponse:
-    """200 when database and broker can be reached, a worker reports and somebody sweeps, else 503.
+    """200 when this process can serve pages, else 503: that takes the database and nothing else.
 
     A database that lacks migrations of this code is not ready either.
 
     The body is `{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`. It comes
     within LIMIT seconds.
     """
-    checks: dict[str, Callable[[], None]] = {
-        "database": _database,
-        "migrations": _migrations,
+    results = _run(_ready_threads, {"database": _database, "migrations": _migrations})
+    ready = all(result == "ok" for result in results.values())
+    body = {"status": "ready" if ready else "not ready", "checks": results}
+    return _answer(body, 200 if ready else 503)
+
+
+def work_health() -> HttpResponse:
+    """200 when work flows, else 503 with the reason.
+
+    That is when Redis takes a write, workers report, and a message has come from being published to
+    being consumed within HEARTBEAT_ALARM_AFTER seconds.
+
+    The body is `{"status": "ok" | "not working", "reason": text, "checks": {name: "ok" | reason}}`.
+    It comes within LIMIT seconds.
+    """
+    checks = {
         "broker": _broker,
         "processes": _processes,
+        "messages": _messages,
+        "instance": _instance,
     }
-    tasks = {name: _threads.submit(check) for name, check in checks.items()}
+    results = _run(_work_threads, checks)
+    reasons = [f"{name}: {result}" for name, result in results.items() if result != "ok"]
+    body = {
+        "status": "not working" if reasons else "ok",
+        "reason": "; ".join(reasons),
+        "checks": results,
+    }
+    return _answer(body, 503 if reasons else 200)
+
+
+def _run(threads: ThreadPoolExecutor, checks: Mapping[str, Callable[[], None]]) -> dict[str, str]:
+    """What came of checks, "ok" or a reason for each, within LIMIT seconds."""
+    tasks = {name: threads.submit(check) for name, check in checks.items()}
     done, _ = wait_for(tasks.values(), timeout=LIMIT)
     results = {}
     for name, task in tasks.items():
@@ -62,9 +95,7 @@ def readiness() -> HttpResponse:
         else:
             error = task.exception()
             results[name] = _reason(error) if error else "ok"
-    ready = all(result == "ok" for result in results.values())
-    body = {"status": "ready" if ready else "not ready", "checks": results}
-    return _answer(body, 200 if ready else 503)
+    return results
 
 
 def _database() -> None:
@@ -86,15 +117,13 @@ def _migrations() -> None:
 
 
 def _broker() -> None:
-    from .celery import app
+    from backups.work import ask_redis
 
-    options = {
-        **settings.CELERY_BROKER_TRANSPORT_OPTIONS,
-        "socket_timeout": BROKER_TIMEOUT,
-        "socket_connect_timeout": BROKER_TIMEOUT,
-    }
-    with app.connection_for_write(transport_options=options) as broker:
-        broker.default_channel.client.ping()  # type: ignore[attr-defined]
+    try:
+        if words := ask_redis():
+            raise Missing(words)
+    finally:
+        connection.close()
 
 
 def _processes() -> None:
@@ -108,6 +137,29 @@ def _processes() -> None:
         raise Missing(" and ".join(f"no {absence.kind} is running" for absence in missing))
 
 
+def _instance() -> None:
+    from backups import instance
+
+    try:
+        if why := instance.problem():
+            raise Missing(why)
+    finally:
+        connection.close()
+
+
+def _messages() -> None:
+    from backups.work import last_message
+
+    try:
+        seconds = last_message()
+    finally:
+        connection.close()
+    if seconds is None:
+        raise Missing("none has come through yet")
+    if seconds >= settings.HEARTBEAT_ALARM_AFTER:
+        raise Missing(f"none is consumed, the last one was {seconds:.0f} s ago")
+
+
 class Missing(Exception):
     """Something that is needed is not there; the message is fit for the answer."""
 
@@ -117,4 +169,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _answer(body: Mapping[str, object], status: int) -> JsonResponse:
-    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+    answer = JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+    answer._has_been_logged = True  # type: ignore[attr-defined]  # no line of the log each time
+    return answer

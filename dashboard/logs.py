@@ -1,9 +1,10 @@
-"""What our log lines look like: the id of the request they belong to, and no secret."""
+"""What our log lines look like: one an event, with the id of its request, and without secrets."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -15,8 +16,17 @@ from backups.css_api.redact import redact
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
+FORMAT = "%(asctime)s %(levelname)s %(name)s%(of_request)s %(message)s"
+FOLD = r" \n "  # where a text or a traceback begins a line: a backslash and an n
+
+logger = logging.getLogger(__name__)
+
+
 class LineFormatter(logging.Formatter):
-    """Lines with the request's id, from which every secret that is known was taken.
+    """One line an event, with the request's id, from which every secret that is known was taken.
+
+    A traceback is a part of its event: collectors, `grep` and `wc` take each line for one. It also
+    keeps texts from outside from making lines that look like events of ours.
 
     Known are the secrets of the settings, those of the clouds in use with their tokens, and
     whatever stands under a name that tells a secret or looks like a token. It works on the
@@ -26,7 +36,30 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         current = request_id.get()
         record.of_request = f" [{current}]" if current else ""
-        return redact(super().format(record), set(_known_secrets()))
+        text = redact(super().format(record), set(_known_secrets()))
+        return FOLD.join(line.rstrip() for line in text.splitlines() if line.strip())
+
+
+def log_what_python_prints() -> None:
+    """Make events of what Python would print over several lines: warnings, uncaught errors.
+
+    For processes that serve. Whoever runs a command reads a traceback as Python prints it.
+    """
+    logging.captureWarnings(True)
+
+    def uncaught(kind: Any, error: Any, traceback: Any) -> None:
+        if issubclass(kind, Exception):
+            logger.critical("ended by an error", exc_info=(kind, error, traceback))
+        else:
+            sys.__excepthook__(kind, error, traceback)
+
+    def uncaught_in_thread(ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_value is not None and issubclass(ended.exc_type, Exception):
+            told = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+            name = ended.thread.name if ended.thread else "a thread"
+            logger.error("%s ended by an error", name, exc_info=told)
+
+    sys.excepthook, threading.excepthook = uncaught, uncaught_in_thread
 
 
 def _known_secrets() -> Iterator[str]:

@@ -79,6 +79,6 @@ class CompressedPagesMiddleware(GZipMiddleware):
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         page = response.get("Content-Type", "").startswith("text/html")
-        if response.streaming or not page or request.path.startswith(self.SECRET):
+        if response.streaming or not page or request.path_info.startswith(self.SECRET):
             return response
         return super().process_response(request, response)

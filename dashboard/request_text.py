@@ -17,6 +17,8 @@ from django.template import loader
 from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
 
+from .url_prefix import without_prefix
+
 GetResponse = Callable[[HttpRequest], HttpResponse]
 # JSON knows no charset parameter (RFC 8259), and its body is read as bytes.
 FOR_PROGRAMS = ("/api/",)
@@ -60,9 +62,12 @@ class Request(WSGIRequest):
 
 
 class Handler(WSGIHandler):
-    """Django's handler, with requests of this kind."""
+    """Django's handler, with requests of this kind, below URL_PREFIX."""
 
     request_class = Request
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return super().__call__(without_prefix(environ), start_response)
 
 
 def _is_utf8(charset: str) -> bool:

@@ -6,17 +6,19 @@ A variable that ends in `_FILE` names a file that holds the value (Docker and Ku
 
 from __future__ import annotations
 
+import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import quote
 
-import dj_database_url
-
 from .embedded.paths import redis_socket
 from .environment import env, secret
 from .generated import data_dir, generated_secret
+from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
+from .service_urls import broker_url, database_of
 from .sign_in.settings import *  # noqa: F403 - split off for its length
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -25,19 +27,27 @@ DATA_DIR = data_dir()
 # --- What kind of instance this is -------------------------------------------------------------
 # "local": the embedded default on one machine, plain HTTP on loopback.
 # "production": unsafe values are refused by the checks in dashboard/checks.py.
-DEPLOYMENT = env.str("DEPLOYMENT", "local")
+DEPLOYMENT = env.str("DEPLOYMENT", "local").lower()
 PRODUCTION = DEPLOYMENT == "production"
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = secret("SECRET_KEY")
 SECRET_KEY_GIVEN = bool(SECRET_KEY)
 if not SECRET_KEY_GIVEN:
     # In production a check refuses the start; whatever got past it shares no key with anyone.
-    SECRET_KEY = token_urlsafe(48) if PRODUCTION else generated_secret(DATA_DIR / "secret_key")
+    SECRET_KEY = token_urlsafe(48)
+    if not PRODUCTION:
+        with suppress(OSError):  # a folder that cannot be written: a check says so
+            SECRET_KEY = generated_secret(DATA_DIR / "secret_key")
 # what SECRET_KEY was before: read with them, never written
 SECRET_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("SECRET_KEY_FALLBACKS"))
-ALLOWED_HOSTS_GIVEN = bool(env.str("ALLOWED_HOSTS", ""))
+ALLOWED_HOSTS_GIVEN = bool(env.list("ALLOWED_HOSTS"))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+# The path below which a proxy serves the dashboard, as in /css-logs; "" at the root of its host.
+URL_PREFIX = env.str("URL_PREFIX", "").strip("/")
+URL_PREFIX = f"/{URL_PREFIX}" if URL_PREFIX else ""
+FORCE_SCRIPT_NAME = URL_PREFIX or None  # never what a proxy's headers say
+# a browser's Origin has no slash at its end
+CSRF_TRUSTED_ORIGINS = [each.rstrip("/") for each in env.list("CSRF_TRUSTED_ORIGINS", [])]
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -67,6 +77,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "dashboard.health.HealthMiddleware",
     "dashboard.middleware.RequestIdMiddleware",
+    "dashboard.url_prefix.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "dashboard.middleware.CompressedPagesMiddleware",
@@ -108,20 +119,13 @@ TEMPLATES = [
 # --- Database ------------------------------------------------------------------------------------
 DATABASE_URL = secret("DATABASE_URL")
 DATABASE_URL_GIVEN = bool(DATABASE_URL)
-DATABASE_URL_PROBLEM = ""
-_conn_max_age = env.int("DATABASE_CONN_MAX_AGE", 60)
-try:
-    _database = dj_database_url.parse(
-        DATABASE_URL or f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}",
-        conn_max_age=_conn_max_age,
-        conn_health_checks=True,
-    )
-    if not _database["ENGINE"].endswith((".sqlite3", ".postgresql")):
-        raise ValueError(_database["ENGINE"])
-except ValueError as error:  # told by a check with an id; any use of the database then fails
-    # dj_database_url's own texts can hold the URL, and that a password
-    DATABASE_URL_PROBLEM = "not supported" if type(error) is ValueError else "not a database's URL"
-    _database = {"ENGINE": "django.db.backends.dummy"}
+# What stands between: PgBouncer gives each transaction a connection of its own choice.
+DATABASE_POOLER = env.choice("DATABASE_POOLER", "none", ("none", "session", "transaction"))
+_database, DATABASE_URL_PROBLEM = database_of(
+    DATABASE_URL or f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}",
+    conn_max_age=env.int("DATABASE_CONN_MAX_AGE", 60),
+    by_transaction=DATABASE_POOLER == "transaction",
+)
 # A password in a file of its own leaves a URL that may be seen.
 if _password := secret("DATABASE_PASSWORD"):
     _database["PASSWORD"] = _password
@@ -141,16 +145,23 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- HTTP hardening: on where the instance is reached over HTTPS ---------------------------------
 HTTPS = env.bool("HTTPS", PRODUCTION)
-SECURE_SSL_REDIRECT = HTTPS and env.bool("SSL_REDIRECT", True)
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probed inside the network, without TLS
-SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+SECURE_SSL_REDIRECT = env.bool("SSL_REDIRECT", True) and HTTPS
+# probed inside the network, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^health/work$"]
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) * HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_INCLUDE_SUBDOMAINS", True) and HTTPS
+# a browser's list takes a host only with all that is below it
+SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", True) and SECURE_HSTS_INCLUDE_SUBDOMAINS
+# Django warns of either that is off; written down, it is a decision.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # Two instances on one host (two ports) must not sign each other's users out.
-_COOKIE_SUFFIX = env.str("COOKIE_SUFFIX", "")
+# A neighbour's cookies at the root of the host come with ours, and of two of one name one counts.
+_COOKIE_SUFFIX = env.str(
+    "COOKIE_SUFFIX", "", pattern=re.compile(r"[\w.-]{1,64}", re.ASCII)
+) or URL_PREFIX.replace("/", "_")
 SESSION_COOKIE_NAME = f"sessionid{_COOKIE_SUFFIX}"
 CSRF_COOKIE_NAME = f"csrftoken{_COOKIE_SUFFIX}"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -159,12 +170,12 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if env.bool("TRUST_X_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0)
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0, at_most=100)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
 # --- Static files --------------------------------------------------------------------------------
-STATIC_URL = "static/"
+STATIC_URL = f"{URL_PREFIX}/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = Path(env.str("STATIC_ROOT", str(DATA_DIR / "static")))
 STORAGES = {
@@ -185,10 +196,9 @@ TIME_ZONE = "UTC"
 # --- Celery --------------------------------------------------------------------------------------
 # `manage.py run` starts a private Redis on this socket; REDIS_URL replaces it.
 REDIS_SOCKET = env.str("REDIS_SOCKET", "") or str(redis_socket(DATA_DIR))
-REDIS_URL = secret("REDIS_URL")
-REDIS_URL_GIVEN = bool(REDIS_URL)
-if not REDIS_URL_GIVEN:
-    REDIS_URL = f"redis+socket://{quote(REDIS_SOCKET)}"
+_redis_url = secret("REDIS_URL")
+REDIS_URL_GIVEN = bool(_redis_url)
+REDIS_URL, REDIS_URL_PROBLEM = broker_url(_redis_url or f"redis+socket://{quote(REDIS_SOCKET)}")
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -218,6 +228,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 # What the worker that ticks publishes (backups/ticker.py): a task and how often, in seconds of its
 # monotonic clock, beginning when it takes over. Each task looks for itself whether it is due.
 PERIODIC_TASKS = {
+    # shows that messages come through: backups/work.py
+    "canary": ("backups.tasks.canary", 5.0),
     "retention": ("backups.tasks.run_retention", 3600.0),  # RETENTION_INTERVAL decides
     # what was announced on the page, or left unfinished by a worker that died
     "retention-open": ("backups.tasks.continue_retention", 60.0),
@@ -236,44 +248,48 @@ if AUDIT_VERIFY_INTERVAL > 0:
     PERIODIC_TASKS["audit-verify"] = ("dashboard.audit.tasks.verify_when_due", _look)
 
 # --- The cloud's API -----------------------------------------------------------------------------
-CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0)  # seconds
-CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0)  # seconds between two bytes
-CSS_TOTAL_TIMEOUT = env.float("CSS_TOTAL_TIMEOUT", 60.0)  # seconds for a whole answer
+CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0, above_zero=True)  # seconds
+CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0, above_zero=True)  # seconds between two bytes
+CSS_TOTAL_TIMEOUT = env.float(
+    "CSS_TOTAL_TIMEOUT", 60.0, above_zero=True
+)  # seconds for a whole answer
 DEMO_CLOUD = env.bool("DEMO_CLOUD", False)  # set by `manage.py run`: show "simulated cloud"
 
 # --- Run rules (seconds unless a name says otherwise); docs/run-states.md says why ---------------
-BACKUP_MAX_ATTEMPTS = env.int("BACKUP_MAX_ATTEMPTS", 5)
-BACKUP_RETRY_BASE = env.float("BACKUP_RETRY_BASE", 2.0)
-BACKUP_RETRY_CAP = env.float("BACKUP_RETRY_CAP", 300.0)
-BACKUP_REDISPATCH_AFTER = env.float("BACKUP_REDISPATCH_AFTER", 8.0)
+BACKUP_MAX_ATTEMPTS = env.int("BACKUP_MAX_ATTEMPTS", 5, at_least=1)
+BACKUP_RETRY_BASE = env.float("BACKUP_RETRY_BASE", 2.0, above_zero=True)
+BACKUP_RETRY_CAP = env.float("BACKUP_RETRY_CAP", 300.0, above_zero=True)
+BACKUP_REDISPATCH_AFTER = env.float("BACKUP_REDISPATCH_AFTER", 8.0, above_zero=True)
 BACKUP_RETRY_AFTER_CAP = env.float("BACKUP_RETRY_AFTER_CAP", 3600.0)
 BACKUP_CONFLICT_RETRY = env.float("BACKUP_CONFLICT_RETRY", 15.0)
-BACKUP_RECORD_GRACE = env.float("BACKUP_RECORD_GRACE", 120.0)
+BACKUP_RECORD_GRACE = env.float("BACKUP_RECORD_GRACE", 120.0, above_zero=True)
 BACKUP_SETTLE_GRACE = env.float("BACKUP_SETTLE_GRACE", 25.0)
-BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0)
-BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0)
+BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0, above_zero=True)
+BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0, above_zero=True)
 BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
 BACKUP_DATE_TOLERANCE = env.float("BACKUP_DATE_TOLERANCE", 2.0)
 BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # of people and programs
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
-SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0)  # of each connection's list of clusters
-CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0)  # of each cluster's readiness
-CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10)
+SYNC_INTERVAL = env.float(
+    "SYNC_INTERVAL", 300.0, above_zero=True
+)  # of each connection's list of clusters
+CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0, above_zero=True)  # of each cluster's readiness
+CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10, at_least=1)
 RETENTION_INTERVAL = env.float("RETENTION_INTERVAL", 86_400.0)  # 0: only when asked for
-HEARTBEAT_INTERVAL = env.float("HEARTBEAT_INTERVAL", 3.0)
-HEARTBEAT_STALE_AFTER = env.float("HEARTBEAT_STALE_AFTER", 12.0)
-HEARTBEAT_ALARM_AFTER = env.float("HEARTBEAT_ALARM_AFTER", 30.0)
+HEARTBEAT_INTERVAL = env.float("HEARTBEAT_INTERVAL", 3.0, above_zero=True)
+HEARTBEAT_STALE_AFTER = env.float("HEARTBEAT_STALE_AFTER", 12.0, above_zero=True)
+HEARTBEAT_ALARM_AFTER = env.float("HEARTBEAT_ALARM_AFTER", 30.0, above_zero=True)
 WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", 15.0)
 
 # --- Logging: one line an event, to standard error -----------------------------------------------
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", logging.getLevelNamesMapping())
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
             "()": "dashboard.logs.LineFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s%(of_request)s %(message)s",
+            "format": LOG_FORMAT,
         },
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
@@ -289,3 +305,8 @@ LOGGING = {
         "openstack": {"level": "WARNING"},
     },
 }
+
+# gunicorn's, read by dashboard/gunicorn.py; here so that the checks name a value that is no number
+WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 2, at_least=1, at_most=1000)
+# What could not be used of all that is read above, and in sign_in/settings.py.
+ENVIRONMENT_PROBLEMS = env.problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -10,11 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
+from celery.apps import worker as celery_worker
 from celery.worker.consumer import Consumer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from .database import one_line, unapplied_migrations
+from .logs import log_what_python_prints
 
 if TYPE_CHECKING:
     from backups.presence import Reporter
@@ -27,6 +30,30 @@ RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker
 
 _reporter: Reporter | None = None
 _ticker: TickerThread | None = None
+
+
+def _say(text: str, file: object = None) -> None:
+    """Celery's words in a signal handler, where nothing may wait for a lock, so not by logging."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime())
+    with contextlib.suppress(OSError):
+        os.write(2, f"{at},000 WARNING celery.worker {text.strip()}\n".encode())
+
+
+celery_worker.safe_say = _say  # type: ignore[attr-defined]
+
+
+class PlainWorker(celery_worker.Worker):
+    """Celery's worker without its banner of 40 lines: each line of the log is an event."""
+
+    app: Any
+    hostname: str
+
+    def on_before_init(self, *args: Any, **options: Any) -> None:
+        log_what_python_prints()  # Celery is about to warn root, in nine lines
+        super().on_before_init(*args, **options)
+
+    def emit_banner(self) -> None:
+        logger.info("worker %s is starting: %s", self.hostname, self.app.connection().as_uri())
 
 
 class QuickConsumer(Consumer):
@@ -75,6 +102,15 @@ def _worker_is_up(**_: object) -> None:
     _reporter, _ticker = Reporter("worker"), TickerThread()
     _reporter.start()
     _ticker.start()
+
+
+@signals.task_prerun.connect
+@signals.task_revoked.connect  # expired, by a clock that may differ from the publisher's
+def _message_arrived(**_: object) -> None:
+    if _reporter is not None:  # in a worker, that is
+        from backups.work import message_arrived
+
+        message_arrived()
 
 
 @signals.worker_shutting_down.connect

@@ -87,9 +87,9 @@ class Instance:
         return status
 
     def wait_for_worker(self) -> Instance:
-        """Wait until /readyz says that a worker is there too, and sweeps."""
+        """Wait until /health/work says that work flows."""
         deadline = time.monotonic() + START_SECONDS
-        while (answer := _get(f"{self.url}/readyz")).status_code != 200:
+        while (answer := _get(f"{self.url}/health/work")).status_code != 200:
             assert time.monotonic() < deadline, f"{answer.text}\n{self.log_tails()}"
             time.sleep(0.1)
         return self

@@ -32,7 +32,7 @@ def expire(user: User) -> None:
 
 @dataclass
 class Answer:
-    """What a program got."""
+    """What a program got: JSON, or the text of a file."""
 
     status: int
     body: Any
@@ -41,7 +41,8 @@ class Answer:
     @property
     def kind(self) -> str:
         """Of the problem, "" for none."""
-        return str(self.body.get("type", "")).rpartition(":")[2] if self.body else ""
+        told = isinstance(self.body, dict)
+        return str(self.body.get("type", "")).rpartition(":")[2] if told else ""
 
 
 @dataclass
@@ -59,8 +60,10 @@ class Program:
         data = "" if body is None else body if isinstance(body, str) else json.dumps(body)
         kind = "application/json" if data else ""
         answer = self.client.generic(method, url, data, kind, headers=headers)
-        text = answer.content.decode()
-        return Answer(answer.status_code, json.loads(text) if text else None, answer.headers)
+        text = answer.getvalue().decode()  # of a streamed one, too
+        is_json = "json" in answer.headers.get("Content-Type", "")
+        got = json.loads(text) if text and is_json else text or None
+        return Answer(answer.status_code, got, answer.headers)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, **headers)

@@ -5,6 +5,13 @@ set -eu
 
 venv=${VENV:-.venv}
 
+# What shells, conda and pip.conf may say and would install elsewhere, something else, or nothing.
+# An index, a proxy and certificates of one's own (PIP_INDEX_URL, ...) still count.
+unset PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONWARNINGS PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON
+unset PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS PIP_NO_BINARY
+PIP_USER=0
+export PIP_USER
+
 fail() {
     echo "error: $*" >&2
     exit 1

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from django.http import JsonResponse
+from typing import Annotated, Literal
+
+from django.http import HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Router, Schema
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from backups.history.filters import HistoryFilter
 from backups.history.paging import BadCursor, Cursor, Place, Runs, read_page
-from backups.models import BackupRun
+from backups.history.windows import pinned
+from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
 from backups.services.evidence import audit_events, neighbours, resolved_by
+from backups.services.exports import begin, knows_zone, shape_of, stream
 from backups.services.requests import cancel_run
-from dashboard.accounts.access import Permission, require
+from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.audit.trail import Actor
 
 from .problems import Invalid
@@ -72,6 +77,43 @@ def runs(request: ApiRequest) -> JsonResponse:
             "newer": newer,
             "next": f"{request.path}?{query.urlencode()}" if older else None,
         }
+    )
+
+
+class ExportBody(Schema):
+    """How an export is made; all of it may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: Literal["csv", "excel", "jsonl"] = "csv"
+    time_zone: Annotated[str, Field(max_length=64)] = ""
+
+
+@router.post(
+    "/export",
+    auth=READ,
+    url_name="runs-export",
+    summary="Export runs",
+    openapi_extra={"parameters": described(HistoryFilter)},
+)
+def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResponseBase:
+    """All runs that match the filters, as a file; the audit trail has who took it."""
+    refuse_unknown(request, HistoryFilter.base_filters)
+    require_somewhere(request.user, Permission.EXPORT)
+    body = body or ExportBody()
+    kind = ExportAs(body.format)
+    if body.time_zone and kind is not ExportAs.EXCEL:
+        raise Invalid([("time_zone", _("Only the format “excel” has a time zone."))])
+    if body.time_zone and not knows_zone(body.time_zone):
+        raise Invalid([("time_zone", _("This is no time zone that is known here."))])
+    now = timezone.now()
+    found = HistoryFilter(request.GET, user=request.user, now=now, permission=Permission.EXPORT)
+    valid(found)
+    shape = shape_of(kind, body.time_zone)
+    query = pinned(request.GET, found.form.cleaned_data).urlencode()
+    export = begin(found, kind, shape, query=query, actor=Actor.of(request))
+    return StreamingHttpResponse(
+        stream(export, found, shape), content_type=kind.content_type, headers=kind.headers(now)
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
-from django.urls import URLPattern, path, re_path
+from django.urls import URLPattern, get_script_prefix, path, re_path
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
@@ -91,7 +91,7 @@ def openapi(request: HttpRequest) -> HttpResponse:
             READ(request)
         except Exception as error:
             return api.on_exception(request, error)
-    schema = api.get_openapi_schema(path_prefix=f"/api/{VERSION}/")
+    schema = api.get_openapi_schema(path_prefix=f"{get_script_prefix()}api/{VERSION}/")
     return JsonResponse(schema, json_dumps_params={"indent": 2})
 
 

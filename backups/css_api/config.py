@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from openstack.config import OpenStackConfig
     from openstack.config.cloud_region import CloudRegion
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+_SUFFIXES = ("yaml", "yml", "json")
+# What a person writes as text, and YAML may read as a number, a date or a switch.
+_TEXT_KEY = re.compile(r"pass|secret|token|user|name|domain|project|_id$", re.I)
 _UNKNOWN_KEY = re.compile(r"unexpected keyword argument '(\w{1,50})'")
 _MISSING_KEY = re.compile(r"missing \d+ required [\w -]+ arguments?: '(\w{1,50})'")
 Fingerprint = tuple[object, ...]
@@ -94,13 +98,11 @@ def cloud_region(cloud: str, region: str) -> CloudRegion:
 
 def fingerprint() -> Fingerprint:
     """What changes when any file or variable that clouds are read from changes."""
-    from openstack.config import loader
-
     found: list[object] = [
         (name, value) for name, value in sorted(os.environ.items()) if name.startswith("OS_")
     ]
     named = [os.environ.get(name) for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE")]
-    for path in (*filter(None, named), *loader.CONFIG_FILES, *loader.SECURE_FILES):
+    for path in (*filter(None, named), *_config_files(), *_secure_files()):
         try:
             state = os.stat(path)  # noqa: PTH116  ten times faster, and asked at each connect
         except OSError:
@@ -118,21 +120,56 @@ def forget() -> None:
 
 def _load() -> _Loaded:
     global _loaded
-    from openstack.config import OpenStackConfig, loader
+    from openstack.config import OpenStackConfig
 
     current = fingerprint()
     if _loaded is not None and _loaded.fingerprint == current:
         return _loaded
-    names = _check(loader.CONFIG_FILES, "OS_CLIENT_CONFIG_FILE")
-    names |= _check(loader.SECURE_FILES, "OS_CLIENT_SECURE_FILE")
+    config_files, secure_files = _config_files(), _secure_files()
+    names = _check(config_files, "OS_CLIENT_CONFIG_FILE")
+    names |= _check(secure_files, "OS_CLIENT_SECURE_FILE")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            config = OpenStackConfig()
+            config = OpenStackConfig(config_files=config_files, secure_files=secure_files)
     except Exception as error:
         raise ConfigurationError(one_line(f"clouds.yaml cannot be used: {error}", 500)) from error
     _loaded = _Loaded(current, config, frozenset(names))
     return _loaded
+
+
+def _config_files() -> list[str]:
+    """Where a clouds.yaml is looked for, without OS_CLIENT_CONFIG_FILE.
+
+    openstacksdk's places, and this checkout behind the working directory: a cron job has another.
+    """
+    from openstack.config import loader
+
+    places: list[str] = loader.CONFIG_FILES
+    here = len(_SUFFIXES)  # openstacksdk's first folder is the working directory
+    return [*places[:here], *(_files_in(CHECKOUT, "clouds") if places else []), *places[here:]]
+
+
+def _secure_files() -> list[str]:
+    """Where a secure.yaml is looked for, without OS_CLIENT_SECURE_FILE.
+
+    First beside the file that OS_CLIENT_CONFIG_FILE names, where openstacksdk does not look.
+    """
+    from openstack.config import loader
+
+    places: list[str] = loader.SECURE_FILES
+    here = len(_SUFFIXES)
+    named = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    return [
+        *(_files_in(Path(named).parent, "secure") if named else []),
+        *places[:here],
+        *(_files_in(CHECKOUT, "secure") if places else []),
+        *places[here:],
+    ]
+
+
+def _files_in(folder: Path, stem: str) -> list[str]:
+    return [str(folder / f"{stem}.{suffix}") for suffix in _SUFFIXES]
 
 
 def _check(places: list[str], variable: str) -> set[str]:
@@ -166,7 +203,47 @@ def _check(places: list[str], variable: str) -> set[str]:
             raise ConfigurationError(one_line(f"{path}: entry '{name}' is not a mapping", 500))
         if not isinstance(entry.get("auth", {}), dict):
             raise ConfigurationError(one_line(f"{path}: `auth` of '{name}' is not a mapping", 500))
+    _require_quotes(text, path)
     return set(clouds or {})
+
+
+def _require_quotes(text: str, path: Path) -> None:
+    """Refuse credentials that YAML reads as something else than what is written.
+
+    `password: 0123456` is 42798, an octal number, and each wrong sign-in counts towards a lock of
+    the account. A number that reads as it is written is taken for the text.
+
+    Raises:
+        ConfigurationError: names file, entry and key.
+    """
+    if path.suffix == ".json":
+        return
+    for name, entry in _pairs(_value_of(yaml.compose(text, yaml.SafeLoader), "clouds")):
+        for key, node in _pairs(_value_of(entry, "auth")):
+            if not isinstance(node, yaml.ScalarNode) or not _TEXT_KEY.search(key):
+                continue
+            if node.tag in (_STR, _NULL):
+                continue
+            if node.tag != _INT or not re.fullmatch(r"0|-?[1-9][0-9]*", node.value):
+                raise ConfigurationError(
+                    one_line(
+                        f"{path}: {key} of '{name}' is not in quotes, and YAML reads another value"
+                        " than is written there: put it in quotes",
+                        500,
+                    )
+                )
+
+
+_STR, _NULL, _INT = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "int"))
+
+
+def _value_of(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    return next((value for name, value in _pairs(node) if name == key), None)
+
+
+def _pairs(node: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
+    found = node.value if isinstance(node, yaml.MappingNode) else []
+    return [(key.value, value) for key, value in found if isinstance(key, yaml.ScalarNode)]
 
 
 def _after_fork() -> None:

@@ -33,6 +33,9 @@ _PROJECT_PLACE = re.compile(r"[%$]\((?:project|tenant)_id\)s")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
 LONGEST_ADDRESS = 500  # characters
+LONGEST_SAID = 200  # characters
+_SAYS_NOTHING = re.compile(r"\s*(?:$|unauthorized\b|the request you have made requires auth)", re.I)
+_SECOND_FACTOR = re.compile(r"\b(?:mfa|totp|multi-?factor|second factor)\b", re.I)
 _VERSION = re.compile(r"v\d+(?:\.\d+)?")
 _SECRET_NAME = re.compile(
     r"passw|passcode|secret|token|private|credential$|^(?:ak|sk)$|_key$", re.I
@@ -288,9 +291,15 @@ def identity_error(
         why = "it wants a second factor: use an application credential"
         return SecondFactorError(_refused(why, cloud), status=401)
     if isinstance(error, ks.Unauthorized):
-        # Keystone tells these apart in its own log only
+        # Keystone tells these apart in its own log only; other services say something of use
         why = "they are wrong, expired or disabled, or have no role in the project"
-        return IdentityError(_refused(why, cloud), status=401)
+        said = _said(error, secrets)
+        if _SECOND_FACTOR.search(said):
+            why = f"it wants a second factor: use an application credential; it says: {said}"
+            return SecondFactorError(_refused(why, cloud), status=401)
+        return IdentityError(
+            _refused(f"{why}; it says: {said}" if said else why, cloud), status=401
+        )
     if isinstance(error, ks.HttpError):
         status = int(error.http_status)
         text = redact(str(error.message or ""), secrets)
@@ -331,6 +340,21 @@ def _connection_failure(error: BaseException) -> BaseException | None:
             return cause
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _said(error: ks.HttpError, secrets: tuple[str, ...]) -> str:
+    """The text of a refusal in one line, without secrets; "" where it is Keystone's usual one."""
+    text: object = None
+    try:
+        body = error.response.json() if error.response is not None else None
+    except (ValueError, RecursionError):
+        body = None
+    if isinstance(body, dict):
+        inner = body.get("error")
+        text = (inner.get("message") if isinstance(inner, dict) else None) or body.get("error_msg")
+    if not isinstance(text, str) or _SAYS_NOTHING.match(text):
+        return ""
+    return one_line(redact(text, secrets), LONGEST_SAID)
 
 
 def _refused(why: str, cloud: str) -> str:

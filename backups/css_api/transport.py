@@ -16,6 +16,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidProxyURL, InvalidSchema
+from requests.utils import select_proxy
 
 from .errors import NotSent, TransportError, TransportKind, Unanswered
 from .redact import one_line, redact
@@ -72,8 +73,33 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def require_proxy_address(proxy: str) -> None:
+    """Refuse what is no address of an HTTP proxy, in a text without its password.
+
+    Raises:
+        InvalidProxyURL: urllib3's own text would quote it up to the first character that is not
+            escaped.
+    """
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        parts.port  # noqa: B018 - raises where it is no port
+        extra = parts.path.strip("/") or parts.query or parts.fragment
+        usable = bool(parts.hostname) and not extra
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidProxyURL(
+            "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is not http://USER:PASSWORD@HOST:PORT"
+            " (escape # / ? [ ] @ : % in a password)"
+        )
+    if parts.scheme not in ("http", "https"):
+        raise InvalidProxyURL("SOCKS and other kinds of proxies are not supported")
+
+
 class WatchedAdapter(HTTPAdapter):
     """Sends over watched connections: no retries, both timeouts always set, HTTPS only.
+
+    HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, but for this machine itself.
 
     Args:
         plain_http: allow http:// to other machines than this one.
@@ -92,8 +118,6 @@ class WatchedAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         """Make pools of watched connections through a proxy."""
-        if proxy.lower().startswith("socks"):
-            raise InvalidProxyURL("SOCKS proxies are not supported")
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         manager.pool_classes_by_scheme = POOLS
         return manager
@@ -106,6 +130,10 @@ class WatchedAdapter(HTTPAdapter):
         here = is_loopback(parts.hostname or "")
         if parts.scheme != "https" and not (self._loopback_http if here else self._plain_http):
             raise InvalidSchema(f"refused to send to {parts.hostname} without HTTPS")
+        if here:  # no proxy can reach this machine's loopback, and a shell may name one for all
+            kwargs["proxies"] = None
+        elif proxy := select_proxy(request.url or "", kwargs.get("proxies")):
+            require_proxy_address(proxy)
         watch = running_watch()
         if watch is not None:
             kwargs["timeout"] = (watch.timeouts.connect, watch.timeouts.read)

@@ -120,7 +120,9 @@ class HistoryFilter(django_filters.FilterSet):
         choices=Window.choices, method="leave", label=gettext_lazy("Requested")
     )
     since = MomentFilter(field_name="requested_at", lookup_expr="gte", label=gettext_lazy("From"))
-    until = MomentFilter(field_name="requested_at", lookup_expr="lt", label=gettext_lazy("Until"))
+    until = MomentFilter(
+        field_name="requested_at", lookup_expr="lt", label=gettext_lazy("Until"), latest=True
+    )
 
     class Meta:
         model = BackupRun

@@ -1,9 +1,11 @@
 """The domain's tables. The database row is the truth about a run."""
 
+from .canary import Canary
 from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat, Ticker
-from .history import Export, SavedView
+from .history import Export, ExportAs, SavedView
 from .indexes import IsGiven
+from .instance import Instance
 from .post import Post
 from .project import Connection, Project
 from .retention import Kind, RetentionPolicy, RetentionRun
@@ -13,11 +15,14 @@ from .traces import ApiCall, RequestKey, RunEvent
 __all__ = [
     "ApiCall",
     "BackupRun",
+    "Canary",
     "Cluster",
     "ClusterTag",
     "Connection",
     "Export",
+    "ExportAs",
     "Heartbeat",
+    "Instance",
     "IsGiven",
     "Kind",
     "LogSettings",

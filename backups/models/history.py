@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -45,6 +46,36 @@ class SavedView(models.Model):
     def get_absolute_url(self) -> str:
         address = reverse("backups:history")
         return f"{address}?{self.query}" if self.query else address
+
+
+class ExportAs(models.TextChoices):
+    """What an export can be made as."""
+
+    CSV = "csv", "CSV"
+    EXCEL = "excel", _("CSV for Excel")
+    JSONL = "jsonl", _("JSON Lines")
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name; also its `Export.Format`."""
+        return "jsonl" if self is ExportAs.JSONL else "csv"
+
+    @property
+    def content_type(self) -> str:
+        return f"{'application/jsonl' if self is ExportAs.JSONL else 'text/csv'}; charset=utf-8"
+
+    def headers(self, at: datetime) -> dict[str, str]:
+        """Of the answer that carries it.
+
+        Args:
+            at: when it was begun, in UTC.
+        """
+        name = f"log-backup-history-{at:%Y%m%dT%H%M%SZ}.{self.suffix}"
+        return {
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",  # nginx: pass it on as it comes
+        }
 
 
 class Export(models.Model):

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from backups import uptime
+from backups import instance, uptime
 from backups.choices import RunState
 from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent
@@ -101,6 +101,7 @@ class CollectLog(CallLog):
         ticked = uptime.now()
         with transaction.atomic():
             held = BackupRun.objects.filter(
+                ~instance.is_elsewhere(),
                 pk=self.run.pk,
                 state=RunState.SENDING,
                 attempt=self.run.attempt,

@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from backups.choices import RunState
 from backups.models import BackupRun
+from backups.work import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +35,12 @@ def dispatch_send(run_ids: Iterable[int]) -> None:
         try:
             send_run.delay(run_id)
         except (BrokerError, OSError) as error:
-            logger.warning("broker unreachable, %d runs wait: %s", len(ids) - position, error)
+            words = refusal(error)
+            note = words or "The queue is unreachable"
+            logger.warning("broker: %s; %d runs wait", words or error, len(ids) - position)
             BackupRun.objects.filter(pk__in=ids[position:], state=RunState.QUEUED).update(
                 dispatched_at=None,
-                note="The queue is unreachable. The run is stored and is sent when it is back.",
+                note=f"{note}. The run is stored and is sent when it is back.",
                 version=F("version") + 1,
             )
             return

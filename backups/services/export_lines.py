@@ -1,7 +1,7 @@
 """Runs as lines of CSV or JSON, written by the database itself.
 
 Python makes some 27,000 lines a second; PostgreSQL's COPY, and SQLite's functions in C,
-many times as many. Both databases write the same lines. The cells are expressions of the query
+many times as many. Both databases write the same bytes. The cells are expressions of the query
 that filters and sorts: around it, another query would have to sort once more.
 """
 
@@ -10,14 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import cache
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
-from django.db.models import F, Func, TextField
+from django.db.models import F, Func, TextField, Value
 from django.db.models.functions import JSONObject
 
 from backups.history.paging import Cursor, Runs
@@ -44,6 +46,24 @@ class Column:
 # A character that no CSV field has unquoted and no JSON text has at all.
 _QUOTE, _DELIMITER = "\x01", "\x02"
 _AT_ONCE = 1000  # rows as Python's objects, many times the size of their lines
+_BOM = b"\xef\xbb\xbf"  # without it Excel takes UTF-8 for the system's own 8-bit encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How lines are written.
+
+    Attributes:
+        as_json: JSON Lines, else CSV.
+        zone: CSV for spreadsheets, which take no time with an offset for a time: the name of the
+            zone whose clocks the times show, to the second; "" for ISO 8601 in UTC, exact.
+    """
+
+    as_json: bool = False
+    zone: str = ""
+
+
+CSV, JSON_LINES = Shape(), Shape(as_json=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +81,34 @@ class Lines:
     last: Cursor | None = None
 
 
-def head(columns: Mapping[str, Column]) -> bytes:
-    """The first line of a CSV file."""
-    return _csv([list(columns)])
+def head(columns: Mapping[str, Column], shape: Shape = CSV) -> bytes:
+    """What a file begins with: the names of the columns, nothing for JSON Lines.
+
+    A column of local times names their zone.
+    """
+    if shape.as_json:
+        return b""
+    if not shape.zone:
+        return _csv([list(columns)])
+    names = [
+        f"{key} ({shape.zone})" if column.kind is Kind.TIME else key
+        for key, column in columns.items()
+    ]
+    return _BOM + _csv([names])
 
 
-def write(runs: Runs, columns: Mapping[str, Column], *, as_json: bool) -> Lines:
+def write(runs: Runs, columns: Mapping[str, Column], shape: Shape = CSV) -> Lines:
     """Write runs as lines, in their order.
 
     Args:
         runs: newest first; sliced or few, since all of them are in memory at once.
         columns: keys of the lines and columns of the table. The first is the key, the second
             the time of the request.
-        as_json: JSON Lines, else CSV.
+        shape: how.
     """
     export = _copied if connection.vendor == "postgresql" else _selected
     try:
-        return export(runs, columns, as_json)
+        return export(runs, columns, shape)
     except EmptyResultSet:  # no database is asked for any of no clusters
         return Lines()
 
@@ -98,7 +129,9 @@ def _postgresql(column: Column) -> str:
     return _IT
 
 
-def _postgresql_csv(column: Column) -> Func:
+def _postgresql_csv(column: Column, shape: Shape) -> Func:
+    if column.kind is Kind.TIME and shape.zone:
+        return _local(column, shape.zone, "date_trunc('second', timezone(%(expressions)s))::text")
     template = _postgresql(column)
     match column.kind:
         case Kind.TEXT:
@@ -132,12 +165,35 @@ def _postgresql_json(columns: Mapping[str, Column]) -> Func:
     return Func(*values, template=template, output_field=TextField())
 
 
-def _sqlite(column: Column, as_json: bool) -> Func:
+def _local(column: Column, zone: str, template: str) -> Func:
+    """A time as clocks in a zone show it."""
+    moment = F(column.name)
+    return Func(Value(zone), moment, template=template, output_field=TextField())
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def _clock_in(zone: str, moment: str | None) -> str | None:
+    """For SQLite, which has no zones: a stored time as PostgreSQL writes it."""
+    if moment is None:
+        return None
+    there = datetime.fromisoformat(moment).replace(tzinfo=UTC).astimezone(_zone(zone))
+    return there.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def _sqlite(column: Column, shape: Shape) -> Func:
     template = _IT
     match column.kind:
-        case Kind.TIME:  # stored as UTC, with a blank in the middle
-            template = f"replace({_IT}, ' ', 'T') || 'Z'"
-        case Kind.TEXT if not as_json:
+        case Kind.TIME if shape.zone:
+            return _local(column, shape.zone, "css_clock_in(%(expressions)s)")
+        case Kind.TIME:
+            # stored as UTC, with a blank in the middle; PostgreSQL writes no zeros at the end
+            second = f"replace({_IT}, ' ', 'T')"
+            template = f"iif(instr({_IT}, '.'), rtrim({second}, '0'), {second}) || 'Z'"
+        case Kind.TEXT if not shape.as_json:
             starts = "'=', '+', '-', '@', char(9), char(13)"
             template = (
                 f"CASE WHEN substr({_IT}, 1, 1) IN ({starts}) THEN '''' || {_IT} ELSE {_IT} END"
@@ -145,28 +201,38 @@ def _sqlite(column: Column, as_json: bool) -> Func:
     return _cell(column, template)
 
 
-def _copied(runs: Runs, columns: Mapping[str, Column], as_json: bool) -> Lines:
-    cells, shape = [_postgresql_csv(column) for column in columns.values()], "FORMAT csv"
-    if as_json:
+def _copied(runs: Runs, columns: Mapping[str, Column], shape: Shape) -> Lines:
+    options = "FORMAT csv"
+    if shape.as_json:
         # JSON text has neither of them, so COPY quotes and escapes nothing
-        cells, shape = (
-            [_postgresql_json(columns)],
-            f"{shape}, QUOTE '{_QUOTE}', DELIMITER '{_DELIMITER}'",
-        )
+        cells = [_postgresql_json(columns)]
+        options += f", QUOTE '{_QUOTE}', DELIMITER '{_DELIMITER}'"
+    else:
+        cells = [_postgresql_csv(column, shape) for column in columns.values()]
+        # the place of a line is exact, and a local time is not
+        cells = [*_exact(columns, _postgresql_csv), *cells] if shape.zone else cells
     query, parameters = runs.values_list(*cells).query.sql_with_params()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL datestyle TO 'ISO'")
-        with cursor.copy(f"COPY ({query}) TO STDOUT WITH ({shape})", parameters) as copy:
+        with cursor.copy(f"COPY ({query}) TO STDOUT WITH ({options})", parameters) as copy:
             lines = [bytes(line[:-1]) for line in copy]
     if not lines:
         return Lines()
-    end = b"\n" if as_json else b"\r\n"  # RFC 4180; COPY ends a line as the server's system does
-    return Lines(end.join([*lines, b""]), len(lines), _place(lines[-1], as_json))
+    last = _place(lines[-1], shape)
+    if shape.zone:
+        lines = [line.split(b",", 2)[2] for line in lines]
+    end = b"\n" if shape.as_json else b"\r\n"  # RFC 4180; COPY has the server's system's end
+    return Lines(end.join([*lines, b""]), len(lines), last)
 
 
-def _place(line: bytes, as_json: bool) -> Cursor:
+def _exact(columns: Mapping[str, Column], cell: Callable[[Column, Shape], Func]) -> list[Func]:
+    """The first two cells, key and time, as every shape but a spreadsheet's has them."""
+    return [cell(column, CSV) for column in list(columns.values())[:2]]
+
+
+def _place(line: bytes, shape: Shape) -> Cursor:
     """Where a line stands; its first two cells are never quoted."""
-    if as_json:
+    if shape.as_json:
         values = json.loads(line)
         pk, at = values["run_id"], values["requested_at"]
     else:
@@ -174,18 +240,22 @@ def _place(line: bytes, as_json: bool) -> Cursor:
     return Cursor(datetime.fromisoformat(at), int(pk))
 
 
-def _selected(runs: Runs, columns: Mapping[str, Column], as_json: bool) -> Lines:
-    cells: dict[str, Func] = {key: _sqlite(column, as_json) for key, column in columns.items()}
-    asked = [*cells.values()]
-    if as_json:
-        asked = [*asked[:2], JSONObject(**cells)]
+def _selected(runs: Runs, columns: Mapping[str, Column], shape: Shape) -> Lines:
+    cells: dict[str, Func] = {key: _sqlite(column, shape) for key, column in columns.items()}
+    asked = [
+        *_exact(columns, _sqlite),
+        *([JSONObject(**cells)] if shape.as_json else cells.values()),
+    ]
     query, parameters = runs.values_list(*asked).query.sql_with_params()
     parts, count, last = [], 0, None
     with connection.cursor() as cursor:
+        connection.connection.create_function("css_clock_in", 2, _clock_in, deterministic=True)
         cursor.execute(query, parameters)
         while rows := cursor.fetchmany(_AT_ONCE):
             parts.append(
-                "".join([f"{row[2]}\n" for row in rows]).encode() if as_json else _csv(rows)
+                "".join([f"{row[2]}\n" for row in rows]).encode()
+                if shape.as_json
+                else _csv([row[2:] for row in rows])
             )
             count += len(rows)
             last = Cursor(datetime.fromisoformat(rows[-1][1]), rows[-1][0])

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from backups.history.filters import HistoryFilter
 from backups.history.paging import Place, Runs, keys_at, read_at
-from backups.models import BackupRun, Export
+from backups.models import BackupRun, Export, ExportAs
+from dashboard.audit.actions import Action
+from dashboard.audit.trail import Actor, record
+from dashboard.moments import zone_names
 
-from .export_lines import Column, Kind, Lines, head, write
+from .export_lines import CSV, JSON_LINES, Column, Kind, Lines, Shape, head, write
 
 BATCH = 1000  # runs in memory at first; then as many as come to the size below
 _BATCH_BYTES = 4_000_000
@@ -60,8 +64,73 @@ COLUMNS: dict[str, Column] = {
 }
 
 
-def stream(export: Export, found: HistoryFilter) -> Iterator[bytes]:
-    """Write the runs that match, newest first, as the export's format has it.
+def shape_of(kind: ExportAs, zone: str = "") -> Shape:
+    """How the lines of an export are written.
+
+    Args:
+        zone: name of the zone of a spreadsheet's times; UTC without one.
+    """
+    match kind:
+        case ExportAs.EXCEL:
+            return Shape(zone=zone or "UTC")
+        case ExportAs.JSONL:
+            return JSON_LINES
+        case _:
+            return CSV
+
+
+def knows_zone(zone: str) -> bool:
+    """Whether times can be written in a zone: this machine and the database know it."""
+    if zone not in zone_names():
+        return False
+    if connection.vendor == "postgresql":
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT timezone(%s, now())", [zone])
+        except DatabaseError:
+            return False
+    return True
+
+
+def begin(
+    found: HistoryFilter, kind: ExportAs, shape: Shape, *, query: str, actor: Actor
+) -> Export:
+    """Put an export on record, with an event of the audit trail, before its first line.
+
+    Args:
+        found: a valid filter, of what its viewer may export.
+        kind: what it is made as.
+        shape: how its lines are written.
+        query: the filter, as in a URL, with an offset at each time.
+        actor: who exports.
+    """
+    with transaction.atomic():
+        export = Export.objects.create(
+            owner=found.viewer,
+            owner_name=found.viewer.get_username(),
+            format=kind.suffix,
+            query=query,
+            requested_before=found.now,
+        )
+        until = found.form.cleaned_data.get("until") or found.now
+        record(
+            Action.EXPORT_MADE,
+            actor=actor,
+            target=export,
+            details={
+                "format": kind.value,
+                **({"zone": shape.zone} if shape.zone else {}),
+                "filter": query,
+                # what a window that counts back from now came to
+                "since": found.begins_at,
+                "until": min(until, found.now),
+            },
+        )
+    return export
+
+
+def stream(export: Export, found: HistoryFilter, shape: Shape | None = None) -> Iterator[bytes]:
+    """Write the runs that match, newest first.
 
     Every batch is a query of its own that starts where the last one ended: no transaction and no
     cursor of the database is held while a slow reader takes its time. Runs that are requested
@@ -70,17 +139,17 @@ def stream(export: Export, found: HistoryFilter) -> Iterator[bytes]:
     Args:
         export: its row; how far it has come is written there about once a second.
         found: a valid filter.
+        shape: how lines are written; as the export's format has it.
 
     Yields:
         Whole lines, UTF-8.
     """
-    as_json = export.format == Export.Format.JSONL
+    shape = shape or shape_of(ExportAs(export.format))
     rows, reported = 0, time.monotonic()
     state = Export.State.BROKEN_OFF
     try:
-        if not as_json:
-            yield head(COLUMNS)
-        for batch in _batches(found.branches(), export.requested_before, as_json):
+        yield head(COLUMNS, shape)
+        for batch in _batches(found.branches(), export.requested_before, shape):
             rows += batch.count  # first: who broke off may have them all the same
             yield batch.content
             if time.monotonic() - reported >= _REPORT_EVERY:
@@ -95,17 +164,17 @@ def _update(export: Export, **changes: Any) -> None:
     Export.objects.filter(pk=export.pk).update(changed_at=timezone.now(), **changes)
 
 
-def _batches(branches: list[Runs], before: datetime, as_json: bool) -> Iterator[Lines]:
+def _batches(branches: list[Runs], before: datetime, shape: Shape) -> Iterator[Lines]:
     branches = [branch.filter(requested_at__lt=before) for branch in branches]
     place, size = Place(), BATCH
     while True:
         if len(branches) == 1:
-            batch = write(read_at(branches[0], place)[:size], COLUMNS, as_json=as_json)
+            batch = write(read_at(branches[0], place)[:size], COLUMNS, shape)
             end = batch.last
         else:
             keys = keys_at(branches, place, size)
             found = read_at(BackupRun.objects.filter(pk__in=[key.pk for key in keys]), Place())
-            batch = write(found, COLUMNS, as_json=as_json) if keys else Lines()
+            batch = write(found, COLUMNS, shape) if keys else Lines()
             end = keys[-1] if keys else None
         if end is None:
             return

@@ -17,8 +17,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from backups import instance
 from backups.css_api.client import CssClient
-from backups.css_api.errors import ApiError, CssApiError
+from backups.css_api.errors import ApiError, ConfigurationError, CssApiError
 from backups.css_api.types import Answer, LogPolicy, LogSettings, LogStorage
 from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
@@ -108,6 +109,8 @@ def _leave(cluster: Cluster, until: datetime) -> None:
 
 def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
     try:
+        if why := instance.problem():
+            raise ConfigurationError(why)
         client = client_for(cluster, timeouts=INTERACTIVE)
         began = timezone.now()
         before = client.get_log_settings(cluster.cluster_id)

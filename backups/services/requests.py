@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from backups import instance
 from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
 from dashboard.accounts.models import User
@@ -111,8 +112,8 @@ def request_backup(
         The new run, or the active one of this cluster that the request joined.
 
     Raises:
-        CannotBackUp: the cluster has gone from the cloud or is archived, or its cloud is
-            disconnected.
+        CannotBackUp: the cluster has gone from the cloud or is archived, its cloud is
+            disconnected, or this database came from another instance and is not adopted yet.
         KeyReused: the key came with another reason or time to wait before.
         ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
     """
@@ -125,6 +126,8 @@ def request_backup(
             with transaction.atomic():
                 if key and (same := _answered(key, body)):
                     return BackupRequest(same, created=False)
+                if why := instance.problem():
+                    raise CannotBackUp(why)
                 cluster.refresh_from_db(fields=["gone_at", "archived_at"])
                 if why := out_of_the_question(cluster):
                     raise CannotBackUp(why)

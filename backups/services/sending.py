@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import override
 
-from backups import presence, uptime
+from backups import instance, presence, uptime
 from backups.choices import Outcome, RunState, in_english
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecords
@@ -63,6 +64,7 @@ def send_run(run_id: int) -> None:
             return
         run = claim(run_id)
         if run is None:
+            _say_why_not(run_id)
             return
         earlier = without_job(run)
         # those with a job, too: where that was inferred, their own may be created yet
@@ -144,7 +146,7 @@ def claim(run_id: int) -> BackupRun | None:
     worker = presence.process_name()
     with transaction.atomic():
         claimed = BackupRun.objects.filter(
-            pk=run_id, state=RunState.QUEUED, not_before__lte=now
+            ~instance.is_elsewhere(), pk=run_id, state=RunState.QUEUED, not_before__lte=now
         ).update(
             state=RunState.SENDING,
             attempt=F("attempt") + 1,
@@ -175,6 +177,17 @@ def claim(run_id: int) -> BackupRun | None:
             actor=worker,
         )
     return run
+
+
+def _say_why_not(run_id: int) -> None:
+    """Note with a run that stays queued that this database is not at home here."""
+    with override("en"):  # what is kept is English
+        if not (why := instance.problem()):
+            return
+    note = f"Not sent. {why}"[:500]
+    BackupRun.objects.filter(~Q(note=note), pk=run_id, state=RunState.QUEUED).update(
+        note=note, version=F("version") + 1
+    )
 
 
 def read_baseline(run: BackupRun) -> LogRecords | None:

@@ -12,9 +12,9 @@ from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
+from backups import work
 from backups.choices import Trigger
 from backups.forms import form_problems
-from backups.presence import presence_token
 from backups.services.requests import Requester
 from dashboard.accounts.models import User
 from dashboard.client_ip import client_ip
@@ -69,9 +69,9 @@ def unchanged() -> HttpResponse:
 def mark_live(response: HttpResponse) -> HttpResponse:
     """Tell live.js that this is its answer, and not the sign-in page after a session has ended.
 
-    It also hears which processes are missing, and asks for the frame anew where that has changed.
+    It also hears why work does not flow, and asks for the frame anew where that has changed.
     """
     response["X-Live"] = "1"
-    response["X-Presence"] = presence_token()
+    response["X-Presence"] = work.token()
     response["Cache-Control"] = "no-store"
     return response

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.http import HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from backups.forms import ExportForm, LiveForm
 from backups.history.filters import HistoryFilter
 from backups.history.windows import pinned
-from backups.models import Export
-from backups.services.exports import LOST_AFTER, stream
+from backups.models import Export, ExportAs
+from backups.services.exports import LOST_AFTER, begin, knows_zone, shape_of, stream
 from dashboard.accounts.access import Permission, require_somewhere
-from dashboard.audit.actions import Action
-from dashboard.audit.trail import Actor, record
+from dashboard.audit.trail import Actor
 
 from .common import PageRequest, bad_request, mark_live, unchanged
 from .history import filter_query
 
 MOST_SHOWN = 50
-_TYPES = {Export.Format.CSV: "text/csv", Export.Format.JSONL: "application/jsonl"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -64,36 +62,14 @@ def _make(request: PageRequest) -> HttpResponseBase:
     found = HistoryFilter(given, user=request.user, now=now, permission=Permission.EXPORT)
     if not found.is_valid():
         return bad_request(request, found.form)
+    kind = ExportAs(form.cleaned_data["format"])
+    zone = timezone.get_current_timezone_name() if form.cleaned_data["local"] else "UTC"
+    if kind is ExportAs.EXCEL and not knows_zone(zone):
+        form.add_error("local", _("The database does not know the time zone %s.") % zone)
+        return bad_request(request, form)
+    shape = shape_of(kind, zone)
     query = filter_query(pinned(given, found.form.cleaned_data))
-    with transaction.atomic():
-        export = Export.objects.create(
-            owner=request.user,
-            owner_name=request.user.get_username(),
-            format=form.cleaned_data["format"],
-            query=query,
-            requested_before=now,
-        )
-        record(
-            Action.EXPORT_MADE,
-            actor=Actor.of(request),
-            target=export,
-            details={
-                "format": export.format,
-                "filter": query,
-                # what a window that counts back from now came to
-                "since": found.begins_at,
-                "until": min(found.form.cleaned_data.get("until") or now, now),
-            },
-        )
-    kind = Export.Format(export.format)
+    export = begin(found, kind, shape, query=query, actor=Actor.of(request))
     return StreamingHttpResponse(
-        stream(export, found),
-        content_type=f"{_TYPES[kind]}; charset=utf-8",
-        headers={
-            "Content-Disposition": (
-                f'attachment; filename="log-backup-history-{now:%Y%m%dT%H%M%SZ}.{kind.value}"'
-            ),
-            "Cache-Control": "no-store",
-            "X-Accel-Buffering": "no",  # nginx: pass it on as it comes
-        },
+        stream(export, found, shape), content_type=kind.content_type, headers=kind.headers(now)
     )

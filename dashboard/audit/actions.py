@@ -53,6 +53,8 @@ class Action(TextChoices):
     TOKEN_REVOKED = "token_revoked", _("API token revoked")
     TOKEN_REFUSED = "token_refused", _("API token refused")
 
+    INSTANCE_ADOPTED = "instance_adopted", _("Database adopted by this instance")
+
     RETENTION_CHANGED = "retention_changed", _("Retention changed")
     EXPORT_MADE = "export_made", _("Export made")
     RETENTION_RUN = "retention_run", _("Retention run")

@@ -37,7 +37,7 @@ class EventFilter(forms.Form):
 
     window = forms.ChoiceField(choices=Window.choices, required=False)
     since = MomentField(required=False)
-    until = MomentField(required=False)
+    until = MomentField(required=False, latest=True)
     action = forms.MultipleChoiceField(choices=Action.choices, required=False)
     actor = forms.CharField(max_length=255, required=False)
     object = forms.CharField(max_length=255, required=False)

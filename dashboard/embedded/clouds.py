@@ -8,11 +8,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from dashboard.environment import CHECKOUT, FALSE, TRUE, clean
+
 from .errors import StartError
 from .instance import demo_environment
 
-TRUE = {"1", "true", "yes", "on", "y", "t"}
-FALSE = {"0", "false", "no", "off", "n", "f"}
 FILE_NAMES = tuple(
     f"{stem}.{suffix}" for stem in ("clouds", "secure") for suffix in ("yaml", "yml", "json")
 )
@@ -25,7 +25,7 @@ def demo_wanted(environ: Mapping[str, str]) -> bool:
         StartError: DEMO_CLOUD is neither true nor false, or the configuration cannot be read. A
             demo in place of a cloud that somebody meant to configure would be a lie.
     """
-    choice = environ.get("DEMO_CLOUD", "").strip().lower()
+    choice = clean(environ.get("DEMO_CLOUD", "")).lower()
     if choice:
         if choice not in TRUE | FALSE:
             raise StartError(f"DEMO_CLOUD={choice!r} is neither 1 nor 0")
@@ -54,13 +54,13 @@ def surely_none(environ: Mapping[str, str]) -> bool:
 
 
 def search_path() -> list[Path]:
-    """The folders in which openstacksdk looks for clouds.yaml; a test holds the two together."""
+    """Where clouds.yaml is looked for: openstacksdk's folders, which a test compares, and ours."""
     import platformdirs
 
     places = platformdirs.PlatformDirs("openstack", "OpenStack", multipath=True)
     folders = [places.user_config_dir, str(Path("~/.config/openstack").expanduser())]
     folders += [*places.site_config_dir.split(os.pathsep), "/etc/openstack"]
-    return [Path.cwd(), *map(Path, folders)]
+    return [Path.cwd(), CHECKOUT, *map(Path, folders)]
 
 
 def environment(environ: Mapping[str, str], clouds_file: Path) -> dict[str, str]:

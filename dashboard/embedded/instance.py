@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from dashboard.environment import FALSE, clean
+
 from .errors import StartError
 
 LOCK_NAME = "run.lock"
@@ -114,9 +116,9 @@ def join(data_dir: Path, environ: MutableMapping[str, str]) -> None:
     Without this, `manage.py backup --all` in a second terminal would look for a clouds.yaml that
     a newcomer does not have. OS_* variables go first, and DEMO_CLOUD goes before those.
     """
-    choice = environ.get("DEMO_CLOUD", "").strip().lower()
+    choice = clean(environ.get("DEMO_CLOUD", "")).lower()
     real = any(name.startswith("OS_") for name in environ)
-    if choice in {"0", "false", "no", "off", "n", "f"} or (real and not choice):
+    if choice in FALSE or (real and not choice):
         return
     found = running(data_dir)
     if found and found.clouds_file:

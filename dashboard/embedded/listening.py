@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
 
+from dashboard.environment import clean
+
 from .errors import StartError
 
 BACKLOG = 128
+LOOPBACK = "127.0.0.1"
 
 
 def address(environ: Mapping[str, str]) -> tuple[str, int]:
     """Read HOST (default 127.0.0.1) and PORT (default 8000; 0 takes any free one).
 
+    A HOST that `foreign_host` names is not taken.
+
     Raises:
         StartError: PORT is not a port.
     """
-    text = environ.get("PORT", "").strip() or "8000"
+    text = clean(environ.get("PORT", "")) or "8000"
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise StartError(f"PORT={text!r} is not a port: give a number from 1 to 65535")
-    return environ.get("HOST", "").strip() or "127.0.0.1", int(text)
+    host = clean(environ.get("HOST", ""))
+    return (LOOPBACK if foreign_host(environ) else host or LOOPBACK), int(text)
+
+
+def foreign_host(environ: Mapping[str, str]) -> str:
+    """A HOST that nobody meant for this product, "" where there is none.
+
+    conda's compilers export HOST=x86_64-conda-linux-gnu, tcsh the machine's own name: taken for an
+    address, the second would open the pages to the network.
+    """
+    host = clean(environ.get("HOST", ""))
+    if host in ("", "localhost"):
+        return ""
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    return ""
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
+from django.conf import settings
 
 from . import clouds, programs, redis, steps
 from .console import say, welcome
 from .errors import StartError
 from .instance import InstanceLock, Running
-from .listening import address, listen, url
+from .listening import address, foreign_host, listen, url
 from .paths import redis_socket
 from .probe import PageProbe
 from .processes import Guard, Program
@@ -27,6 +28,8 @@ SIMULATOR_SECONDS = 30.0
 PAGE_SECONDS = 120.0  # a cold disk and a busy machine
 STOP_ORDER = (("web", "sync"), ("worker",), ("simulator",), ("redis",))
 LOOPBACK_HOSTS = "localhost,127.0.0.1,[::1]"
+# Meant for another program of the shell: they change how gunicorn and Python work.
+OTHERS = ("GUNICORN_CMD_ARGS", "SCRIPT_NAME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE")
 WILDCARDS = {"0.0.0.0", "::"}  # noqa: S104
 
 
@@ -50,6 +53,11 @@ def run(
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         host, port = address(environ)
+        if name := foreign_host(environ):
+            say(
+                f"note: HOST={name} is no IP address (conda and some shells set it): listening on "
+                f"{host}. To listen elsewhere give an address, as in HOST=0.0.0.0."
+            )
         lock = InstanceLock(data_dir)
         try:
             with listen(host, port) as listener:
@@ -81,10 +89,10 @@ class _Instance:
         self.host = host
         self.port: int = listener.getsockname()[1]
         self.listener = listener
-        self.url = url(listener, host)
+        self.url = url(listener, host).rstrip("/") + f"{settings.URL_PREFIX}/"
         self.lock = lock
         self.demo = clouds.demo_wanted(environ)
-        self.private_redis = not (environ.get("REDIS_URL") or environ.get("REDIS_URL_FILE"))
+        self.private_redis = not settings.REDIS_URL_GIVEN
         self.environ = self._environment(environ, base_dir)
 
     def _environment(self, environ: Mapping[str, str], base_dir: Path) -> dict[str, str]:
@@ -94,11 +102,15 @@ class _Instance:
             result = clouds.environment(result, clouds.clouds_file(self.simulator_dir))
         if self.private_redis:
             result["REDIS_SOCKET"] = str(redis_socket(self.data_dir))
-        if self.host not in WILDCARDS and not environ.get("ALLOWED_HOSTS"):
+        if self.host not in WILDCARDS and not settings.ALLOWED_HOSTS_GIVEN:
             shown = f"[{self.host}]" if ":" in self.host else self.host
             result["ALLOWED_HOSTS"] = f"{LOOPBACK_HOSTS},{shown}"
         path = [str(base_dir), *filter(None, [environ.get("PYTHONPATH")])]
+        for name in OTHERS:
+            result.pop(name, None)
         result.update(
+            DJANGO_SETTINGS_MODULE=os.environ["DJANGO_SETTINGS_MODULE"],
+            WEB_CONCURRENCY=str(settings.WEB_CONCURRENCY),  # gunicorn ends where it is empty
             DATA_DIR=str(self.data_dir),
             PYTHONPATH=os.pathsep.join(path),
             PYTHONUNBUFFERED="1",

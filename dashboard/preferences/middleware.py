@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, tzinfo
-from functools import cache
 from urllib.parse import unquote
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 from django.utils.cache import patch_vary_headers
+
+from dashboard.moments import zone_names
 
 from .languages import SOURCE
 
@@ -61,9 +62,3 @@ def zone_of(request: HttpRequest) -> tzinfo:
     told = unquote(request.COOKIES.get(TIME_ZONE_COOKIE, ""))
     name = next((each for each in (chosen, told) if each in zone_names()), "UTC")
     return UTC if name == "UTC" else ZoneInfo(name)
-
-
-@cache
-def zone_names() -> frozenset[str]:
-    """The names of all time zones that this machine knows."""
-    return frozenset(available_timezones())

@@ -13,6 +13,8 @@ from django.core.checks import CheckMessage, Error, register
 from dashboard.accounts.roles import Role
 from dashboard.checks import TAG
 
+from .role_entries import ROLE_MAP_HINT
+
 
 @register(TAG)
 def check_sign_in(
@@ -86,6 +88,6 @@ def _provider() -> Iterator[CheckMessage]:
     except ValueError as error:
         yield Error(
             f"OIDC_ROLE_MAP: {error}.",
-            hint="Set OIDC_ROLE_MAP=ops=operator:all,auditors=auditor:all.",
+            hint=ROLE_MAP_HINT,
             id="css.E016",
         )

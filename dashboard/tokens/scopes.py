@@ -29,9 +29,10 @@ class Scope(TextChoices):
         return self.permissions >= other.permissions
 
 
-_READ = frozenset({Permission.SEE, Permission.AUDIT})
+# an export has nothing that a list does not show, page by page
+_READ = frozenset({Permission.SEE, Permission.AUDIT, Permission.EXPORT})
 _PERMISSIONS = {Scope.READ: _READ, Scope.RUN: _READ | {Permission.RUN}}
 _TEXTS = {
-    Scope.READ: _("sees clusters, protection and runs"),
+    Scope.READ: _("sees clusters, protection and runs, and exports runs"),
     Scope.RUN: _("also requests backups and cancels queued runs"),
 }

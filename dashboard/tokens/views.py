@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import get_script_prefix
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -78,7 +79,7 @@ def create(request: PageRequest) -> HttpResponse:
             shown = {
                 "token": token,
                 "secret": text.text,
-                "api": request.build_absolute_uri("/api/v1/"),
+                "api": request.build_absolute_uri(f"{get_script_prefix()}api/v1/"),
             }
             return render(request, "tokens/made.html", shown)
     scopes = [(scope, scope.text) for scope in Scope]

@@ -18,6 +18,7 @@
   const poller = document.querySelector("[data-live-url]");
   const clockOffset = Number(document.body.dataset.now) * 1000 - Date.now();
   const signInPath = document.body.dataset.signIn;
+  const root = new URL("..", new URL(signInPath, location.href)).pathname; // "/", or URL_PREFIX
 
   let timer = 0;
   let asking = false;
@@ -42,7 +43,7 @@
   // The server shows times in this zone from the next page on.
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const secure = location.protocol === "https:" ? "; Secure" : "";
-  if (zone) document.cookie = `tz=${encodeURIComponent(zone)}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  if (zone) document.cookie = `tz=${encodeURIComponent(zone)}; Path=${root}; Max-Age=31536000; SameSite=Lax${secure}`;
 
   // --- asking ------------------------------------------------------------------------------------
   const isActive = () => document.querySelector("[data-live-active]") !== null;
@@ -116,7 +117,7 @@
   const signIn = () =>
     `${signInPath}?next=${encodeURIComponent(location.pathname + location.search)}`;
 
-  // Which processes are missing has changed: banners and light are asked for anew. A banner that the
+  // Why work does not flow has changed: banners and light are asked for anew. A banner that the
   // page came with changes where it stands; a new one appears over the page, which does not move.
   const bannersOf = document.body.dataset.presence;
   let presenceShown = bannersOf;

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from dashboard.accounts.access import Permission
+from dashboard.tokens.scopes import Scope
 
 SEE, RUN, CONFIGURE = Permission.SEE, Permission.RUN, Permission.CONFIGURE
 SETTLE = Permission.SETTLE
@@ -78,6 +79,7 @@ class Url:
         data: sent with a POST.
         lists: it shows rows: those of one's projects and no others.
         answers: statuses that mean that the method was permitted.
+        scope: what a token needs for a POST.
     """
 
     of: str = ""
@@ -88,6 +90,7 @@ class Url:
     data: dict[str, str] = field(default_factory=dict)
     lists: bool = False
     answers: frozenset[int] = frozenset({200, 204, 302, 400, 409, 422})
+    scope: Scope = Scope.RUN
 
 
 ALL_PARTS = "shown=" + ",".join(f"{part}:x" for part in range(1, 6))
@@ -189,8 +192,8 @@ MATRIX: dict[str, Url] = {
 PARTS: dict[str, Need] = {"admin": STAFF}
 
 # Addresses of the API: sessions count for nothing there, tokens do. A GET needs a token that may
-# read, a POST one that may run; what the account needs beside that is said as above. Methods that
-# are not named are answered with 405 to everybody.
+# read, a POST one of the scope `scope`; what the account needs beside that is said as above.
+# Methods that are not named are answered with 405 to everybody.
 API_MATRIX: dict[str, Url] = {
     "api:token": Url(GET=SIGNED_IN),
     "api:openapi": Url(GET=SIGNED_IN),
@@ -199,6 +202,7 @@ API_MATRIX: dict[str, Url] = {
     "api:cluster-backups": Url(of="cluster", POST=here(RUN), answers=frozenset({200, 202})),
     "api:protection": Url(GET=SIGNED_IN),
     "api:runs": Url(GET=SIGNED_IN, query="window=all", lists=True),
+    "api:runs-export": Url(POST=somewhere(EXPORT), scope=Scope.READ),
     "api:run": Url(of="run", GET=here(SEE)),
     "api:run-cancel": Url(of="run", POST=here(RUN)),
     # whatever else begins with /api/: a 404 in JSON, for everybody

@@ -77,6 +77,18 @@ def test_no_field_of_a_body_is_an_error_of_ours(
 
 
 @BOUNDED
+@given(
+    query=st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=2),
+    fields=st.dictionaries(st.sampled_from(["format", "time_zone", "zone"]), JSON | TEXTS),
+)
+def test_no_export_is_an_error_of_ours(
+    root: Program, cluster: Cluster, query: dict[str, str], fields: dict[str, Any]
+) -> None:
+    path = f"runs/export?{urlencode(query, errors='surrogatepass')}"
+    assert ask(root, "POST", path, json.dumps(fields)).status in (200, 400, 413)
+
+
+@BOUNDED
 @given(body=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_is_an_error_of_ours(root: Program, cluster: Cluster, body: bytes) -> None:
     headers = {"Authorization": f"Bearer {root.token}"}
@@ -122,6 +134,7 @@ def test_the_walk_knows_every_address() -> None:
         "runs",
         "run",
         "run-cancel",
+        "runs-export",
         "protection",
         "token",
         "unknown",

@@ -37,7 +37,7 @@ def test_a_token_says_what_it_is(program: Program) -> None:
     assert answer.status == 200
     assert (answer.body["name"], answer.body["account"]) == ("nightly", "anna")
     assert answer.body["scope"] == "run"
-    assert answer.body["may"] == {"everywhere": [], "somewhere": ["see", "run"]}
+    assert answer.body["may"] == {"everywhere": [], "somewhere": ["see", "run", "export"]}
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Request-Id"]
 

@@ -196,7 +196,8 @@ class Cloud:
 
     def _token(self, body: dict[str, dict[str, dict[str, object]]]) -> bytes:
         if self.secret not in json.dumps(body["auth"]["identity"]):
-            return whole(401, {"error": {"message": "no", "code": 401, "title": "Unauthorized"}})
+            text = "The request you have made requires authentication."
+            return whole(401, {"error": {"message": text, "code": 401, "title": "Unauthorized"}})
         with self._lock:
             self.issued += 1
             token = f"token-number-{self.issued}"

@@ -137,3 +137,93 @@ def test_a_folder_in_place_of_a_file_is_an_error(
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path))
     with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
         config.list_clouds()
+
+
+# --- Where the files are -------------------------------------------------------------------------
+
+
+def test_secure_yaml_beside_the_named_file_is_merged(
+    write_clouds: WriteClouds, tmp_path: Path
+) -> None:
+    write_clouds(demo={"auth": {k: v for k, v in AUTH.items() if k != "password"}})
+    (tmp_path / "secure.yaml").write_text("clouds: {demo: {auth: {password: beside}}}\n")
+    assert config.cloud_region("demo", "").config["auth"]["password"] == "beside"
+    (tmp_path / "secure.yaml").write_text("clouds: {demo: {auth: {password: changed}}}\n")
+    assert config.cloud_region("demo", "").config["auth"]["password"] == "changed"
+
+
+def test_a_named_secure_file_goes_before_the_one_beside(
+    write_clouds: WriteClouds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clouds(demo={"auth": {k: v for k, v in AUTH.items() if k != "password"}})
+    (tmp_path / "secure.yaml").write_text("clouds: {demo: {auth: {password: beside}}}\n")
+    named = tmp_path / "own.yaml"
+    named.write_text("clouds: {demo: {auth: {password: named}}}\n")
+    monkeypatch.setenv("OS_CLIENT_SECURE_FILE", str(named))
+    assert config.cloud_region("demo", "").config["auth"]["password"] == "named"
+
+
+def test_a_clouds_yaml_in_the_checkout_is_read_whatever_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cron and systemd have another one than the person who put the file there."""
+    here, checkout, home = (tmp_path / name for name in ("here", "checkout", "home"))
+    places = [config._files_in(folder, "clouds") for folder in (here, home)]
+    monkeypatch.setattr("openstack.config.loader.CONFIG_FILES", [*places[0], *places[1]])
+    monkeypatch.setattr(config, "CHECKOUT", checkout)
+    for folder, name in ((home, "at-home"), (checkout, "in-the-checkout"), (here, "here")):
+        folder.mkdir()
+        text = f"clouds: {{{name}: {{auth: {{auth_url: 'https://iam.example/v3'}}}}}}\n"
+        (folder / "clouds.yaml").write_text(text)
+        assert config.list_clouds() == ((name, ""),)
+
+
+# --- What YAML makes of a text without quotes ----------------------------------------------------
+
+ENTRY = "clouds: {demo: {auth: {auth_url: 'https://iam.example/v3', %s}, region_name: r}}\n"
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *("password: 0123456", "password: 1_000", "password: 0x1F", "password: yes"),
+        *("password: 2026-11-26", "password: 1.50", "password: 12:30:45", "username: 0715"),
+        *("passcode: 012345", "application_credential_secret: +1", "user_domain_name: No"),
+    ],
+)
+def test_credentials_that_yaml_reads_otherwise_are_refused_with_a_hint(
+    write_clouds: WriteClouds, pair: str
+) -> None:
+    write_clouds(ENTRY % pair)
+    key, _, value = pair.partition(": ")
+    text = problem()
+    assert f"{key} of 'demo' is not in quotes" in text
+    assert "put it in quotes" in text
+    assert value not in text
+    with pytest.raises(ConfigurationError):
+        config.list_clouds()
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("password: '0123456'", "0123456"),
+        ("password: 12345678", "12345678"),
+        ("password: 0", "0"),
+        ("password: 1e5", "1e5"),
+        ('password: "yes"', "yes"),
+    ],
+)
+def test_credentials_that_read_as_they_are_written_are_taken(
+    write_clouds: WriteClouds, pair: str, value: str
+) -> None:
+    write_clouds(ENTRY % pair)
+    assert str(config.cloud_region("demo", "r").config["auth"]["password"]) == value
+
+
+def test_a_secure_yaml_is_looked_at_for_quotes_too(
+    write_clouds: WriteClouds, tmp_path: Path
+) -> None:
+    write_clouds(demo={"auth": AUTH})
+    (tmp_path / "secure.yaml").write_text("clouds: {demo: {auth: {password: 0123456}}}\n")
+    assert "secure.yaml: password of 'demo' is not in quotes" in problem()

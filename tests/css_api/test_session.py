@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backups.css_api.errors import ConfigurationError, IdentityError
+from backups.css_api.errors import ConfigurationError, IdentityError, SecondFactorError
 from backups.css_api.identity import endpoint_of, secrets_of
 from backups.css_api.session import CloudConnection, connect
 from backups.css_api.wire import Timeouts
@@ -128,6 +128,35 @@ def test_refused_credentials_are_said_with_the_entry(
         "the identity service refused the credentials of clouds.yaml entry 'demo' (401): "
         "they are wrong, expired or disabled, or have no role in the project"
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (
+            {"error": {"message": "mfa totp code verify fail", "code": 401}},
+            SecondFactorError,
+            "it wants a second factor: use an application credential; "
+            "it says: mfa totp code verify fail",
+        ),
+        (
+            {"error_code": "IAM.0061", "error_msg": "the account correct horse is\nlocked"},
+            IdentityError,
+            "or have no role in the project; it says: the account [redacted] is locked",
+        ),
+        ({"error": {"message": 7}}, IdentityError, "or have no role in the project"),
+        ({"error": "no"}, IdentityError, "or have no role in the project"),
+        ([], IdentityError, "or have no role in the project"),
+    ],
+)
+def test_what_the_identity_service_says_of_a_refusal_is_shown_without_secrets(
+    connection: CloudConnection, cloud: Cloud, answer: object, kind: type, said: str
+) -> None:
+    cloud.identity_answer = whole(401, answer, Content_Type="application/json")
+    error = refusal(connection)
+    assert type(error) is kind
+    assert error.detail.endswith(said), error.detail
+    assert cloud.secret not in error.detail
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,52 @@ def test_good_production_settings_have_no_warning(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
+YEAR = "max-age=31536000"
+
+
+@pytest.mark.parametrize(
+    ("changes", "header"),
+    [
+        ({}, f"{YEAR}; includeSubDomains; preload"),
+        ({"HSTS_PRELOAD": "0"}, f"{YEAR}; includeSubDomains"),
+        ({"HSTS_INCLUDE_SUBDOMAINS": "off"}, YEAR),
+        (
+            {"HSTS_INCLUDE_SUBDOMAINS": "off", "HSTS_PRELOAD": "on", "HSTS_SECONDS": "300"},
+            "max-age=300",
+        ),
+        ({"DEPLOYMENT": "local"}, "None"),
+    ],
+)
+def test_each_part_of_hsts_has_a_switch_and_none_is_a_warning(
+    tmp_path: Path, changes: dict[str, str], header: str
+) -> None:
+    environ = PRODUCTION | changes
+    if "DEPLOYMENT" not in changes:
+        answer = _check(tmp_path, environ)
+        assert answer.returncode == 0, answer.stderr
+    ask = """
+from django.test import Client
+client = Client(headers={"Host": "css-logs.example.com", "X-Forwarded-Proto": "https"})
+answer = client.get("/nowhere/")
+print(answer.headers.get("Strict-Transport-Security"))
+"""
+    shown = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", ask],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, **environ | {"DATABASE_URL": "sqlite:///:memory:"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.stdout.strip() == header, shown.stderr
+
+
+@pytest.mark.parametrize("prefix", ["/css-logs", "css-logs/", "/tools/css.logs", "/"])
+def test_a_path_to_be_served_below_is_no_warning(tmp_path: Path, prefix: str) -> None:
+    answer = _check(tmp_path, {**PRODUCTION, "URL_PREFIX": prefix})
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_an_instance_on_one_machine_has_no_error(tmp_path: Path) -> None:
     answer = _check(tmp_path, {})
     assert "css." not in answer.stderr
@@ -62,6 +108,13 @@ def test_an_instance_on_one_machine_has_no_error(tmp_path: Path) -> None:
         ({"DATABASE_URL": "sqlite:////srv/db.sqlite3"}, "W001", "Set DATABASE_URL"),
         ({"REDIS_URL": "http://h:6379"}, "E007", "Set REDIS_URL"),
         ({"REDIS_URL": ""}, "E008", "Set REDIS_URL"),
+        ({"URL_PREFIX": "/css logs"}, "E030", "URL_PREFIX has characters"),
+        ({"URL_PREFIX": "/../x"}, "E030", "URL_PREFIX has characters"),
+        ({"URL_PREFIX": "/a//b"}, "E030", "URL_PREFIX has characters"),
+        ({"URL_PREFIX": "/runs"}, "E030", "URL_PREFIX begins like a page"),
+        ({"URL_PREFIX": "history/x/"}, "E030", "URL_PREFIX begins like a page"),
+        ({"URL_PREFIX": "/admin"}, "E030", "URL_PREFIX begins like a page"),
+        ({"URL_PREFIX": "/static"}, "E030", "URL_PREFIX begins like a page"),
         ({"HTTPS": "0"}, "E009", "TRUST_X_FORWARDED_PROTO=1"),
         ({"CSS_READ_TIMEOUT": "0"}, "E010", "CSS_READ_TIMEOUT"),
         ({"BACKUP_MAX_ATTEMPTS": "-1"}, "E010", "BACKUP_MAX_ATTEMPTS"),
@@ -167,3 +220,45 @@ def test_no_process_of_production_starts_on_an_error(tmp_path: Path, command: li
     assert "(css.E003) DEBUG is on" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not (tmp_path / "data" / "secret_key").exists()
+
+
+@pytest.mark.parametrize("value", ["abc", "-1"])
+def test_the_web_server_names_a_number_of_processes_that_is_none(
+    tmp_path: Path, value: str
+) -> None:
+    """gunicorn itself would end with a traceback before it reads our configuration."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "dashboard.gunicorn", "--bind", "127.0.0.1:0"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, WEB_CONCURRENCY=value),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert f"WEB_CONCURRENCY={value}".replace("abc", "'abc'") in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:hidden#word@127.0.0.1:1/0", "redis://:7#hidden-word@127.0.0.1:1/0"]
+)
+def test_a_worker_writes_no_part_of_a_password_that_is_not_escaped(
+    tmp_path: Path, url: str
+) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "dashboard", "worker", "--pool", "threads"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path, REDIS_URL=url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode != 0
+    assert "(css.E007) REDIS_URL" in answer.stderr
+    written = answer.stdout + answer.stderr
+    assert "hidden" not in written
+    assert "word@" not in written
+    assert "Traceback" not in written, written

@@ -154,7 +154,7 @@ def test_the_run_states_page_names_every_time_with_its_default() -> None:
 
 
 def test_every_system_check_is_explained() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "dashboard").rglob("checks.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "dashboard").rglob("*.py"))
     ids = set(re.findall(r'"(css\.[EWI]\d{3})"', sources))
     listed = {cells[0].strip("`") for cells in rows(DOCS / "operations.md", 2)}
     assert ids

@@ -50,7 +50,7 @@ def test_a_queue_that_is_lost_loses_no_run(stack: Stack) -> None:
     assert anna.wait_for_run(number)["state"] == "succeeded"
 
 
-def test_a_missing_worker_is_said_on_every_page_and_by_readyz(stack: Stack) -> None:
+def test_a_missing_worker_is_said_on_every_page_and_takes_none_offline(stack: Stack) -> None:
     anna = stack.visitor()
     worker = stack.instance.program(" worker")
     worker.suspend()
@@ -58,10 +58,11 @@ def test_a_missing_worker_is_said_on_every_page_and_by_readyz(stack: Stack) -> N
         wait_until(
             lambda: "No worker is running" in anna.get("/history/").text, "the banner appears"
         )
-        answer = anna.get("/readyz")
+        answer = anna.get("/health/work")
         assert answer.status_code == 503
         assert "no worker is running" in answer.text
+        assert anna.get("/readyz").status_code == 200
     finally:
         worker.resume()
-    wait_until(lambda: anna.get("/readyz").status_code == 200, "the worker is seen again")
+    wait_until(lambda: anna.get("/health/work").status_code == 200, "the worker is seen again")
     assert "No worker is running" not in anna.get("/clusters/").text

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from backups import presence, uptime
 from backups.choices import Readiness
+from backups.instance import key_prefix
 from backups.models import Cluster, Connection, Heartbeat, Project
 from backups.services import checks, readiness, sweeping
 
@@ -43,7 +44,7 @@ def test_a_sweep_over_a_thousand_due_clusters_takes_a_few_and_asks_five_times(ma
 def queued(redis_url: str) -> int:
     """How many checks the broker holds."""
     with redis.Redis.from_url(redis_url.replace("redis+socket", "unix")) as broker:
-        messages = broker.lrange(current_app.conf.task_default_queue, 0, -1)
+        messages = broker.lrange(key_prefix() + current_app.conf.task_default_queue, 0, -1)
     tasks = [json.loads(message)["headers"]["task"] for message in messages]
     return tasks.count("backups.tasks.check_cluster")
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups import presence
+from backups import presence, work
 from backups.models import Heartbeat, Ticker
 from tests.views.conftest import MakeRun
 
@@ -16,7 +16,7 @@ from tests.views.conftest import MakeRun
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What other tests have seen is not known here."""
-    monkeypatch.setattr(presence, "_token", ("", -presence.FRESH))
+    monkeypatch.setattr(work, "_token", ("", -work.FRESH))
     for name in ("_heartbeats", "_ticks"):
         monkeypatch.setattr(presence, name, presence.Watch())
 
@@ -45,7 +45,7 @@ def test_two_hundred_pages_ask_the_database_once(
 ) -> None:
     make_run()
     with django_assert_num_queries(1):  # type: ignore[operator]
-        assert {presence.presence_token() for _ in range(200)} == {"worker"}
+        assert {work.token() for _ in range(200)} == {"worker"}
 
 
 def test_a_process_that_is_missing_now_is_told_over_the_page(web: Client) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Generator, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.http import QueryDict, StreamingHttpResponse
@@ -20,9 +23,17 @@ from backups.models import BackupRun, Export
 from backups.services import exports
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
+from dashboard.tokens.scopes import Scope
+from tests.tokens_made import Program, token_of
 from tests.views.conftest import MakeRun
 
 URL = "/history/exports/"
+
+
+@pytest.fixture
+def program(anna: User) -> Program:
+    """With a token of anna that may read."""
+    return Program(token_of(anna, Scope.READ))
 
 
 def export(web: Client, form: str, query: str = "window=all") -> bytes:
@@ -248,3 +259,131 @@ def test_the_lines_are_the_same_from_both_kinds_of_reading(
         make_run(state="failed" if number % 2 else "rejected", message=f"message {number}")
     for form in ("csv", "jsonl"):
         assert export(web, form) == export(web, form, "window=all&state=failed&state=rejected")
+
+
+# --- the same bytes from both databases, and what Excel takes
+
+TIMES = {"requested_at", "sent_at", "answered_at", "finished_at", "job_created_at"}
+TIMES |= {"job_finished_at"}
+
+
+def written(runs: list[BackupRun], form: str, zone: str = "") -> bytes:
+    """What Python's csv and json make of runs: what either database has to write."""
+
+    def cell(run: BackupRun, key: str) -> Any:
+        value = getattr(run, exports.COLUMNS[key].name)
+        if key in TIMES and value is not None and zone:
+            value = value.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+            return value.isoformat(" ", "seconds")
+        if key in TIMES and value is not None:
+            text = value.astimezone(UTC).replace(tzinfo=None).isoformat()
+            return f"{text.rstrip('0') if '.' in text else text}Z"
+        if form == "jsonl":
+            return value
+        return neutral(value) if isinstance(value, str) else value
+
+    lines = [[cell(run, key) for key in exports.COLUMNS] for run in runs]
+    if form == "jsonl":
+        documents = (dict(zip(exports.COLUMNS, line, strict=True)) for line in lines)
+        made = (json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in documents)
+        return "".join(f"{line}\n" for line in made).encode()
+    heads = [f"{key} ({zone})" if zone and key in TIMES else key for key in exports.COLUMNS]
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([heads, *lines])
+    return (codecs.BOM_UTF8 if zone else b"") + buffer.getvalue().encode()
+
+
+def make_nasty_runs(make_run: MakeRun) -> list[BackupRun]:
+    """Every nasty text, and times from both halves of a year and of the hour that comes twice."""
+    night = datetime(2025, 10, 26, 0, 59, 59, 999_999, tzinfo=UTC)
+    summer = datetime(2025, 7, 1, tzinfo=UTC)
+    fractions = itertools.cycle([0, 1, 500_000, 120, 999_999])
+    for number, text in enumerate(NASTY):
+        at = (night if number % 2 else summer) + timedelta(minutes=number * 7)
+        at = at.replace(microsecond=next(fractions))
+        make_run(
+            state="rejected",
+            http_status=409 if number % 2 else None,
+            message=text,
+            reason=text[:500],
+            failed_message=text,
+            requested_at=at,
+            sent_at=at if number % 3 else None,
+            finished_at=None if number % 5 else at + timedelta(days=120),
+            job_created_at=datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
+            source_ip="2001:db8::1" if number % 2 else "192.0.2.7",
+        )
+    return list(BackupRun.objects.order_by("-requested_at", "-pk"))
+
+
+@pytest.mark.parametrize("batch", [3, 1000])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])
+def test_every_form_is_the_bytes_that_python_makes(
+    web: Client,
+    program: Program,
+    make_run: MakeRun,
+    monkeypatch: pytest.MonkeyPatch,
+    zone: str,
+    batch: int,
+) -> None:
+    monkeypatch.setattr(exports, "BATCH", batch)
+    monkeypatch.setattr(exports, "_BATCH_BYTES", batch * 2000)
+    runs = make_nasty_runs(make_run)
+    web.cookies["tz"] = zone
+    for form in ("csv", "jsonl"):
+        assert export(web, form) == written(runs, form)
+    answer = web.post(URL, {"format": "excel", "query": "window=all", "local": "1"})
+    assert b"".join(answer) == written(runs, "excel", zone)  # type: ignore[call-overload]
+    assert export(web, "excel") == written(runs, "excel", "UTC")
+    body = {"format": "excel", "time_zone": zone}
+    got = program.post("runs/export?window=all", body)
+    assert got.status == 200, got.body
+    assert got.body.encode() == written(runs, "excel", zone)
+
+
+def test_who_took_what_by_the_api_is_kept(program: Program, make_run: MakeRun) -> None:
+    make_run(state="failed")
+    body = {"format": "excel", "time_zone": "Europe/Berlin"}
+    answer = program.post("runs/export?state=failed&since=2026-01-01", body)
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Disposition"].endswith('.csv"')
+    kept = Export.objects.get()
+    query = "state=failed&since=2026-01-01T00%3A00%3A00%2B00%3A00"
+    assert (kept.owner_name, kept.format, kept.state, kept.query) == (
+        "anna",
+        "csv",
+        "complete",
+        query,
+    )
+    details = AuditEvent.objects.get(action="export_made").details or {}
+    assert (details["format"], details["zone"], details["filter"]) == (
+        "excel",
+        "Europe/Berlin",
+        query,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        ({"format": "xlsx"}, ""),
+        ({"format": "csv", "time_zone": "UTC"}, ""),
+        ({"format": "excel", "time_zone": "Mars/Base"}, ""),
+        ({"format": "excel", "time_zone": "'; DROP TABLE x; --"}, ""),
+        ({"zone": "UTC"}, ""),
+        ({}, "?stat=failed"),
+        ({}, "?limit=5"),
+        ({}, "?since=yesterday"),
+    ],
+)
+def test_what_a_program_cannot_export_is_a_400(
+    program: Program, body: dict[str, str], query: str
+) -> None:
+    assert program.post(f"runs/export{query}", body).status == 400
+    assert not Export.objects.exists()
+
+
+def test_the_page_offers_local_times_where_they_are_not_utc(web: Client) -> None:
+    assert "In Excel: times in" not in web.get("/history/").content.decode()
+    web.cookies["tz"] = "Europe/Berlin"
+    assert "In Excel: times in Europe/Berlin" in web.get("/history/").content.decode()

@@ -1,0 +1,39 @@
+"""``manage.py adopt``: let this instance send what a copied or moved database asks for."""
+
+from __future__ import annotations
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from backups.services.adopting import NothingToAdopt, ReasonMissing, adopt
+from dashboard.audit.trail import Actor
+from dashboard.commands import DatabaseCommand
+
+
+class Command(DatabaseCommand):
+    help = (
+        "Adopt a database that came from another instance or place: until then nothing is sent to "
+        "a cloud. Runs that were queued in the copy are cancelled, since the other instance may "
+        "have sent them; with --moved they are sent from here. "
+        "Whoever can run this command is an admin: it asks for no role."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--reason", required=True, help="why; kept in the audit trail")
+        parser.add_argument(
+            "--moved",
+            action="store_true",
+            help="the instance was moved here, or its SECRET_KEY or database server changed: "
+            "nothing else runs on the data, or has run on it since it was copied",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        actor = Actor.process(f"{getpass.getuser()} (command line)")
+        try:
+            cancelled = adopt(actor, options["reason"], moved=options["moved"])
+        except (NothingToAdopt, ReasonMissing) as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"adopted; {cancelled} queued runs cancelled")

@@ -1,0 +1,202 @@
+"""DATABASE_URL and REDIS_URL: what they lead to, or what is wrong with them. Pure but for files.
+
+No text about a URL shows a part of it: where a character of a password is not escaped, libraries
+take the password's beginning for the host and its end for the port, path, query or fragment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+import dj_database_url
+
+ESCAPE = "write the characters # / ? [ ] @ : % of a password as %23 %2F %3F %5B %5D %40 %3A %25"
+UNUSABLE_DATABASE: Mapping[str, Any] = {"ENGINE": "django.db.backends.dummy"}
+UNUSABLE_BROKER = "redis+socket:///dev/null"  # no socket: whoever asks is refused at once
+SCHEMES = ("redis", "rediss", "redis+socket")
+POSTGRESQL_SCHEMES = ("postgres", "postgresql", "pgsql")
+LONGEST_DATABASE_NAME = 63  # PostgreSQL's own limit, which Django enforces with an exception
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# How strictly a certificate is looked at, in the words of ssl, kombu and redis-py → redis-py's.
+CERT_REQS = {
+    **{word: word for word in ("required", "optional", "none")},
+    **{f"CERT_{word.upper()}": word for word in ("required", "optional", "none")},
+}
+CERT_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+# of Django's backend, beside what libpq takes
+_DJANGO_OPTIONS = {"pool", "server_side_binding", "isolation_level", "assume_role"}
+
+
+def database_of(
+    url: str, *, conn_max_age: int, by_transaction: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Django's settings of the database that a URL names.
+
+    Args:
+        url: `postgres://…` or `sqlite:///…`.
+        conn_max_age: seconds that a connection is kept; 0, as for a pooler, also does without
+            cursors of the server, which belong to one connection.
+        by_transaction: whether a pooler may give each transaction another connection: then there
+            are neither such cursors nor prepared statements.
+
+    Returns:
+        The settings and "", or settings that no query works with and what is wrong.
+    """
+    parts, problem = _split(url)
+    if parts is None:
+        return dict(UNUSABLE_DATABASE), problem
+    if parts.scheme not in (*POSTGRESQL_SCHEMES, "sqlite"):
+        return dict(UNUSABLE_DATABASE), "it is not supported"
+    try:
+        found: dict[str, Any] = {
+            **dj_database_url.parse(
+                url,
+                conn_max_age=conn_max_age,
+                conn_health_checks=True,
+                disable_server_side_cursors=by_transaction or conn_max_age == 0,
+            )
+        }
+    except ValueError:
+        return dict(UNUSABLE_DATABASE), f"it is not a database's URL: {ESCAPE}"
+    if parts.scheme != "sqlite" and (problem := _postgresql_problem(parts, found)):
+        return dict(UNUSABLE_DATABASE), problem
+    if parts.scheme != "sqlite" and by_transaction:
+        found.setdefault("OPTIONS", {})["prepare_threshold"] = None
+    return found, ""
+
+
+def broker_url(url: str) -> tuple[str, str]:
+    """A Redis URL as kombu and redis-py have to be given it.
+
+    Both check no certificate where the URL says nothing; what is returned says `required` then.
+
+    Args:
+        url: `redis://…`, `rediss://…` or `redis+socket:///…`.
+
+    Returns:
+        The URL and "", or a URL that nobody listens at and what is wrong with the given one.
+    """
+    parts, problem = _split(url)
+    if parts is None:
+        return UNUSABLE_BROKER, problem
+    if parts.scheme not in SCHEMES:
+        return UNUSABLE_BROKER, "it begins with none of redis://, rediss:// and redis+socket://"
+    if ";" in url:  # kombu takes it for the end of the first of several URLs
+        return UNUSABLE_BROKER, "it has a ; in it: write %3B in a password, and give one URL"
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if problem := _broker_problem(parts, options):
+        return UNUSABLE_BROKER, problem
+    if parts.scheme != "rediss":
+        return url, ""
+    options["ssl_cert_reqs"] = CERT_REQS[options.get("ssl_cert_reqs", "required")]
+    if options["ssl_cert_reqs"] == "none":
+        options["ssl_check_hostname"] = "false"
+    return parts._replace(query=urlencode(options, quote_via=quote)).geturl(), ""
+
+
+def checks_certificates(url: str) -> bool:
+    """Whether a URL of `broker_url` leads to a Redis whose certificate counts, or uses no TLS."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    return parts.scheme != "rediss" or not (
+        options.get("ssl_cert_reqs") == "none"
+        or options.get("ssl_check_hostname", "").lower() == "false"
+    )
+
+
+def _split(url: str) -> tuple[SplitResult | None, str]:
+    """The parts of a URL of one host, or what keeps it from being one."""
+    if re.search(r"[\s\x00-\x1f\x7f]", url):
+        return None, "it has a blank or a control character in it"
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where it is no port
+    except ValueError:
+        host = url.rpartition("@")[2]
+        several = "," in host.partition("/")[0]
+        return None, _TWO_HOSTS if several else f"it cannot be read: {ESCAPE}"
+    host = parts.netloc.rpartition("@")[2]
+    if "," in host or ";" in host:
+        return None, _TWO_HOSTS
+    if parts.fragment or "@" in parts.query or "@" in parts.path or url.endswith("#"):
+        return None, f"a character in it is not escaped: {ESCAPE}"
+    return parts, ""
+
+
+_TWO_HOSTS = "it names more than one host: give one name or address that leads to the one in charge"
+
+
+def _postgresql_problem(parts: SplitResult, found: Mapping[str, Any]) -> str:
+    options = found.get("OPTIONS", {})
+    name = str(found.get("NAME", ""))
+    if "/" in parts.path.removeprefix("/"):
+        return f"the name of the database has a slash in it, or a password is not escaped: {ESCAPE}"
+    if not name and "service" not in options:
+        return "it names no database after the host"
+    if len(name) > LONGEST_DATABASE_NAME:
+        return f"the name of the database is longer than {LONGEST_DATABASE_NAME} characters"
+    if unknown := _unknown_to_libpq(options):
+        return f"it has options that PostgreSQL does not know: {', '.join(unknown)}"
+    mode = options.get("sslmode", "prefer")
+    if mode not in SSL_MODES:
+        return f"sslmode is none of {', '.join(SSL_MODES)}"
+    if not isinstance(options.get("connect_timeout", 0), int):
+        return "connect_timeout is no whole number of seconds"
+    files = {key: options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in options}
+    if files.get("sslrootcert") == "system":  # the machine's own authorities, in libpq 16
+        del files["sslrootcert"]
+    return _unreadable_file(files)
+
+
+def _unknown_to_libpq(options: Mapping[str, Any]) -> list[str]:
+    if not set(options) - _DJANGO_OPTIONS:
+        return []
+    from psycopg import pq
+
+    known = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
+    # names only where they look like an option's: the rest could be of a password
+    return [
+        name if re.fullmatch(r"[a-z_]{3,30}", name) else "(unnamed)"
+        for name in options
+        if name not in known | _DJANGO_OPTIONS
+    ]
+
+
+def _broker_problem(parts: SplitResult, options: Mapping[str, str]) -> str:
+    if parts.scheme == "redis+socket":
+        if set(options) - {"virtual_host"}:
+            return "it has an option other than virtual_host, the number of the database"
+        if not parts.path.strip("/"):
+            return "it names no socket: redis+socket:///path/to/redis.sock"
+        return _number_problem(options.get("virtual_host", "0"))
+    if problem := _number_problem(parts.path.strip("/") or "0"):
+        return problem
+    if parts.scheme == "redis":
+        return "it has options, which only rediss:// takes" if options else ""
+    if set(options) - {"ssl_cert_reqs", "ssl_check_hostname", *CERT_FILES}:
+        known = ", ".join(("ssl_cert_reqs", "ssl_check_hostname", *CERT_FILES))
+        return f"it has an option other than {known}"
+    if options.get("ssl_cert_reqs", "required") not in CERT_REQS:
+        return "ssl_cert_reqs is none of required, optional and none"
+    if options.get("ssl_check_hostname", "true").lower() not in ("true", "false"):
+        return "ssl_check_hostname is neither true nor false"
+    return _unreadable_file({key: options[key] for key in CERT_FILES if key in options})
+
+
+def _number_problem(text: str) -> str:
+    if re.fullmatch(r"[0-9]{1,5}", unquote(text)):
+        return ""
+    return (
+        f"what follows the host is no number of a database, or a password is not escaped: {ESCAPE}"
+    )
+
+
+def _unreadable_file(files: Mapping[str, object]) -> str:
+    wrong = [key for key, path in files.items() if not os.access(str(path), os.R_OK)]
+    return (
+        f"{' and '.join(wrong)} names a file that is not there or cannot be read" if wrong else ""
+    )
