@@ -215,7 +215,7 @@ def test_the_commands_of_operations(place: Place, tmp_path: Path) -> None:
     heads = re.findall(r"are right \(\d+\), head (\d+:[0-9a-f]{64})", printed)
     assert len(heads) == 2
     assert heads[0] == heads[1], "the audit trail arrived as it was"
-    assert re.search(r"^302$", printed, re.M), "signed in by curl"
+    assert re.search(r"302$", printed, re.M), "signed in by curl"
     assert '"status": "ok"' in printed
 
 
