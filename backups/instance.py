@@ -82,6 +82,20 @@ def key_prefix() -> str:
     return f"css-log-backup:{uid()}:"
 
 
+def look_around() -> None:
+    """Let a command notice that the database was moved, before a process that serves has started.
+
+    By the facts of the database alone: SECRET_KEY may be missing in somebody's shell.
+
+    Raises:
+        DatabaseError: it cannot be read.
+    """
+    global _uid
+    if set(differences(_read().home, facts())) - {WORDS["keys"]}:
+        with _lock:
+            _uid = _settled()
+
+
 def is_elsewhere() -> Exists:
     """As a condition of an UPDATE: this process may not have anything done in a cloud.
 

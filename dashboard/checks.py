@@ -19,6 +19,7 @@ from django.core.checks.messages import ERROR
 from django.core.exceptions import ImproperlyConfigured
 
 from . import environment
+from .generated import unwritable
 from .service_urls import checks_certificates
 from .url_prefix import USABLE, clashes
 
@@ -43,6 +44,7 @@ def check_everywhere(
         *_urls(),
         *_prefix(),
         *_heartbeats(),
+        *_data_dir(),
         *_signing_key(),
         *_hosts(),
         *_clouds_file(),
@@ -155,6 +157,29 @@ def _signing_key() -> Iterator[CheckMessage]:
                 hint="Set AUDIT_SIGNING_KEY to such a key, or leave it out.",
                 id="css.E019",
             )
+
+
+def _data_dir() -> Iterator[CheckMessage]:
+    """Whether what has to be kept can be; with all of it elsewhere the folder does not matter."""
+    kept = [
+        text
+        for text, here in (
+            ("the database", not settings.DATABASE_URL_GIVEN),
+            ("the secret key", not settings.SECRET_KEY_GIVEN and not settings.PRODUCTION),
+            ("the key of the audit trail", not settings.AUDIT_SIGNING_KEY),
+        )
+        if here
+    ]
+    if not kept or not (problem := unwritable(Path(settings.DATA_DIR))):
+        return
+    # the last one alone is made when it is first needed
+    kind, number = (Warning, "css.W003") if kept[0].endswith("trail") else (Error, "css.E021")
+    yield kind(
+        f"DATA_DIR={settings.DATA_DIR} cannot keep {', '.join(kept)}: {problem}.",
+        hint="Set DATA_DIR to a folder of the user that all processes run as, or correct the "
+        "owner of the files.",
+        id=number,
+    )
 
 
 def _hosts() -> Iterator[CheckMessage]:

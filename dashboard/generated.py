@@ -7,11 +7,32 @@ import pwd
 import secrets
 from pathlib import Path
 
+from .environment import env
+
 
 def data_dir() -> Path:
     """The folder of all that this instance writes: `DATA_DIR`, by default `var/` here."""
-    configured = os.environ.get("DATA_DIR") or str(Path(__file__).resolve().parent.parent / "var")
-    return Path(configured).expanduser().resolve()
+    configured = env.str("DATA_DIR", "") or str(Path(__file__).resolve().parent.parent / "var")
+    try:
+        return Path(configured).expanduser().resolve()
+    except (OSError, RuntimeError):  # no such user, a loop of links: `unwritable` says the rest
+        return Path(configured)
+
+
+def unwritable(folder: Path) -> str:
+    """Why an instance cannot keep its files in a folder, "" where it can."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is no folder"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"this user may not write into {place}"
+    for name in ("db.sqlite3", "secret_key", "audit_signing_key"):
+        wanted = os.R_OK | (os.W_OK if name == "db.sqlite3" else 0)
+        if (folder / name).exists() and not os.access(folder / name, wanted):
+            return f"{folder / name} belongs to another user"
+    return ""
 
 
 def refuse_as_root(folder: Path) -> None:

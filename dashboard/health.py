@@ -39,7 +39,7 @@ class HealthMiddleware:
             return _answer({"status": "ok"}, 200)
         if request.path_info == "/readyz":
             return readiness()
-        if request.path == "/health/work":
+        if request.path_info == "/health/work":
             return work_health()
         return self.get_response(request)
 

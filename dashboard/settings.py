@@ -250,9 +250,8 @@ if AUDIT_VERIFY_INTERVAL > 0:
 # --- The cloud's API -----------------------------------------------------------------------------
 CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0, above_zero=True)  # seconds
 CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0, above_zero=True)  # seconds between two bytes
-CSS_TOTAL_TIMEOUT = env.float(
-    "CSS_TOTAL_TIMEOUT", 60.0, above_zero=True
-)  # seconds for a whole answer
+# seconds for a whole answer
+CSS_TOTAL_TIMEOUT = env.float("CSS_TOTAL_TIMEOUT", 60.0, above_zero=True)
 DEMO_CLOUD = env.bool("DEMO_CLOUD", False)  # set by `manage.py run`: show "simulated cloud"
 
 # --- Run rules (seconds unless a name says otherwise); docs/run-states.md says why ---------------
@@ -270,9 +269,8 @@ BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
 BACKUP_DATE_TOLERANCE = env.float("BACKUP_DATE_TOLERANCE", 2.0)
 BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # of people and programs
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
-SYNC_INTERVAL = env.float(
-    "SYNC_INTERVAL", 300.0, above_zero=True
-)  # of each connection's list of clusters
+# of each connection's list of clusters
+SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0, above_zero=True)
 CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0, above_zero=True)  # of each cluster's readiness
 CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10, at_least=1)
 RETENTION_INTERVAL = env.float("RETENTION_INTERVAL", 86_400.0)  # 0: only when asked for

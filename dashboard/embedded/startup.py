@@ -51,6 +51,7 @@ def run(
     started = time.monotonic() - (time.time() - psutil.Process().create_time())
     os.umask(0o077)
     try:
+        steps.check()
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         host, port = address(environ)
         if name := foreign_host(environ):
@@ -82,7 +83,6 @@ class _Instance:
         listener: socket.socket,
         lock: InstanceLock,
     ) -> None:
-        steps.check()
         self.manage = base_dir / "manage.py"
         self.data_dir = data_dir
         self.simulator_dir = data_dir / "simulator"

@@ -94,6 +94,7 @@ def can_save(product: Product) -> None:
     product.redis.bgsave()
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("refuse", "allow", "words"),
     [

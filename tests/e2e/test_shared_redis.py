@@ -32,6 +32,7 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.kill()
 
 
+@pytest.mark.timeout(400)
 def test_two_instances_on_one_redis_do_their_own_work(tmp_path: Path, shared_redis: str) -> None:
     with ExitStack() as stack:
         instances = []

@@ -148,6 +148,23 @@ def test_a_claim_that_came_with_a_copy_is_not_sent_again(
     assert not cloud.ledger(endpoint="collect")
 
 
+def test_the_command_notices_a_move_before_anything_was_started(
+    started: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = started()
+    monkeypatch.setattr(instance, "_serves", False)
+    with pytest.raises(CommandError, match="at home"):
+        call_command("adopt", reason="nothing happened", moved=True)
+    settings.SECRET_KEY = "n" * 60  # somebody's shell
+    with pytest.raises(CommandError, match="at home"):
+        call_command("adopt", reason="nothing happened", moved=True)
+    home = Instance.objects.get().home
+    Instance.objects.update(home={**home, "engine": "another"})
+    call_command("adopt", reason="from SQLite to PostgreSQL", moved=True)
+    row = Instance.objects.get()
+    assert (row.adopted, row.origin, row.home["engine"]) == (True, first, home["engine"])
+
+
 class SHOWN:
     """A request as it is shown."""
 

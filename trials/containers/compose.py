@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -31,20 +32,32 @@ class Project:
         self._command += ["--in-pod=false", *(["--env-file", env_file] if env_file else [])]
         self._environ = {**os.environ, "PYTHONPATH": str(work / "compose"), "PORT": str(port)}
 
-    def compose(self, *arguments: str, stdin: bytes | None = None) -> bytes:
-        """`docker compose …`; returns what it wrote to standard output."""
+    def compose(self, *arguments: str) -> None:
+        """`docker compose …`; what it says about errors is shown."""
         done = subprocess.run(
             [*self._command, *arguments],
             cwd=self.checkout,
             env=self._environ,
-            input=stdin,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
         )
         for line in done.stderr.decode(errors="replace").splitlines():
             if "error" in line.lower() and not any(word in line for word in QUIET):
                 print(f"    {line[:300]}", flush=True)
-        return done.stdout
+
+    def script(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run commands of the documentation, where `docker compose` is this project's."""
+        environ = {**self._environ, "CONTAINER_TRIAL_COMPOSE": shlex.join(self._command)}
+        return subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", text],
+            cwd=self.checkout,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def container(self, service: str) -> str:
         """Its container's name."""

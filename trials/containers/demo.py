@@ -8,7 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from . import images
+from . import document, images
 from .compose import Project, checks_of, podman, wait_for
 from .report import Report
 from .visitor import Visitor
@@ -124,25 +124,19 @@ def _data(report: Report, project: Project) -> None:
 
 
 def _database_copy(report: Report, project: Project) -> None:
-    """The steps of docs/containers.md, with podman-compose in place of `docker compose`."""
+    """The commands of docs/containers.md, with podman-compose in place of `docker compose`."""
     report.step("demo: a copy of the database, and back")
     counts = ("shell", "-v", "0", "-c", COUNT)
     before = project.manage("web", *counts)
-    dump = project.compose(
-        *("exec", "-T", "postgres", "pg_dump", "--username=dashboard", "--format=custom"),
-        "dashboard",
-    )
-    report.check("pg_dump writes a copy", dump.startswith(b"PGDMP"), dump[:200])
+    back_up, put_back = document.blocks("Backup")
+    done = project.script(back_up)
+    dump, key = project.checkout / "dashboard.dump", project.checkout / "audit_signing_key"
+    copied = done.returncode == 0 and dump.read_bytes().startswith(b"PGDMP") and key.read_text()
+    report.check("database and key are copied as docs/containers.md says", copied, done.stderr)
     project.manage("web", "backup", "orders-prod")
     later = project.manage("web", *counts)
-    writers = [name for name in ("web", "worker") if name in project.services()]
-    project.compose("stop", *writers)
-    inside = ("exec", "-T", "postgres")
-    project.compose(*inside, "dropdb", "--force", "--username=dashboard", "dashboard")
-    project.compose(*inside, "createdb", "--username=dashboard", "dashboard")
-    restore = ("pg_restore", "--username=dashboard", "--dbname=dashboard", "--exit-on-error")
-    project.compose(*inside, *restore, stdin=dump)
-    project.compose("start", *writers)
+    done = project.script(put_back)
+    report.check("and put back as it says", done.returncode == 0, done.stderr)
     visitor = Visitor(project.url)
     ready = wait_for(visitor.finds_all_well, 60)
     report.check("it is ready after the copy was put back", ready, visitor.open("/readyz")[1])

@@ -84,8 +84,9 @@ def configure(work: Path) -> None:
         (work / name).mkdir(parents=True, exist_ok=True)
     (work / "storage.conf").write_text(STORAGE.format(work=work))
     (work / "containers.conf").write_text(CONTAINERS.format(work=work))
-    shutil.copy(HERE / "podman_shim.py", work / "bin" / "podman")
-    (work / "bin" / "podman").chmod(0o755)
+    for name, source in (("podman", "podman_shim.py"), ("docker", "docker_shim.sh")):
+        shutil.copy(HERE / source, work / "bin" / name)
+        (work / "bin" / name).chmod(0o755)
     os.environ.update(
         CONTAINERS_STORAGE_CONF=str(work / "storage.conf"),
         CONTAINERS_CONF=str(work / "containers.conf"),

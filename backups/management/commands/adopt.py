@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from backups import instance
 from backups.services.adopting import NothingToAdopt, ReasonMissing, adopt
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
@@ -32,6 +33,7 @@ class Command(DatabaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         actor = Actor.process(f"{getpass.getuser()} (command line)")
+        instance.look_around()
         try:
             cancelled = adopt(actor, options["reason"], moved=options["moved"])
         except (NothingToAdopt, ReasonMissing) as error:
