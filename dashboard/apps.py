@@ -28,5 +28,8 @@ def _refuse_unsafe_start(**kwargs: Any) -> None:
 def _belong_to_an_instance(**kwargs: Any) -> None:
     from backups import instance
 
+    from .worker import wait_for_migrations
+
+    wait_for_migrations()  # the instance's id is in a table
     instance.serve()
     instance.wait_for_uid()

@@ -66,8 +66,7 @@ class QuickConsumer(Consumer):
         return super().ensure_connected(conn)
 
 
-@signals.celeryd_after_setup.connect
-def _wait_for_migrations(**_: object) -> None:
+def wait_for_migrations() -> None:
     """Take no run before the database has this code's schema, however long that takes.
 
     Nothing else holds a worker back that starts together with the migrations, or before them: a

@@ -49,7 +49,7 @@ def test_a_worker_waits_for_the_migrations(tmp_path: Path, redis_url: str) -> No
         _wait_for(lambda: "waiting before the start: migrations" in log.read_text(), log)
         silent = _manage(environ, *ping)
         assert (silent.returncode, "Traceback" in silent.stderr) == (1, False)
-        assert "does not answer" in silent.stderr
+        assert len(silent.stderr.splitlines()) == 1
         assert _manage(environ, "migrate", "-v", "0").returncode == 0
         _wait_for(lambda: _manage(environ, *ping).returncode == 0, log)
         assert log.read_text().count("waiting before the start") == 1
@@ -82,7 +82,7 @@ def test_a_ping_without_a_broker_is_one_line(tmp_path: Path) -> None:
     environ = clean_environment(tmp_path, REDIS_URL="redis://:hidden-word@127.0.0.1:1/0")
     answer = _manage(environ, "worker_ping")
     assert answer.returncode == 1
-    assert "the broker is away" in answer.stderr
+    assert "cannot be asked" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert "hidden-word" not in answer.stderr
 

@@ -44,6 +44,11 @@ s.backup(d)' $1
 export DATA_DIR=$PWD/$1
 }
 copy """
+# what a web process does when it starts
+START = """.venv/bin/python -c 'import dashboard.wsgi
+from backups.instance import uid
+uid()'
+"""
 PRODUCTION = "set -a; . {etc}/environment; set +a\n"
 NEW_PASSWORD = "printf 'a-new-password-42\\na-new-password-42\\n' |"
 
@@ -63,7 +68,7 @@ STAND_INS: dict[str, dict[str, str]] = {
         "/etc/css-log-backup": "{etc}",
         "createsuperuser": "createsuperuser --noinput",
         f'{MANAGE} adopt --moved --reason "new': (
-            f'copy moved; {MANAGE} adopt --moved --reason "new'
+            f'copy moved; {START}{MANAGE} adopt --moved --reason "new'
         ),
         f"{MANAGE} changepassword": f"{NEW_PASSWORD} {MANAGE} changepassword",
         "http://127.0.0.1:8000": "{url}",
@@ -81,7 +86,10 @@ BEFORE: dict[str, dict[str, str]] = {
         f"{MANAGE} migrate\n{MANAGE} migrate audit": (
             "export DATA_DIR=$PWD/stopped DATABASE_URL={moved}\n"
         ),
-        f"{MANAGE} adopt --reason": COPY + "from-a-backup\n",
+        f'{MANAGE} adopt --moved --reason "from': (
+            "export DATA_DIR=$PWD/stopped DATABASE_URL={moved}\n" + START
+        ),
+        f"{MANAGE} adopt --reason": COPY + "from-a-backup\n" + START,
         "export PGPASSWORD": PRODUCTION,
         "pg_restore": PRODUCTION,
     },
@@ -127,7 +135,7 @@ class Place:
             },
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=400,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # no terminal: a password is read from the pipe
             check=False,
@@ -150,8 +158,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     instance = Instance(outer, DATA_DIR=str(data), DEMO_CLOUD="1")
     try:
         instance.wait_ready()
-        made = instance.manage("shell", "-c", ACCOUNTS)
-        assert made.returncode == 0, made.stderr
+        # the grant is an event of the audit trail
+        for command in (("shell", "-c", ACCOUNTS), ("grant", "anna", "viewer")):
+            made = instance.manage(*command)
+            assert made.returncode == 0, made.stderr
         instance.wait_for_text("clusters registered")
         values = {"url": instance.url, "etc": str(outer / "etc")}
         yield Place(folder, instance, values)
@@ -176,6 +186,7 @@ def run_page(place: Place, page: str) -> list[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if p not in ELSEWHERE and p != NEEDS_POSTGRESQL and commands(p)]
 )
@@ -190,7 +201,7 @@ def test_the_commands_of_a_page(place: Place, page: str) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)  # a minute where nothing else runs
 def test_the_commands_of_operations(place: Place, tmp_path: Path) -> None:
     server = os.environ.get("DATABASE_URL", "")
     if not server.startswith("postgres"):

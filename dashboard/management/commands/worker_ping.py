@@ -32,7 +32,8 @@ class Command(BaseCommand):
         try:
             answers = app.control.ping(destination=[node], timeout=timeout)
         except (OperationalError, OSError, RedisError) as error:
-            raise CommandError(f"{node}: the broker is away ({type(error).__name__})") from error
+            why = str(error).partition("\n")[0][:200]
+            raise CommandError(f"{node} cannot be asked: {why}") from error
         if not answers:
             raise CommandError(f"{node} does not answer")
         self.stdout.write(f"{node} answers")
