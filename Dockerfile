@@ -32,4 +32,4 @@ RUN DATA_DIR=/tmp/build python manage.py collectstatic --noinput -v 0 \
  && install -d -o dashboard -m 700 /demo
 USER dashboard
 EXPOSE 8000
-CMD ["gunicorn", "-c", "python:dashboard.gunicorn", "--bind", "0.0.0.0:8000"]
+CMD ["python", "-m", "dashboard.gunicorn", "--bind", "0.0.0.0:8000"]
