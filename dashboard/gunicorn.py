@@ -26,8 +26,15 @@ forwarder_headers = ""
 # gunicorn's own name for it; it would answer 500 to a probe that comes without the prefix
 if "SCRIPT_NAME" in os.environ:
     os.environ.setdefault("URL_PREFIX", os.environ.pop("SCRIPT_NAME"))
-# its own lines as ours: one an event, tracebacks included, without secrets
-logconfig_dict = {"formatters": {"generic": {"()": "dashboard.logs.LineFormatter", "fmt": FORMAT}}}
+# Its own lines as ours: one an event, tracebacks included, without secrets. None for a request: an
+# address may hold the code of a sign-in.
+logconfig_dict = {
+    "formatters": {"generic": {"()": "dashboard.logs.LineFormatter", "fmt": FORMAT}},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["error_console"], "propagate": False},
+        "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": False},
+    },
+}
 control_socket_disable = True  # two instances of one user would share its default path
 if Path("/dev/shm").is_dir():  # noqa: S108 - the heartbeat file must not wait for a disk
     worker_tmp_dir = "/dev/shm"  # noqa: S108

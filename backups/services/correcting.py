@@ -62,7 +62,14 @@ def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> li
         taken: `taken_keys` of the reading.
     """
     found: list[LateJob] = []
-    pending = list(posts)
+    accepted = {post.run_id for post in posts if post.result == Post.Result.ACCEPTED}
+    candidates = [
+        # what an earlier attempt has started besides is not what was accepted
+        post
+        for post in posts
+        if post.run_id not in accepted or post.result == Post.Result.ACCEPTED
+    ]
+    pending = list(candidates)
     while pending:
         post = pending.pop(0)
         run = post.run
@@ -73,7 +80,7 @@ def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> li
         if job.record is not None and job.record.status in _ENDS:
             found.append(LateJob(post, job.record, job.evidence))
             taken = taken | record_keys(job.record)
-            pending = [p for p in posts if p.pk != post.pk]
+            pending = [p for p in candidates if p.pk != post.pk]
     return found
 
 

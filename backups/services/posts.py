@@ -260,15 +260,18 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
 
     Args:
         posts: the earlier ones.
-        date: the cloud's time, None where it is not known: then there is nothing to compare.
+        date: the cloud's time, None where it is not known: then there is nothing to compare, and
+            those wait that may still be processed.
     """
-    if date is None:
-        return timedelta(0)
     limit = tolerance()
     longest = timedelta(0)
     now, ticked = timezone.now(), uptime.now()
     grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
     for post in posts:
+        if date is None:
+            if post.result == Post.Result.OPEN and not _is_prompt(post):
+                longest = max(longest, grace - _waited(post, now, date, ticked) + SECOND)
+            continue
         if post.date_after is None:
             continue
         latest = window_of(post).latest

@@ -50,6 +50,10 @@ from backups.instance import uid
 uid()'
 """
 PRODUCTION = "set -a; . {etc}/environment; set +a\n"
+FACTOR = """.venv/bin/python manage.py shell -v0 -c 'from allauth.mfa.models import Authenticator
+from dashboard.accounts.models import User
+Authenticator.objects.create(user=User.objects.get(username="anna"), type="totp", data={})'
+"""
 NEW_PASSWORD = "printf 'a-new-password-42\\na-new-password-42\\n' |"
 
 # What stands in a document for something that everybody has another one of, and what asks a person.
@@ -93,6 +97,7 @@ BEFORE: dict[str, dict[str, str]] = {
         "export PGPASSWORD": PRODUCTION,
         "pg_restore": PRODUCTION,
     },
+    "docs/sign-in.md": {f"{MANAGE} remove_second_factor": FACTOR},
 }
 NEEDS_POSTGRESQL = "docs/operations.md"
 
@@ -159,7 +164,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     try:
         instance.wait_ready()
         # the grant is an event of the audit trail
-        for command in (("shell", "-c", ACCOUNTS), ("grant", "anna", "viewer")):
+        for command in (("shell", "-c", ACCOUNTS), ("grant", "anna", "auditor")):
             made = instance.manage(*command)
             assert made.returncode == 0, made.stderr
         instance.wait_for_text("clusters registered")

@@ -91,9 +91,11 @@ class Judge:
             what = f"run {row.pk} ({row.state}, {row.evidence}) carries job {job.number} of "
             what += "an outsider" if maker is None else f"POST {maker.number} of run {maker.run}"
             # A `Date` that is off by minutes, and that no record contradicts, is beyond what is
-            # assumed (docs/run-states.md): what is proven must hold all the same.
-            beyond = self.world.date == "wrong" and row.evidence == "inferred"
-            if beyond:
+            # assumed (docs/run-states.md), and so is our own clock where there is none: what is
+            # proven must hold all the same.
+            undated = self.world.date == "missing"
+            beyond = self.world.date == "wrong" or (undated and self.apart > 2 * ASSUMED_SKEW + 20)
+            if beyond and row.evidence == "inferred":
                 continue
             if maker is not None:
                 found.append(Violation("no run carries another POST's job", what))
@@ -182,13 +184,16 @@ class Judge:
     def is_ambiguous(self, post: Made, job: Job) -> bool:
         """Whether nobody can tell that a POST made its job."""
         others = [j for j in self.cloud.jobs if j is not job and not j.auto]
-        rivals = [  # those whose own job is not known
+        undated = self.world.date == "missing"
+        rivals = [  # those whose own job is not known, or may be an outsider's
             p
             for p in self.cloud.posts
-            if p is not post and not p.refused and (not p.job or self.job_of[p.run] is not p.job)
+            if p is not post
+            and not p.refused
+            and (undated or not p.job or self.job_of[p.run] is not p.job)
         ]
         # without a `Date` a rival counts from twice as far
-        more = ASSUMED_SKEW if self.world.date == "missing" else 0.0
+        more = ASSUMED_SKEW if undated else 0.0
         return any(self.within(other, post) for other in others) or any(
             self.within(job, rival, more) for rival in rivals
         )

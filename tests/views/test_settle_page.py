@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from backups import uptime
 from backups.choices import RunState
 from backups.models import BackupRun
 from backups.services.following import unreadable_limit
@@ -31,6 +32,7 @@ def stuck(make_run: MakeRun) -> BackupRun:
         state="unknown",
         outcome="unanswered",
         sent_at=now - timedelta(seconds=unreadable_limit() + 60),
+        step_uptime=uptime.now() - unreadable_limit() - 60,
         checks=40,
         next_check_at=now + timedelta(seconds=20),
         note="The cloud's records cannot be read: HTTP 403",
@@ -82,7 +84,7 @@ def test_no_other_role_is_offered_it_or_may_do_it(
 
 
 def test_too_early_the_page_says_from_when_on(admin: Client, stuck: BackupRun) -> None:
-    BackupRun.objects.filter(pk=stuck.pk).update(sent_at=timezone.now())
+    BackupRun.objects.filter(pk=stuck.pk).update(sent_at=timezone.now(), step_uptime=uptime.now())
     text = html(admin, stuck)
     assert FORM.format(stuck.pk) not in text
     assert "By hand it can be settled from" in text
