@@ -173,9 +173,11 @@ def is_replay(cluster: Cluster, requester: Requester, idempotency_key: str) -> b
 
 def _answered(key: str, body: str) -> BackupRun | None:
     """The run that a key was answered with. Raises KeyReused."""
+    # The run first: they are committed together, so whoever sees it sees its body after it.
+    made = BackupRun.objects.filter(idempotency_key=key).first()
     used = RequestKey.objects.select_related("run").filter(pk=key).first()
     if used is None:  # or one of before bodies were remembered
-        return BackupRun.objects.filter(idempotency_key=key).first()
+        return made
     if used.body != body:
         raise KeyReused(used.run)
     return used.run

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -102,12 +102,15 @@ def no_rivals() -> Iterator[None]:
 @contextmanager
 def not_started_at_once() -> Iterator[None]:
     """A request is called not started while its window is still open."""
-    age = following._age
+    waited = following._waited
 
-    def _age(run: BackupRun, at: datetime) -> float:
-        return age(run, at) + settings.BACKUP_SETTLE_GRACE
+    def _waited(run: BackupRun, ticked: float) -> float:
+        return waited(run, ticked) + settings.BACKUP_SETTLE_GRACE
 
-    with _replaced("is_closed", lambda *_args: True), _replaced("_age", _age):
+    with (
+        _replaced("is_closed", lambda *_args: True),
+        mock.patch.object(following, "_waited", _waited),
+    ):
         yield
 
 
