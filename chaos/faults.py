@@ -15,7 +15,7 @@ from typing import Any
 from simulator.client import SimulatorControl
 from simulator.presets import BODY_KINDS, PRESETS
 
-BEYOND_GRACE = (8.0, 25.0)  # seconds after the grace until a record comes that is too late
+BEYOND_GRACE = (15.0, 35.0)  # seconds after the grace until a record comes that is too late
 # Answers that leave open whether the job was started.
 AMBIGUOUS = ("error_500", "bad_gateway", "gateway_timeout", "html_200", "internal")
 

@@ -98,7 +98,7 @@ def test_timelines_find_out_who_decides_wrongly(
             raise
 
     with mutant(), pytest.raises(Broken):
-        play(judge, examples=ENOUGH, number=7, shrink=False)
+        play(judge, examples=ENOUGH, number=13, shrink=False)
     # the very same timeline, with the decision as it is
     driver = Driver(broken[0])
     driver.play()
