@@ -25,10 +25,13 @@ def _emptying_allowed_between_tests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made anew each time, however slow the machine is and whoever asked before."""
+    """Figures are made anew each time, however slow the machine is and whoever asked before.
+
+    What other tests have seen of processes and messages is not known.
+    """
     from django.core.cache import caches
 
-    from backups import instance
+    from backups import instance, presence, work
     from backups.services import keeping
 
     # as if it had been read: nobody's queries are one more for having been the first
@@ -36,6 +39,11 @@ def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for cache in caches.all(initialized_only=True):
         cache.clear()
     monkeypatch.setattr(keeping, "WORTH_KEEPING", math.inf)
+    monkeypatch.setattr(presence, "_heartbeats", presence.Watch())
+    monkeypatch.setattr(presence, "_ticks", presence.Watch())
+    monkeypatch.setattr(work, "_watch", work.Watch())
+    monkeypatch.setattr(work, "_noted_at", -work.NOTE_EVERY)
+    monkeypatch.setattr(work, "_token", ("", -work.FRESH))
 
 
 @pytest.fixture(scope="session")

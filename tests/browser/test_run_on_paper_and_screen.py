@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from backups import uptime
 from backups.models import ApiCall, BackupRun, Cluster, RunEvent
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
@@ -146,6 +147,7 @@ def test_a_form_that_is_being_filled_is_not_taken_away(
         state="unknown",
         outcome="unanswered",
         sent_at=long_ago,
+        step_uptime=uptime.now() - 3600,
         checks=9,
         next_check_at=now + timedelta(minutes=1),
     )

@@ -126,13 +126,6 @@ def test_work_flows_while_messages_are_consumed(client: Client, redis_url: str) 
 # --- How old the last message is ------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def nothing_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages of other tests are not those of this one."""
-    monkeypatch.setattr(work, "_noted_at", -work.NOTE_EVERY)
-    monkeypatch.setattr(work, "_watch", work.Watch())
-
-
 class Clock:
     """Stands for the module `time`; seconds pass when the test says so."""
 

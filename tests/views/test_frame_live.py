@@ -13,14 +13,6 @@ from backups.models import Heartbeat, Ticker
 from tests.views.conftest import MakeRun
 
 
-@pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other tests have seen is not known here."""
-    monkeypatch.setattr(work, "_token", ("", -work.FRESH))
-    for name in ("_heartbeats", "_ticks"):
-        monkeypatch.setattr(presence, name, presence.Watch())
-
-
 def alive(*kinds: str) -> None:
     now = timezone.now()
     if "worker" in kinds:
