@@ -228,7 +228,8 @@ def _is_contested(
     record: LogRecord, rivals: Sequence[Window], slack: timedelta = timedelta(0)
 ) -> bool:
     return any(
-        fits(record, rival, slack if rival.dated else slack + rival.skew) for rival in rivals
+        fits(record, rival, slack if rival.dated else slack + rival.skew + rival.tolerance)
+        for rival in rivals
     )
 
 

@@ -104,6 +104,7 @@ NOT_PAGES = {
     "backups:run-live": "parts of a page",
     "backups:connections-live": "parts of a page",
     "backups:run-json": "a file",
+    "version": "JSON",
 }
 
 

@@ -207,7 +207,7 @@ def test_the_history_is_filtered_the_view_saved_and_the_runs_exported(
 
     hands.press(page.locator("summary", has_text="Export"))
     with page.expect_download() as taken:
-        hands.press(page.get_by_role("button", name="CSV"))
+        hands.press(page.get_by_role("button", name="CSV", exact=True))
     taken.value.save_as(tmp_path / "runs.csv")
     lines = (tmp_path / "runs.csv").read_text().splitlines()
     assert len(lines) == runs + 1
