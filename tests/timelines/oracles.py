@@ -13,6 +13,9 @@ from tests.timelines.script import LATEST, Death
 PRECISE = 8.0
 LONGEST_EXCHANGE = 65.0  # CSS_CONNECT_TIMEOUT and CSS_TOTAL_TIMEOUT
 ASSUMED_SKEW = 290.0  # BACKUP_CLOCK_SKEW, which stands in where there is no `Date`
+# Without a `Date` a rival counts from twice the skew (BACKUP_CLOCK_SKEW), the time for which it may
+# still be processed (BACKUP_SETTLE_GRACE) and the tolerance.
+RIVAL_MORE = 310.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,9 @@ class Judge:
                 continue
             if row.evidence is not None and row.evidence not in ("proven", "inferred"):
                 found.append(Violation("a job has its evidence", f"run {row.pk}: {row.evidence!r}"))
+            if self.was_listed_before(job, row):
+                what = f"run {row.pk} carries job {job.number}"
+                found.append(Violation("what was listed before a POST is not its job", what))
             maker = None if job.maker is None else self.cloud.posts[job.maker]
             accepted = next((p for p in self.posts_of(row) if p.accepted), None)
             if maker is not None and maker.run == row.pk:
@@ -113,6 +119,9 @@ class Judge:
             if row.state not in (RunState.NOT_STARTED, RunState.UNVERIFIED):
                 continue
             for post in self.posts_of(row):
+                unanswered = not post.accepted or post.script.death is not Death.NOWHERE
+                if unanswered and not post.baseline_read and self.apart > ASSUMED_SKEW:
+                    continue  # our own clock had to do, and it is off by more than is assumed
                 if post.job is not None and not self.is_ambiguous(post, post.job):
                     what = f"run {row.pk} is {row.state}, POST {post.number} made job {post.job.number}"
                     found.append(Violation("no false word is left at the end", what))
@@ -168,6 +177,11 @@ class Judge:
     def posts_of(self, row: Row) -> list[Made]:
         return [post for post in self.cloud.posts if post.run == row.pk]
 
+    def was_listed_before(self, job: Job, row: Row) -> bool:
+        """Whether every POST of a run was sent when a job was listed already."""
+        sent = [post for post in self.posts_of(row) if not post.refused]
+        return bool(sent) and all(p.baseline_read and job.listed <= p.baseline_from for p in sent)
+
     def within(self, job: Job, post: Made, more: float = 0.0) -> bool:
         """Whether a job was made when, as far as anybody can know, a POST can have made one."""
         until = post.until
@@ -192,8 +206,7 @@ class Judge:
             and not p.refused
             and (undated or not p.job or self.job_of[p.run] is not p.job)
         ]
-        # without a `Date` a rival counts from twice as far
-        more = ASSUMED_SKEW if undated else 0.0
+        more = RIVAL_MORE if undated else 0.0
         return any(self.within(other, post) for other in others) or any(
             self.within(job, rival, more) for rival in rivals
         )
