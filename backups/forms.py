@@ -43,6 +43,25 @@ class ArchiveForm(forms.Form):
     )
 
 
+class AdoptForm(forms.Form):
+    """How a copied or moved database is adopted, and why."""
+
+    queued = forms.ChoiceField(
+        choices=[
+            ("cancel", _("Cancel: it is a copy, and the instance it came from may have sent them")),
+            (
+                "send",
+                _("Send from here: the instance was moved, and nothing else runs on its data"),
+            ),
+        ],
+        error_messages={"required": _("Choose one.")},
+    )
+    reason = forms.CharField(
+        max_length=500,
+        error_messages={"required": _("Say why the database is adopted.")},
+    )
+
+
 class ObjectiveForm(forms.Form):
     """How old the last verified backup may become; empty: what the project says."""
 

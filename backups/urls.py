@@ -4,6 +4,7 @@ from django.conf import settings
 from django.urls import path
 
 from .views import (
+    adoption,
     bulk_backup,
     cluster_backup,
     cluster_manage,
@@ -69,6 +70,7 @@ urlpatterns = [
     path(
         "settings/connections/<int:pk>/sync/", connections.connection_sync, name="connection-sync"
     ),
+    path("settings/adopt/", adoption.adoption, name="adoption"),
     path("settings/retention/", retention.retention, name="retention"),
     path("settings/retention/change/", retention.retention_change, name="retention-change"),
     path("settings/retention/run/", retention.retention_run, name="retention-run"),

@@ -34,11 +34,13 @@ class Alert:
         tone: colour token.
         title: what is wrong.
         text: what it means for the runs, and what to do.
+        remedy: name of the URL where it can be ended, for those who may; else "".
     """
 
     tone: str
     title: str | Promise
     text: str | Promise
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ def _alert(trouble: Trouble) -> Alert:
                 "Runs that are queued stay queued, and new requests are refused. Accepted runs are "
                 "followed: that only reads."
             ),
+            remedy="backups:adoption",
         )
     last = (
         _("no message has come through yet")

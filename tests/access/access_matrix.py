@@ -176,6 +176,7 @@ MATRIX: dict[str, Url] = {
     "backups:connection-disconnect": Url(of="connection", POST=everywhere(CONFIGURE)),
     "backups:connection-sync": Url(of="connection", POST=here(RUN)),
     "backups:cluster-register": Url(POST=everywhere(CONFIGURE)),
+    "backups:adoption": Url(GET=everywhere(CONFIGURE), POST=everywhere(CONFIGURE)),
     "backups:retention": Url(GET=everywhere(AUDIT)),
     "backups:retention-change": Url(POST=everywhere(CONFIGURE)),
     "backups:retention-run": Url(POST=everywhere(CONFIGURE)),

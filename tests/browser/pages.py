@@ -84,6 +84,7 @@ PAGES: dict[str, Entry] = {
     "backups:settings": Entry(),
     "backups:connections": Entry(),
     "backups:retention": Entry(),
+    "backups:adoption": Entry(),
     "members:grants": Entry(queries=("", "?q=no-such-name")),
     "audit:events": Entry(queries=("", "?action=sign_in&window=all", "?object=nothing")),
     "audit:event-detail": Entry(of="audit_event"),
