@@ -52,8 +52,14 @@ WIDER = """
   const scrolls = (e) => e && e !== document.body && (/auto|scroll|hidden|clip/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
   const wide = [...document.body.querySelectorAll("*")].filter(
     (e) => e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement));
+  const texts = [], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
+  while (nodes.nextNode()) { // a text may stand out of its element
+    range.selectNodeContents(nodes.currentNode);
+    if (range.getBoundingClientRect().right > width + 1 && !scrolls(nodes.currentNode.parentElement)) texts.push(nodes.currentNode);
+  }
   return [`scrolls sideways at ${width}: ` + document.documentElement.scrollWidth + " " +
-    wide.slice(-3).map((e) => e.outerHTML.slice(0, 100).replace(/\\s+/g, " ")).join(" | ")];
+    [...wide.slice(-3).map((e) => e.outerHTML), ...texts.slice(-3).map((t) => t.data)]
+      .map((found) => found.slice(0, 100).replace(/\\s+/g, " ")).join(" | ")];
 }
 """
 
