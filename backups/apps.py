@@ -10,7 +10,7 @@ class BackupsConfig(AppConfig):
 
     def ready(self) -> None:
         from .guards import GUARDS
-        from .history.trigrams import keep
+        from .lists.history.trigrams import keep
 
         GUARDS.connect(self)
         post_migrate.connect(keep, sender=self)

@@ -9,12 +9,12 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from backups import log_rules
 from backups.models import ExportAs, Kind
 from backups.models.labels import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
-from dashboard.moments import MomentField
+from backups.rules import log_settings
+from dashboard.web.moments import MomentField
 
 MAX_SHOWN = 200
 
@@ -141,7 +141,7 @@ class LogStorageForm(SettingsFormBase):
     )
     base_path = forms.CharField(
         label=_("Path in the bucket"),
-        max_length=log_rules.MOST_PATH,
+        max_length=log_settings.MOST_PATH,
         widget=_name_input(),
         help_text=_("Such as css/log, without a slash at its beginning."),
     )
@@ -160,13 +160,13 @@ class LogStorageForm(SettingsFormBase):
         return value
 
     def clean_bucket(self) -> str:
-        return self._checked("bucket", log_rules.bucket_problem)
+        return self._checked("bucket", log_settings.bucket_problem)
 
     def clean_base_path(self) -> str:
-        return self._checked("base_path", log_rules.path_problem)
+        return self._checked("base_path", log_settings.path_problem)
 
     def clean_agency(self) -> str:
-        return self._checked("agency", log_rules.agency_problem)
+        return self._checked("agency", log_settings.agency_problem)
 
 
 class LogBackupOffForm(SettingsFormBase):
@@ -185,14 +185,14 @@ class LogPolicyForm(SettingsFormBase):
         label=_("Hour"), choices=[(hour, f"{hour:02d}:00") for hour in range(24)], coerce=int
     )
     offset = forms.ChoiceField(
-        label=_("Time zone"), choices=[(each, f"GMT{each}") for each in log_rules.OFFSETS]
+        label=_("Time zone"), choices=[(each, f"GMT{each}") for each in log_settings.OFFSETS]
     )
     field_order = ["seen", "hour", "offset", "reason"]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         if "hour" in cleaned and "offset" in cleaned:
-            cleaned["period"] = log_rules.period(cleaned["hour"], cleaned["offset"])
+            cleaned["period"] = log_settings.period(cleaned["hour"], cleaned["offset"])
         return cleaned
 
 
@@ -201,13 +201,13 @@ class LogSearchForm(forms.Form):
 
     node = forms.CharField(label=_("Node"), max_length=255)
     type = forms.ChoiceField(
-        label=_("Log"), choices=[(each, each) for each in log_rules.LOG_TYPES], required=False
+        label=_("Log"), choices=[(each, each) for each in log_settings.LOG_TYPES], required=False
     )
     level = forms.MultipleChoiceField(
-        label=_("Level"), choices=[(each, each) for each in log_rules.LEVELS], required=False
+        label=_("Level"), choices=[(each, each) for each in log_settings.LEVELS], required=False
     )
     keyword = forms.RegexField(
-        log_rules.KEYWORD,
+        log_settings.KEYWORD,
         label=_("Keyword"),
         required=False,
         strip=False,
@@ -221,14 +221,14 @@ class LogSearchForm(forms.Form):
     limit = forms.IntegerField(
         label=_("Lines"),
         min_value=1,
-        max_value=log_rules.MOST_LINES,
+        max_value=log_settings.MOST_LINES,
         required=False,
-        initial=log_rules.USUAL_LINES,
+        initial=log_settings.USUAL_LINES,
     )
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        some = 0 < len(set(cleaned.get("level", []))) < len(log_rules.LEVELS)
+        some = 0 < len(set(cleaned.get("level", []))) < len(log_settings.LEVELS)
         if cleaned.get("type") == "deprecation" and some:
             self.add_error("level", _("The cloud gives deprecation logs of all levels only."))
         return cleaned

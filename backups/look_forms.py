@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from dashboard.look import COLUMNS, PAGE_SIZES, THEMES
+from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES
 
 _SIZES = [(str(size), str(size)) for size in PAGE_SIZES]
 _PLACES = sorted({str(place) for places in COLUMNS.values() for place in places})

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Ruling
-from backups.models.traces import LONGEST_RULING
+from backups.models.run_log import LONGEST_RULING
 
 MAX_WAIT_MINUTES = 1440
 MOST_SELECTED = 100  # a page of clusters

@@ -20,8 +20,8 @@ from django.db.models import F, Min
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from backups import instance, presence
-from backups.css_api.redact import one_line, redact
+from backups import heartbeats, instance
+from dashboard.http.redact import one_line, redact
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class Trouble:
     """
 
     kind: str
-    absence: presence.Absence | None = None
+    absence: heartbeats.Absence | None = None
     words: str = ""
     seconds: float | None = None
 
@@ -211,7 +211,7 @@ def troubles() -> list[Trouble]:
     Redis itself is asked in the background, and only where messages are late: what is not known
     yet is told by the next page.
     """
-    if missing := presence.absences():
+    if missing := heartbeats.absences():
         return [Trouble(absence.kind, absence) for absence in missing]
     if why := instance.problem():
         return [Trouble("instance", words=why)]

@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dashboard.embedded import listening, programs, redis
-from dashboard.embedded.paths import redis_socket
-from dashboard.embedded.processes import Program
+from dashboard.local_run import listening, programs, redis
+from dashboard.local_run.paths import redis_socket
+from dashboard.local_run.processes import Program
 from simulator.client import SimulatorControl
 
 from .databases import Database, PostgresCluster, SqliteFile

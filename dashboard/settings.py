@@ -13,11 +13,11 @@ from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import quote
 
-from .embedded.paths import redis_socket
+from .accounts.preferences.languages import available
 from .environment import env, secret
 from .generated import data_dir, generated_secret
+from .local_run.paths import redis_socket
 from .logs import FORMAT as LOG_FORMAT
-from .preferences.languages import available
 from .service_urls import broker_url, database_of
 from .sign_in.settings import *  # noqa: F403 - split off for its length
 
@@ -69,26 +69,26 @@ INSTALLED_APPS = [
     "dashboard.accounts",
     "dashboard.sign_in",
     "dashboard.audit",
-    "dashboard.members",
-    "dashboard.tokens",
+    "dashboard.accounts.members",
+    "dashboard.accounts.tokens",
     "backups",
 ]
 
 MIDDLEWARE = [
-    "dashboard.health.HealthMiddleware",
-    "dashboard.middleware.RequestIdMiddleware",
-    "dashboard.url_prefix.CookiePathMiddleware",
+    "dashboard.web.health.HealthMiddleware",
+    "dashboard.web.middleware.RequestIdMiddleware",
+    "dashboard.web.url_prefix.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "dashboard.middleware.CompressedPagesMiddleware",
-    "dashboard.middleware.SecurityHeadersMiddleware",
+    "dashboard.web.middleware.CompressedPagesMiddleware",
+    "dashboard.web.middleware.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "dashboard.request_text.RequestTextMiddleware",
+    "dashboard.web.request_text.RequestTextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "dashboard.preferences.middleware.PreferencesMiddleware",
+    "dashboard.accounts.preferences.middleware.PreferencesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "dashboard.sign_in.sessions.SessionLimitsMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -109,7 +109,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "dashboard.context.frame",
+                "dashboard.web.layout.frame",
             ],
             "builtins": ["dashboard.templatetags.icons"],
         },
@@ -131,7 +131,7 @@ if _password := secret("DATABASE_PASSWORD"):
     _database["PASSWORD"] = _password
 DATABASES = {"default": _database}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["ENGINE"] = "dashboard.sqlite3"  # waits outside SQLite: see there
+    DATABASES["default"]["ENGINE"] = "dashboard.db.sqlite3"  # waits outside SQLite: see there
     # IMMEDIATE takes the write lock at BEGIN, where SQLite waits its turn, instead of failing on
     # an upgrade in mid-transaction; WAL lets pages be read while a worker writes.
     DATABASES["default"]["OPTIONS"] = {

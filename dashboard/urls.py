@@ -4,8 +4,8 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from .preferences.views import preferences
-from .views import version
+from .accounts.preferences.views import preferences
+from .web.views import version
 
 # its own sign-in page knows neither limits nor second factors
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -16,8 +16,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("version", version, name="version"),
     path("audit/", include("dashboard.audit.urls")),
-    path("settings/access/", include("dashboard.members.urls")),
-    path("", include("dashboard.tokens.urls")),
+    path("settings/access/", include("dashboard.accounts.members.urls")),
+    path("", include("dashboard.accounts.tokens.urls")),
     path("api/", include("backups.api.urls")),
     path("", include("backups.urls")),
 ]
@@ -26,4 +26,4 @@ handler403 = "dashboard.audit.views.refused"
 # django-allauth asks for it where somebody tries too often
 handler429 = "dashboard.sign_in.limits.too_many"
 # no context processors: they ask the database, which may be what failed
-handler500 = "dashboard.errors.server_error"
+handler500 = "dashboard.web.errors.server_error"

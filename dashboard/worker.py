@@ -16,11 +16,11 @@ from celery.worker.consumer import Consumer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from .database import one_line, unapplied_migrations
+from .db.concurrency import one_line, unapplied_migrations
 from .logs import log_what_python_prints
 
 if TYPE_CHECKING:
-    from backups.presence import Reporter
+    from backups.heartbeats import Reporter
     from backups.ticker import TickerThread
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _not_migrated() -> str:
 
 @signals.worker_ready.connect
 def _worker_is_up(**_: object) -> None:
-    from backups.presence import Reporter
+    from backups.heartbeats import Reporter
     from backups.ticker import TickerThread
 
     global _reporter, _ticker
@@ -134,7 +134,7 @@ def _end_in_bounded_time() -> None:
     WORKER_SHUTDOWN_GRACE seconds the runs are released: unsent ones are queued again, those in
     flight become unknown and are settled by the cloud's records.
     """
-    from backups.services.sweeping import release_claims
+    from backups.services.runs.sweeping import release_claims
 
     threading.Event().wait(settings.WORKER_SHUTDOWN_GRACE)
     try:

@@ -11,7 +11,7 @@ from backups import instance  # noqa: E402 - settings and apps must be loaded
 
 from . import logs  # noqa: E402
 from .checks import refuse_unsafe_start  # noqa: E402 - settings and apps must be loaded
-from .request_text import Handler  # noqa: E402
+from .web.request_text import Handler  # noqa: E402
 
 application = Handler()
 logs.log_what_python_prints()

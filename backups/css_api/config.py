@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from dashboard.http.redact import one_line
+
 from .errors import ConfigurationError
-from .redact import one_line
 
 if TYPE_CHECKING:
     from openstack.config import OpenStackConfig

@@ -9,6 +9,10 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from keystoneauth1 import exceptions as ks
 
+from dashboard.http.redact import one_line, redact
+from dashboard.http.transport import describe, failure_kind, is_loopback
+from dashboard.http.wire import Watch
+
 from .answer import retry_after
 from .errors import (
     CatalogError,
@@ -18,10 +22,7 @@ from .errors import (
     TransportKind,
 )
 from .fields import is_id
-from .redact import one_line, redact
-from .transport import describe, failure_kind, is_loopback
 from .types import ProjectIdentity
-from .wire import Watch
 
 if TYPE_CHECKING:
     from keystoneauth1.access import AccessInfo

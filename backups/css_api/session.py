@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from dashboard.http.secret import Secret
+from dashboard.http.transport import new_session
+from dashboard.http.wire import Timeouts, Watch
+
 from . import config
 from .errors import ConfigurationError, IdentityError
 from .identity import (
@@ -25,10 +29,7 @@ from .identity import (
     secrets_of,
     token_of,
 )
-from .secret import Secret
-from .transport import new_session
 from .types import ProjectIdentity
-from .wire import Timeouts, Watch
 
 if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion

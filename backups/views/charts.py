@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backups.services.cluster_history import ClusterDay, Mark
+from backups.services.clusters.history import ClusterDay, Mark
 from backups.services.statistics import Day, Result
 
 HEIGHT = 200

@@ -21,10 +21,10 @@ from backups.models import BackupRun, Cluster, ClusterTag, LogSettings
 from backups.models.cluster import STATUS_LABELS
 from backups.models.labels import labels_as_text
 from backups.run_forms import MAX_WAIT_MINUTES
-from backups.services import checks
 from backups.services.attention import BLOCKED, bad_results
-from backups.services.cluster_history import ClusterHistory, Mark, cluster_history
-from backups.services.readiness import request_check
+from backups.services.clusters import checks
+from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
+from backups.services.clusters.readiness import request_check
 from dashboard.accounts.access import Permission, may
 
 from . import charts, presentation

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from backups.choices import ConnectionFault, SyncStep
 from backups.guide import CONNECTION_FAULTS, ENTRY_LEFT, Explanation
 from backups.models import Connection
-from backups.services.connections import Entry
+from backups.services.connections.manage import Entry
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 

@@ -12,7 +12,7 @@ from backups.choices import ConnectionFault
 from backups.forms import EntryForm, LiveForm, RegisterForm, form_problems
 from backups.guide import CONNECTION_FAULTS
 from backups.models import Connection
-from backups.services import connections as service
+from backups.services.connections import manage as service
 from dashboard.accounts.access import Permission, may, require
 from dashboard.audit.trail import Actor
 

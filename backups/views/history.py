@@ -14,10 +14,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from backups.forms import LiveForm
-from backups.history.chips import active_chips
-from backups.history.filters import HistoryFilter, without_empty
-from backups.history.groups import Group
-from backups.history.paging import (
+from backups.lists.history.chips import active_chips
+from backups.lists.history.filters import HistoryFilter, without_empty
+from backups.lists.history.groups import Group
+from backups.lists.history.paging import (
     BadCursor,
     Cursor,
     Place,
@@ -26,10 +26,10 @@ from backups.history.paging import (
     newer_than,
     read_page,
 )
-from backups.history.windows import pinned
+from backups.lists.history.windows import pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
-from dashboard.look import PAGE_SIZES, look_of
+from dashboard.web.display import PAGE_SIZES, look_of
 
 from . import presentation
 from .common import PageRequest, bad_request, mark_live, unchanged
@@ -132,7 +132,7 @@ def history(request: PageRequest) -> HttpResponse:
     at_newest = not page.has_newer
     return render(
         request,
-        "backups/history.html",
+        "backups/lists/history.html",
         {
             "runs": page.runs[::-1] if oldest_first else page.runs,
             "page": page,

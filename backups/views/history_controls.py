@@ -11,8 +11,8 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
-from backups.history.filters import HistoryFilter
-from backups.history.windows import Window
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.windows import Window
 from backups.models import Project
 
 _BOXES = ("state", "outcome", "trigger")

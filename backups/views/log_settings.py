@@ -16,11 +16,11 @@ from backups.choices import Readiness, Trigger
 from backups.css_api.errors import ApiError, CssApiError
 from backups.css_api.types import LogStorage
 from backups.forms import LogBackupOffForm, LogPolicyForm, LogStorageForm, SettingsFormBase
-from backups.log_rules import OFFSETS, split_period
 from backups.models import Cluster, LogSettings
-from backups.services.log_changes import Change, Decision, Ending, Result, fingerprint
-from backups.services.log_settings import decide, read_settings
-from backups.services.requests import reason_required
+from backups.rules.log_settings import OFFSETS, split_period
+from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
+from backups.services.log_settings.reading import decide, read_settings
+from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, grantors, may, require
 from dashboard.audit.trail import Actor
 

@@ -11,8 +11,8 @@ from backups.choices import Outcome
 from backups.css_api.types import Answer
 from backups.guide import explain
 from backups.models import Cluster
-from backups.outcomes import outcome_of
-from backups.services.log_changes import Change, Ending, Result
+from backups.rules.outcomes import outcome_of
+from backups.services.log_settings.changing import Change, Ending, Result
 
 from .presentation import Refused, Text, refused
 

@@ -15,12 +15,12 @@ from django.views.decorators.http import require_POST, require_safe
 from backups.choices import Ruling, Trigger
 from backups.forms import LiveForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.models.traces import records_read
+from backups.models.run_log import records_read
 from backups.run_forms import SettleForm
 from backups.serialize import run_document
-from backups.services.evidence import audit_events, neighbours, resolved_by
-from backups.services.requests import CannotCancel, cancel_run, reason_required
-from backups.services.settling import CannotSettle, settle_by_hand, why_not
+from backups.services.runs.neighbours import audit_events, neighbours, resolved_by
+from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
+from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
 from dashboard.accounts.access import Permission, may, require
 from dashboard.audit.trail import Actor
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.forms import form_problems
 from backups.look_forms import DisplayForm, ListForm
-from dashboard.look import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
+from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
 
 from .common import PageRequest, bad_request, local_path
 

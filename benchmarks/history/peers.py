@@ -9,11 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import Context, Engine
 
-from backups.history.filters import HistoryFilter
-from backups.history.paging import Cursor, Page, Place, keys_at
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.paging import Cursor, Page, Place, keys_at
 from backups.views.history import listed_runs
 from backups.views.history_controls import choice_boxes, window_options
-from dashboard.look import PAGE_SIZE
+from dashboard.web.display import PAGE_SIZE
 
 
 def offset_page(request: HttpRequest) -> HttpResponse:
@@ -41,7 +41,7 @@ def offset_page(request: HttpRequest) -> HttpResponse:
         "choice_boxes": choice_boxes(found.form),
         "window_options": window_options(found.window_in_force),
     }
-    return render(request, "backups/history.html", context)
+    return render(request, "backups/lists/history.html", context)
 
 
 MINIMAL = Engine(autoescape=True).from_string(

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.http import HttpRequest
 
-from dashboard.client_ip import client_ip
+from dashboard.web.client_ip import client_ip
 
 from . import chain
 from .actions import Action

@@ -30,7 +30,7 @@ from django.utils.translation import gettext_lazy
 from qrcode.image.svg import SvgPathFillImage
 
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.client_ip import client_ip
+from dashboard.web.client_ip import client_ip
 
 from .limits import too_many
 

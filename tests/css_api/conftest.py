@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backups.css_api import config
 from backups.css_api.session import CloudConnection, connect
-from backups.css_api.wire import Timeouts
+from dashboard.http.wire import Timeouts
 
 from .servers import Cloud
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from backups.services.cluster_history import ClusterDay, Mark
+from backups.services.clusters.history import ClusterDay, Mark
 from backups.services.statistics import Day, Result, percentile
 from backups.views import charts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backups.log_rules import (
+from backups.rules.log_settings import (
     OFFSETS,
     agency_problem,
     bucket_problem,

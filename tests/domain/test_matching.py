@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backups.choices import Evidence
 from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
-from backups.matching import Match, Window, fits, match, record_keys
+from backups.rules.matching import Match, Window, fits, match, record_keys
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SKEW = timedelta(minutes=5)

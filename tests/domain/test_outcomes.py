@@ -15,7 +15,7 @@ from backups.css_api.errors import (
 )
 from backups.css_api.types import Answer, BodyKind
 from backups.guide import CODES, OUTCOMES, code_family, explain, explain_run
-from backups.outcomes import Next, Verdict, classify
+from backups.rules.outcomes import Next, Verdict, classify
 
 O, N = Outcome, Next  # noqa: E741
 

@@ -19,7 +19,7 @@ from backups.css_api.types import (
     RecordStatus,
 )
 from backups.guide import READINESS
-from backups.readiness import LASTING_CODES, RANK, Refusal, judge, readiness_of
+from backups.rules.readiness import LASTING_CODES, RANK, Refusal, judge, readiness_of
 
 R, O = Readiness, Outcome  # noqa: E741
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

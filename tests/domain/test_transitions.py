@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from backups.choices import ACTIVE, ALLOWED, TERMINAL, RunState, Trigger
 from backups.models import BackupRun, Cluster, Project
-from backups.services.transitions import IllegalTransition, amend, transition
+from backups.services.runs.transitions import IllegalTransition, amend, transition
 
 STATES = st.sampled_from(list(RunState))
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from dashboard.embedded import instance
+from dashboard.local_run import instance
 from tests.instances import ROOT, Instance, assert_gone
 from tests.visitor import Visitor
 

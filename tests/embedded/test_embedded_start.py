@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.embedded import clouds, instance, paths, redis
-from dashboard.embedded.errors import StartError
-from dashboard.embedded.listening import address, listen, url
+from dashboard.local_run import clouds, instance, paths, redis
+from dashboard.local_run.errors import StartError
+from dashboard.local_run.listening import address, listen, url
 from tests.instances import ROOT, Instance, clean_environment
 from tests.private_redis import PrivateRedis
 
@@ -151,7 +151,7 @@ def test_the_search_path_is_the_one_of_openstacksdk(tmp_path: Path) -> None:
     """Both read the environment at import, so each side is asked in a fresh process."""
     environ = clean_environment(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "xdg"))
     ours = _printed(
-        "from dashboard.embedded.clouds import search_path as s; print(*s(), sep='\\n')", environ
+        "from dashboard.local_run.clouds import search_path as s; print(*s(), sep='\\n')", environ
     )
     theirs = _printed(
         "import os; from openstack.config import loader\n"

@@ -12,14 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dashboard.embedded import guard
+from dashboard.local_run import guard
 from tests.instances import ROOT, assert_gone
 
 SUPERVISE = """
     import os, sys
     from pathlib import Path
-    from dashboard.embedded.processes import Guard, Program
-    from dashboard.embedded.supervisor import GaveUpError, StopAskedError, Supervisor
+    from dashboard.local_run.processes import Guard, Program
+    from dashboard.local_run.supervisor import GaveUpError, StopAskedError, Supervisor
 
     folder = Path(sys.argv[1])
     guard = Guard(os.open(folder / "lock", os.O_RDWR | os.O_CREAT))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from dashboard.embedded.listening import address, foreign_host
 from dashboard.environment import disown
+from dashboard.local_run.listening import address, foreign_host
 from tests.instances import ROOT, Instance
 
 OTHERS = {

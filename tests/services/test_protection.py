@@ -12,7 +12,8 @@ from django.utils import timezone
 from backups.choices import Protection, RunState
 from backups.models import Cluster, Project
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
-from backups.services import following, protection, sending
+from backups.services.clusters import protection
+from backups.services.runs import following, sending
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.actions import Action

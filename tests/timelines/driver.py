@@ -23,9 +23,9 @@ from django.db import connection
 
 from backups.choices import ACTIVE, CORRECTABLE, Ruling, RunState, Trigger
 from backups.models import BackupRun, Cluster, Heartbeat, Project
-from backups.services import due_times, sweeping
-from backups.services.requests import Requester, request_backup
-from backups.services.settling import CannotSettle, settle_by_hand
+from backups.services.runs import due_times, sweeping
+from backups.services.runs.requests import Requester, request_backup
+from backups.services.runs.settling import CannotSettle, settle_by_hand
 from dashboard.audit.trail import Actor
 from tests.timelines.cloud import ENTRIES, PROJECT, Clock, Cloud, WorkerDied, connect
 from tests.timelines.script import Act, Death, Kind, PostScript, Timeline
@@ -380,7 +380,7 @@ class Driver:
 
     @contextmanager
     def _in_its_world(self) -> Iterator[None]:
-        from backups.services import sending
+        from backups.services.runs import sending
 
         self._judged_dead: set[int] = set()
         state = random.getstate()
@@ -393,8 +393,8 @@ class Driver:
                 ("backups.uptime.stamp", self._ticked),
                 ("backups.css_api.exchange.send", self._wire),
                 ("backups.css_api.session.connect", connect),
-                ("backups.presence.process_name", self._name),
-                ("backups.services.sending.apply_result", self._judged(sending.apply_result)),
+                ("backups.heartbeats.process_name", self._name),
+                ("backups.services.runs.sending.apply_result", self._judged(sending.apply_result)),
             ):
                 stack.enter_context(mock.patch(target, value))
             stack.enter_context(mock.patch("celery.app.task.Task.apply_async", _publisher(self)))

@@ -17,8 +17,8 @@ from backups.choices import ConnectionFault, SyncStep
 from backups.css_api import config
 from backups.guide import CONNECTION_FAULTS, ENTRY_LEFT
 from backups.models import Cluster, Connection, Project
-from backups.services import sync
-from backups.services.sync_lease import Lease
+from backups.services.connections import sync
+from backups.services.connections.sync_lease import Lease
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups import presence, work
+from backups import heartbeats, work
 from backups.models import Heartbeat, Ticker
 from tests.views.conftest import MakeRun
 
@@ -57,7 +57,7 @@ def test_a_banner_of_the_page_changes_where_it_stands(
     assert "A worker is running again." in text.partition('id="notices"')[0]
     assert 'id="light" class="dot ok"' in text
     Heartbeat.objects.update(seen_at=timezone.now() - timedelta(days=1))
-    monkeypatch.setattr(presence, "_heartbeats", presence.Watch())
+    monkeypatch.setattr(heartbeats, "_heartbeats", heartbeats.Watch())
     text = web.get("/frame/live/", {"was": "worker.scheduler"}).content.decode()
     assert "No worker is running" in text.partition('id="notices"')[0]
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Project
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from tests.views.conftest import MakeRun, protect
 from tests.views.page_text import page
 

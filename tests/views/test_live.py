@@ -10,7 +10,7 @@ from django.test import Client
 
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster, RunEvent
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from tests.views.conftest import MakeCluster, MakeRun
 
 

@@ -25,7 +25,7 @@ def cloud(simulator: Simulator) -> SimulatorControl:
 @pytest.fixture
 def cluster(cloud: SimulatorControl) -> Cluster:
     """A cluster whose nodes have been read."""
-    from backups.services.sync import sync_clusters
+    from backups.services.connections.sync import sync_clusters
 
     cloud.add_cluster("orders")
     sync_clusters()

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from backups.choices import Trigger
 from backups.models import BackupRun
-from backups.services.requests import ReasonMissing, Requester, request_backup
+from backups.services.runs.requests import ReasonMissing, Requester, request_backup
 from tests.views.conftest import MakeCluster, MakeRun
 
 HTMX = {"HX-Request": "true"}

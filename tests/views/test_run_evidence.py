@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from backups.models import ApiCall, BackupRun, Project, RunEvent
-from backups.services.requests import cancel_run, put_on_record
+from backups.services.runs.requests import cancel_run, put_on_record
 from backups.views import run_evidence
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User

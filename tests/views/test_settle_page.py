@@ -12,7 +12,7 @@ from django.utils import timezone
 from backups import uptime
 from backups.choices import RunState
 from backups.models import BackupRun
-from backups.services.following import unreadable_limit
+from backups.services.runs.following import unreadable_limit
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent

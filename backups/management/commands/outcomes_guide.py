@@ -27,8 +27,8 @@ from backups.guide import (
     Explanation,
     explain_run,
 )
-from backups.outcomes import Next, classify
-from backups.readiness import RANK
+from backups.rules.outcomes import Next, classify
+from backups.rules.readiness import RANK
 
 Row = tuple[object, ...]
 

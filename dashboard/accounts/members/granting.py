@@ -1,0 +1,108 @@
+"""Granting and withdrawing a role, each with its event in the audit trail."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from backups.models import Project
+from dashboard.accounts.access import Permission, Role, grantors
+from dashboard.accounts.models import Grant, User
+from dashboard.accounts.roles import roles_with
+from dashboard.audit.trail import Action, Actor, record
+from dashboard.db.concurrency import one_at_a_time
+
+
+class AlreadyGranted(Exception):
+    """The user or the group has this role there already."""
+
+
+class LastGrantor(Exception):
+    """Without this grant nobody could grant roles for all projects."""
+
+
+def grant(
+    subject: User | Group,
+    role: Role,
+    project: Project | None,
+    actor: Actor,
+    *,
+    by_provider: bool = False,
+) -> Grant:
+    """Give a role.
+
+    Args:
+        subject: who gets it; the members of a group have it as long as they are in the group.
+        role: which one.
+        project: where; None for all projects, those to come too.
+        actor: who gives it. Whether they may is for the caller to ask.
+        by_provider: it follows from the groups of an OpenID Connect provider, and goes with them.
+
+    Returns:
+        The grant.
+
+    Raises:
+        AlreadyGranted: nothing was changed.
+    """
+    to = {"user": subject} if isinstance(subject, User) else {"group": subject}
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                made = Grant.objects.create(
+                    **to,
+                    role=role,
+                    project=project,
+                    granted_by_name=actor.name[:255],
+                    by_provider=by_provider,
+                )
+        except IntegrityError as error:
+            raise AlreadyGranted(
+                _("%(name)s has this role there already.") % {"name": _name_of(subject)}
+            ) from error
+        _tell(Action.GRANT_ADDED, made, actor)
+    return made
+
+
+def withdraw(made: Grant, actor: Actor, *, even_the_last: bool = False) -> bool:
+    """Take a role away; it counts from the next request on.
+
+    Args:
+        made: the grant, with its user or group and its project.
+        actor: who takes it away. Whether they may is for the caller to ask.
+        even_the_last: also where nobody could grant roles for all projects then.
+
+    Returns:
+        Whether it was still there.
+
+    Raises:
+        LastGrantor: nothing was changed.
+    """
+    with transaction.atomic():
+        one_at_a_time("withdraw a role")  # two who withdraw the last two admins must not both pass
+        gone, _rows = Grant.objects.filter(pk=made.pk).delete()
+        if not gone:
+            return False
+        everywhere = made.project is None and made.role in roles_with(Permission.MEMBERS)
+        if everywhere and not even_the_last and not grantors(None, most=1):
+            raise LastGrantor(
+                _("Nobody else could grant roles for all projects: make another admin first.")
+            )
+        _tell(Action.GRANT_REMOVED, made, actor)
+    return True
+
+
+def _tell(action: Action, made: Grant, actor: Actor) -> None:
+    facts = {"role": made.role, "project": str(made.project or "all projects")}
+    record(
+        action,
+        actor=actor,
+        target=made.user or made.group,
+        project=made.project,
+        before=facts if action is Action.GRANT_REMOVED else None,
+        after=facts if action is Action.GRANT_ADDED else None,
+    )
+
+
+def _name_of(subject: User | Group) -> str:
+    return subject.get_username() if isinstance(subject, User) else subject.name

@@ -1,0 +1,44 @@
+"""What a browser may send as preferences."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from dashboard.web.moments import zone_names
+
+Choices = list[tuple[str, Any]]
+# The others, as in "US/Pacific", are older names of zones in these.
+AREAS = (
+    *("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe"),
+    *("Indian", "Pacific"),
+)
+
+
+def _languages() -> Choices:
+    return [("", _("As the browser says")), *settings.LANGUAGES]
+
+
+def _zones() -> Choices:
+    return [("", _("As the browser says")), ("UTC", "UTC"), *_zones_by_area()]
+
+
+@cache
+def _zones_by_area() -> Choices:
+    names = sorted(zone_names())
+    return [
+        (area, [(name, name.replace("_", " ")) for name in names if name.startswith(f"{area}/")])
+        for area in AREAS
+    ]
+
+
+class PreferencesForm(forms.Form):
+    """Language and time zone; empty means as the browser says."""
+
+    language = forms.ChoiceField(choices=_languages, required=False, label=gettext_lazy("Language"))
+    time_zone = forms.ChoiceField(choices=_zones, required=False, label=gettext_lazy("Time zone"))
