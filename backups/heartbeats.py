@@ -21,6 +21,9 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from backups import uptime
+from backups.models import Heartbeat, Ticker
+
 logger = logging.getLogger(__name__)
 
 _PROCESS = re.compile(r"[^\s]{1,80}:\d{1,10}:[0-9a-f]{8}")
@@ -74,8 +77,6 @@ class Reporter(threading.Thread):
 
     def stop(self) -> None:
         """End the thread and withdraw the heartbeat: a clean end is known at once."""
-        from backups.models import Heartbeat
-
         self._stopped.set()
         self.join(timeout=5)
         try:
@@ -86,9 +87,6 @@ class Reporter(threading.Thread):
 
 def beat(kind: str) -> None:
     """Report this process as alive, and forget processes that have been silent for a day."""
-    from backups import uptime
-    from backups.models import Heartbeat
-
     now, ticked = timezone.now(), uptime.now()
     seen = {"kind": kind, "seen_at": now, "seen_uptime": ticked}
     Heartbeat.objects.update_or_create(
@@ -108,9 +106,6 @@ def alive(name: str) -> Exists:
     Args:
         name: the column.
     """
-    from backups import uptime
-    from backups.models import Heartbeat
-
     stale = uptime.stamp() - settings.HEARTBEAT_STALE_AFTER
     return Exists(Heartbeat.objects.filter(name=OuterRef(name), seen_uptime__gte=stale))
 
@@ -188,8 +183,6 @@ class Absence:
 
 def absences() -> list[Absence]:
     """What nobody has done for HEARTBEAT_ALARM_AFTER seconds, as far as this process has seen."""
-    from backups.models import Heartbeat, Ticker
-
     limit = settings.HEARTBEAT_ALARM_AFTER
     written = Heartbeat.objects.values_list("name", "seen_at")
     silences = _heartbeats.unchanged({name: (seen_at, seen_at) for name, seen_at in written})

@@ -97,6 +97,16 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
+# What `/health/work` looks at, by name: functions that raise `dashboard.web.health.Missing`.
+HEALTH_WORK_CHECKS = {
+    "broker": "backups.work.check_broker",
+    "processes": "backups.work.check_processes",
+    "messages": "backups.work.check_messages",
+    "instance": "backups.work.check_instance",
+}
+# Lists the clouds that are configured; `manage.py run` starts the demo where there are none.
+CONFIGURED_CLOUDS = "backups.css_api.config.list_clouds"
+
 ROOT_URLCONF = "dashboard.urls"
 WSGI_APPLICATION = "dashboard.wsgi.application"
 TEMPLATES = [
@@ -110,6 +120,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "dashboard.web.layout.frame",
+                "backups.views.alerts.alerts",
             ],
             "builtins": ["dashboard.templatetags.icons"],
         },
@@ -207,7 +218,9 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "css-log-backup"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CONSUMER = "dashboard.worker:QuickConsumer"
+# What every key in Redis begins with: called for each connection.
+BROKER_KEY_PREFIX = "backups.instance.key_prefix"
+CELERY_WORKER_CONSUMER = "backups.worker:QuickConsumer"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # a Redis that refuses writes is waited for like one that is away: else the worker would end
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True

@@ -59,16 +59,6 @@ def own_endpoint(settings: CloudRegion) -> str:
     return str(settings.get_endpoint(SERVICE_TYPE) or "")
 
 
-def names_loopback_http(*urls: str) -> bool:
-    """Whether an address that an entry itself names is http:// on this machine.
-
-    Only then may an address that the identity service names be one: a service elsewhere could have
-    this process talk to whatever listens here, as to its Redis.
-    """
-    found = map(urlsplit, urls)
-    return any(each.scheme == "http" and is_loopback(each.hostname or "") for each in found)
-
-
 def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool = True) -> None:
     """Refuse to send secrets over plain HTTP, except on this machine or where the entry allows it.
 

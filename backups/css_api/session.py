@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from dashboard.http.secret import Secret
-from dashboard.http.transport import new_session
+from dashboard.http.transport import names_loopback_http, new_session
 from dashboard.http.wire import Timeouts, Watch
 
 from . import config
 from .errors import ConfigurationError, IdentityError
 from .identity import (
     identity_error,
-    names_loopback_http,
     own_endpoint,
     project_identity,
     renewal_margin,

@@ -132,7 +132,7 @@ def history(request: PageRequest) -> HttpResponse:
     at_newest = not page.has_newer
     return render(
         request,
-        "backups/lists/history.html",
+        "backups/history.html",
         {
             "runs": page.runs[::-1] if oldest_first else page.runs,
             "page": page,

@@ -12,8 +12,8 @@ from backups.lists.clusters.filters import ClusterFilter
 from backups.lists.history.filters import HistoryFilter
 from backups.lists.history.paging import Place, read_page
 from backups.models import BackupRun, Cluster
-from dashboard.web.layout import banner_changes
 
+from .alerts import banner_changes
 from .cluster_rows import rows_in_order
 from .common import PageRequest, mark_live
 from .history import listed_runs

@@ -41,7 +41,7 @@ def offset_page(request: HttpRequest) -> HttpResponse:
         "choice_boxes": choice_boxes(found.form),
         "window_options": window_options(found.window_in_force),
     }
-    return render(request, "backups/lists/history.html", context)
+    return render(request, "backups/history.html", context)
 
 
 MINIMAL = Engine(autoescape=True).from_string(

@@ -18,8 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidProxyURL, InvalidSchema
 from requests.utils import select_proxy
 
-from backups.css_api.errors import NotSent, TransportError, TransportKind, Unanswered
-
+from .errors import NotSent, TransportError, TransportKind, Unanswered
 from .redact import one_line, redact
 from .wire import POOLS, Phase, Timeouts, Watch, running_watch
 
@@ -72,6 +71,16 @@ def is_loopback(host: str) -> bool:
             return False
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
+
+
+def names_loopback_http(*urls: str) -> bool:
+    """Whether an address that an entry itself names is http:// on this machine.
+
+    Only then may an address that the identity service names be one: a service elsewhere could have
+    this process talk to whatever listens here, as to its Redis.
+    """
+    found = map(urlsplit, urls)
+    return any(each.scheme == "http" and is_loopback(each.hostname or "") for each in found)
 
 
 def require_proxy_address(proxy: str) -> None:

@@ -8,7 +8,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from django.conf import settings
+from django.utils.module_loading import import_string
+
 from dashboard.environment import CHECKOUT, FALSE, TRUE, clean
+from dashboard.http.errors import ExchangeError
 
 from .errors import StartError
 from .instance import demo_environment
@@ -32,12 +36,9 @@ def demo_wanted(environ: Mapping[str, str]) -> bool:
         return choice in TRUE
     if surely_none(environ):
         return True
-    from backups.css_api.config import list_clouds
-    from backups.css_api.errors import ConfigurationError
-
     try:
-        configured = list_clouds()
-    except ConfigurationError as error:
+        configured = import_string(settings.CONFIGURED_CLOUDS)()
+    except ExchangeError as error:
         raise StartError(f"{error} (`DEMO_CLOUD=1 make run` starts the demo instead)") from error
     if not configured and environ.get("OS_CLOUD"):
         raise StartError(f"OS_CLOUD={environ['OS_CLOUD']!r} is in no clouds.yaml")

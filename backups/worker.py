@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import signals
 from celery.apps import worker as celery_worker
@@ -16,12 +16,14 @@ from celery.worker.consumer import Consumer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from .db.concurrency import one_line, unapplied_migrations
-from .logs import log_what_python_prints
+from dashboard.db.concurrency import one_line, unapplied_migrations
+from dashboard.logs import log_what_python_prints
 
-if TYPE_CHECKING:
-    from backups.heartbeats import Reporter
-    from backups.ticker import TickerThread
+from . import instance
+from .heartbeats import Reporter
+from .services.runs import sweeping
+from .ticker import TickerThread
+from .work import message_arrived
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +94,15 @@ def _not_migrated() -> str:
     return "migrations are not applied: run manage.py migrate" if missing else ""
 
 
+def belong_to_an_instance(**_: object) -> None:
+    """Before the first connection to the broker, whose keys are named after the instance."""
+    wait_for_migrations()  # the instance's id is in a table
+    instance.serve()
+    instance.wait_for_uid()
+
+
 @signals.worker_ready.connect
 def _worker_is_up(**_: object) -> None:
-    from backups.heartbeats import Reporter
-    from backups.ticker import TickerThread
-
     global _reporter, _ticker
     _reporter, _ticker = Reporter("worker"), TickerThread()
     _reporter.start()
@@ -107,8 +113,6 @@ def _worker_is_up(**_: object) -> None:
 @signals.task_revoked.connect  # expired, by a clock that may differ from the publisher's
 def _message_arrived(**_: object) -> None:
     if _reporter is not None:  # in a worker, that is
-        from backups.work import message_arrived
-
         message_arrived()
 
 
@@ -134,11 +138,9 @@ def _end_in_bounded_time() -> None:
     WORKER_SHUTDOWN_GRACE seconds the runs are released: unsent ones are queued again, those in
     flight become unknown and are settled by the cloud's records.
     """
-    from backups.services.runs.sweeping import release_claims
-
     threading.Event().wait(settings.WORKER_SHUTDOWN_GRACE)
     try:
-        released = release_claims()
+        released = sweeping.release_claims()
         logger.warning("shutdown: %d runs in flight were handed over", released)
         _worker_is_down()
     finally:
