@@ -19,6 +19,7 @@ from django.core.checks.messages import ERROR
 from django.core.exceptions import ImproperlyConfigured
 
 from . import environment
+from .clouds_yaml import FILE_NAMES, search_path
 from .generated import unwritable
 from .service_urls import checks_certificates
 from .web.url_prefix import USABLE, clashes
@@ -222,8 +223,6 @@ def _unreadable_clouds_files() -> Iterator[CheckMessage]:
     In a container that is another user than the one who wrote the file. openstacksdk skips it, and
     there would seem to be no cloud at all.
     """
-    from .local_run.clouds import FILE_NAMES, search_path
-
     for stem, variable in (
         ("clouds", "OS_CLIENT_CONFIG_FILE"),
         ("secure", "OS_CLIENT_SECURE_FILE"),

@@ -13,11 +13,11 @@ from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import quote
 
-from .accounts.preferences.languages import available
 from .environment import env, secret
 from .generated import data_dir, generated_secret
 from .local_run.paths import redis_socket
 from .logs import FORMAT as LOG_FORMAT
+from .preferences.languages import available
 from .service_urls import broker_url, database_of
 from .sign_in.settings import *  # noqa: F403 - split off for its length
 
@@ -69,8 +69,8 @@ INSTALLED_APPS = [
     "dashboard.accounts",
     "dashboard.sign_in",
     "dashboard.audit",
-    "dashboard.accounts.members",
-    "dashboard.accounts.tokens",
+    "dashboard.members",
+    "dashboard.tokens",
     "backups",
 ]
 
@@ -88,7 +88,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "dashboard.accounts.preferences.middleware.PreferencesMiddleware",
+    "dashboard.preferences.middleware.PreferencesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "dashboard.sign_in.sessions.SessionLimitsMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -119,7 +119,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "dashboard.web.layout.frame",
+                "backups.views.page_context.frame",
                 "backups.views.alerts.alerts",
             ],
             "builtins": ["dashboard.templatetags.icons"],

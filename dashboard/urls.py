@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from .accounts.preferences.views import preferences
+from .preferences.views import preferences
 from .web.views import version
 
 # its own sign-in page knows neither limits nor second factors
@@ -16,8 +16,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("version", version, name="version"),
     path("audit/", include("dashboard.audit.urls")),
-    path("settings/access/", include("dashboard.accounts.members.urls")),
-    path("", include("dashboard.accounts.tokens.urls")),
+    path("settings/access/", include("dashboard.members.urls")),
+    path("", include("dashboard.tokens.urls")),
     path("api/", include("backups.api.urls")),
     path("", include("backups.urls")),
 ]

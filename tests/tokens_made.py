@@ -12,10 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.accounts.tokens.issuing import make_token
-from dashboard.accounts.tokens.models import ApiToken
-from dashboard.accounts.tokens.scopes import Scope
 from dashboard.audit.trail import Actor
+from dashboard.tokens.issuing import make_token
+from dashboard.tokens.models import ApiToken
+from dashboard.tokens.scopes import Scope
 
 
 def token_of(user: User, scope: Scope = Scope.RUN, name: str = "", days: int = 30) -> str:

@@ -17,13 +17,9 @@ from ninja.errors import HttpError, ValidationError
 
 from backups.services.runs.requests import CannotCancel, KeyReused, ReasonMissing
 from dashboard.accounts.access import Refused
-from dashboard.accounts.tokens.authentication import (
-    NotAuthenticated,
-    SecondFactorMissing,
-    TooManyFailures,
-)
-from dashboard.accounts.tokens.scopes import Scope
 from dashboard.audit.refusals import access_denied
+from dashboard.tokens.authentication import NotAuthenticated, SecondFactorMissing, TooManyFailures
+from dashboard.tokens.scopes import Scope
 
 logger = logging.getLogger("django.request")
 

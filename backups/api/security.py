@@ -6,9 +6,9 @@ from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
 from dashboard.accounts.models import User
-from dashboard.accounts.tokens.authentication import authenticate
-from dashboard.accounts.tokens.models import ApiToken
-from dashboard.accounts.tokens.scopes import Scope
+from dashboard.tokens.authentication import authenticate
+from dashboard.tokens.models import ApiToken
+from dashboard.tokens.scopes import Scope
 
 from .problems import OutOfScope
 

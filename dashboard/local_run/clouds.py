@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -11,15 +10,12 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from dashboard.environment import CHECKOUT, FALSE, TRUE, clean
+from dashboard.clouds_yaml import FILE_NAMES, search_path
+from dashboard.environment import FALSE, TRUE, clean
 from dashboard.http.errors import ExchangeError
 
 from .errors import StartError
 from .instance import demo_environment
-
-FILE_NAMES = tuple(
-    f"{stem}.{suffix}" for stem in ("clouds", "secure") for suffix in ("yaml", "yml", "json")
-)
 
 
 def demo_wanted(environ: Mapping[str, str]) -> bool:
@@ -52,16 +48,6 @@ def surely_none(environ: Mapping[str, str]) -> bool:
     if any(environ.get(name) for name in named):
         return False
     return not any((folder / name).exists() for folder in search_path() for name in FILE_NAMES)
-
-
-def search_path() -> list[Path]:
-    """Where clouds.yaml is looked for: openstacksdk's folders, which a test compares, and ours."""
-    import platformdirs
-
-    places = platformdirs.PlatformDirs("openstack", "OpenStack", multipath=True)
-    folders = [places.user_config_dir, str(Path("~/.config/openstack").expanduser())]
-    folders += [*places.site_config_dir.split(os.pathsep), "/etc/openstack"]
-    return [Path.cwd(), CHECKOUT, *map(Path, folders)]
 
 
 def environment(environ: Mapping[str, str], clouds_file: Path) -> dict[str, str]:

@@ -12,10 +12,10 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from dashboard.accounts.access import Role
-from dashboard.accounts.members import granting
-from dashboard.accounts.members.projects import ProjectNotFound, find_project
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
+from dashboard.members import granting
+from dashboard.members.projects import ProjectNotFound, find_project
 
 from .role_map import ALL_PROJECTS, Mapped, groups_of, parse_role_map
 

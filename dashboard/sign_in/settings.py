@@ -21,7 +21,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-AUTH_PASSWORD_VALIDATORS.append({"NAME": "dashboard.accounts.tokens.passwords.TokensEnd"})
+AUTH_PASSWORD_VALIDATORS.append({"NAME": "dashboard.tokens.passwords.TokensEnd"})
 
 # --- Sessions ------------------------------------------------------------------------------------
 SESSION_ENGINE = "dashboard.accounts.sessions"

@@ -17,11 +17,11 @@ from backups.choices import RunState, Trigger
 from backups.models import ApiCall, BackupRun, Cluster, Connection, Project, RunEvent, SavedView
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
-from dashboard.accounts.tokens.issuing import make_token
-from dashboard.accounts.tokens.models import ApiToken
-from dashboard.accounts.tokens.scopes import Scope
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
+from dashboard.tokens.issuing import make_token
+from dashboard.tokens.models import ApiToken
+from dashboard.tokens.scopes import Scope
 from tests.grants import give
 from tests.security_keys import SoftwareKey
 

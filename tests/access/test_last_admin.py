@@ -14,12 +14,12 @@ from django.test import Client
 from backups.models import SavedView
 from backups.views import saved_views
 from dashboard.accounts.access import Role, grantors
-from dashboard.accounts.members import granting
 from dashboard.accounts.models import Grant, User
-from dashboard.accounts.tokens import issuing
-from dashboard.accounts.tokens.models import ApiToken
-from dashboard.accounts.tokens.scopes import Scope
 from dashboard.audit.trail import Actor
+from dashboard.members import granting
+from dashboard.tokens import issuing
+from dashboard.tokens.models import ApiToken
+from dashboard.tokens.scopes import Scope
 from tests.grants import give
 
 pytestmark = pytest.mark.django_db(transaction=True)

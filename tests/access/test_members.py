@@ -11,10 +11,10 @@ from django.test import Client
 
 from backups.models import Project
 from dashboard.accounts.access import Role
-from dashboard.accounts.members import granting
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
+from dashboard.members import granting
 from tests.grants import give
 
 URL = "/settings/access/"

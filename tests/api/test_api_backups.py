@@ -17,8 +17,8 @@ from backups.run_forms import IDEMPOTENCY_KEY, BackupForm
 from backups.serialize import run_document
 from backups.services.runs.transitions import transition
 from dashboard.accounts.models import User
-from dashboard.accounts.tokens.models import ApiToken
 from dashboard.audit.models import AuditEvent
+from dashboard.tokens.models import ApiToken
 from tests.audit_guards import guards_lifted
 from tests.tokens_made import Program, token_of
 

@@ -14,11 +14,11 @@ from django.utils import timezone
 from backups.models import BackupRun, Cluster
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
-from dashboard.accounts.tokens import authentication
-from dashboard.accounts.tokens.models import ApiToken
-from dashboard.accounts.tokens.scopes import Scope
-from dashboard.accounts.tokens.secret import TokenText
 from dashboard.audit.models import AuditEvent
+from dashboard.tokens import authentication
+from dashboard.tokens.models import ApiToken
+from dashboard.tokens.scopes import Scope
+from dashboard.tokens.secret import TokenText
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
 
@@ -207,7 +207,7 @@ def test_digests_are_compared_in_constant_time(
         seen.append((one, other))
         return one == other
 
-    monkeypatch.setattr("dashboard.accounts.tokens.secret.hmac.compare_digest", noted)
+    monkeypatch.setattr("dashboard.tokens.secret.hmac.compare_digest", noted)
     assert program.get("token").status == 200
     assert len(seen) == 1
 

@@ -17,7 +17,7 @@ from backups.api.urls import LARGEST_BODY, urlpatterns
 from backups.lists.clusters.filters import ClusterFilter
 from backups.lists.history.filters import HistoryFilter
 from backups.run_forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
-from dashboard.accounts.tokens.scopes import Scope
+from dashboard.tokens.scopes import Scope
 from tests.instances import ROOT, Instance
 from tests.tokens_made import make_by_page
 from tests.visitor import Visitor

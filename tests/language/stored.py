@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import models
 
 from backups.rules.log_settings import LOG_TYPES
-from dashboard.accounts.preferences.forms import AREAS
+from dashboard.preferences.forms import AREAS
 from dashboard.web.moments import zone_names
 
 SHORTEST = 3

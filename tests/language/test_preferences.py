@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from dashboard.accounts.models import User
-from dashboard.accounts.preferences.languages import available, name_of
+from dashboard.preferences.languages import available, name_of
 from tests.language import pseudo
 
 GERMAN = {"Accept-Language": "fr-FR,de-CH;q=0.8,en;q=0.5"}

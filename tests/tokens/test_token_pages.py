@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.accounts.tokens.issuing import MOST_LIVING
-from dashboard.accounts.tokens.models import ApiToken
-from dashboard.accounts.tokens.scopes import Scope
 from dashboard.audit.models import AuditEvent
+from dashboard.tokens.issuing import MOST_LIVING
+from dashboard.tokens.models import ApiToken
+from dashboard.tokens.scopes import Scope
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
 

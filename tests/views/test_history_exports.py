@@ -22,8 +22,8 @@ from backups.lists.history.filters import HistoryFilter
 from backups.models import BackupRun, Export
 from backups.services import exports
 from dashboard.accounts.models import User
-from dashboard.accounts.tokens.scopes import Scope
 from dashboard.audit.models import AuditEvent
+from dashboard.tokens.scopes import Scope
 from tests.tokens_made import Program, token_of
 from tests.views.conftest import MakeRun
 

@@ -2,5 +2,5 @@ from django.apps import AppConfig
 
 
 class TokensConfig(AppConfig):
-    name = "dashboard.accounts.tokens"
+    name = "dashboard.tokens"
     label = "tokens"

@@ -10,11 +10,11 @@ from django.contrib.auth.models import Group
 from django.core.management.base import CommandError
 
 from dashboard.accounts.access import Role
-from dashboard.accounts.members import granting
-from dashboard.accounts.members.projects import ProjectNotFound, find_project
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
+from dashboard.members import granting
+from dashboard.members.projects import ProjectNotFound, find_project
 
 if TYPE_CHECKING:
     from backups.models import Project

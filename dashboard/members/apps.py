@@ -2,5 +2,5 @@ from django.apps import AppConfig
 
 
 class MembersConfig(AppConfig):
-    name = "dashboard.accounts.members"
+    name = "dashboard.members"
     label = "members"

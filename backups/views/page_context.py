@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.access import Permission, has_access, may, may_somewhere
 from dashboard.version import VERSION
-
-from .display import look_of
+from dashboard.web.display import look_of
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
