@@ -57,6 +57,7 @@ RUNS: list[tuple[RunState, Outcome, int | None, str]] = [
     (_S.REJECTED, _O.SERVER_ERROR, 503, ""),
     (_S.REJECTED, _O.UNREACHABLE, None, ""),
 ]
+FIRST_RUN = 1_204_417  # as long as numbers get
 READINESS = ("orders-prod", "payments-logs", "growing-cache", "brand-new", "frozen-archive")
 
 
@@ -157,7 +158,8 @@ def make_run(
         "log_path": "css-logs/css/log/2026" if proven else "",
         "failed_message": "The bucket is full." if state is _S.FAILED else "",
     }  # fmt: skip
-    run = BackupRun.objects.create(**values | columns)
+    number = FIRST_RUN + BackupRun.objects.count()
+    run = BackupRun.objects.create(pk=number, **values | columns)
     RunEvent.objects.create(run=run, at=at, to_state=_S.QUEUED, actor="ben")
     if state is not _S.QUEUED:
         RunEvent.objects.create(run=run, from_state=_S.QUEUED, to_state=state, outcome=outcome)

@@ -54,7 +54,8 @@ FACTOR = """.venv/bin/python manage.py shell -v0 -c 'from allauth.mfa.models imp
 from dashboard.accounts.models import User
 Authenticator.objects.create(user=User.objects.get(username="anna"), type="totp", data={})'
 """
-NEW_PASSWORD = "printf 'a-new-password-42\\na-new-password-42\\n' |"
+NEW = "a-new-password-42"
+NEW_PASSWORD = f"printf '{NEW}\\n{NEW}\\n' |"
 
 # What stands in a document for something that everybody has another one of, and what asks a person.
 # document → what is written → what is run
@@ -75,6 +76,8 @@ STAND_INS: dict[str, dict[str, str]] = {
             f'copy moved; {START}{MANAGE} adopt --moved --reason "new'
         ),
         f"{MANAGE} changepassword": f"{NEW_PASSWORD} {MANAGE} changepassword",
+        # it was changed, further up
+        "password=$(cat var/admin_password)": f"password={NEW}",
         "http://127.0.0.1:8000": "{url}",
     },
     "docs/sign-in.md": {"createsuperuser": "createsuperuser --noinput"},

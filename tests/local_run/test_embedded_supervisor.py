@@ -56,8 +56,10 @@ class Supervised:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; returns exit status and the rest of its output."""
-        text, _ = self.process.communicate(timeout=30)
-        return self.process.returncode, text
+        # communicate() with a timeout leaves out what readline() has read ahead
+        assert self.process.stdout
+        text = self.process.stdout.read()
+        return self.process.wait(timeout=30), text
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
