@@ -17,7 +17,7 @@ from backups.lists.history.windows import pinned
 from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
 from backups.services.exports import begin, knows_zone, shape_of, stream
-from backups.services.runs.neighbours import audit_events, neighbours, resolved_by
+from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import cancel_run
 from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.audit.trail import Actor

@@ -9,7 +9,7 @@ from django.utils import timezone
 from backups.choices import Ruling, RunState
 from backups.models import BackupRun, RunEvent
 from backups.models.run_log import LONGEST_RULING
-from backups.services.runs.neighbours import audit_events
+from backups.services.runs.related import audit_events
 from backups.services.runs.settling import why_not
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User

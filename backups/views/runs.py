@@ -18,7 +18,7 @@ from backups.models import BackupRun, Cluster
 from backups.models.run_log import records_read
 from backups.run_forms import SettleForm
 from backups.serialize import run_document
-from backups.services.runs.neighbours import audit_events, neighbours, resolved_by
+from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
 from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
 from dashboard.accounts.access import Permission, may, require
