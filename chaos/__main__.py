@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashboard.local_run.console import say
-from dashboard.local_run.errors import StartError
+from dashboard.local_run.paths import StartError
 
 from .process import StackError
 from .scenario import Options, Scenario

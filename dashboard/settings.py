@@ -120,7 +120,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "backups.views.page_context.frame",
-                "backups.views.alerts.alerts",
+                "backups.views.page_context.alerts",
             ],
             "builtins": ["dashboard.templatetags.icons"],
         },

@@ -26,4 +26,4 @@ handler403 = "dashboard.audit.views.refused"
 # django-allauth asks for it where somebody tries too often
 handler429 = "dashboard.sign_in.limits.too_many"
 # no context processors: they ask the database, which may be what failed
-handler500 = "dashboard.web.errors.server_error"
+handler500 = "dashboard.web.views.server_error"

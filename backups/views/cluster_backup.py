@@ -9,9 +9,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from backups.forms import form_problems
+from backups.forms import MAX_WAIT_MINUTES, BackupForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.run_forms import MAX_WAIT_MINUTES, BackupForm
 from backups.services.clusters.preflight import would_be_refused
 from backups.services.runs.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission

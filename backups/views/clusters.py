@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Readiness, Trigger
-from backups.forms import LiveForm
+from backups.forms import MAX_WAIT_MINUTES, LiveForm
 from backups.lists.clusters.filters import ClusterFilter
 from backups.lists.clusters.paging import page_of
 from backups.lists.clusters.sorting import ORDERS, Order, Sort
@@ -18,7 +18,6 @@ from backups.lists.clusters.states import CloudState, Engine, Presence
 from backups.lists.history.chips import active_chips
 from backups.lists.history.filters import without_empty
 from backups.models import Connection, Project
-from backups.run_forms import MAX_WAIT_MINUTES
 from backups.services.runs.requests import reason_required
 from dashboard.web.display import PAGE_SIZES, look_of
 

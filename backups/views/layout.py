@@ -13,10 +13,10 @@ from backups.lists.history.filters import HistoryFilter
 from backups.lists.history.paging import Place, read_page
 from backups.models import BackupRun, Cluster
 
-from .alerts import banner_changes
 from .cluster_rows import rows_in_order
 from .common import PageRequest, mark_live
 from .history import listed_runs
+from .page_context import banner_changes
 
 MOST_FOUND = 8  # of each kind; the lists have the rest
 LONGEST = 100  # characters that are looked for

@@ -16,7 +16,7 @@ from backups.services.cloud import INTERACTIVE, client_for
 from dashboard.accounts.access import Permission, require
 
 from .common import PageRequest
-from .log_settings_words import explained
+from .log_settings import explained
 
 
 @require_safe

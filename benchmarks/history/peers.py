@@ -11,8 +11,7 @@ from django.template import Context, Engine
 
 from backups.lists.history.filters import HistoryFilter
 from backups.lists.history.paging import Cursor, Page, Place, keys_at
-from backups.views.history import listed_runs
-from backups.views.history_controls import choice_boxes, window_options
+from backups.views.history import choice_boxes, listed_runs, window_options
 from dashboard.web.display import PAGE_SIZE
 
 

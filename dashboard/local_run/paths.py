@@ -39,3 +39,7 @@ def make_private(folder: Path) -> None:
         raise PermissionError(f"{folder} belongs to another user")
     if found.st_mode & 0o077:
         folder.chmod(0o700)
+
+
+class StartError(Exception):
+    """The text is one line for the person at the terminal: what is wrong and what to do."""

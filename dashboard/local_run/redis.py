@@ -11,8 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import StartError
-from .paths import make_private
+from .paths import StartError, make_private
 
 NAMES = ("redis-server", "valkey-server")
 OLDEST = 6  # redis-py speaks RESP3, which Redis 5 does not know

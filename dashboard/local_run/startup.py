@@ -13,13 +13,11 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 
-from . import clouds, programs, redis, steps
+from . import clouds, processes, redis, steps
 from .console import say, welcome
-from .errors import StartError
 from .instance import InstanceLock, Running
-from .listening import address, foreign_host, listen, url
-from .paths import redis_socket
-from .probe import PageProbe
+from .listening import PageProbe, address, foreign_host, listen, url
+from .paths import StartError, redis_socket
 from .processes import Guard, Program
 from .supervisor import GaveUpError, StopAskedError, Supervisor
 
@@ -149,8 +147,8 @@ class _Instance:
         steps.migrate()
         steps.collect_static()
         self._wait_for_redis_and_simulator()
-        self.supervisor.keep(programs.web(self.environ, self.listener.fileno()))
-        self.supervisor.keep(programs.worker(self.environ, self.port))
+        self.supervisor.keep(processes.web(self.environ, self.listener.fileno()))
+        self.supervisor.keep(processes.worker(self.environ, self.port))
         password = steps.admin_sign_in()
         probe = PageProbe(self.listener)
         if not self.supervisor.until(probe.answered, PAGE_SECONDS):
@@ -167,7 +165,7 @@ class _Instance:
                 reachable=not _is_loopback(self.host),
             )
         )
-        self.supervisor.once(programs.sync(self.environ, self.manage), self._synced)
+        self.supervisor.once(processes.sync(self.environ, self.manage), self._synced)
 
     def _start_redis_and_simulator(self) -> None:
         if self.private_redis:

@@ -21,8 +21,7 @@ from dashboard.sign_in.required import account_lacks_second_factor
 from dashboard.web.client_ip import client_ip
 
 from .models import ApiToken
-from .scopes import Scope
-from .secret import TokenText
+from .secret import Scope, TokenText
 
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.verification import perform, request_verification
 from dashboard.tokens.issuing import make_token
-from dashboard.tokens.scopes import Scope
+from dashboard.tokens.secret import Scope
 
 Things = dict[str, dict[str, str]]
 _S, _O = RunState, Outcome

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dashboard.local_run import clouds, instance, paths, redis
-from dashboard.local_run.errors import StartError
 from dashboard.local_run.listening import address, listen, url
+from dashboard.local_run.paths import StartError
 from tests.instances import ROOT, Instance, clean_environment
 from tests.private_redis import PrivateRedis
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from backups.models import ApiCall, BackupRun, Project, RunEvent
 from backups.services.runs.requests import cancel_run, put_on_record
-from backups.views import run_evidence
+from backups.views import runs
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit import trail
@@ -181,7 +181,7 @@ def test_the_page_costs_the_same_for_any_number_of_events(
 def test_more_events_than_fit_are_a_link_to_the_trail(
     client: Client, cancelled: BackupRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_evidence, "MOST_EVENTS", 2)
+    monkeypatch.setattr(runs, "MOST_EVENTS", 2)
     text = html(auditor(client), cancelled)
     link = re.search(r'<a href="([^"]*)">All events about this run</a>', text)
     assert link is not None
