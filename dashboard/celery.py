@@ -29,7 +29,7 @@ class Broker(Celery):
 
     @cached_property
     def Worker(self) -> type:
-        return self.subclass_with_self("backups.worker:PlainWorker")  # type: ignore[arg-type]
+        return self.subclass_with_self("dashboard.worker:PlainWorker")  # type: ignore[arg-type]
 
     def connection_for_read(self, *args: Any, **options: Any) -> Connection:
         """The connection that messages are consumed on."""

@@ -220,7 +220,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # What every key in Redis begins with: called for each connection.
 BROKER_KEY_PREFIX = "backups.instance.key_prefix"
-CELERY_WORKER_CONSUMER = "backups.worker:QuickConsumer"
+CELERY_WORKER_CONSUMER = "dashboard.worker:QuickConsumer"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # a Redis that refuses writes is waited for like one that is away: else the worker would end
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True

@@ -1,0 +1,82 @@
+"""Celery workers that log one line an event, reconnect quickly and wait for the migrations."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import time
+from typing import Any
+
+from celery.apps import worker as celery_worker
+from celery.worker.consumer import Consumer
+from django.db import DatabaseError, InterfaceError, connection
+
+from .db.concurrency import one_line, unapplied_migrations
+from .logs import log_what_python_prints
+
+logger = logging.getLogger(__name__)
+
+MIGRATION_PAUSE = 1.0  # seconds between two looks
+RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker that is back
+
+
+def _say(text: str, file: object = None) -> None:
+    """Celery's words in a signal handler, where nothing may wait for a lock, so not by logging."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime())
+    with contextlib.suppress(OSError):
+        os.write(2, f"{at},000 WARNING celery.worker {text.strip()}\n".encode())
+
+
+celery_worker.safe_say = _say  # type: ignore[attr-defined]
+
+
+class PlainWorker(celery_worker.Worker):
+    """Celery's worker without its banner of 40 lines: each line of the log is an event."""
+
+    app: Any
+    hostname: str
+
+    def on_before_init(self, *args: Any, **options: Any) -> None:
+        log_what_python_prints()  # Celery is about to warn root, in nine lines
+        super().on_before_init(*args, **options)
+
+    def emit_banner(self) -> None:
+        logger.info("worker %s is starting: %s", self.hostname, self.app.connection().as_uri())
+
+
+class QuickConsumer(Consumer):
+    """Celery's consumer, trying a broker that is away every few seconds."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        conn.ensure_connection = functools.partial(
+            conn.ensure_connection, interval_start=1, interval_step=1, interval_max=RECONNECT_MOST
+        )
+        return super().ensure_connected(conn)
+
+
+def wait_for_migrations() -> None:
+    """Take no run before the database has this code's schema, however long that takes.
+
+    Nothing else holds a worker back that starts together with the migrations, or before them: a
+    supervisor's order ends when a container is restarted. A signal ends the wait, and the process.
+    """
+    told = ""
+    while why := _not_migrated():
+        if why != told:
+            logger.warning("waiting before the start: %s", why)
+            told = why
+        time.sleep(MIGRATION_PAUSE)
+    if told:
+        logger.warning("starting: all migrations are applied")
+
+
+def _not_migrated() -> str:
+    try:
+        missing = unapplied_migrations()
+    except (DatabaseError, InterfaceError) as error:
+        return f"the database cannot be asked ({one_line(error)})"
+    finally:
+        connection.close()
+    return "migrations are not applied: run manage.py migrate" if missing else ""
