@@ -107,7 +107,7 @@ def configure(work: Path) -> None:
 
 
 def install_compose(work: Path) -> None:
-    """podman-compose, beside the project's own packages, of which it needs two."""
+    """podman-compose and python-dotenv; PyYAML, its other need, is one of the project's own."""
     if not (work / "compose" / "podman_compose.py").exists():
         pip = [sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--require-hashes"]
         pip += ["--disable-pip-version-check", "--root-user-action", "ignore"]
