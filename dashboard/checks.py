@@ -211,7 +211,7 @@ def _clouds_file() -> Iterator[CheckMessage]:
         problem = "is not there" if not Path(name).is_file() else "cannot be read by this user"
         if problem == "is not there" or not os.access(name, os.R_OK):
             yield Error(
-                f"{variable} names {name}, which {problem}.",
+                f"{variable} names {name!r}, which {problem}.",
                 hint=f"Correct {variable}, or the file's owner and mode.",
                 id="css.E011",
             )

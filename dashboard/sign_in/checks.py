@@ -44,7 +44,7 @@ def _roles() -> Iterator[CheckMessage]:
     unknown = sorted(set(settings.MFA_REQUIRED_ROLES) - set(Role.values))
     if unknown:
         yield Error(
-            f"MFA_REQUIRED_ROLES names no role: {', '.join(unknown)}.",
+            f"MFA_REQUIRED_ROLES names no role: {', '.join(map(repr, unknown))}.",
             hint=f"Set MFA_REQUIRED_ROLES to some of {','.join(Role.values)}.",
             id="css.E014",
         )
@@ -73,7 +73,7 @@ def _provider() -> Iterator[CheckMessage]:
         )
     if settings.OIDC_CA_FILE and not os.access(settings.OIDC_CA_FILE, os.R_OK):
         yield Error(
-            f"OIDC_CA_FILE={settings.OIDC_CA_FILE} is no file that can be read.",
+            f"OIDC_CA_FILE={settings.OIDC_CA_FILE!r} is no file that can be read.",
             hint="Set OIDC_CA_FILE to a bundle in PEM, or leave it out.",
             id="css.E015",
         )

@@ -43,14 +43,24 @@ def obstacle() -> str:
     return f"no namespaces: {answer.stderr.strip()}" if answer.returncode else ""
 
 
+def missing() -> list[str]:
+    """Packages that are not installed; podman alone does not bring its helpers."""
+    if not shutil.which("dpkg-query"):
+        return []
+    asked = ["dpkg-query", "--show", "--showformat", "${Package} ${Status}\n", *PACKAGES]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return [name for name in PACKAGES if f"{name} install ok installed" not in answer.stdout]
+
+
 def install() -> None:
     """Install what is missing."""
-    if all(map(shutil.which, PROGRAMS)):
+    packages = missing()
+    if not packages:
         return
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=500"]
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run([*apt, "update"], check=True, env=environ)
-    command = [*apt, "install", "-y", "--no-install-recommends", *PACKAGES]
+    command = [*apt, "install", "-y", "--no-install-recommends", *packages]
     subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
 
 
@@ -97,7 +107,7 @@ def configure(work: Path) -> None:
 
 
 def install_compose(work: Path) -> None:
-    """podman-compose, beside the project's own packages, of which it needs two."""
+    """podman-compose and python-dotenv; PyYAML, its other need, is one of the project's own."""
     if not (work / "compose" / "podman_compose.py").exists():
         pip = [sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--require-hashes"]
         pip += ["--disable-pip-version-check", "--root-user-action", "ignore"]
