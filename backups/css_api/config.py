@@ -112,13 +112,6 @@ def fingerprint() -> Fingerprint:
     return tuple(found)
 
 
-def forget() -> None:
-    """Read everything anew at the next call."""
-    global _loaded
-    with _lock:
-        _loaded = None
-
-
 def _load() -> _Loaded:
     global _loaded
     from openstack.config import OpenStackConfig

@@ -66,10 +66,6 @@ class ClusterQuerySet(models.QuerySet["Cluster"]):
         """Clusters that count: present in the cloud and not archived."""
         return self.present().filter(archived_at__isnull=True)
 
-    def with_protection(self, protection: Protection, now: datetime) -> ClusterQuerySet:
-        """Clusters in one state of protection at a moment."""
-        return self.filter(protection_q(protection, now))
-
     def named(self, text: str) -> ClusterQuerySet:
         """Clusters whose cloud id or name is exactly `text`."""
         return self.filter(Q(cluster_id=text) | Q(name=text))

@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.audit import trail
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
+from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper, page_of
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +100,7 @@ def test_a_masked_event_shows_who_masked_it_and_nothing_personal(
     web: Client, make_events: MakeEvents
 ) -> None:
     make_events(1, actor=Actor("ben", ip="192.0.2.8", user_agent="Safari"))
-    trail.mask(timezone.now() + timedelta(seconds=1), actor=Actor.process("retention"))
+    audit_retention.mask(timezone.now() + timedelta(seconds=1), actor=Actor.process("retention"))
     page = web.get(reverse("audit:event-detail", args=[2])).content.decode()
     assert "masked by" in page
     assert reverse("audit:event-detail", args=[3]) in page

@@ -30,7 +30,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setattr("openstack.config.loader.CONFIG_FILES", [])
     monkeypatch.setattr("openstack.config.loader.SECURE_FILES", [])
-    config.forget()
+    monkeypatch.setattr(config, "_loaded", None)
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from backups.services.runs.requests import cancel_run, put_on_record
 from backups.views import runs
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.audit import trail
 from dashboard.audit.actions import Action
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
+from tests import audit_retention
 from tests.grants import give
 from tests.views.conftest import MakeCluster, MakeRun
 
@@ -152,7 +152,7 @@ def test_the_live_page_carries_new_events(client: Client, cancelled: BackupRun) 
 
 
 def test_a_masked_event_names_nobody(client: Client, cancelled: BackupRun) -> None:
-    trail.mask(timezone.now(), actor=Actor.process("retention"))
+    audit_retention.mask(timezone.now(), actor=Actor.process("retention"))
     section = html(auditor(client), cancelled).split('id="run-audit"')[1].split("</section>")[0]
     assert section.count("masked") == 3
     assert "anna" not in section

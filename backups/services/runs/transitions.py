@@ -1,4 +1,7 @@
-"""The sole writer of ``BackupRun.state``: one conditional UPDATE, its row count checked."""
+"""Moves runs from state to state: one conditional UPDATE, its row count checked.
+
+Only claiming, correcting and making a run set a state elsewhere.
+"""
 
 from __future__ import annotations
 
