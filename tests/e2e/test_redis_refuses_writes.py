@@ -90,14 +90,7 @@ def cannot_save(product: Product) -> None:
 
 def can_save(product: Product) -> None:
     product.folder.mkdir()
-    product.redis.config_set("save", "")
-
-    def saved() -> bool:
-        with suppress(redis.ResponseError):  # one may be under way
-            product.redis.bgsave()
-        return product.redis.info("persistence")["rdb_last_bgsave_status"] == "ok"
-
-    wait_until(saved, "saving works")
+    product.redis.config_set("save", "")  # a Redis that need not save takes writes
 
 
 @pytest.mark.timeout(400)
