@@ -58,10 +58,12 @@ container-trial: install ## build the image and run docker-compose.yml with podm
 	$(BIN)/python -m trials.containers $(CONTAINER_ARGS)
 
 .PHONY: lint
-lint: install-dev ## ruff, mypy, missing migrations, Django's deployment check
+lint: install-dev ## ruff, mypy, lines of templates, missing migrations, Django's deployment check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@! LC_ALL=C.UTF-8 grep -rnE '^.{121}|	|[[:blank:]]$$' templates || \
+	  { echo "templates: over 120 columns, a tab, or a blank at the end of a line" >&2; exit 1; }
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	@# production's settings, with values that are right and lead nowhere
 	DEPLOYMENT=production SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') \

@@ -16,6 +16,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper, page_of
+from tests.views.page_text import tight
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7|add:7 }}"
@@ -73,7 +74,7 @@ def test_an_event_shows_what_was_changed_and_its_link(web: Client, actor: Actor)
         before={"bucket": "old-logs", "agency": "css"},
         after={"bucket": "new-logs", "agency": "css", "days": 30},
     )
-    page = web.get(event.get_absolute_url()).content.decode()
+    page = tight(web.get(event.get_absolute_url()).content.decode())
     rows = dict(re.findall(r'<tr( class="changed")?><th scope="row"><bdi[^>]*>(\w+)', page))
     assert rows == {"": "agency", ' class="changed"': "days"}
     assert page.count('class="changed"') == 2

@@ -13,7 +13,7 @@ from backups.models import Cluster
 from backups.services.clusters import history
 from backups.services.clusters.history import Mark
 from tests.views.conftest import MakeCluster, MakeRun
-from tests.views.page_text import page, words
+from tests.views.page_text import page, tight, words
 
 HOSTILE = "<script>alert(1)</script>\"'&‮"
 NOW = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
@@ -112,7 +112,7 @@ def test_the_strip_shows_the_numbers_of_its_table(
         ("cancelled", days[2]),
     ):
         make_run(cluster, state=state, requested_at=day)
-    text = page(web, cluster.get_absolute_url())
+    text = tight(page(web, cluster.get_absolute_url()))
     told = [("verified", "1", "1"), ("failed", "0", "1"), ("none", "0", "0")]
     for day, (mark, verified, bad) in zip(days, told, strict=True):
         label = f"{day:%a} {day.day} {day:%b %Y}"

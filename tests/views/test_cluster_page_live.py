@@ -25,7 +25,7 @@ HOUR = timedelta(hours=1)
 
 
 def shown(text: str) -> str:
-    found = set(re.findall(r' data-live="([^"]+)"', text))
+    found = set(re.findall(r'\sdata-live="([^"]+)"', text))
     assert len(found) == 1
     return found.pop()
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from backups import heartbeats, work
 from backups.models import Heartbeat, Ticker
 from tests.views.conftest import MakeRun
+from tests.views.page_text import tight
 
 
 def alive(*kinds: str) -> None:
@@ -70,6 +71,6 @@ def test_nonsense_is_as_if_the_page_had_no_banner(web: Client) -> None:
 
 
 def test_the_light_is_on_every_page(web: Client) -> None:
-    assert ">No worker</span>" in web.get("/history/").content.decode()
+    assert ">No worker</span>" in tight(web.get("/history/").content.decode())
     alive("worker", "scheduler")
-    assert ">Running</span>" in web.get("/clusters/").content.decode()
+    assert ">Running</span>" in tight(web.get("/clusters/").content.decode())

@@ -19,7 +19,7 @@ from tests.views.page_text import page
 
 
 def tokens(text: str) -> dict[str, str]:
-    return dict(re.findall(r' id="home-([a-z]+)"[^>]*? data-live="([^"]+)"', text))
+    return dict(re.findall(r' id="home-([a-z]+)"[^>]*?\sdata-live="([^"]+)"', text))
 
 
 def test_nothing_changed_is_an_empty_answer(web: Client, make_run: MakeRun) -> None:

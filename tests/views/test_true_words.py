@@ -17,6 +17,7 @@ from backups.services.connections import manage
 from backups.services.connections.registering import retire
 from backups.services.runs.requests import CannotBackUp, Requester, cancel_run, request_backup
 from dashboard.audit.trail import Actor
+from tests.views.page_text import tight
 
 NOW = timezone.now()
 HOUR = timedelta(hours=1)
@@ -74,7 +75,7 @@ def test_a_cluster_whose_backup_failed_says_who_acts(web, make_cluster, make_run
     page = text(web, cluster.get_absolute_url())
     assert "check bucket and agency" in page
     assert 'class="card run-head bad"' in page
-    assert f'id="bad-run">Run {run.pk}</a>' in page
+    assert f'id="bad-run">Run {run.pk}</a>' in tight(page)
     make_run(cluster, state="succeeded", requested_at=NOW)
     page = text(web, cluster.get_absolute_url())
     assert "check bucket and agency" not in page

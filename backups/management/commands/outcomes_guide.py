@@ -32,7 +32,7 @@ from backups.rules.readiness import RANK
 
 Row = tuple[object, ...]
 
-WORDS = ("Meaning", "Who acts", "Next step", "Again?")
+WORDS = ("Meaning", "Action by", "Next step", "Again?")
 
 HEAD = """\
 # Outcomes
