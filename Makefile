@@ -40,6 +40,11 @@ run: install ## start everything (PORT, DATA_DIR, DATABASE_URL, REDIS_URL); Ctrl
 test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
+.PHONY: check
+check: lint ## the linters and the tests without sockets and browsers, in under two minutes
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not e2e and not browser" $(PYTEST_ARGS) \
+	  tests/rules tests/views tests/access tests/language tests/docs/test_docs.py tests/docs/test_imports.py
+
 .PHONY: chaos
 chaos: install-dev ## kill workers, broker and database under load; check what is left (CHAOS_ARGS)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
