@@ -40,6 +40,11 @@ run: install ## start everything (PORT, DATA_DIR, DATABASE_URL, REDIS_URL); Ctrl
 test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
+.PHONY: check
+check: lint ## the linters and the tests without sockets and browsers, in under two minutes
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not e2e and not browser" $(PYTEST_ARGS) \
+	  tests/rules tests/views tests/access tests/language tests/docs/test_docs.py tests/docs/test_imports.py
+
 .PHONY: chaos
 chaos: install-dev ## kill workers, broker and database under load; check what is left (CHAOS_ARGS)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
@@ -58,10 +63,12 @@ container-trial: install ## build the image and run docker-compose.yml with podm
 	$(BIN)/python -m trials.containers $(CONTAINER_ARGS)
 
 .PHONY: lint
-lint: install-dev ## ruff, mypy, missing migrations, Django's deployment check
+lint: install-dev ## ruff, mypy, lines of templates, missing migrations, Django's deployment check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@! LC_ALL=C.UTF-8 grep -rnE '^.{121}|	|[[:blank:]]$$' templates || \
+	  { echo "templates: over 120 columns, a tab, or a blank at the end of a line" >&2; exit 1; }
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	@# production's settings, with values that are right and lead nowhere
 	DEPLOYMENT=production SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') \

@@ -19,8 +19,8 @@ def main() -> None:
         return
     from django.core.management import execute_from_command_line
 
-    from dashboard.embedded.instance import join
     from dashboard.generated import data_dir, refuse_as_root
+    from dashboard.local_run.instance import join
 
     refuse_as_root(data_dir())
     if sys.argv[1:2] != ["run"]:  # which decides anew

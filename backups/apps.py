@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from celery import signals as celery_signals
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
+
+from dashboard.signals import serving
 
 
 class BackupsConfig(AppConfig):
@@ -9,8 +12,17 @@ class BackupsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from . import instance
         from .guards import GUARDS
-        from .history.trigrams import keep
+        from .lists.history.trigrams import keep
 
         GUARDS.connect(self)
         post_migrate.connect(keep, sender=self)
+        serving.connect(lambda **_: instance.serve(), weak=False)
+        celery_signals.celeryd_init.connect(_belong_to_an_instance, weak=False)
+
+
+def _belong_to_an_instance(**_: object) -> None:
+    from .worker import belong_to_an_instance
+
+    belong_to_an_instance()

@@ -7,14 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from backups import log_rules
+from backups.choices import Ruling
 from backups.models import ExportAs, Kind
 from backups.models.labels import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
-from dashboard.moments import MomentField
+from backups.models.run_log import LONGEST_RULING
+from backups.rules import log_settings
+from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES
+from dashboard.web.moments import MomentField
 
 MAX_SHOWN = 200
 
@@ -141,7 +145,7 @@ class LogStorageForm(SettingsFormBase):
     )
     base_path = forms.CharField(
         label=_("Path in the bucket"),
-        max_length=log_rules.MOST_PATH,
+        max_length=log_settings.MOST_PATH,
         widget=_name_input(),
         help_text=_("Such as css/log, without a slash at its beginning."),
     )
@@ -160,13 +164,13 @@ class LogStorageForm(SettingsFormBase):
         return value
 
     def clean_bucket(self) -> str:
-        return self._checked("bucket", log_rules.bucket_problem)
+        return self._checked("bucket", log_settings.bucket_problem)
 
     def clean_base_path(self) -> str:
-        return self._checked("base_path", log_rules.path_problem)
+        return self._checked("base_path", log_settings.path_problem)
 
     def clean_agency(self) -> str:
-        return self._checked("agency", log_rules.agency_problem)
+        return self._checked("agency", log_settings.agency_problem)
 
 
 class LogBackupOffForm(SettingsFormBase):
@@ -185,14 +189,14 @@ class LogPolicyForm(SettingsFormBase):
         label=_("Hour"), choices=[(hour, f"{hour:02d}:00") for hour in range(24)], coerce=int
     )
     offset = forms.ChoiceField(
-        label=_("Time zone"), choices=[(each, f"GMT{each}") for each in log_rules.OFFSETS]
+        label=_("Time zone"), choices=[(each, f"GMT{each}") for each in log_settings.OFFSETS]
     )
     field_order = ["seen", "hour", "offset", "reason"]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         if "hour" in cleaned and "offset" in cleaned:
-            cleaned["period"] = log_rules.period(cleaned["hour"], cleaned["offset"])
+            cleaned["period"] = log_settings.period(cleaned["hour"], cleaned["offset"])
         return cleaned
 
 
@@ -201,13 +205,13 @@ class LogSearchForm(forms.Form):
 
     node = forms.CharField(label=_("Node"), max_length=255)
     type = forms.ChoiceField(
-        label=_("Log"), choices=[(each, each) for each in log_rules.LOG_TYPES], required=False
+        label=_("Log"), choices=[(each, each) for each in log_settings.LOG_TYPES], required=False
     )
     level = forms.MultipleChoiceField(
-        label=_("Level"), choices=[(each, each) for each in log_rules.LEVELS], required=False
+        label=_("Level"), choices=[(each, each) for each in log_settings.LEVELS], required=False
     )
     keyword = forms.RegexField(
-        log_rules.KEYWORD,
+        log_settings.KEYWORD,
         label=_("Keyword"),
         required=False,
         strip=False,
@@ -221,14 +225,14 @@ class LogSearchForm(forms.Form):
     limit = forms.IntegerField(
         label=_("Lines"),
         min_value=1,
-        max_value=log_rules.MOST_LINES,
+        max_value=log_settings.MOST_LINES,
         required=False,
-        initial=log_rules.USUAL_LINES,
+        initial=log_settings.USUAL_LINES,
     )
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        some = 0 < len(set(cleaned.get("level", []))) < len(log_rules.LEVELS)
+        some = 0 < len(set(cleaned.get("level", []))) < len(log_settings.LEVELS)
         if cleaned.get("type") == "deprecation" and some:
             self.add_error("level", _("The cloud gives deprecation logs of all levels only."))
         return cleaned
@@ -308,3 +312,94 @@ def form_problems(form: forms.Form) -> list[str]:
         for name, errors in form.errors.items()
         for error in errors
     ]
+
+
+_SIZES = [(str(size), str(size)) for size in PAGE_SIZES]
+_PLACES = sorted({str(place) for places in COLUMNS.values() for place in places})
+
+
+class DisplayForm(forms.Form):
+    """Theme, shortcut keys and page size."""
+
+    theme = forms.ChoiceField(label=_("Theme"), choices=list(THEMES.items()), required=False)
+    keys = forms.BooleanField(label=_("Shortcut keys"), required=False)
+    rows = forms.ChoiceField(label=_("Rows on a page"), choices=_SIZES)
+
+
+class ListForm(forms.Form):
+    """Page size and shown columns of a list."""
+
+    list = forms.ChoiceField(label=_("List"), choices=[(name, name) for name in COLUMNS])
+    rows = forms.ChoiceField(label=_("Rows on a page"), choices=_SIZES)
+    column = forms.MultipleChoiceField(
+        label=_("Columns"), choices=[(place, place) for place in _PLACES], required=False
+    )
+
+
+MAX_WAIT_MINUTES = 1440
+MOST_SELECTED = 100  # a page of clusters
+LONGEST_REASON = 500
+IDEMPOTENCY_KEY = r"^[A-Za-z0-9_-]{8,64}\Z"
+
+
+class BackupForm(forms.Form):
+    """The button "Back up logs" and its options."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=LONGEST_REASON,
+        required=False,
+        error_messages={"required": _("A reason is required for every backup.")},
+    )
+    wait_minutes = forms.IntegerField(
+        label=_("Minutes to wait"), min_value=0, max_value=MAX_WAIT_MINUTES, required=False
+    )
+    # random per page: a form that is sent twice is one request
+    idempotency_key = forms.RegexField(IDEMPOTENCY_KEY, label=_("Idempotency key"), required=False)
+    # the explanation of why it would be refused has been read
+    anyway = forms.BooleanField(label=_("Back up anyway"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = settings.BACKUP_REASON_REQUIRED
+
+
+class ClustersField(forms.MultipleChoiceField):
+    """Keys of clusters, as the boxes of a list send them; cleans to a list of numbers."""
+
+    def validate(self, value: list[str]) -> None:
+        if self.required and not value:
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        if len(value) > MOST_SELECTED:
+            raise forms.ValidationError(
+                _("At most %(most)d clusters can be backed up at once."),
+                params={"most": MOST_SELECTED},
+            )
+        if not all(each.isascii() and each.isdigit() and len(each) < 19 for each in value):
+            raise forms.ValidationError(_("One of the selected clusters cannot be read."))
+
+    def clean(self, value: Any) -> list[int]:
+        return list(dict.fromkeys(map(int, super().clean(value))))
+
+
+class BulkBackupForm(BackupForm):
+    """One request for each of several clusters."""
+
+    cluster = ClustersField(
+        label=_("Clusters"), error_messages={"required": _("No cluster was selected.")}
+    )
+
+
+class SettleForm(forms.Form):
+    """What somebody found out about a run that the cloud's records cannot settle."""
+
+    ruling = forms.ChoiceField(
+        label=_("What happened"),
+        choices=Ruling.choices,
+        error_messages={"required": _("Choose one.")},
+    )
+    reason = forms.CharField(
+        label=_("How you know"),
+        max_length=LONGEST_RULING,
+        error_messages={"required": _("Say where you looked: it is kept with the run.")},
+    )

@@ -10,7 +10,7 @@ docs/retention.md and docs/run-states.md say more.
 
 from __future__ import annotations
 
-from dashboard.triggers import Guards, RowGuard
+from dashboard.db.triggers import Guards, RowGuard
 
 from .choices import CORRECTABLE, TERMINAL, RunState
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from backups.models import ApiCall, BackupRun, Cluster, LogSettings, RunEvent
-from backups.models.traces import exchange_lasted, records_read
+from backups.models.run_log import exchange_lasted, records_read
 
 from .choices import Outcome, in_english
 from .guide import explain_run

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from .services import following, readiness, retention, sending, sync
+from .services import retention
+from .services.clusters import readiness
+from .services.connections import sync
+from .services.runs import following, sending
 
 
 @shared_task(ignore_result=True)

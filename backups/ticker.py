@@ -20,9 +20,9 @@ from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from backups import presence
+from backups import heartbeats
 from backups.models import Ticker
-from backups.services import sweeping
+from backups.services.runs import sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class TickerThread(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="ticker", daemon=True)
         self._stopped = threading.Event()
-        self._lease = Lease(presence.process_name())
+        self._lease = Lease(heartbeats.process_name())
         self._schedule = Schedule()
         self._failing: dict[str, str] = {}
 

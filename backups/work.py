@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import redis
+from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import F, Min
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from backups import instance, presence
-from backups.css_api.redact import one_line, redact
+from backups import heartbeats, instance
+from backups.models import Canary, Heartbeat
+from dashboard.http.redact import one_line, redact
+from dashboard.web.health import Missing
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +61,6 @@ def message_arrived() -> None:
         if now - _noted_at < NOTE_EVERY:
             return
         before, _noted_at = _noted_at, now
-    from backups.models import Canary
-
     try:
         values = {"arrived_at": timezone.now()}
         if not Canary.objects.filter(pk=1).update(number=F("number") + 1, **values):
@@ -113,8 +114,6 @@ _watch = Watch()
 
 def last_message() -> float | None:
     """Seconds since a worker consumed a message, as `Watch.age`. Raises DatabaseError."""
-    from backups.models import Canary
-
     return _watch.age(Canary.objects.values_list("number", "arrived_at").filter(pk=1).first())
 
 
@@ -139,15 +138,13 @@ def ask_redis() -> str:
 
     Of LPUSH, because a server or its access list may allow other writes than that.
     """
-    from dashboard.celery import app
-
     options = {
         **settings.CELERY_BROKER_TRANSPORT_OPTIONS,
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
     }
     try:
-        with app.connection_for_write(transport_options=options) as broker:
+        with current_app.connection_for_write(transport_options=options) as broker:
             client = broker.default_channel.client  # type: ignore[attr-defined]
             client.lpush(PROBE_KEY, "1")
             client.pexpire(PROBE_KEY, 1000 * PROBE_SECONDS)
@@ -200,7 +197,7 @@ class Trouble:
     """
 
     kind: str
-    absence: presence.Absence | None = None
+    absence: heartbeats.Absence | None = None
     words: str = ""
     seconds: float | None = None
 
@@ -211,7 +208,7 @@ def troubles() -> list[Trouble]:
     Redis itself is asked in the background, and only where messages are late: what is not known
     yet is told by the next page.
     """
-    if missing := presence.absences():
+    if missing := heartbeats.absences():
         return [Trouble(absence.kind, absence) for absence in missing]
     if why := instance.problem():
         return [Trouble("instance", words=why)]
@@ -228,10 +225,38 @@ def troubles() -> list[Trouble]:
 
 def _working_for() -> float:
     """Seconds for which a worker has been there that could have consumed a message."""
-    from backups.models import Heartbeat
-
     started = Heartbeat.objects.aggregate(first=Min("started_at"))["first"]
     return (timezone.now() - started).total_seconds() if started else 0.0
+
+
+# --- /health/work: one of HEALTH_WORK_CHECKS each -------------------------------------------------
+
+
+def check_broker() -> None:
+    """Raises Missing where Redis takes no write."""
+    if words := ask_redis():
+        raise Missing(words)
+
+
+def check_processes() -> None:
+    """Raises Missing where no worker, or none that sweeps, reports; DatabaseError."""
+    if missing := heartbeats.absences():
+        raise Missing(" and ".join(f"no {absence.kind} is running" for absence in missing))
+
+
+def check_messages() -> None:
+    """Raises Missing where no message was consumed for HEARTBEAT_ALARM_AFTER; DatabaseError."""
+    seconds = last_message()
+    if seconds is None:
+        raise Missing("none has come through yet")
+    if seconds >= settings.HEARTBEAT_ALARM_AFTER:
+        raise Missing(f"none is consumed, the last one was {seconds:.0f} s ago")
+
+
+def check_instance() -> None:
+    """Raises Missing where the database came from elsewhere and is not adopted; DatabaseError."""
+    if why := instance.problem():
+        raise Missing(why)
 
 
 FRESH = 2.0  # seconds that a token may be old: two hundred pages ask for it each second

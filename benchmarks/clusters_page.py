@@ -174,8 +174,8 @@ def usual(request: Any) -> Any:
     from django.shortcuts import render
     from django.utils import timezone
 
-    from backups.inventory.filters import ClusterFilter
-    from backups.inventory.paging import PAGE_SIZE, Page
+    from backups.lists.clusters.filters import ClusterFilter
+    from backups.lists.clusters.paging import PAGE_SIZE, Page
     from backups.models import Cluster, Project
     from backups.views.cluster_rows import ClusterRow
 

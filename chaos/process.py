@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dashboard.embedded import guard as guard_script
-from dashboard.embedded.processes import Program, tail
+from dashboard.local_run import guard as guard_script
+from dashboard.local_run.processes import Program, tail
 
 POLL_SECONDS = 0.05
 
@@ -22,7 +22,7 @@ class StackError(Exception):
 
 
 class Guard:
-    """dashboard/embedded/guard.py as a process: it ends our children when we are killed.
+    """dashboard/local_run/guard.py as a process: it ends our children when we are killed.
 
     The supervisor's own `Guard` registers a child between fork and exec, which is safe only in a
     process with one thread. Here there are many, so a child is registered directly after it.

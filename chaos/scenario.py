@@ -80,7 +80,7 @@ class Scenario:
         import django
 
         django.setup()
-        from dashboard.embedded import steps
+        from dashboard.local_run import steps
 
         steps.migrate()
         steps.collect_static()

@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from celery import Celery
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
+from django.utils.module_loading import import_string
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
@@ -45,8 +47,7 @@ def _with(ours: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _keys_of_this_instance() -> dict[str, Any]:
-    from backups.instance import key_prefix
-
+    key_prefix = import_string(settings.BROKER_KEY_PREFIX)
     try:
         return {"global_keyprefix": key_prefix()}
     except (DatabaseError, InterfaceError) as error:
@@ -56,4 +57,4 @@ def _keys_of_this_instance() -> dict[str, Any]:
 app = Broker("css-log-backup")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.autodiscover_tasks(["dashboard"], related_name="worker")  # connects the signals
+app.autodiscover_tasks(["backups"], related_name="worker")  # connects the signals

@@ -19,9 +19,10 @@ from django.core.checks.messages import ERROR
 from django.core.exceptions import ImproperlyConfigured
 
 from . import environment
+from .clouds_yaml import FILE_NAMES, search_path
 from .generated import unwritable
 from .service_urls import checks_certificates
-from .url_prefix import USABLE, clashes
+from .web.url_prefix import USABLE, clashes
 
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
@@ -222,8 +223,6 @@ def _unreadable_clouds_files() -> Iterator[CheckMessage]:
     In a container that is another user than the one who wrote the file. openstacksdk skips it, and
     there would seem to be no cloud at all.
     """
-    from .embedded.clouds import FILE_NAMES, search_path
-
     for stem, variable in (
         ("clouds", "OS_CLIENT_CONFIG_FILE"),
         ("secure", "OS_CLIENT_SECURE_FILE"),

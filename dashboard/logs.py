@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from backups.css_api.redact import redact
+from dashboard.http.redact import redact
 
 # The id that RequestIdMiddleware gave the request that this thread answers; "" outside of one.
 request_id: ContextVar[str] = ContextVar("request_id", default="")

@@ -13,9 +13,9 @@ from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import quote
 
-from .embedded.paths import redis_socket
 from .environment import env, secret
 from .generated import data_dir, generated_secret
+from .local_run.paths import redis_socket
 from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
 from .service_urls import broker_url, database_of
@@ -75,15 +75,15 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "dashboard.health.HealthMiddleware",
-    "dashboard.middleware.RequestIdMiddleware",
-    "dashboard.url_prefix.CookiePathMiddleware",
+    "dashboard.web.health.HealthMiddleware",
+    "dashboard.web.middleware.RequestIdMiddleware",
+    "dashboard.web.url_prefix.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "dashboard.middleware.CompressedPagesMiddleware",
-    "dashboard.middleware.SecurityHeadersMiddleware",
+    "dashboard.web.middleware.CompressedPagesMiddleware",
+    "dashboard.web.middleware.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "dashboard.request_text.RequestTextMiddleware",
+    "dashboard.web.request_text.RequestTextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -97,19 +97,38 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
+# What `/health/work` looks at, by name: functions that raise `dashboard.web.health.Missing`.
+HEALTH_WORK_CHECKS = {
+    "broker": "backups.work.check_broker",
+    "processes": "backups.work.check_processes",
+    "messages": "backups.work.check_messages",
+    "instance": "backups.work.check_instance",
+}
+# Lists the clouds that are configured; `manage.py run` starts the demo where there are none.
+CONFIGURED_CLOUDS = "backups.css_api.config.list_clouds"
+
 ROOT_URLCONF = "dashboard.urls"
 WSGI_APPLICATION = "dashboard.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    [
+                        "dashboard.web.template_loader.Loader",
+                        "django.template.loaders.app_directories.Loader",
+                    ],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "dashboard.context.frame",
+                "backups.views.page_context.frame",
+                "backups.views.page_context.alerts",
             ],
             "builtins": ["dashboard.templatetags.icons"],
         },
@@ -131,7 +150,7 @@ if _password := secret("DATABASE_PASSWORD"):
     _database["PASSWORD"] = _password
 DATABASES = {"default": _database}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["ENGINE"] = "dashboard.sqlite3"  # waits outside SQLite: see there
+    DATABASES["default"]["ENGINE"] = "dashboard.db.sqlite3"  # waits outside SQLite: see there
     # IMMEDIATE takes the write lock at BEGIN, where SQLite waits its turn, instead of failing on
     # an upgrade in mid-transaction; WAL lets pages be read while a worker writes.
     DATABASES["default"]["OPTIONS"] = {
@@ -207,6 +226,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "css-log-backup"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# What every key in Redis begins with: called for each connection.
+BROKER_KEY_PREFIX = "backups.instance.key_prefix"
 CELERY_WORKER_CONSUMER = "dashboard.worker:QuickConsumer"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # a Redis that refuses writes is waited for like one that is away: else the worker would end

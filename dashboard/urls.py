@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from .preferences.views import preferences
-from .views import version
+from .web.views import version
 
 # its own sign-in page knows neither limits nor second factors
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -26,4 +26,4 @@ handler403 = "dashboard.audit.views.refused"
 # django-allauth asks for it where somebody tries too often
 handler429 = "dashboard.sign_in.limits.too_many"
 # no context processors: they ask the database, which may be what failed
-handler500 = "dashboard.errors.server_error"
+handler500 = "dashboard.web.views.server_error"

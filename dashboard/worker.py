@@ -1,4 +1,4 @@
-"""How our Celery workers live and die: quick reconnects, heartbeats, ticks, a bounded shutdown."""
+"""Celery workers that log one line an event, reconnect quickly and wait for the migrations."""
 
 from __future__ import annotations
 
@@ -6,30 +6,20 @@ import contextlib
 import functools
 import logging
 import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from celery import signals
 from celery.apps import worker as celery_worker
 from celery.worker.consumer import Consumer
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from .database import one_line, unapplied_migrations
+from .db.concurrency import one_line, unapplied_migrations
 from .logs import log_what_python_prints
-
-if TYPE_CHECKING:
-    from backups.presence import Reporter
-    from backups.ticker import TickerThread
 
 logger = logging.getLogger(__name__)
 
 MIGRATION_PAUSE = 1.0  # seconds between two looks
 RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker that is back
-
-_reporter: Reporter | None = None
-_ticker: TickerThread | None = None
 
 
 def _say(text: str, file: object = None) -> None:
@@ -90,56 +80,3 @@ def _not_migrated() -> str:
     finally:
         connection.close()
     return "migrations are not applied: run manage.py migrate" if missing else ""
-
-
-@signals.worker_ready.connect
-def _worker_is_up(**_: object) -> None:
-    from backups.presence import Reporter
-    from backups.ticker import TickerThread
-
-    global _reporter, _ticker
-    _reporter, _ticker = Reporter("worker"), TickerThread()
-    _reporter.start()
-    _ticker.start()
-
-
-@signals.task_prerun.connect
-@signals.task_revoked.connect  # expired, by a clock that may differ from the publisher's
-def _message_arrived(**_: object) -> None:
-    if _reporter is not None:  # in a worker, that is
-        from backups.work import message_arrived
-
-        message_arrived()
-
-
-@signals.worker_shutting_down.connect
-def _worker_is_leaving(**_: object) -> None:
-    """Runs in a signal handler: only start the clock."""
-    threading.Thread(target=_end_in_bounded_time, name="shutdown-clock", daemon=True).start()
-
-
-@signals.worker_shutdown.connect
-def _worker_is_down(**_: object) -> None:
-    # the ticker first: it takes nobody over while this process withdraws its own heartbeat
-    for thread in (_ticker, _reporter):
-        if thread is not None:
-            thread.stop()
-
-
-def _end_in_bounded_time() -> None:
-    """Give what is in flight its time, then hand its runs over and end this process.
-
-    A warm shutdown waits for every task. A cloud that does not answer may hold one for
-    CSS_TOTAL_TIMEOUT, longer than an init system waits before it kills, so after
-    WORKER_SHUTDOWN_GRACE seconds the runs are released: unsent ones are queued again, those in
-    flight become unknown and are settled by the cloud's records.
-    """
-    from backups.services.sweeping import release_claims
-
-    threading.Event().wait(settings.WORKER_SHUTDOWN_GRACE)
-    try:
-        released = release_claims()
-        logger.warning("shutdown: %d runs in flight were handed over", released)
-        _worker_is_down()
-    finally:
-        os._exit(0)

@@ -7,13 +7,12 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 django.setup(set_prefix=False)
 
-from backups import instance  # noqa: E402 - settings and apps must be loaded
-
-from . import logs  # noqa: E402
-from .checks import refuse_unsafe_start  # noqa: E402 - settings and apps must be loaded
-from .request_text import Handler  # noqa: E402
+from . import logs  # noqa: E402 - settings and apps must be loaded
+from .checks import refuse_unsafe_start  # noqa: E402
+from .signals import serving  # noqa: E402
+from .web.request_text import Handler  # noqa: E402
 
 application = Handler()
 logs.log_what_python_prints()
 refuse_unsafe_start()
-instance.serve()
+serving.send(sender=Handler)

@@ -31,16 +31,16 @@ def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     from django.core.cache import caches
 
-    from backups import instance, presence, work
-    from backups.services import keeping
+    from backups import heartbeats, instance, work
+    from backups.services import result_cache
 
     # as if it had been read: nobody's queries are one more for having been the first
     monkeypatch.setattr(instance, "_uid", "0123456789abcdef")
     for cache in caches.all(initialized_only=True):
         cache.clear()
-    monkeypatch.setattr(keeping, "WORTH_KEEPING", math.inf)
-    monkeypatch.setattr(presence, "_heartbeats", presence.Watch())
-    monkeypatch.setattr(presence, "_ticks", presence.Watch())
+    monkeypatch.setattr(result_cache, "WORTH_KEEPING", math.inf)
+    monkeypatch.setattr(heartbeats, "_heartbeats", heartbeats.Watch())
+    monkeypatch.setattr(heartbeats, "_ticks", heartbeats.Watch())
     monkeypatch.setattr(work, "_watch", work.Watch())
     monkeypatch.setattr(work, "_noted_at", -work.NOTE_EVERY)
     monkeypatch.setattr(work, "_token", ("", -work.FRESH))

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from dashboard.embedded.redis import answers, command, find_server
+from dashboard.local_run.redis import answers, command, find_server
 
 START_SECONDS = 10.0
 

@@ -15,7 +15,7 @@ from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.tokens.issuing import make_token
 from dashboard.tokens.models import ApiToken
-from dashboard.tokens.scopes import Scope
+from dashboard.tokens.secret import Scope
 
 
 def token_of(user: User, scope: Scope = Scope.RUN, name: str = "", days: int = 30) -> str:

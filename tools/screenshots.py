@@ -41,7 +41,7 @@ DAYS_BEFORE = """
 import datetime, random
 from django.utils import timezone
 from backups.models import BackupRun, Cluster
-from backups.services.protection import verified
+from backups.services.clusters.protection import verified
 chance, rows = random.Random(7), []
 never = ("payments-logs", "brand-new", "never-created", "vanished-test", "growing-cache")
 for cluster in Cluster.objects.exclude(name__in=never).select_related("project").order_by("name"):

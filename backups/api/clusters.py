@@ -13,14 +13,14 @@ from ninja import Router, Schema
 from pydantic import ConfigDict, Field
 
 from backups.choices import ACTIVE, Trigger
-from backups.inventory.filters import ClusterFilter
-from backups.inventory.paging import page_of
+from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
+from backups.lists.clusters.filters import ClusterFilter
+from backups.lists.clusters.paging import page_of
 from backups.models import Cluster, LogSettings
 from backups.models.cluster import attach_latest_runs
-from backups.run_forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
 from backups.serialize import Json, cluster_document, cluster_line
-from backups.services.caution import would_be_refused
-from backups.services.requests import CannotBackUp, Requester, is_replay, request_backup
+from backups.services.clusters.preflight import would_be_refused
+from backups.services.runs.requests import CannotBackUp, Requester, is_replay, request_backup
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
 

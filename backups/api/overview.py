@@ -6,9 +6,9 @@ from django.http import JsonResponse
 from django.utils import timezone
 from ninja import Router
 
-from backups.inventory.filters import ProtectionFilter
+from backups.lists.clusters.filters import ProtectionFilter
 from backups.serialize import iso
-from backups.services.protection import summarised
+from backups.services.clusters.protection import summarised
 from dashboard.accounts.access import Permission, may, may_somewhere
 from dashboard.accounts.models import User
 

@@ -15,15 +15,11 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from backups.services.requests import CannotCancel, KeyReused, ReasonMissing
+from backups.services.runs.requests import CannotCancel, KeyReused, ReasonMissing
 from dashboard.accounts.access import Refused
 from dashboard.audit.refusals import access_denied
-from dashboard.tokens.authentication import (
-    NotAuthenticated,
-    SecondFactorMissing,
-    TooManyFailures,
-)
-from dashboard.tokens.scopes import Scope
+from dashboard.tokens.authentication import NotAuthenticated, SecondFactorMissing, TooManyFailures
+from dashboard.tokens.secret import Scope
 
 logger = logging.getLogger("django.request")
 

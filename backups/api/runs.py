@@ -11,14 +11,14 @@ from django.utils.translation import gettext as _
 from ninja import Router, Schema
 from pydantic import ConfigDict, Field
 
-from backups.history.filters import HistoryFilter
-from backups.history.paging import BadCursor, Cursor, Place, Runs, read_page
-from backups.history.windows import pinned
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.paging import BadCursor, Cursor, Place, Runs, read_page
+from backups.lists.history.windows import pinned
 from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
-from backups.services.evidence import audit_events, neighbours, resolved_by
 from backups.services.exports import begin, knows_zone, shape_of, stream
-from backups.services.requests import cancel_run
+from backups.services.runs.related import audit_events, neighbours, resolved_by
+from backups.services.runs.requests import cancel_run
 from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.audit.trail import Actor
 

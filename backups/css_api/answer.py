@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 
-from .redact import one_line, printable, redact
+from dashboard.http.redact import one_line, printable, redact
+from dashboard.http.transport import RawAnswer
+
 from .times import plausible
-from .transport import RawAnswer
 from .types import Answer, BodyKind
 
 _EXCERPT = 4_000  # characters

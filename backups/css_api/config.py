@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from dashboard.http.redact import one_line
+
 from .errors import ConfigurationError
-from .redact import one_line
 
 if TYPE_CHECKING:
     from openstack.config import OpenStackConfig
@@ -109,13 +110,6 @@ def fingerprint() -> Fingerprint:
             continue
         found.append((path, state.st_mtime_ns, state.st_size, state.st_ino))
     return tuple(found)
-
-
-def forget() -> None:
-    """Read everything anew at the next call."""
-    global _loaded
-    with _lock:
-        _loaded = None
 
 
 def _load() -> _Loaded:

@@ -1,57 +1,33 @@
-"""What can go wrong on the way to the cloud, by one question: may the request have arrived?"""
+"""What can go wrong with a call of the cloud's API; failures of the transport are its own."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Self
+
+from dashboard.http.errors import ExchangeError, NotSent, TransportError, TransportKind, Unanswered
 
 from .types import Answer
 
+# Any failure of this package, and of the transport below it.
+CssApiError = ExchangeError
 
-class TransportKind(StrEnum):
-    """How an exchange failed below HTTP."""
-
-    DNS = "dns"
-    REFUSED = "connection_refused"
-    CONNECT_TIMEOUT = "connect_timeout"
-    TLS = "tls"
-    PROXY = "proxy"
-    CONNECT_FAILED = "connect_failed"
-    READ_TIMEOUT = "read_timeout"
-    RESET = "connection_reset"
-    BROKEN_ANSWER = "broken_answer"
-
-
-class CssApiError(Exception):
-    """Any failure of this package; `str(error)` is fit for a page: one line, no secret."""
+__all__ = [
+    "ApiError",
+    "CatalogError",
+    "ConfigurationError",
+    "CssApiError",
+    "IdentityError",
+    "MalformedAnswer",
+    "NotSent",
+    "SecondFactorError",
+    "TransportError",
+    "TransportKind",
+    "Unanswered",
+]
 
 
 class ConfigurationError(CssApiError):
     """The cloud is not in clouds.yaml, or its entry cannot be used. Nothing was sent."""
-
-
-class TransportError(CssApiError):
-    """No HTTP answer.
-
-    Attributes:
-        kind: how it failed.
-        detail: one line, redacted, at most 500 characters.
-        duration_ms: time spent, in milliseconds.
-    """
-
-    def __init__(self, kind: TransportKind, detail: str, duration_ms: int = 0) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
-        self.duration_ms = duration_ms
-
-
-class NotSent(TransportError):
-    """Not one byte of the request left this machine: it is safe to try again."""
-
-
-class Unanswered(TransportError):
-    """The request left (wholly or in part) but no whole answer came: the cloud may have it."""
 
 
 class IdentityError(CssApiError):

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from dashboard.http.redact import redact
+from dashboard.http.secret import Secret
+from dashboard.http.transport import send
+
 from .answer import Reply, read_answer
 from .bodies import Body, as_json
 from .errors import TransportError
-from .redact import redact
-from .secret import Secret
 from .session import CloudConnection, Grant
-from .transport import send
 from .types import Answer
 
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from dashboard.http.redact import one_line
+
 from .answer import fold, normalised
-from .redact import one_line
 from .times import plausible
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

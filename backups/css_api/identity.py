@@ -9,6 +9,10 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from keystoneauth1 import exceptions as ks
 
+from dashboard.http.redact import one_line, redact
+from dashboard.http.transport import describe, failure_kind, is_loopback
+from dashboard.http.wire import Watch
+
 from .answer import retry_after
 from .errors import (
     CatalogError,
@@ -18,10 +22,7 @@ from .errors import (
     TransportKind,
 )
 from .fields import is_id
-from .redact import one_line, redact
-from .transport import describe, failure_kind, is_loopback
 from .types import ProjectIdentity
-from .wire import Watch
 
 if TYPE_CHECKING:
     from keystoneauth1.access import AccessInfo
@@ -56,16 +57,6 @@ def secrets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
 def own_endpoint(settings: CloudRegion) -> str:
     """`css_endpoint_override` of an entry, "" without one."""
     return str(settings.get_endpoint(SERVICE_TYPE) or "")
-
-
-def names_loopback_http(*urls: str) -> bool:
-    """Whether an address that an entry itself names is http:// on this machine.
-
-    Only then may an address that the identity service names be one: a service elsewhere could have
-    this process talk to whatever listens here, as to its Redis.
-    """
-    found = map(urlsplit, urls)
-    return any(each.scheme == "http" and is_loopback(each.hostname or "") for each in found)
 
 
 def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool = True) -> None:

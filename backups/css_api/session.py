@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from dashboard.http.secret import Secret
+from dashboard.http.transport import names_loopback_http, new_session
+from dashboard.http.wire import Timeouts, Watch
+
 from . import config
 from .errors import ConfigurationError, IdentityError
 from .identity import (
     identity_error,
-    names_loopback_http,
     own_endpoint,
     project_identity,
     renewal_margin,
@@ -25,10 +28,7 @@ from .identity import (
     secrets_of,
     token_of,
 )
-from .secret import Secret
-from .transport import new_session
 from .types import ProjectIdentity
-from .wire import Timeouts, Watch
 
 if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion

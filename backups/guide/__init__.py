@@ -2,9 +2,9 @@
 
 from .codes import CODES, CodeEntry, code_family
 from .connections import CONNECTION_FAULTS, ENTRY_LEFT
+from .explanation import ACTOR_LABELS, Actor, Explanation, Text
 from .readiness import READINESS
-from .terms import ACTOR_LABELS, Actor, Explanation, Text
-from .words import BY_HAND, IMPORTED, OUTCOMES, explain, explain_run
+from .texts import BY_HAND, IMPORTED, OUTCOMES, explain, explain_run
 
 __all__ = [
     "ACTOR_LABELS",

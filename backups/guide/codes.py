@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Outcome
 
-from .terms import Actor, Text
+from .explanation import Actor, Text
 
 
 @dataclass(frozen=True, slots=True)

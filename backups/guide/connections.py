@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.choices import ConnectionFault
 
-from .terms import Actor, Explanation
+from .explanation import Actor, Explanation
 
 CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
     ConnectionFault.CONFIGURATION: Explanation(

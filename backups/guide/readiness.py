@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Readiness
 
-from .terms import Actor, Explanation
+from .explanation import Actor, Explanation
 
 READINESS: dict[Readiness, Explanation] = {
     Readiness.READY: Explanation(

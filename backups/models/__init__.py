@@ -3,14 +3,14 @@
 from .canary import Canary
 from .cluster import Cluster, ClusterTag, LogSettings
 from .heartbeat import Heartbeat, Ticker
-from .history import Export, ExportAs, SavedView
 from .indexes import IsGiven
 from .instance import Instance
 from .post import Post
 from .project import Connection, Project
 from .retention import Kind, RetentionPolicy, RetentionRun
 from .run import BackupRun
-from .traces import ApiCall, RequestKey, RunEvent
+from .run_log import ApiCall, RequestKey, RunEvent
+from .saved import Export, ExportAs, SavedView
 
 __all__ = [
     "ApiCall",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.db import models
 from django.db.models import OuterRef, Q, Subquery
@@ -51,9 +51,7 @@ def protection_at(
 class ClusterQuerySet(models.QuerySet["Cluster"]):
     def with_latest_run(self) -> ClusterQuerySet:
         """Annotate `latest_run_id`; `attach_latest_runs` then loads a page's runs in one query."""
-        from .run import BackupRun
-
-        latest = BackupRun.objects.filter(cluster=OuterRef("pk")).order_by("-requested_at", "-id")
+        latest = _runs().filter(cluster=OuterRef("pk")).order_by("-requested_at", "-id")
         return self.annotate(latest_run_id=Subquery(latest.values("pk")[:1]))
 
     def visible_to(self, user: User) -> ClusterQuerySet:
@@ -67,10 +65,6 @@ class ClusterQuerySet(models.QuerySet["Cluster"]):
     def watched(self) -> ClusterQuerySet:
         """Clusters that count: present in the cloud and not archived."""
         return self.present().filter(archived_at__isnull=True)
-
-    def with_protection(self, protection: Protection, now: datetime) -> ClusterQuerySet:
-        """Clusters in one state of protection at a moment."""
-        return self.filter(protection_q(protection, now))
 
     def named(self, text: str) -> ClusterQuerySet:
         """Clusters whose cloud id or name is exactly `text`."""
@@ -194,12 +188,15 @@ STATUS_LABELS = {
 }
 
 
+def _runs() -> models.QuerySet[BackupRun]:
+    model = Cluster._meta.get_field("runs").related_model
+    return cast("models.QuerySet[BackupRun]", model._default_manager.all())
+
+
 def attach_latest_runs(clusters: list[Cluster]) -> None:
     """Set `latest_run` on clusters that came from `with_latest_run()`, in one query."""
-    from .run import BackupRun
-
     ids = [pk for c in clusters if (pk := getattr(c, "latest_run_id", None)) is not None]
-    runs = BackupRun.objects.in_bulk(ids)
+    runs = _runs().in_bulk(ids)
     for cluster in clusters:
         cluster.latest_run = runs.get(getattr(cluster, "latest_run_id", None) or 0)
 

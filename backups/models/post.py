@@ -12,7 +12,7 @@ class Post(models.Model):
     """One attempt of a run whose request left: what tells its job from all others.
 
     The row is written with the fence, before the first byte, and outlives the attempt: a job that
-    the cloud lists an hour later can still be told to be its own. `backups/matching.py` decides;
+    the cloud lists an hour later can still be told to be its own. `rules/matching.py` decides;
     docs/run-states.md has the rules.
     """
 

@@ -11,8 +11,8 @@ from backups.models import BackupRun, Instance
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 
-from .sweeping import take_over
-from .transitions import transition
+from .runs.sweeping import take_over
+from .runs.transitions import transition
 
 NOT_SENT = (
     "Not sent by this instance: the run came with a copy of the database, and the instance that "

@@ -23,7 +23,7 @@ from backups.models.cluster import (
 )
 from dashboard.accounts.models import User
 
-from .keeping import kept, key_for
+from .result_cache import kept, key_for
 
 MOST_SHOWN = 20
 

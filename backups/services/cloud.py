@@ -7,8 +7,8 @@ from django.conf import settings
 from backups.css_api import session
 from backups.css_api.client import CallRecorder, CssClient
 from backups.css_api.errors import ConfigurationError
-from backups.css_api.wire import Timeouts
 from backups.models import BackupRun, Cluster, Project
+from dashboard.http.wire import Timeouts
 
 
 def default_timeouts() -> Timeouts:

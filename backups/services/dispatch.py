@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from celery import current_app
 from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
@@ -17,6 +18,11 @@ from backups.work import refusal
 logger = logging.getLogger(__name__)
 
 
+def _publish(task: str, *args: int, expires: float | None = None) -> None:
+    # by its name: tasks call services, so no service imports them
+    current_app.send_task(f"backups.tasks.{task}", args, expires=expires, ignore_result=True)
+
+
 def dispatch_send(run_ids: Iterable[int]) -> None:
     """Queue ``tasks.send_run`` for runs; called after their rows are committed.
 
@@ -26,14 +32,12 @@ def dispatch_send(run_ids: Iterable[int]) -> None:
     Args:
         run_ids: primary keys of queued runs.
     """
-    from backups.tasks import send_run
-
     ids = list(run_ids)
     # Written before publishing: a worker may be faster than this process.
     BackupRun.objects.filter(pk__in=ids, state=RunState.QUEUED).update(dispatched_at=timezone.now())
     for position, run_id in enumerate(ids):
         try:
-            send_run.delay(run_id)
+            _publish("send_run", run_id)
         except (BrokerError, OSError) as error:
             words = refusal(error)
             note = words or "The queue is unreachable"
@@ -54,11 +58,9 @@ def dispatch_follow(run_ids: Iterable[int]) -> None:
     Args:
         run_ids: primary keys of accepted or unknown runs.
     """
-    from backups.tasks import follow_run
-
     for run_id in run_ids:
         try:
-            follow_run.apply_async((run_id,), expires=settings.BACKUP_REDISPATCH_AFTER)
+            _publish("follow_run", run_id, expires=settings.BACKUP_REDISPATCH_AFTER)
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return
@@ -70,11 +72,9 @@ def dispatch_sync(connection_ids: Iterable[int]) -> None:
     Args:
         connection_ids: primary keys.
     """
-    from backups.tasks import sync_connection
-
     for connection_id in connection_ids:
         try:
-            sync_connection.apply_async((connection_id,), expires=60)
+            _publish("sync_connection", connection_id, expires=60)
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return
@@ -89,11 +89,9 @@ def dispatch_check(cluster_ids: Iterable[int], *, worth: float) -> None:
         cluster_ids: primary keys.
         worth: seconds after which a message that no worker took is dropped.
     """
-    from backups.tasks import check_cluster
-
     for cluster_id in cluster_ids:
         try:
-            check_cluster.apply_async((cluster_id,), expires=worth)
+            _publish("check_cluster", cluster_id, expires=worth)
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return
@@ -101,9 +99,7 @@ def dispatch_check(cluster_ids: Iterable[int], *, worth: float) -> None:
 
 def dispatch_retention() -> None:
     """Queue ``tasks.continue_retention`` for what was announced; else the schedule does it."""
-    from backups.tasks import continue_retention
-
     try:
-        continue_retention.apply_async(expires=60)
+        _publish("continue_retention", expires=60)
     except (BrokerError, OSError) as error:
         logger.warning("broker unreachable, retention waits for the schedule: %s", error)

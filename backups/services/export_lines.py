@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from django.db.models import F, Func, TextField, Value
 from django.db.models.functions import JSONObject
 
-from backups.history.paging import Cursor, Runs
+from backups.lists.history.paging import Cursor, Runs
 
 
 class Kind(Enum):

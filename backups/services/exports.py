@@ -10,12 +10,12 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from backups.history.filters import HistoryFilter
-from backups.history.paging import Place, Runs, keys_at, read_at
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.paging import Place, Runs, keys_at, read_at
 from backups.models import BackupRun, Export, ExportAs
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
-from dashboard.moments import zone_names
+from dashboard.web.moments import zone_names
 
 from .export_lines import CSV, JSON_LINES, Column, Kind, Lines, Shape, head, write
 

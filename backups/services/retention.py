@@ -20,7 +20,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from backups import presence
+from backups import heartbeats
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
 from backups.models import BackupRun, Export, Kind, RetentionPolicy, RetentionRun, RunEvent
 from backups.models.run import BackupRunQuerySet
@@ -34,9 +34,9 @@ from dashboard.audit.retention import (
     prunable,
 )
 from dashboard.audit.trail import Actor, record
-from dashboard.database import stood_still
+from dashboard.db.concurrency import stood_still
 
-from .posts import skew
+from .runs.posts import skew
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def work(run: RetentionRun) -> bool:
     Returns:
         False where another process is at it.
     """
-    me, now = presence.process_name(), timezone.now()
+    me, now = heartbeats.process_name(), timezone.now()
     free = Q(claimed_by="") | stood_still("changed_at", RetentionRun.LOST_AFTER)
     if not _mine(run).filter(free).update(claimed_by=me, changed_at=now):
         return False
@@ -305,7 +305,7 @@ def _mask_runs(run: RetentionRun, pks: list[int]) -> None:
         requested_by=None, requested_by_name="", source_ip=None, masked_by=run.told
     )
     told = RunEvent.objects.filter(run__in=pks).exclude(actor="").values_list("pk", "actor")
-    people = [pk for pk, actor in told if not presence.is_process(actor)]
+    people = [pk for pk, actor in told if not heartbeats.is_process(actor)]
     RunEvent.objects.filter(pk__in=people).update(actor="")
 
 

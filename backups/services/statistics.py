@@ -21,7 +21,7 @@ from backups.models import ApiCall, BackupRun
 from dashboard.accounts.access import visible_q
 from dashboard.accounts.models import User
 
-from .keeping import kept, key_for
+from .result_cache import kept, key_for
 
 OUTCOME_DAYS = 30
 API_WINDOW = timedelta(hours=24)

@@ -13,7 +13,7 @@ from heroicons.templatetags.heroicons import heroicon_mini
 from backups.choices import Outcome, Readiness, RunState
 from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster
-from backups.readiness import readiness_of
+from backups.rules.readiness import readiness_of
 from backups.views.presentation import Look
 
 register = template.Library()

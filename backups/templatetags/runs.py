@@ -16,11 +16,11 @@ from heroicons.templatetags.heroicons import heroicon_mini
 from backups.choices import Evidence, Outcome, RunState, Trigger
 from backups.guide import Explanation, explain_run
 from backups.models import ApiCall, BackupRun
-from backups.views import presentation, result_words
+from backups.views import charts, presentation
 
 register = template.Library()
-register.filter("counted", result_words.counted)
-register.filter("brought", result_words.brought)
+register.filter("counted", charts.counted)
+register.filter("brought", charts.brought)
 
 # A text from outside longer than this is cut on a page; the JSON has all of it.
 LONGEST_TEXT = 10_000

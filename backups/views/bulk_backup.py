@@ -13,11 +13,10 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from backups.choices import Trigger
-from backups.forms import form_problems
+from backups.forms import MAX_WAIT_MINUTES, BulkBackupForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.run_forms import MAX_WAIT_MINUTES, BulkBackupForm
-from backups.services.caution import would_be_refused
-from backups.services.requests import CannotBackUp, KeyReused, request_backup
+from backups.services.clusters.preflight import would_be_refused
+from backups.services.runs.requests import CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission, may, require_somewhere
 
 from .cluster_backup import what_came_of_it

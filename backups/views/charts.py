@@ -6,10 +6,12 @@ stand beside them. Positions are attributes: the Content-Security-Policy allows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backups.services.cluster_history import ClusterDay, Mark
+from django.utils.translation import ngettext
+
+from backups.services.clusters.history import ClusterDay, Mark
 from backups.services.statistics import Day, Result
 
 HEIGHT = 200
@@ -141,3 +143,35 @@ def strip(days: Sequence[ClusterDay]) -> Strip:
         part = Part(str(day.mark), x + 1, round(y, 1), CELL, round(height, 1))
         cells.append(Cell(day, x, part))
     return Strip(cells, width=len(days) * CELL_SLOT)
+
+
+def counted(counts: Mapping[Result, int]) -> str:
+    """How many runs had each result.
+
+    Args:
+        counts: of each result.
+    """
+    return ", ".join(_phrase(result, count) for result, count in counts.items())
+
+
+def brought(day: ClusterDay) -> str:
+    """How many of a cluster's runs of one day were verified, and how many were not."""
+    verified = ngettext("%(count)d verified", "%(count)d verified", day.verified)
+    bad = ngettext("%(count)d ended badly", "%(count)d ended badly", day.bad)
+    return f"{verified % {'count': day.verified}}, {bad % {'count': day.bad}}"
+
+
+def _phrase(result: Result, count: int) -> str:
+    if result is Result.VERIFIED:
+        text = ngettext("%(count)d verified", "%(count)d verified", count)
+    elif result is Result.FAILED:
+        text = ngettext("%(count)d backup failed", "%(count)d backup failed", count)
+    elif result is Result.REJECTED:
+        text = ngettext("%(count)d rejected", "%(count)d rejected", count)
+    else:
+        text = ngettext(
+            "%(count)d unknown, not verified or not started",
+            "%(count)d unknown, not verified or not started",
+            count,
+        )
+    return text % {"count": count}

@@ -9,11 +9,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from backups.forms import form_problems
+from backups.forms import MAX_WAIT_MINUTES, BackupForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.run_forms import MAX_WAIT_MINUTES, BackupForm
-from backups.services.caution import would_be_refused
-from backups.services.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
+from backups.services.clusters.preflight import would_be_refused
+from backups.services.runs.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission
 
 from .cluster_rows import permitted_cluster, row_of

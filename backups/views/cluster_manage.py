@@ -13,9 +13,9 @@ from django.views.decorators.http import require_POST
 from backups.forms import ArchiveForm, LabelsForm, ObjectiveForm, form_problems
 from backups.models import Cluster, Project
 from backups.models.labels import labels_as_text
-from backups.services import clusters
-from backups.services.clusters import CannotArchive, LabelsChanged
-from backups.services.protection import set_objective
+from backups.services.clusters import manage
+from backups.services.clusters.manage import CannotArchive, LabelsChanged
+from backups.services.clusters.protection import set_objective
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
 
@@ -31,7 +31,7 @@ def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form_problems(form))
     try:
-        archived = clusters.archive(cluster, Actor.of(request), form.cleaned_data["reason"])
+        archived = manage.archive(cluster, Actor.of(request), form.cleaned_data["reason"])
     except CannotArchive as error:
         messages.error(request, str(error))
     else:
@@ -51,7 +51,7 @@ def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
 def cluster_restore(request: PageRequest, pk: int) -> HttpResponse:
     """Bring an archived cluster back."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
-    restored = clusters.restore(cluster, Actor.of(request))
+    restored = manage.restore(cluster, Actor.of(request))
     text = _("%(cluster)s is restored.") if restored else _("%(cluster)s was not archived.")
     messages.info(request, text % {"cluster": cluster.name})
     return _back(request, cluster)
@@ -68,7 +68,7 @@ def cluster_labels(request: PageRequest, pk: int) -> HttpResponse:
         return _labels_again(request, cluster, typed, seen, form_problems(form), 422)
     wanted, seen = form.cleaned_data["labels"], form.cleaned_data["seen"]
     try:
-        changed = clusters.set_labels(cluster, wanted, Actor.of(request), seen=seen)
+        changed = manage.set_labels(cluster, wanted, Actor.of(request), seen=seen)
     except LabelsChanged as error:
         now = labels_as_text(error.now)
         problem = f"{error} " + _("They are now: %(labels)s. Save again to replace them.") % {

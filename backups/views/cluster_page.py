@@ -15,16 +15,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import ACTIVE, Protection, Readiness
-from backups.forms import LiveForm
+from backups.forms import MAX_WAIT_MINUTES, LiveForm
 from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings
 from backups.models.cluster import STATUS_LABELS
 from backups.models.labels import labels_as_text
-from backups.run_forms import MAX_WAIT_MINUTES
-from backups.services import checks
 from backups.services.attention import BLOCKED, bad_results
-from backups.services.cluster_history import ClusterHistory, Mark, cluster_history
-from backups.services.readiness import request_check
+from backups.services.clusters import checks
+from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
+from backups.services.clusters.readiness import request_check
 from dashboard.accounts.access import Permission, may
 
 from . import charts, presentation

@@ -13,7 +13,7 @@ from django.utils import timezone
 from backups.choices import Protection, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from backups.models.cluster import ClusterQuerySet, attach_latest_runs, protection_at
-from backups.services.requests import reason_required
+from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 

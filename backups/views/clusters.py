@@ -10,17 +10,16 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Readiness, Trigger
-from backups.forms import LiveForm
-from backups.history.chips import active_chips
-from backups.history.filters import without_empty
-from backups.inventory.filters import ClusterFilter
-from backups.inventory.paging import page_of
-from backups.inventory.sorting import ORDERS, Order, Sort
-from backups.inventory.states import CloudState, Engine, Presence
+from backups.forms import MAX_WAIT_MINUTES, LiveForm
+from backups.lists.clusters.filters import ClusterFilter
+from backups.lists.clusters.paging import page_of
+from backups.lists.clusters.sorting import ORDERS, Order, Sort
+from backups.lists.clusters.states import CloudState, Engine, Presence
+from backups.lists.history.chips import active_chips
+from backups.lists.history.filters import without_empty
 from backups.models import Connection, Project
-from backups.run_forms import MAX_WAIT_MINUTES
-from backups.services.requests import reason_required
-from dashboard.look import PAGE_SIZES, look_of
+from backups.services.runs.requests import reason_required
+from dashboard.web.display import PAGE_SIZES, look_of
 
 from .cluster_rows import rows_in_order, tokens_of
 from .common import PageRequest, bad_request, mark_live, new_key, unchanged

@@ -15,9 +15,9 @@ from django_htmx.middleware import HtmxDetails
 from backups import work
 from backups.choices import Trigger
 from backups.forms import form_problems
-from backups.services.requests import Requester
+from backups.services.runs.requests import Requester
 from dashboard.accounts.models import User
-from dashboard.client_ip import client_ip
+from dashboard.web.client_ip import client_ip
 
 
 class PageRequest(HttpRequest):

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from django.db.models import QuerySet
 from django.db.models.functions import Left
+from django.forms import Form
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.html import escape
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from backups.forms import LiveForm
-from backups.history.chips import active_chips
-from backups.history.filters import HistoryFilter, without_empty
-from backups.history.groups import Group
-from backups.history.paging import (
+from backups.lists.history.chips import active_chips
+from backups.lists.history.filters import HistoryFilter, without_empty
+from backups.lists.history.groups import Group
+from backups.lists.history.paging import (
     BadCursor,
     Cursor,
     Place,
@@ -26,14 +32,57 @@ from backups.history.paging import (
     newer_than,
     read_page,
 )
-from backups.history.windows import pinned
+from backups.lists.history.windows import Window, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
-from dashboard.look import PAGE_SIZES, look_of
+from dashboard.web.display import PAGE_SIZES, look_of
 
 from . import presentation
 from .common import PageRequest, bad_request, mark_live, unchanged
-from .history_controls import choice_boxes, project_options, window_options
+
+_BOXES = ("state", "outcome", "trigger")
+
+
+def choice_boxes(form: Form) -> list[SafeString]:
+    """A box of check marks for each filter that has several values; the form must be valid."""
+    language = get_language()
+    return [_boxes(language, name, frozenset(form.cleaned_data[name] or ())) for name in _BOXES]
+
+
+@lru_cache(maxsize=512)
+def _boxes(language: str | None, name: str, chosen: frozenset[str]) -> SafeString:
+    """In the language, which is the present one."""
+    field = HistoryFilter.base_filters[name]
+    context = {
+        "name": name,
+        "label": field.label,
+        "choices": field.extra["choices"],
+        "chosen": chosen,
+    }
+    return SafeString(render_to_string("backups/history_boxes.html", context))
+
+
+def window_options(chosen: Window | None) -> SafeString:
+    """The windows of time to choose from; None is a range that was typed."""
+    return _windows(get_language(), chosen)
+
+
+@lru_cache(maxsize=512)
+def _windows(language: str | None, chosen: Window | None) -> SafeString:
+    context = {"windows": Window.choices, "chosen": chosen}
+    return SafeString(render_to_string("backups/history_windows.html", context))
+
+
+def project_options(projects: Iterable[Project], chosen: Project | None) -> SafeString:
+    """Projects to choose from. There may be hundreds, so no template goes over them."""
+    key = chosen.pk if chosen else None
+    lines = [
+        f'<option value="{project.pk}"{" selected" if project.pk == key else ""}>'
+        f"{escape(project)}</option>"
+        for project in projects
+    ]
+    return SafeString("".join(lines))
+
 
 MOST_NEW = 100  # beyond that the hint says "99+"
 MOST_COUNTED = 10_000

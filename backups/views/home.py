@@ -20,10 +20,11 @@ from backups.choices import ACTIVE, Protection, RunState
 from backups.forms import LiveForm
 from backups.models import BackupRun, Cluster
 from backups.models.run import BackupRunQuerySet
-from backups.services import attention, protection, statistics
+from backups.services import attention, statistics
 from backups.services.attention import Attention
-from backups.services.keeping import kept, key_for
-from backups.services.protection import Summary
+from backups.services.clusters import protection
+from backups.services.clusters.protection import Summary
+from backups.services.result_cache import kept, key_for
 from backups.services.statistics import ApiFigures, Outcomes, Result
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User

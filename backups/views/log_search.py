@@ -10,13 +10,13 @@ from django.views.decorators.http import require_safe
 from backups.css_api.errors import ApiError, CssApiError
 from backups.css_api.types import LogLines, LogQuery
 from backups.forms import LogSearchForm, form_problems
-from backups.log_rules import LEVELS, LOG_TYPES, USUAL_LINES
 from backups.models import Cluster
+from backups.rules.log_settings import LEVELS, LOG_TYPES, USUAL_LINES
 from backups.services.cloud import INTERACTIVE, client_for
 from dashboard.accounts.access import Permission, require
 
 from .common import PageRequest
-from .log_settings_words import explained
+from .log_settings import explained
 
 
 @require_safe

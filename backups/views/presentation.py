@@ -17,8 +17,8 @@ from backups.css_api.errors import TransportKind
 from backups.css_api.types import Answer
 from backups.guide import explain
 from backups.models import ApiCall, BackupRun
-from backups.models.traces import exchange_lasted
-from backups.outcomes import outcome_of
+from backups.models.run_log import exchange_lasted
+from backups.rules.outcomes import outcome_of
 
 Text = str | Promise
 

@@ -10,17 +10,17 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Trigger
-from backups.history.chips import active_chips
-from backups.inventory.filters import ProtectionFilter
-from backups.inventory.paging import page_of
-from backups.inventory.states import Presence
+from backups.lists.clusters.filters import ProtectionFilter
+from backups.lists.clusters.paging import page_of
+from backups.lists.clusters.states import Presence
+from backups.lists.history.chips import active_chips
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import WORST_FIRST
-from backups.services import protection as services
 from backups.services.attention import bad_results
-from backups.services.requests import reason_required
+from backups.services.clusters import protection as services
+from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may
-from dashboard.look import look_of
+from dashboard.web.display import look_of
 
 from .cluster_rows import ClusterRow, rows_in_order
 from .clusters import MOST_OFFERED, url_query

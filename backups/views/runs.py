@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import zlib
+from dataclasses import dataclass, field
 
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
@@ -12,22 +13,82 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.choices import Ruling, Trigger
-from backups.forms import LiveForm, form_problems
-from backups.models import BackupRun, Cluster
-from backups.models.traces import records_read
-from backups.run_forms import SettleForm
+from backups.choices import Ruling, RunState, Trigger
+from backups.forms import LiveForm, SettleForm, form_problems
+from backups.models import BackupRun, Cluster, RunEvent
+from backups.models.run_log import LONGEST_RULING, records_read
 from backups.serialize import run_document
-from backups.services.evidence import audit_events, neighbours, resolved_by
-from backups.services.requests import CannotCancel, cancel_run, reason_required
-from backups.services.settling import CannotSettle, settle_by_hand, why_not
+from backups.services.runs.related import audit_events, neighbours, resolved_by
+from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
+from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
 from dashboard.accounts.access import Permission, may, require
+from dashboard.accounts.models import User
+from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 
 from . import presentation
 from .cluster_backup import row_response
 from .common import PageRequest, bad_request, local_path, mark_live, unchanged
-from .run_evidence import Settling, audit_trail, ruling_of, settling
+
+MOST_EVENTS = 200  # of the audit trail on a page; its JSON has all
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTrail:
+    """The audit trail's events about a run.
+
+    Attributes:
+        events: the oldest first, at most MOST_EVENTS.
+        more: there are more.
+    """
+
+    events: list[AuditEvent]
+    more: bool
+
+
+def audit_trail(user: User, run: BackupRun) -> AuditTrail | None:
+    """The audit trail's events about a run for its page; None for who may not audit its project."""
+    found = audit_events(user, run)
+    if found is None:
+        return None
+    events = list(found[: MOST_EVENTS + 1])
+    return AuditTrail(events[:MOST_EVENTS], len(events) > MOST_EVENTS)
+
+
+def ruling_of(run: BackupRun, events: list[RunEvent]) -> RunEvent | None:
+    """The event of a run that was settled by hand: who, when and why."""
+    if not run.settled_by_hand:
+        return None
+    settled = (e for e in events if e.from_state == RunState.UNKNOWN and e.to_state == run.state)
+    return next(settled, None)
+
+
+@dataclass(slots=True)
+class Settling:
+    """The form that settles a run by hand.
+
+    Attributes:
+        why_not: why that cannot be done now, "" where it can.
+        ruling, reason: what was typed.
+        problems: what was wrong with it, as sentences.
+        wrong: the fields that were wrong.
+    """
+
+    why_not: str
+    ruling: str = ""
+    reason: str = ""
+    problems: list[str] = field(default_factory=list)
+    wrong: frozenset[str] = frozenset()
+
+    choices = Ruling.choices
+    longest = LONGEST_RULING
+
+
+def settling(user: User, run: BackupRun) -> Settling | None:
+    """The form for a run of which it is not known what became of it, for who may settle it."""
+    if run.run_state is not RunState.UNKNOWN or not may(user, Permission.SETTLE, run.project):
+        return None
+    return Settling(why_not(run, timezone.now()))
 
 
 def _context(request: PageRequest, pk: int) -> dict[str, object]:

@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from backups.forms import SavedViewForm
-from backups.history.filters import HistoryFilter
-from backups.history.windows import pinned
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.windows import pinned
 from backups.models import SavedView
-from dashboard.database import one_at_a_time
+from dashboard.db.concurrency import one_at_a_time
 
 from .common import PageRequest, bad_request
 from .history import filter_query

@@ -11,9 +11,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.forms import form_problems
-from backups.look_forms import DisplayForm, ListForm
-from dashboard.look import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
+from backups.forms import DisplayForm, ListForm, form_problems
+from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
 
 from .common import PageRequest, bad_request, local_path
 

@@ -110,7 +110,7 @@ def size(connection) -> str:  # type: ignore[no-untyped-def]
 
 def cursor_at(pk: int) -> str:
     """The cursor of a run."""
-    from backups.history.paging import Cursor
+    from backups.lists.history.paging import Cursor
     from backups.models import BackupRun
 
     return Cursor.of(BackupRun.objects.get(pk=max(pk, 1))).encode()

@@ -9,11 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import Context, Engine
 
-from backups.history.filters import HistoryFilter
-from backups.history.paging import Cursor, Page, Place, keys_at
-from backups.views.history import listed_runs
-from backups.views.history_controls import choice_boxes, window_options
-from dashboard.look import PAGE_SIZE
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.paging import Cursor, Page, Place, keys_at
+from backups.views.history import choice_boxes, listed_runs, window_options
+from dashboard.web.display import PAGE_SIZE
 
 
 def offset_page(request: HttpRequest) -> HttpResponse:

@@ -123,7 +123,7 @@ def prepare(clusters: int) -> tuple[str, str]:
     client = Client(headers={"host": "localhost"})
     client.force_login(User.objects.create_superuser("watcher"))
     text = client.get("/clusters/").content.decode()
-    tokens = dict.fromkeys(re.findall(r' data-live="([^"]+)"', text))
+    tokens = dict.fromkeys(re.findall(r'\sdata-live="([^"]+)"', text))
     if len(tokens) < 50:
         raise SystemExit(f"the page shows {len(tokens)} rows")
     return client.cookies["sessionid"].value, f"shown={quote(','.join(tokens))}"

@@ -13,6 +13,7 @@ from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models, transaction
 from django.db.models import Q
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from .roles import PERMISSIONS, Permission, Role
@@ -189,6 +190,5 @@ class Session(AbstractBaseSession):
 
     @classmethod
     def get_session_store_class(cls) -> type[SessionStore]:
-        from .sessions import SessionStore
-
-        return SessionStore
+        store: type[SessionStore] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+        return store

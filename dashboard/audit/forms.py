@@ -10,7 +10,7 @@ from django.db.models import Q, TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from dashboard.moments import MomentField
+from dashboard.web.moments import MomentField
 
 from .actions import Action
 from .models import AuditEventQuerySet

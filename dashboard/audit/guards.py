@@ -7,7 +7,7 @@ owns the database can take them away; docs/audit.md says what is left then.
 
 from __future__ import annotations
 
-from dashboard.triggers import Guards, RowGuard
+from dashboard.db.triggers import Guards, RowGuard
 
 from .canonical import GENESIS
 

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.database import stood_still
+from dashboard.db.concurrency import stood_still
 
 from .actions import Action
 from .canonical import instant

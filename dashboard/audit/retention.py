@@ -54,13 +54,6 @@ def prunable(before: datetime) -> Prunable:
     return Prunable(last - first + 1, first, last, newest.hash)
 
 
-def prune_events(before: datetime, tell: Callable[[Prunable], AuditEvent]) -> int:
-    """Move the anchor and delete what is behind it; arguments and result as of `move_anchor`."""
-    events = move_anchor(before, tell)
-    delete_anchored()
-    return events
-
-
 def move_anchor(before: datetime, tell: Callable[[Prunable], AuditEvent]) -> int:
     """Say up to where events go. They go with `delete_anchored`.
 
@@ -91,7 +84,7 @@ def delete_anchored() -> None:
 
 
 def maskable(before: datetime, person: User | None = None) -> int:
-    """How many events `mask` would change."""
+    """How many events `mask_events` would change."""
     return _unmasked(before, person).count()
 
 

@@ -11,8 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from dashboard import triggers
-from dashboard.database import stood_still
+from dashboard.db import triggers
+from dashboard.db.concurrency import stood_still
 
 from . import chain
 from .actions import Action

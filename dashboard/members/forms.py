@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.auth.models import Group
@@ -11,9 +11,11 @@ from django.db.models import TextChoices
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.models import Project
 from dashboard.accounts.access import Permission, Role, may, projects_with
 from dashboard.accounts.models import User
+
+if TYPE_CHECKING:
+    from backups.models import Project
 
 ALL_PROJECTS = "all"  # a word, so that a field that was left out is an error and not everything
 MOST_DIGITS = 18
@@ -54,7 +56,8 @@ class GrantForm(forms.Form):
         found = offered.filter(pk=int(chosen)).first() if chosen.isdecimal() else None
         if found is None:
             raise ValidationError(_("Choose a project in which you may grant roles."))
-        return cast(Project, found)
+        project: Project = found
+        return project
 
     def clean(self) -> dict[str, Any]:
         """Find the account or the group."""

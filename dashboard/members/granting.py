@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from backups.models import Project
 from dashboard.accounts.access import Permission, Role, grantors
 from dashboard.accounts.models import Grant, User
 from dashboard.accounts.roles import roles_with
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.database import one_at_a_time
+from dashboard.db.concurrency import one_at_a_time
+
+if TYPE_CHECKING:
+    from backups.models import Project
 
 
 class AlreadyGranted(Exception):

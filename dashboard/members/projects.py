@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from django.apps import apps
 from django.db.models import Q
 
-from backups.models import Project
+if TYPE_CHECKING:
+    from backups.models import Project
 
 
 class ProjectNotFound(Exception):
@@ -24,7 +28,8 @@ def find_project(text: str) -> Project:
     if len(parts := [part.strip() for part in text.split("/")]) == 3:
         cloud, region, name = parts
         named |= Q(cloud=cloud, region=region, name=name)
-    found = list(Project.objects.filter(named)[:10])
+    projects = apps.get_model("backups", "Project")._default_manager
+    found = list(projects.filter(named)[:10])
     if not found:
         raise ProjectNotFound(f"no project '{text}' is known")
     if len(found) > 1:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard.moments import zone_names
+from dashboard.web.moments import zone_names
 
 Choices = list[tuple[str, Any]]
 # The others, as in "US/Pacific", are older names of zones in these.

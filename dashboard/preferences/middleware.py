@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 from django.utils.cache import patch_vary_headers
 
-from dashboard.moments import zone_names
+from dashboard.web.moments import zone_names
 
 from .languages import SOURCE
 

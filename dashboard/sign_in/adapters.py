@@ -10,7 +10,7 @@ from typing import Any
 import qrcode
 from allauth.account import app_settings as account_settings
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.authentication import get_authentication_records
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -30,7 +30,7 @@ from django.utils.translation import gettext_lazy
 from qrcode.image.svg import SvgPathFillImage
 
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.client_ip import client_ip
+from dashboard.web.client_ip import client_ip
 
 from .limits import too_many
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.client_ip import client_ip
+from dashboard.web.client_ip import client_ip
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from allauth.account.utils import get_next_redirect_url
@@ -28,6 +28,8 @@ from .role_map import has_groups
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 USERINFO = "userinfo_endpoint"
+NONCES = "oidc_nonces"  # of the session: state → nonce of sign-ins that are under way
+MOST_NONCES = 10
 LONGEST_NAME = 150
 ERROR_CODE = re.compile(r'"error"\s*:\s*"([a-z_]{1,40})"')
 
@@ -76,10 +78,24 @@ def fetch(url: str, token: str = "") -> Any:
         raise OAuth2Error(f"the provider cannot be asked: {error}") from None
 
 
-class OidcAdapter(OpenIDConnectOAuth2Adapter):
-    """Talks to the provider. `nonce` is what was sent to it with this sign-in."""
+def _keep_nonce(request: HttpRequest, answer: HttpResponse, nonce: str) -> None:
+    """Keep a nonce in the session under the state that goes to the provider with it."""
+    state = dict(parse_qsl(urlsplit(answer.get("Location", "")).query)).get("state")
+    if state:
+        kept = list(request.session.get(NONCES, {}).items())[-(MOST_NONCES - 1) :]
+        request.session[NONCES] = {**dict(kept), state: nonce}
 
-    nonce = ""
+
+def _take_nonce(request: HttpRequest) -> str:
+    """The nonce that was sent with the state of this answer, once; "" for none."""
+    kept = dict(request.session.get(NONCES, {}))
+    nonce = str(kept.pop(request.GET.get("state", ""), ""))
+    request.session[NONCES] = kept
+    return nonce
+
+
+class OidcAdapter(OpenIDConnectOAuth2Adapter):
+    """Talks to the provider."""
 
     @property
     def openid_config(self) -> Mapping[str, Any]:
@@ -135,7 +151,7 @@ class OidcAdapter(OpenIDConnectOAuth2Adapter):
                 fetch(self.openid_config["jwks_uri"]),
                 issuer=settings.OIDC_ISSUER,
                 client_id=settings.OIDC_CLIENT_ID,
-                nonce=self.nonce,
+                nonce=_take_nonce(request),
             )
         except IdTokenRejected as error:
             raise OAuth2Error(f"ID token rejected: {error}") from None
@@ -168,8 +184,8 @@ class OidcProvider(OpenIDConnectProvider):
             next_url=get_next_redirect_url(request),
             scope=settings.OIDC_SCOPES,
             auth_params={"nonce": nonce},
-            nonce=nonce,
         )
+        _keep_nonce(request, answer, nonce)
         return cast(HttpResponse, answer)
 
     def get_login_url(self, request: HttpRequest, **kwargs: Any) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
-from allauth.core.internal import ratelimit
+from allauth.decorators import rate_limit
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.helpers import render_authentication_error
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
@@ -19,18 +19,9 @@ from .configured import oidc_is_configured
 from .oidc import OidcAdapter
 
 
-class Callback(OAuth2CallbackView):
-    """What the provider sends the browser back to."""
-
-    def _get_state(self, request: HttpRequest, provider: object) -> tuple[Any, Any]:
-        state, answer = super()._get_state(request, provider)
-        self.adapter.nonce = (state or {}).get("nonce", "")
-        return state, answer
-
-
 @login_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@ratelimit.decorator(app="allauth.account", action="login")
+@rate_limit(action="login")
 def oidc_start(request: HttpRequest) -> HttpResponse:
     """Lead to the provider.
 
@@ -61,7 +52,7 @@ def oidc_callback(request: HttpRequest) -> HttpResponse:
         return redirect("login")
     adapter = OidcAdapter(request, settings.OIDC_ISSUER)
     try:
-        return cast(HttpResponse, Callback.adapter_view(adapter)(request))
+        return cast(HttpResponse, OAuth2CallbackView.adapter_view(adapter)(request))
     except OAuth2Error as error:
         return _failed(request, adapter.get_provider(), error)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 
-from backups.models import Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
@@ -20,9 +19,12 @@ from dashboard.members.projects import ProjectNotFound, find_project
 
 from .role_map import ALL_PROJECTS, Mapped, groups_of, parse_role_map
 
+if TYPE_CHECKING:
+    from backups.models import Project
+
 logger = logging.getLogger(__name__)
 
-Wanted = set[tuple[Role, Project | None]]
+Wanted: TypeAlias = "set[tuple[Role, Project | None]]"
 
 
 def entries_for(claims: Mapping[str, Any]) -> list[Mapped]:

@@ -1,4 +1,4 @@
-"""Talking to the provider, with the transport of the cloud's client: bounded in time and size."""
+"""Talking to the provider, with the transport for untrusted services: bounded in time and size."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 import requests
 from django.conf import settings
 
-from backups.css_api.errors import TransportError
-from backups.css_api.identity import names_loopback_http
-from backups.css_api.transport import new_session, send
-from backups.css_api.wire import Timeouts
+from dashboard.http.errors import TransportError
+from dashboard.http.transport import names_loopback_http, new_session, send
+from dashboard.http.wire import Timeouts
 
 TIMEOUTS = Timeouts(connect=5.0, read=10.0, total=10.0)  # seconds, for each of the requests
 LARGEST = 1_048_576  # bytes, unpacked; a discovery document has some thousand

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
-from allauth.account.internal.flows.reauthentication import raise_if_reauthentication_required
+from allauth.account.decorators import reauthentication_required
 from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.base.views import AuthenticateView, IndexView, ReauthenticateView
 from allauth.mfa.models import Authenticator
@@ -22,6 +22,7 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views.generic.base import ContextMixin
 
@@ -179,6 +180,7 @@ class KeyRemoval(RemoveWebAuthnView):
         return answer
 
 
+@method_decorator(reauthentication_required(app="allauth.mfa"), name="get")
 class Codes(ViewRecoveryCodesView):
     """The recovery codes. They are shown once, by a POST: looking must not use that up."""
 
@@ -192,7 +194,6 @@ class Codes(ViewRecoveryCodesView):
         return cast(HttpResponse, self.render_to_response(super().get_context_data(**kwargs)))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        raise_if_reauthentication_required(self.request, app="allauth.mfa")
         user = cast(User, self.request.user)
         codes = Authenticator.objects.get(user=user, type=Type.RECOVERY_CODES).wrap()
         return {

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from dashboard.accounts.models import Session, User
 from dashboard.accounts.sessions import STARTED, Started
 from dashboard.audit.values import line
-from dashboard.client_ip import client_ip
+from dashboard.web.client_ip import client_ip
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 

@@ -17,12 +17,11 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.access import limit
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.client_ip import client_ip
 from dashboard.sign_in.required import account_lacks_second_factor
+from dashboard.web.client_ip import client_ip
 
 from .models import ApiToken
-from .scopes import Scope
-from .secret import TokenText
+from .secret import Scope, TokenText
 
 logger = logging.getLogger(__name__)
 

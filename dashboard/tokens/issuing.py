@@ -12,11 +12,10 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.database import one_at_a_time
+from dashboard.db.concurrency import one_at_a_time
 
 from .models import ApiToken
-from .scopes import Scope
-from .secret import TokenText
+from .secret import Scope, TokenText
 
 MOST_LIVING = 50  # of an account: a page shows them all
 BY_PASSWORD = "password"  # noqa: S105 - why a token was revoked

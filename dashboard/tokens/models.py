@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from .scopes import Scope
+from .secret import Scope
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User

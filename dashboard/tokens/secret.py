@@ -11,6 +11,11 @@ import re
 import secrets
 from dataclasses import dataclass, field
 
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+from dashboard.accounts.roles import Permission
+
 PREFIX = "csslb_"
 _LOOKUP_BYTES = 6
 _SECRET_BYTES = 32
@@ -49,3 +54,33 @@ class TokenText:
     def matches(self, digest: str) -> bool:
         """Whether this is the token of a digest; as fast whether it is or not."""
         return hmac.compare_digest(self.digest, digest)
+
+
+class Scope(TextChoices):
+    """The most that a token may do; what its user may not do, it may not do either."""
+
+    READ = "read", _("Read")
+    RUN = "run", _("Read and run")
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What of the user's permissions is left to the token."""
+        return _PERMISSIONS[self]
+
+    @property
+    def text(self) -> str:
+        """What it is for, in words."""
+        return str(_TEXTS[self])
+
+    def includes(self, other: Scope) -> bool:
+        """Whether whatever needs the other scope is content with this one."""
+        return self.permissions >= other.permissions
+
+
+# an export has nothing that a list does not show, page by page
+_READ = frozenset({Permission.SEE, Permission.AUDIT, Permission.EXPORT})
+_PERMISSIONS = {Scope.READ: _READ, Scope.RUN: _READ | {Permission.RUN}}
+_TEXTS = {
+    Scope.READ: _("sees clusters, protection and runs, and exports runs"),
+    Scope.RUN: _("also requests backups and cancels queued runs"),
+}

@@ -19,7 +19,7 @@ from dashboard.sign_in.required import account_lacks_second_factor, provider_vou
 from .forms import TokenForm
 from .issuing import CannotMake, make_token, revoke_token
 from .models import ApiToken, ApiTokenQuerySet
-from .scopes import Scope
+from .secret import Scope
 
 MOST_SHOWN = 100  # of one's own; those that work come first
 PAGE_SIZE = 100

@@ -21,7 +21,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.tokens.issuing import make_token
 from dashboard.tokens.models import ApiToken
-from dashboard.tokens.scopes import Scope
+from dashboard.tokens.secret import Scope
 from tests.grants import give
 from tests.security_keys import SoftwareKey
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from backups.models import Cluster, Project
 from dashboard.accounts.models import User
-from dashboard.request_text import Handler
+from dashboard.web.request_text import Handler
 from tests.access.conftest import World
 from tests.access.test_every_answer import superuser
 from tests.tokens_made import token_of

@@ -19,7 +19,7 @@ from backups.css_api.answer import answered_on
 from backups.css_api.fields import Fields, ShapeError
 from backups.models import Cluster
 from dashboard.accounts.models import User
-from dashboard.moments import EARLIEST, LATEST, within_calendar
+from dashboard.web.moments import EARLIEST, LATEST, within_calendar
 from tests.access.conftest import World
 from tests.access.test_every_answer import superuser
 from tests.tokens_made import Program, token_of

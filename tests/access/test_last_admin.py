@@ -19,7 +19,7 @@ from dashboard.audit.trail import Actor
 from dashboard.members import granting
 from dashboard.tokens import issuing
 from dashboard.tokens.models import ApiToken
-from dashboard.tokens.scopes import Scope
+from dashboard.tokens.secret import Scope
 from tests.grants import give
 
 pytestmark = pytest.mark.django_db(transaction=True)

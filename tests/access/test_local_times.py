@@ -12,7 +12,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.moments import MomentField, MomentFilter, local_moment, zone_names
+from dashboard.web.moments import MomentField, MomentFilter, local_moment, zone_names
 from tests.access.conftest import World
 from tests.access.test_every_answer import superuser
 

@@ -12,10 +12,10 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from backups.choices import Readiness, RunState, Trigger
+from backups.forms import IDEMPOTENCY_KEY, BackupForm
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
-from backups.run_forms import IDEMPOTENCY_KEY, BackupForm
 from backups.serialize import run_document
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from dashboard.tokens.models import ApiToken

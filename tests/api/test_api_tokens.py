@@ -17,8 +17,7 @@ from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import AuditEvent
 from dashboard.tokens import authentication
 from dashboard.tokens.models import ApiToken
-from dashboard.tokens.scopes import Scope
-from dashboard.tokens.secret import TokenText
+from dashboard.tokens.secret import Scope, TokenText
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
 

@@ -12,10 +12,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.audit import trail
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
+from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper, page_of
+from tests.views.page_text import tight
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7|add:7 }}"
@@ -73,7 +74,7 @@ def test_an_event_shows_what_was_changed_and_its_link(web: Client, actor: Actor)
         before={"bucket": "old-logs", "agency": "css"},
         after={"bucket": "new-logs", "agency": "css", "days": 30},
     )
-    page = web.get(event.get_absolute_url()).content.decode()
+    page = tight(web.get(event.get_absolute_url()).content.decode())
     rows = dict(re.findall(r'<tr( class="changed")?><th scope="row"><bdi[^>]*>(\w+)', page))
     assert rows == {"": "agency", ' class="changed"': "days"}
     assert page.count('class="changed"') == 2
@@ -100,7 +101,7 @@ def test_a_masked_event_shows_who_masked_it_and_nothing_personal(
     web: Client, make_events: MakeEvents
 ) -> None:
     make_events(1, actor=Actor("ben", ip="192.0.2.8", user_agent="Safari"))
-    trail.mask(timezone.now() + timedelta(seconds=1), actor=Actor.process("retention"))
+    audit_retention.mask(timezone.now() + timedelta(seconds=1), actor=Actor.process("retention"))
     page = web.get(reverse("audit:event-detail", args=[2])).content.decode()
     assert "masked by" in page
     assert reverse("audit:event-detail", args=[3]) in page

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from dashboard.audit import trail
 from dashboard.audit.export import FORMAT
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.signing import signing_key
+from tests import audit_retention
 from tests.audit.conftest import KEEPER, Clock, MakeEvents
 from tests.audit.exports import check, items_of
 
@@ -69,8 +69,8 @@ def test_masked_and_pruned_trails_verify(
     make_events(2)
     limit = clock.between()
     make_events(2)
-    trail.mask(clock.between(), actor=KEEPER)
-    trail.prune(limit, actor=KEEPER)
+    audit_retention.mask(clock.between(), actor=KEEPER)
+    audit_retention.prune(limit, actor=KEEPER)
     result = check(exported())
     assert (result.returncode, result.stderr) == (0, "")
     assert "events 3 to 6 (2 masked)" in result.stdout

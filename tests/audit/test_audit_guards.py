@@ -15,6 +15,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.models import Anchor, AuditEvent
 from dashboard.audit.trail import Actor
 from dashboard.audit.verification import read_chain
+from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper
 
 pytestmark = pytest.mark.django_db
@@ -179,7 +180,7 @@ def test_a_temporary_table_of_the_same_name_answers_for_nothing(make_events: Mak
 
 def test_an_anchor_opens_only_what_is_before_it_and_stays(make_events: MakeEvents) -> None:
     (old,) = make_events(1)
-    assert trail.prune(timezone.now() + LATER, actor=Actor.process("retention")) == 1
+    assert audit_retention.prune(timezone.now() + LATER, actor=Actor.process("retention")) == 1
     make_events(2)
     assert Anchor.objects.get().sequence == old.sequence
     assert refuses("DELETE FROM audit_event")

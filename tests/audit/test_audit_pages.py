@@ -46,7 +46,7 @@ def test_pages_lead_to_every_event_once_and_back(
         page = web.get(url).content.decode()
         pages.append([int(n) for n in re.findall(r'id="event-(\d+)"', page)])
         seen += pages[-1]
-        older = re.search(r'rel="next" href="([^"]+)"', page)
+        older = re.search(r'rel="next"\s+href="([^"]+)"', page)
         url = older[1].replace("&amp;", "&") if older else ""
     assert seen == list(range(9, 0, -1))
     assert shown(web, newer=pages[2][0]) == pages[1]

@@ -17,6 +17,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.models import Anchor, AuditEvent, Verification
 from dashboard.audit.trail import Actor
 from dashboard.audit.verification import read_chain
+from tests import audit_retention
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, soon, verified
 
 pytestmark = pytest.mark.django_db
@@ -29,8 +30,8 @@ def test_masking_takes_everything_personal_and_keeps_the_chain(
     trail.record(Action.GRANT_ADDED, actor=actor, target=anna)
     hashes = list(AuditEvent.objects.values_list("hash", flat=True))
     before = clock.between()
-    assert trail.maskable(before) == 4
-    assert trail.mask(before, actor=KEEPER, reason="90 days") == 4
+    assert retention.maskable(before) == 4
+    assert audit_retention.mask(before, actor=KEEPER, reason="90 days") == 4
     done = verified()
     assert (done.result, done.last) == ("intact", 5)
     told = AuditEvent.objects.get(pk=5)
@@ -47,7 +48,7 @@ def test_masking_takes_everything_personal_and_keeps_the_chain(
         assert (row["salt"], row["actor_user_id"]) == ("", None)
     labels = list(masked.order_by("sequence").values_list("target_label", flat=True))
     assert labels == ["prod-logs"] * 3 + [""]
-    assert trail.mask(before, actor=KEEPER) == 0
+    assert audit_retention.mask(before, actor=KEEPER) == 0
 
 
 def test_masking_one_person_leaves_the_others(make_events: MakeEvents, anna: User) -> None:
@@ -55,7 +56,7 @@ def test_masking_one_person_leaves_the_others(make_events: MakeEvents, anna: Use
     make_events(1)
     by_ben = make_events(1, actor=Actor("ben", ben))
     about_ben = make_events(1, action=Action.GRANT_ADDED, target=ben)
-    assert trail.mask(soon(), actor=KEEPER, person=ben) == 2
+    assert audit_retention.mask(soon(), actor=KEEPER, person=ben) == 2
     masked = set(AuditEvent.objects.filter(masked_by=4).values_list("pk", flat=True))
     assert masked == {by_ben[0].pk, about_ben[0].pk}
     assert "ben" not in str(AuditEvent.objects.get(pk=4).__dict__)
@@ -79,7 +80,7 @@ def test_masking_more_than_the_event_tells_of_is_found(
     make_events(2)
     limit = clock.between()
     make_events(1)
-    assert trail.mask(limit, actor=KEEPER) == 2
+    assert audit_retention.mask(limit, actor=KEEPER) == 2
     assert read_chain().broken_at is None
     with connection.cursor() as cursor:
         cursor.execute(
@@ -98,10 +99,10 @@ def test_pruning_deletes_a_prefix_that_stays_verifiable(
     last = AuditEvent.objects.get(pk=5)
     limit = clock.between()
     make_events(3)
-    found = trail.prunable(limit)
+    found = retention.prunable(limit)
     assert (found.events, found.first, found.last, found.hash) == (5, 1, 5, last.hash)
     assert AuditEvent.objects.count() == 8
-    assert trail.prune(limit, actor=KEEPER, reason="two years") == 5
+    assert audit_retention.prune(limit, actor=KEEPER, reason="two years") == 5
     assert list(AuditEvent.objects.order_by("pk").values_list("pk", flat=True)) == [6, 7, 8, 9]
     run = AuditEvent.objects.get(pk=9)
     assert (run.action, run.reason) == ("retention_run", "two years")
@@ -109,15 +110,15 @@ def test_pruning_deletes_a_prefix_that_stays_verifiable(
     assert (run.details["events"], run.details["hash"]) == (5, last.hash)
     done = verified()
     assert (done.result, done.first, done.last) == ("intact", 6, 9)
-    assert trail.prune(limit, actor=KEEPER) == 0
+    assert audit_retention.prune(limit, actor=KEEPER) == 0
     assert AuditEvent.objects.count() == 4
 
 
 def test_pruning_again_and_pruning_everything_keep_the_chain(make_events: MakeEvents) -> None:
     make_events(2)
-    assert trail.prune(soon(), actor=KEEPER) == 2
+    assert audit_retention.prune(soon(), actor=KEEPER) == 2
     make_events(2)
-    assert trail.prune(soon(), actor=KEEPER) == 3
+    assert audit_retention.prune(soon(), actor=KEEPER) == 3
     assert Anchor.objects.count() == 2
     assert chain.beginning().sequence == 5
     assert make_events(1)[0].sequence == 7
@@ -129,11 +130,11 @@ def test_an_interrupted_pruning_is_finished_by_the_next(
 ) -> None:
     make_events(4)
     with monkeypatch.context() as patch:
-        patch.setattr(retention, "delete_anchored", lambda: None)
-        assert trail.prune(soon(), actor=KEEPER) == 4
+        patch.setattr(audit_retention, "delete_anchored", lambda: None)
+        assert audit_retention.prune(soon(), actor=KEEPER) == 4
     assert AuditEvent.objects.count() == 5
     assert verified().result == "intact"
-    assert trail.prune(timezone.now() - timedelta(days=1), actor=KEEPER) == 0
+    assert audit_retention.prune(timezone.now() - timedelta(days=1), actor=KEEPER) == 0
     assert AuditEvent.objects.count() == 1
 
 
@@ -147,7 +148,7 @@ def test_a_clock_that_was_ahead_does_not_let_later_events_go(
         patch.setattr(chain, "now", lambda: ahead)
         make_events(1)
     make_events(1)
-    assert trail.prunable(soon()).events == 1
+    assert retention.prunable(soon()).events == 1
 
 
 def test_pruning_while_the_chain_is_read_is_no_break(
@@ -161,7 +162,7 @@ def test_pruning_while_the_chain_is_read_is_no_break(
     def prune_meanwhile(event: AuditEvent, *others: Any) -> str:
         calls.append(event.sequence)
         if len(calls) == 2:
-            trail.prune(limit, actor=KEEPER)
+            audit_retention.prune(limit, actor=KEEPER)
             make_events(2)
         return problem_of(event, *others)
 
@@ -195,8 +196,8 @@ def test_a_trail_can_be_carried_to_another_database(
     make_events(2)
     limit = clock.between()
     make_events(3, details=odd, before=odd)
-    trail.mask(clock.between(), actor=KEEPER)
-    trail.prune(limit, actor=KEEPER)
+    audit_retention.mask(clock.between(), actor=KEEPER)
+    audit_retention.prune(limit, actor=KEEPER)
     hashes = list(AuditEvent.objects.values_list("hash", flat=True))
     path = tmp_path / "audit.json"
     call_command("dumpdata", "audit", output=str(path), verbosity=0)

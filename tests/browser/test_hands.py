@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Heartbeat, Ticker
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from tests.browser.watch import Watch
 
 MakeCluster = Callable[[str], Cluster]

@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 
 from backups.choices import Outcome, Readiness, RunState
 from backups.models import BackupRun, Cluster
-from backups.services import keeping
-from backups.services.transitions import transition
+from backups.services import result_cache
+from backups.services.runs.transitions import transition
 
 MakeCluster = Callable[[str], Cluster]
 
@@ -22,7 +22,7 @@ MakeCluster = Callable[[str], Cluster]
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made anew each time, however slow the machine is."""
-    monkeypatch.setattr(keeping, "WORTH_KEEPING", math.inf)
+    monkeypatch.setattr(result_cache, "WORTH_KEEPING", math.inf)
 
 
 def overdue(cluster: Cluster) -> None:

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from dashboard.accounts.models import User
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch

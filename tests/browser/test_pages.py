@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from backups.choices import Outcome, RunState
 from backups.models import BackupRun, Cluster
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from tests.browser.watch import Watch
 
 MakeCluster = Callable[[str], Cluster]

@@ -21,15 +21,16 @@ from backups.models import (
     SavedView,
 )
 from backups.models.retention import Kind
-from backups.services import readiness, retention
-from backups.services.sync import sync_clusters
+from backups.services import retention
+from backups.services.clusters import readiness
+from backups.services.connections.sync import sync_clusters
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.verification import perform, request_verification
 from dashboard.tokens.issuing import make_token
-from dashboard.tokens.scopes import Scope
+from dashboard.tokens.secret import Scope
 
 Things = dict[str, dict[str, str]]
 _S, _O = RunState, Outcome

@@ -24,7 +24,7 @@ import pytest
 from compose_file import ROOT, Service, env_file, load
 from psycopg import sql
 
-from dashboard.embedded.redis import find_server
+from dashboard.local_run.redis import find_server
 from tests.visitor import Visitor
 
 pytestmark = pytest.mark.e2e

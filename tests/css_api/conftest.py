@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backups.css_api import config
 from backups.css_api.session import CloudConnection, connect
-from backups.css_api.wire import Timeouts
+from dashboard.http.wire import Timeouts
 
 from .servers import Cloud
 
@@ -30,7 +30,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setattr("openstack.config.loader.CONFIG_FILES", [])
     monkeypatch.setattr("openstack.config.loader.SECURE_FILES", [])
-    config.forget()
+    monkeypatch.setattr(config, "_loaded", None)
 
 
 @pytest.fixture

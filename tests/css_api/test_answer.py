@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backups.css_api.answer import Reply, read_answer
-from backups.css_api.transport import RawAnswer
 from backups.css_api.types import BodyKind
+from dashboard.http.transport import RawAnswer
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -14,7 +14,7 @@ from backups.css_api.errors import CatalogError, ConfigurationError, CssApiError
 from backups.css_api.fields import is_id
 from backups.css_api.identity import endpoint_of, require_https
 from backups.css_api.session import connect
-from backups.css_api.transport import is_loopback, new_session
+from dashboard.http.transport import is_loopback, new_session
 from tests.css_api.test_identity_trials import HERE, token
 
 from .conftest import QUICK, WriteClouds, entry

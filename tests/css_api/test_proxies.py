@@ -12,7 +12,7 @@ import pytest
 from backups.css_api.client import CssClient
 from backups.css_api.errors import NotSent, TransportError, TransportKind
 from backups.css_api.session import connect
-from backups.css_api.transport import RawAnswer, new_session, send
+from dashboard.http.transport import RawAnswer, new_session, send
 from tests.certificates import Certificates, make_certificates
 from tests.forward_proxy import ForwardProxy
 

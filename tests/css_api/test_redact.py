@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backups.css_api.redact import REDACTED, one_line, redact
+from dashboard.http.redact import REDACTED, one_line, redact
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from backups.css_api.secret import Secret
+from dashboard.http.secret import Secret
 
 TEXT = "gAAAAA-a-token"
 

@@ -16,7 +16,7 @@ import pytest
 from backups.css_api.errors import ConfigurationError, IdentityError, SecondFactorError
 from backups.css_api.identity import endpoint_of, secrets_of
 from backups.css_api.session import CloudConnection, connect
-from backups.css_api.wire import Timeouts
+from dashboard.http.wire import Timeouts
 
 from .conftest import QUICK, WriteClouds, entry
 from .servers import PROJECT, Cloud, Peer, serving, whole

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from backups.css_api.client import CssClient, Exchange, ShownRequest
-from backups.css_api.redact import REDACTED
 from backups.css_api.session import CloudConnection
 from backups.css_api.types import LogStorage
+from dashboard.http.redact import REDACTED
 
 from .servers import Cloud
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from backups.css_api.errors import NotSent, TransportError, TransportKind, Unanswered
-from backups.css_api.transport import RawAnswer, is_loopback, new_session, send
-from backups.css_api.wire import Timeouts
+from dashboard.http.transport import RawAnswer, is_loopback, new_session, send
+from dashboard.http.wire import Timeouts
 
 from .servers import Peer, Play, Server, always, serving, whole
 

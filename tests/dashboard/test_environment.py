@@ -186,7 +186,7 @@ def _texts() -> st.SearchStrategy[str]:
     return st.one_of(odd, st.text(st.characters(exclude_characters="\0"), max_size=20))
 
 
-# PORT, HOST and the rest of `manage.py run` are tests/embedded's
+# PORT, HOST and the rest of `manage.py run` are tests/local_run's
 NAMES = sorted(set(documented()) - {"DATA_DIR", "DJANGO_SETTINGS_MODULE", "STATIC_ROOT"})
 
 

@@ -21,13 +21,13 @@ from django.utils import timezone
 
 from backups import work
 from backups.models import Canary, Heartbeat, Ticker
-from dashboard.health import LIMIT
+from dashboard.web.health import LIMIT
 from tests.instances import ROOT, clean_environment
 
 ASK = """
 import time, django
 django.setup()
-from dashboard.health import readiness, work_health
+from dashboard.web.health import readiness, work_health
 for ask in readiness, work_health:
     begun = time.monotonic()
     answer = ask()

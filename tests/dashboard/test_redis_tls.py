@@ -18,7 +18,7 @@ import redis
 from kombu import Connection
 
 from dashboard.checks import check_everywhere
-from dashboard.embedded.redis import find_server
+from dashboard.local_run.redis import find_server
 from dashboard.service_urls import broker_url
 from tests.certificates import Certificates, make_certificates
 from tests.instances import ROOT, clean_environment

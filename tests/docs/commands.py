@@ -85,13 +85,13 @@ LONG = "takes many minutes"
 # document → pattern of whole commands → why
 LEFT_OUT: dict[str, dict[str, str]] = {
     "README.md": {
-        "make run": "installs; tests/embedded starts it, and the instance of these tests is one",
+        "make run": "installs; tests/local_run starts it, and the instance of these tests is one",
         "make test": "the suite itself",
         "DATA_DIR=~/css-log-backup make run": "the instance of these tests has that folder",
     },
     "docs/containers.md": {r"(docker|make secrets|mkdir|sudo|printf|git|curl)\b.*": COMPOSE},
     "docs/operations.md": {
-        "make install": "tests/embedded does it, in a copy",
+        "make install": "tests/local_run does it, in a copy",
         r"cp deploy/systemd/.* && systemctl daemon-reload": SYSTEMD,
         "systemctl .*": SYSTEMD,
     },

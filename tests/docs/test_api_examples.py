@@ -14,10 +14,10 @@ import pytest
 
 from backups.api.queries import MOST, USUAL_LIMIT
 from backups.api.urls import LARGEST_BODY, urlpatterns
-from backups.history.filters import HistoryFilter
-from backups.inventory.filters import ClusterFilter
-from backups.run_forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
-from dashboard.tokens.scopes import Scope
+from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
+from backups.lists.clusters.filters import ClusterFilter
+from backups.lists.history.filters import HistoryFilter
+from dashboard.tokens.secret import Scope
 from tests.instances import ROOT, Instance
 from tests.tokens_made import make_by_page
 from tests.visitor import Visitor

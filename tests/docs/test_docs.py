@@ -14,7 +14,7 @@ from django.core.management import call_command, get_commands
 
 from backups.choices import ALLOWED, RunState
 from backups.css_api import config, session
-from backups.css_api.wire import Timeouts
+from dashboard.http.wire import Timeouts
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.embedded.clouds import clouds_file
+from dashboard.local_run.clouds import clouds_file
 from tests.docs.commands import ELSEWHERE, LEFT_OUT, PAGES, SHELL, Block, blocks, commands, left_out
 from tests.instances import ROOT, Instance
 from tests.places import own_database

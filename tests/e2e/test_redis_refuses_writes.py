@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from dashboard.embedded.redis import find_server
+from dashboard.local_run.redis import find_server
 from tests.e2e.test_dying_processes import wait_until
 from tests.instances import Instance
 from tests.visitor import Visitor, text_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from dashboard.embedded.redis import find_server
+from dashboard.local_run.redis import find_server
 from tests.e2e.test_redis_refuses_writes import free_port
 from tests.instances import Instance
 

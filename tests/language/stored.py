@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from django.apps import apps
 from django.db import models
 
-from backups.log_rules import LOG_TYPES
-from dashboard.moments import zone_names
+from backups.rules.log_settings import LOG_TYPES
 from dashboard.preferences.forms import AREAS
+from dashboard.web.moments import zone_names
 
 SHORTEST = 3
 # Names that are nobody's to translate: of the product, engines, formats, languages, zones, and the

@@ -13,9 +13,10 @@ from backups import uptime
 from backups.choices import Trigger
 from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Cluster, Post
-from backups.services import following, importing, readiness, sending
 from backups.services.cloud import client_for
-from backups.services.posts import without_job
+from backups.services.clusters import readiness
+from backups.services.runs import following, importing, sending
+from backups.services.runs.posts import without_job
 from simulator.client import SimulatorControl
 from tests.audit_guards import guards_lifted
 

@@ -10,7 +10,7 @@ import pytest
 
 from backups.choices import Trigger
 from backups.models import BackupRun, Cluster, Project
-from backups.services.requests import Requester, request_backup
+from backups.services.runs.requests import Requester, request_backup
 from simulator import clouds_file, server
 from simulator.client import SimulatorControl
 from simulator.config import SimulatorConfig

@@ -11,9 +11,9 @@ from django.core.management.base import CommandError
 from backups import instance
 from backups.choices import RunState
 from backups.models import BackupRun, Instance
-from backups.services import calls, sending
 from backups.services.adopting import NothingToAdopt, adopt
-from backups.services.requests import CannotBackUp
+from backups.services.runs import call_log, sending
+from backups.services.runs.requests import CannotBackUp
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 from simulator.client import SimulatorControl
@@ -140,7 +140,7 @@ def test_a_claim_that_came_with_a_copy_is_not_sent_again(
     unsent, sent = make_run(), make_run()
     for run in unsent, sent:
         assert sending.claim(run.pk)
-    calls.CollectLog(BackupRun.objects.get(pk=sent.pk))._store(SHOWN, sent.requested_at)
+    call_log.CollectLog(BackupRun.objects.get(pk=sent.pk))._store(SHOWN, sent.requested_at)
     copied()
     assert adopt(ADMIN, "staging", moved=False) == 1
     states = dict(BackupRun.objects.values_list("pk", "state"))
@@ -178,7 +178,7 @@ def test_the_fence_stops_what_was_claimed_before(
     run = sending.claim(make_run().pk)
     assert run is not None
     Instance.objects.update(adopted=False)
-    with pytest.raises(calls.ClaimLost):
+    with pytest.raises(call_log.ClaimLost):
         sending.ask_cloud(run)
     assert not cloud.ledger(endpoint="collect")
 

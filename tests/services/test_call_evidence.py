@@ -6,9 +6,9 @@ from django.core import serializers
 
 from backups.css_api.session import known_secrets
 from backups.models import ApiCall, BackupRun
-from backups.services import following, sending
-from backups.services.calls import CollectLog
 from backups.services.cloud import client_for
+from backups.services.runs import following, sending
+from backups.services.runs.call_log import CollectLog
 from simulator import server
 from simulator.client import SimulatorControl
 from tests.services.conftest import MakeRun

@@ -14,11 +14,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups import presence, uptime
+from backups import heartbeats, uptime
 from backups.choices import Readiness
 from backups.instance import key_prefix
 from backups.models import Cluster, Connection, Heartbeat, Project
-from backups.services import checks, readiness, sweeping
+from backups.services.clusters import checks, readiness
+from backups.services.runs import sweeping
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_the_check_of_a_worker_that_died_is_made_by_another_once_its_heartbeat_i
     settings.CHECK_PARALLEL = 1
     cluster = make_cluster()
     assert checks.lease() == [cluster.pk]
-    presence.beat("worker")
+    heartbeats.beat("worker")
     checks.begin(cluster.pk)
     assert checks.lease() == [], "it is alive"
     Heartbeat.objects.update(seen_uptime=uptime.now() - settings.HEARTBEAT_STALE_AFTER - 1)

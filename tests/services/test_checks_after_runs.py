@@ -6,7 +6,8 @@ import pytest
 
 from backups.choices import Readiness
 from backups.models import BackupRun
-from backups.services import checks, following, readiness, sending
+from backups.services.clusters import checks, readiness
+from backups.services.runs import following, sending
 
 
 def ended(run: BackupRun) -> BackupRun:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from backups.choices import RunState, Trigger
 from backups.models import BackupRun, Cluster, Project
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.grants import give

@@ -13,9 +13,9 @@ from django.utils import timezone
 from backups.choices import ConnectionFault
 from backups.css_api.types import ClusterInfo, Instance, ProjectIdentity
 from backups.models import Cluster, ClusterTag, Connection, Project
-from backups.services import connections, sync
-from backups.services.connections import RegisterError, register_by_hand
-from backups.services.registering import store_list
+from backups.services.connections import manage, sync
+from backups.services.connections.manage import RegisterError, register_by_hand
+from backups.services.connections.registering import store_list
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
@@ -42,11 +42,11 @@ def actions() -> list[str]:
 
 
 def test_connecting_and_disconnecting_are_on_record_once_each(cloud: SimulatorControl) -> None:
-    row = connections.connect(*the_entry(), ANNA)
-    connections.connect(*the_entry(), ANNA)
-    connections.disconnect(row, ANNA, "no longer ours")
-    connections.disconnect(row, ANNA)
-    again = connections.connect(*the_entry(), ANNA)
+    row = manage.connect(*the_entry(), ANNA)
+    manage.connect(*the_entry(), ANNA)
+    manage.disconnect(row, ANNA, "no longer ours")
+    manage.disconnect(row, ANNA)
+    again = manage.connect(*the_entry(), ANNA)
     assert again == row
     assert actions() == ["connection_added", "connection_removed", "connection_added"]
     assert AuditEvent.objects.get(action="connection_removed").reason == "no longer ours"
@@ -57,22 +57,22 @@ def test_asking_for_a_sync_is_on_record_and_hands_it_to_a_worker(
     row: Connection, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(connections, "dispatch_sync", sent.extend)
+    monkeypatch.setattr(manage, "dispatch_sync", sent.extend)
     with django_capture_on_commit_callbacks(execute=True):
-        assert connections.request_sync(row, ANNA)
+        assert manage.request_sync(row, ANNA)
     assert sent == [row.pk]
     assert actions() == ["sync_requested"]
     row.refresh_from_db()
     assert row.sync_step == "waiting"
     assert row.next_sync_at > timezone.now(), "the sweeper waits a moment for the message"
-    connections.disconnect(row, ANNA)
+    manage.disconnect(row, ANNA)
     with django_capture_on_commit_callbacks(execute=True):
-        assert not connections.request_sync(row, ANNA)
+        assert not manage.request_sync(row, ANNA)
     assert sent == [row.pk]
 
 
 def test_a_test_is_on_record_with_its_steps(row: Connection) -> None:
-    connections.test(row.cloud, row.region, ANNA)
+    manage.test(row.cloud, row.region, ANNA)
     event = AuditEvent.objects.get()
     assert event.details == {"passed": True, "steps": ["passed"] * 4}
     assert event.target_label == str(row)
@@ -85,7 +85,7 @@ def test_entries_are_those_of_the_file_and_those_that_were_connected(row: Connec
     add_entry("another")
     Connection.objects.create(cloud="zzz-left", region="eu-de")
     root = User.objects.create_superuser("root", password="x")
-    listed, problem = connections.entries(root, all_of_them=True)
+    listed, problem = manage.entries(root, all_of_them=True)
     assert problem == ""
     assert [(e.cloud, e.configured, e.connected) for e in listed] == [
         ("another", True, False),
@@ -99,10 +99,10 @@ def test_a_file_that_cannot_be_read_is_named_and_claims_nothing_of_its_entries(
 ) -> None:
     (tmp_path / "clouds.yaml").write_text("clouds: [")
     root = User.objects.create_superuser("root", password="x")
-    listed, problem = connections.entries(root, all_of_them=True)
+    listed, problem = manage.entries(root, all_of_them=True)
     assert "not valid YAML" in problem
     assert [entry.configured for entry in listed] == [True]
-    assert not connections.is_configured(row.cloud, row.region)
+    assert not manage.is_configured(row.cloud, row.region)
 
 
 def test_others_see_the_connections_of_their_projects_only(row: Connection) -> None:
@@ -112,7 +112,7 @@ def test_others_see_the_connections_of_their_projects_only(row: Connection) -> N
     Connection.objects.create(cloud="a", region="r", project=mine)
     Connection.objects.create(cloud="b", region="r", project=theirs)
     ben = give(User.objects.create_user("ben"), Role.VIEWER, project=mine)
-    listed, _problem = connections.entries(ben, all_of_them=False)
+    listed, _problem = manage.entries(ben, all_of_them=False)
     assert [entry.cloud for entry in listed] == ["a"]
 
 

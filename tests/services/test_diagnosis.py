@@ -20,11 +20,11 @@ from backups.css_api.errors import (
     TransportKind,
     Unanswered,
 )
-from backups.css_api.wire import Timeouts
 from backups.guide import CONNECTION_FAULTS
-from backups.services import diagnosis
-from backups.services.diagnosis import Diagnosis, StepState, diagnose
-from backups.services.faults import fault_of
+from backups.services.connections import diagnosis
+from backups.services.connections.diagnosis import Diagnosis, StepState, diagnose
+from backups.services.connections.faults import fault_of
+from dashboard.http.wire import Timeouts
 from simulator.client import SimulatorControl
 from tests.services.clouds_entries import change_entry, read_file, the_entry, write_file
 

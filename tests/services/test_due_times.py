@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster, Connection
-from backups.services import checks, due_times, following, readiness, sweeping
-from backups.services.due_times import pull_in
+from backups.services.clusters import checks, readiness
+from backups.services.runs import due_times, following, sweeping
+from backups.services.runs.due_times import pull_in
 
 pytestmark = pytest.mark.django_db
 
@@ -107,7 +108,7 @@ def test_connections_are_read_again(connection_row: Connection) -> None:
 
 
 def test_a_sync_in_its_lease_stays_where_it_is(connection_row: Connection) -> None:
-    from backups.services import sync_lease
+    from backups.services.connections import sync_lease
 
     assert sync_lease.begin(connection_row.pk)
     assert pull_in() == 0

@@ -11,7 +11,7 @@ from django.utils import timezone
 from backups import uptime
 from backups.choices import Outcome, RunState
 from backups.models import BackupRun, Cluster, Project
-from backups.services import following, sending
+from backups.services.runs import following, sending
 from tests.services.cloud_jobs import aged
 
 S = RunState

@@ -13,8 +13,9 @@ from django.utils import timezone
 from backups.choices import Outcome, RunState, Trigger
 from backups.css_api.types import RecordStatus
 from backups.models import RunEvent
-from backups.services import importing, readiness
 from backups.services.cloud import client_for
+from backups.services.clusters import readiness
+from backups.services.runs import importing
 from tests.services.cloud_jobs import check, imported, job, keep, read, row
 
 S = RunState

@@ -11,10 +11,11 @@ from django.utils import timezone
 from backups.choices import ACTIVE, Ruling, RunState, Trigger
 from backups.css_api.types import RecordStatus
 from backups.models import RunEvent
-from backups.services import readiness, sending
-from backups.services.correcting import digest
-from backups.services.requests import request_backup
-from backups.services.settling import settle_by_hand
+from backups.services.clusters import readiness
+from backups.services.runs import sending
+from backups.services.runs.correcting import digest
+from backups.services.runs.requests import request_backup
+from backups.services.runs.settling import settle_by_hand
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 from tests.services.cloud_jobs import (

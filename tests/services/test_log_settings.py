@@ -9,9 +9,9 @@ import pytest
 from backups.choices import Readiness
 from backups.css_api.types import LogStorage
 from backups.models import Cluster
-from backups.services.log_changes import Change, Decision, Ending, Result, fingerprint
-from backups.services.log_settings import decide
-from backups.services.readiness import check_cluster
+from backups.services.clusters.readiness import check_cluster
+from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
+from backups.services.log_settings.reading import decide
 from dashboard.audit.models import AuditEvent
 from simulator.client import SimulatorControl
 from tests.services.conftest import MakeCluster

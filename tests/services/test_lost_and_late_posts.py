@@ -11,7 +11,7 @@ from backups import uptime
 from backups.choices import RunState
 from backups.css_api.types import Answer, BodyKind
 from backups.models import ApiCall, BackupRun, RunEvent
-from backups.services import following, sending, sweeping
+from backups.services.runs import following, sending, sweeping
 from tests.audit_guards import guards_lifted
 from tests.services.cloud_jobs import check, followed, imported, keep, read, row, sent, wait_for
 
@@ -306,8 +306,8 @@ def test_late_jobs_are_found_in_whatever_order_their_posts_come(make_cluster, ma
     x = replace(row("x", at=a.date_before), finished_at=a.date_after + timedelta(seconds=8))
     y = row("y", at=a.date_after + timedelta(seconds=2.5))  # fits both
     from backups.models import Cluster
-    from backups.services import importing
-    from backups.services.posts import without_job
+    from backups.services.runs import importing
+    from backups.services.runs.posts import without_job
 
     fresh = Cluster.objects.select_related("project").get(pk=cluster.pk)
     date = a.date_after + timedelta(seconds=60)
@@ -422,7 +422,7 @@ def test_a_correction_and_a_change_of_objective_do_not_wait_for_each_other(
 
     from django.db import connection
 
-    from backups.services import protection
+    from backups.services.clusters import protection
     from dashboard.audit.trail import Actor
     from tests.services.cloud_jobs import at_once
 

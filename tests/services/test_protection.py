@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from backups.choices import Protection, RunState
 from backups.models import Cluster, Project
+from backups.models.cluster import protection_q
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
-from backups.services import following, protection, sending
+from backups.services.clusters import protection
+from backups.services.runs import following, sending
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.actions import Action
@@ -37,7 +39,7 @@ def fresh(cluster: Cluster) -> Cluster:
 
 def counted(cluster: Cluster, now) -> Protection:
     """The state by the database's rule; asserts that it is one only, and the model's."""
-    states = [s for s in P if Cluster.objects.with_protection(s, now).filter(pk=cluster.pk)]
+    states = [s for s in P if Cluster.objects.filter(protection_q(s, now), pk=cluster.pk)]
     assert states == [cluster.protection(now)]
     return states[0]
 

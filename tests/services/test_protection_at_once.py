@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from backups.models import Cluster, Project
-from backups.services import protection
+from backups.services.clusters import protection
 from dashboard.audit.trail import Actor
 from tests.services.cloud_jobs import at_once
 

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from backups.choices import Readiness, RunState
 from backups.models import BackupRun, Cluster
-from backups.services import readiness, sending
+from backups.services.clusters import readiness
+from backups.services.runs import sending
 
 R, S = Readiness, RunState
 

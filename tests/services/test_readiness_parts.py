@@ -12,7 +12,7 @@ from backups.choices import Outcome, Readiness, RunState
 from backups.css_api.types import LogSettings
 from backups.models import BackupRun, Cluster
 from backups.models import LogSettings as StoredSettings
-from backups.services import readiness
+from backups.services.clusters import readiness
 
 R, S = Readiness, RunState
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from backups import presence
+from backups import heartbeats
 from backups.choices import Outcome, RunState
 from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.types import Answer
 from backups.models import ApiCall, BackupRun, Heartbeat
-from backups.services import following, sending, sweeping
-from backups.services.calls import CollectLog
+from backups.services.runs import following, sending, sweeping
+from backups.services.runs.call_log import CollectLog
 from tests.audit_guards import guards_lifted
 
 S = RunState
@@ -38,7 +38,7 @@ def test_a_run_that_is_sent_while_the_sweeper_looks_at_it_is_not_queued_again(cl
 def test_a_claim_that_a_living_worker_lost_hold_of_is_queued_again(claimed):
     now = timezone.now()
     Heartbeat.objects.create(
-        kind="worker", name=presence.process_name(), started_at=now, seen_at=now
+        kind="worker", name=heartbeats.process_name(), started_at=now, seen_at=now
     )
     sweeping.take_over_lost_claims()
     claimed.refresh_from_db()

@@ -9,9 +9,9 @@ from django.db import IntegrityError, connection, transaction
 
 from backups.choices import ACTIVE, RunState, Trigger
 from backups.models import BackupRun, Cluster, Project
-from backups.services import sending
-from backups.services.requests import CannotCancel, Requester, cancel_run, request_backup
-from backups.services.transitions import transition
+from backups.services.runs import sending
+from backups.services.runs.requests import CannotCancel, Requester, cancel_run, request_backup
+from backups.services.runs.transitions import transition
 from dashboard.audit.trail import Actor
 
 S = RunState

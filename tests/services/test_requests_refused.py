@@ -7,9 +7,10 @@ from django.utils import timezone, translation
 
 from backups.choices import Readiness, RunState, Trigger
 from backups.models import BackupRun, Cluster, Connection, Project
-from backups.services import checks, connections, readiness
-from backups.services.requests import CannotBackUp, Requester, request_backup
-from backups.services.transitions import transition
+from backups.services.clusters import checks, readiness
+from backups.services.connections import manage
+from backups.services.runs.requests import CannotBackUp, Requester, request_backup
+from backups.services.runs.transitions import transition
 from dashboard.audit.trail import Actor
 from tests.language import pseudo
 
@@ -38,10 +39,10 @@ def test_archived_and_gone_clusters_are_refused_however_old_the_callers_copy_is(
 
 
 def test_clusters_of_a_disconnected_cloud_are_refused_until_it_is_connected(cluster, entry):
-    connections.disconnect(entry, Actor("anna"))
+    manage.disconnect(entry, Actor("anna"))
     with pytest.raises(CannotBackUp, match="disconnected"):
         request_backup(cluster, ASKER)
-    connections.connect(entry.cloud, entry.region, Actor("anna"))
+    manage.connect(entry.cloud, entry.region, Actor("anna"))
     assert request_backup(cluster, ASKER).created
 
 
@@ -53,7 +54,7 @@ def test_a_request_that_was_made_already_is_answered_with_its_run(cluster):
 
 
 def test_clusters_of_a_disconnected_cloud_are_not_ready(cluster, entry):
-    connections.disconnect(entry, Actor("anna"))
+    manage.disconnect(entry, Actor("anna"))
     cluster.refresh_from_db()
     assert (cluster.readiness, cluster.readiness_detail) == (
         Readiness.UNKNOWN,
@@ -62,7 +63,7 @@ def test_clusters_of_a_disconnected_cloud_are_not_ready(cluster, entry):
 
 
 def test_a_check_of_a_disconnected_cloud_asks_nobody_and_changes_nothing(cluster, entry):
-    connections.disconnect(entry, Actor("anna"))
+    manage.disconnect(entry, Actor("anna"))
     checks.request_check(cluster.pk)
     readiness.check_cluster(cluster.pk)
     cluster.refresh_from_db()
@@ -70,8 +71,8 @@ def test_a_check_of_a_disconnected_cloud_asks_nobody_and_changes_nothing(cluster
 
 
 def test_a_cloud_that_is_connected_again_has_its_clusters_checked_at_once(cluster, entry):
-    connections.disconnect(entry, Actor("anna"))
-    connections.connect(entry.cloud, entry.region, Actor("anna"))
+    manage.disconnect(entry, Actor("anna"))
+    manage.connect(entry.cloud, entry.region, Actor("anna"))
     cluster.refresh_from_db()
     assert cluster.check_due_at == checks.ASKED_FOR
 
@@ -84,7 +85,7 @@ def test_what_leaving_clouds_yaml_stores_is_english_in_every_language(
     row = Connection.objects.create(cloud="left", region="", project=left)
     gone = Cluster.objects.create(project=left, cluster_id="id", name="orders")
     with translation.override(pseudo.CODE):
-        connections.disconnect(row, Actor("anna"))
+        manage.disconnect(row, Actor("anna"))
     gone.refresh_from_db()
     assert gone.gone_at is not None
     assert gone.readiness_detail == "Gone from the cloud."

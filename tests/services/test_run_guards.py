@@ -14,9 +14,9 @@ from django.utils import timezone
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
 from backups.guards import GUARDS
 from backups.models import ApiCall, BackupRun, Cluster, Kind, Post, Project, RetentionRun, RunEvent
-from dashboard import triggers
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
+from dashboard.db import triggers
 
 pytestmark = pytest.mark.django_db
 RUNS, EVENTS, CALLS = "backups_backuprun", "backups_runevent", "backups_apicall"

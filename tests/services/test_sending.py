@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from backups.choices import Outcome, RunState, Trigger
 from backups.models import BackupRun, Cluster, Project
-from backups.services import following, sending
-from backups.services.requests import Requester, request_backup
+from backups.services.runs import following, sending
+from backups.services.runs.requests import Requester, request_backup
 from tests.audit_guards import guards_lifted
 
 S, O = RunState, Outcome  # noqa: E741
@@ -189,7 +189,7 @@ def test_a_run_that_was_taken_over_sends_nothing(make_run, cloud):
     run = sending.claim(make_run().pk)
     assert run is not None
     BackupRun.objects.filter(pk=run.pk).update(attempt=run.attempt + 1)
-    from backups.services.calls import ClaimLost
+    from backups.services.runs.call_log import ClaimLost
 
     with pytest.raises(ClaimLost):
         sending.ask_cloud(run)
@@ -197,7 +197,7 @@ def test_a_run_that_was_taken_over_sends_nothing(make_run, cloud):
 
 
 def test_a_late_answer_still_counts_after_the_run_was_taken_over(make_run, cloud):
-    from backups.services.sweeping import take_over
+    from backups.services.runs.sweeping import take_over
 
     run = sending.claim(make_run().pk)
     assert run is not None

@@ -11,11 +11,12 @@ from django.utils import timezone
 from backups import uptime
 from backups.choices import Outcome, Ruling, RunState
 from backups.models import BackupRun
-from backups.models.traces import LONGEST_RULING
-from backups.services import following, readiness, sending, settling
-from backups.services.protection import verified
-from backups.services.requests import Requester, request_backup
-from backups.services.settling import CannotSettle, settle_by_hand
+from backups.models.run_log import LONGEST_RULING
+from backups.services.clusters import readiness
+from backups.services.clusters.protection import verified
+from backups.services.runs import following, sending, settling
+from backups.services.runs.requests import Requester, request_backup
+from backups.services.runs.settling import CannotSettle, settle_by_hand
 from dashboard.audit.actions import Action
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, OperationalError
 
-from dashboard.sqlite3.base import DatabaseWrapper
+from dashboard.db.sqlite3.base import DatabaseWrapper
 
 Connect = Any
 
@@ -31,7 +31,7 @@ def connect(tmp_path: Path, django_db_blocker: Any) -> Iterator[Connect]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
         settings = {
-            "ENGINE": "dashboard.sqlite3",
+            "ENGINE": "dashboard.db.sqlite3",
             "NAME": tmp_path / "file.sqlite3",
             "OPTIONS": options,
             "AUTOCOMMIT": True,

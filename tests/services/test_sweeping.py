@@ -8,14 +8,14 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from backups import presence, uptime
+from backups import heartbeats, uptime
 from backups.choices import Outcome, RunState
 from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent, TransportKind
 from backups.css_api.types import Answer
 from backups.models import BackupRun, Heartbeat
-from backups.services import sending, sweeping
-from backups.services.calls import CollectLog
+from backups.services.runs import sending, sweeping
+from backups.services.runs.call_log import CollectLog
 
 S = RunState
 
@@ -137,10 +137,10 @@ def test_a_worker_that_must_end_hands_its_runs_over(make_run, abandoned):
 def test_a_heartbeat_is_written_and_old_ones_are_forgotten():
     day_old = timezone.now() - timedelta(days=2)
     Heartbeat.objects.create(kind="worker", name="old", started_at=day_old, seen_at=day_old)
-    presence.beat("worker")
-    presence.beat("worker")
-    assert list(Heartbeat.objects.values_list("name", flat=True)) == [presence.process_name()]
-    assert [absence.kind for absence in presence.absences()] == ["scheduler"]
+    heartbeats.beat("worker")
+    heartbeats.beat("worker")
+    assert list(Heartbeat.objects.values_list("name", flat=True)) == [heartbeats.process_name()]
+    assert [absence.kind for absence in heartbeats.absences()] == ["scheduler"]
 
 
 class Clock:
@@ -156,9 +156,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(presence, "time", clock)
-    monkeypatch.setattr(presence, "_last_beat", None)
-    monkeypatch.setattr(presence, "_steady_since", 0.0)
+    monkeypatch.setattr(heartbeats, "time", clock)
+    monkeypatch.setattr(heartbeats, "_last_beat", None)
+    monkeypatch.setattr(heartbeats, "_steady_since", 0.0)
     return clock
 
 
@@ -167,7 +167,7 @@ def reports(clock, settings, seconds):
     until = clock.now + seconds
     while clock.now < until:
         clock.now += settings.HEARTBEAT_INTERVAL
-        presence._beaten()
+        heartbeats._beaten()
 
 
 def test_after_a_database_outage_a_living_workers_answer_is_awaited(
@@ -180,7 +180,7 @@ def test_after_a_database_outage_a_living_workers_answer_is_awaited(
     CollectLog(held).before_send(ShownRequest("POST", "/x"))
     answer = sending.ask_cloud(held)
     clock.now += 27  # the database was away for so long
-    presence._beaten()
+    heartbeats._beaten()
     assert swept(abandoned).state == S.SENDING
     assert sending.apply_result(held, answer, actor="the other worker")
     abandoned.refresh_from_db()
@@ -190,7 +190,7 @@ def test_after_a_database_outage_a_living_workers_answer_is_awaited(
 def test_a_worker_that_stays_silent_after_the_outage_is_dead(abandoned, clock, settings):
     reports(clock, settings, 60)
     clock.now += 27
-    presence._beaten()
+    heartbeats._beaten()
     assert swept(abandoned).state == S.SENDING
     reports(clock, settings, 2 * settings.HEARTBEAT_INTERVAL)
     assert swept(abandoned).state == S.QUEUED

@@ -17,9 +17,10 @@ from django.utils import timezone
 from backups.choices import ConnectionFault, Readiness
 from backups.css_api.errors import ConfigurationError
 from backups.models import BackupRun, Cluster, Connection, Project
-from backups.services import checks, sync
-from backups.services.requests import request_backup
-from backups.services.sync import sync_clusters
+from backups.services.clusters import checks
+from backups.services.connections import sync
+from backups.services.connections.sync import sync_clusters
+from backups.services.runs.requests import request_backup
 from tests.services.clouds_entries import add_entry, the_entry
 
 pytestmark = pytest.mark.django_db

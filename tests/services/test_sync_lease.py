@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from backups.choices import ConnectionFault, SyncStep
 from backups.models import Cluster, Connection
-from backups.services import connections, sync, sync_lease
-from backups.services.sync_lease import Superseded, begin, due_for_sync
+from backups.services.connections import manage, sync, sync_lease
+from backups.services.connections.sync_lease import Superseded, begin, due_for_sync
 from dashboard.audit.trail import Actor
 from simulator.client import SimulatorControl
 from tests.services.cloud_jobs import at_once
@@ -89,7 +89,7 @@ def test_each_step_is_told(
         told.append((seen.sync_step, seen.version))
         first(self, **columns)
 
-    connections.request_sync(row, ANNA)
+    manage.request_sync(row, ANNA)
     told.append((Connection.objects.get().sync_step, Connection.objects.get().version))
     monkeypatch.setattr(sync_lease.Lease, "_update", watched)
     sync.sync_connection(row.pk)
@@ -110,7 +110,7 @@ def test_a_sync_that_is_under_way_is_left_alone(cloud: SimulatorControl, row: Co
     assert begin(row.pk) is None
     sync.sync_connection(row.pk)
     assert cloud.ledger(endpoint="list") == []
-    assert not connections.request_sync(row, ANNA)
+    assert not manage.request_sync(row, ANNA)
     assert due_for_sync(10) == []
 
 
@@ -195,7 +195,7 @@ def test_disconnecting_stops_a_sync_that_is_under_way(
     cloud: SimulatorControl, row: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.add_cluster("one")
-    during_the_list(monkeypatch, lambda: connections.disconnect(row, ANNA))
+    during_the_list(monkeypatch, lambda: manage.disconnect(row, ANNA))
     sync.sync_connection(row.pk)
     assert not Cluster.objects.exists()
     row.refresh_from_db()
@@ -262,7 +262,7 @@ def test_an_entry_that_left_clouds_yaml_keeps_its_clusters_until_somebody_decide
     row.refresh_from_db()
     assert row.sync_fault == ConnectionFault.CONFIGURATION
     assert Cluster.objects.get().gone_at is None, "perhaps only this worker's file lacks it"
-    connections.disconnect(row, ANNA)
+    manage.disconnect(row, ANNA)
     assert Cluster.objects.get().gone_at is not None
     row.refresh_from_db()
     assert (row.sync_error, row.sync_fault) == ("", "")
@@ -301,7 +301,7 @@ def test_without_auto_connect_nothing_is_connected_by_itself(
     settings.AUTO_CONNECT = False
     sync.connect_new_entries()
     assert not Connection.objects.exists()
-    row = connections.connect(*the_entry(), ANNA)
+    row = manage.connect(*the_entry(), ANNA)
     later(0)
     assert due_for_sync(10) == [row.pk]
 
@@ -309,7 +309,7 @@ def test_without_auto_connect_nothing_is_connected_by_itself(
 def test_what_was_disconnected_stays_so(cloud: SimulatorControl, row: Connection) -> None:
     cloud.add_cluster("one")
     sync.sync_connection(row.pk)
-    connections.disconnect(row, ANNA)
+    manage.disconnect(row, ANNA)
     sync.connect_new_entries()
     later(0)
     assert due_for_sync(10) == []

@@ -11,9 +11,9 @@ from django.db import OperationalError
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from backups import presence, ticker, uptime
+from backups import heartbeats, ticker, uptime
 from backups.models import Heartbeat, Ticker
-from backups.services import sweeping
+from backups.services.runs import sweeping
 from backups.ticker import Lease, Schedule, TickerThread
 
 pytestmark = pytest.mark.django_db
@@ -215,9 +215,9 @@ def test_a_worker_whose_turn_it_is_not_looks_after_its_own_claims_only(
 def watching(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A web process that has just started."""
     clock = Clock()
-    monkeypatch.setattr(presence, "time", clock)
+    monkeypatch.setattr(heartbeats, "time", clock)
     for name in ("_heartbeats", "_ticks"):
-        monkeypatch.setattr(presence, name, presence.Watch())
+        monkeypatch.setattr(heartbeats, name, heartbeats.Watch())
     return clock
 
 
@@ -233,11 +233,11 @@ def test_a_step_of_a_wall_clock_makes_nobody_absent(watching: Clock, hours: int)
     """The worker's clock, as against that of the web process, which judges."""
     now = timezone.now()
     wrote(now)
-    assert presence.absences() == []
+    assert heartbeats.absences() == []
     for second in range(1, 100):
         watching.now += 1
         wrote(now + timedelta(hours=hours, seconds=second), ticks=1 + second)
-        assert presence.absences() == []
+        assert heartbeats.absences() == []
 
 
 @pytest.mark.parametrize("hours", [7, -7])
@@ -246,10 +246,10 @@ def test_a_step_hides_nobody_s_absence(
 ) -> None:
     now = timezone.now()
     wrote(now)
-    assert presence.absences() == []
+    assert heartbeats.absences() == []
     monkeypatch.setattr(timezone, "now", lambda: now + timedelta(hours=hours))
     watching.now += 31
-    (absence,) = presence.absences()
+    (absence,) = heartbeats.absences()
     assert (absence.kind, absence.seconds) == ("worker", pytest.approx(31, abs=1))
 
 
@@ -259,13 +259,13 @@ def test_a_worker_that_reports_and_does_not_sweep_is_told(watching: Clock) -> No
     for second in range(1, 32):
         watching.now += 1
         wrote(now + timedelta(seconds=second))
-        found = presence.absences()
+        found = heartbeats.absences()
     assert [absence.kind for absence in found] == ["scheduler"]
     wrote(now, ticks=2)
-    assert presence.absences() == []
+    assert heartbeats.absences() == []
 
 
 def test_a_web_process_that_starts_late_knows_a_long_absence(watching: Clock) -> None:
     wrote(timezone.now() - timedelta(hours=3))
-    (absence,) = presence.absences()
+    (absence,) = heartbeats.absences()
     assert (absence.kind, round(absence.seconds or 0)) == ("worker", 3 * 3600)

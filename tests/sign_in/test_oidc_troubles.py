@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from django.test import Client
 
-from backups.css_api.wire import Timeouts
+from dashboard.http.wire import Timeouts
 from dashboard.sign_in import provider_session
 from tests.sign_in.provider import Claims, Provider, plain
 from tests.sign_in.provider_walk import assert_refused, at_the_provider, begin, begun_in_vain

@@ -14,11 +14,11 @@ from email.utils import format_datetime
 from typing import Any
 
 from backups.css_api.errors import NotSent, TransportKind, Unanswered
-from backups.css_api.secret import Secret
 from backups.css_api.session import Grant
-from backups.css_api.transport import RawAnswer
 from backups.css_api.types import ProjectIdentity
-from backups.css_api.wire import Timeouts
+from dashboard.http.secret import Secret
+from dashboard.http.transport import RawAnswer
+from dashboard.http.wire import Timeouts
 from tests.timelines.script import Death, Fate, JobScript, PostScript, World
 
 BEGIN = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,12 +21,14 @@ from unittest import mock
 
 from django.db import connection
 
+from backups import tasks
 from backups.choices import ACTIVE, CORRECTABLE, Ruling, RunState, Trigger
 from backups.models import BackupRun, Cluster, Heartbeat, Project
-from backups.services import due_times, sweeping
-from backups.services.requests import Requester, request_backup
-from backups.services.settling import CannotSettle, settle_by_hand
+from backups.services.runs import due_times, sweeping
+from backups.services.runs.requests import Requester, request_backup
+from backups.services.runs.settling import CannotSettle, settle_by_hand
 from dashboard.audit.trail import Actor
+from dashboard.celery import app
 from tests.timelines.cloud import ENTRIES, PROJECT, Clock, Cloud, WorkerDied, connect
 from tests.timelines.script import Act, Death, Kind, PostScript, Timeline
 
@@ -254,8 +256,8 @@ class Driver:
 
     # -- workers -------------------------------------------------------------------------------
 
-    def _publish(self, task: Any, args: Any = None, _kwargs: Any = None, **_options: Any) -> None:
-        self._queue.append((task, tuple(args or ())))
+    def _publish(self, name: str, args: Iterable[int] = (), **_options: Any) -> None:
+        self._queue.append((getattr(tasks, name.removeprefix("backups.tasks.")), tuple(args)))
 
     def _drain(self) -> None:
         while self._queue:
@@ -380,7 +382,7 @@ class Driver:
 
     @contextmanager
     def _in_its_world(self) -> Iterator[None]:
-        from backups.services import sending
+        from backups.services.runs import sending
 
         self._judged_dead: set[int] = set()
         state = random.getstate()
@@ -393,11 +395,11 @@ class Driver:
                 ("backups.uptime.stamp", self._ticked),
                 ("backups.css_api.exchange.send", self._wire),
                 ("backups.css_api.session.connect", connect),
-                ("backups.presence.process_name", self._name),
-                ("backups.services.sending.apply_result", self._judged(sending.apply_result)),
+                ("backups.heartbeats.process_name", self._name),
+                ("backups.services.runs.sending.apply_result", self._judged(sending.apply_result)),
             ):
                 stack.enter_context(mock.patch(target, value))
-            stack.enter_context(mock.patch("celery.app.task.Task.apply_async", _publisher(self)))
+            stack.enter_context(mock.patch.object(app, "send_task", self._publish))
             yield
         random.setstate(state)
 
@@ -434,10 +436,3 @@ def as_time(value: Any) -> Any:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-def _publisher(driver: Driver) -> Any:
-    def apply_async(task: Any, args: Any = None, kwargs: Any = None, **options: Any) -> None:
-        driver._publish(task, args, kwargs, **options)
-
-    return apply_async

@@ -15,10 +15,10 @@ from django.conf import settings
 
 from backups.choices import Evidence
 from backups.css_api.types import JobType, LogRecord, LogRecords
-from backups.matching import Match, record_key, record_keys
 from backups.models import BackupRun, Post
-from backups.services import correcting, following, importing, posts, sending
-from backups.services.calls import Baseline
+from backups.rules.matching import Match, record_key, record_keys
+from backups.services.runs import correcting, following, importing, posts, sending
+from backups.services.runs.call_log import Baseline
 
 _MODULES = (posts, sending, following, correcting, importing)
 

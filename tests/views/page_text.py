@@ -15,6 +15,11 @@ def page(client: Client, url: str) -> str:
     return response.content.decode()
 
 
+def tight(html: str) -> str:
+    """The HTML without line breaks, and without white space at the edges of tags."""
+    return re.sub(r" ?([<>]) ?", r"\1", " ".join(html.split()))
+
+
 def words(html: str) -> str:
     """What a reader sees."""
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())

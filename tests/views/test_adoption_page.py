@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups import instance, presence
+from backups import heartbeats, instance
 from backups.choices import RunState
 from backups.models import Instance
 from dashboard.accounts.access import Role
@@ -23,7 +23,7 @@ URL = "/settings/adopt/"
 @pytest.fixture
 def copied(db: None, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """The database came from elsewhere, and workers run."""
-    monkeypatch.setattr(presence, "absences", list)
+    monkeypatch.setattr(heartbeats, "absences", list)
     monkeypatch.setattr(instance, "_uid", "")
     uid = instance.uid()
     Instance.objects.update(

@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from backups.forms import MOST_SELECTED
 from backups.models import BackupRun, Cluster, Project
-from backups.run_forms import MOST_SELECTED
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.grants import give

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
-from dashboard.client_ip import client_ip
+from dashboard.web.client_ip import client_ip
 
 
 @pytest.mark.parametrize(

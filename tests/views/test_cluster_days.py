@@ -10,10 +10,10 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.models import Cluster
-from backups.services import cluster_history
-from backups.services.cluster_history import Mark
+from backups.services.clusters import history
+from backups.services.clusters.history import Mark
 from tests.views.conftest import MakeCluster, MakeRun
-from tests.views.page_text import page, words
+from tests.views.page_text import page, tight, words
 
 HOSTILE = "<script>alert(1)</script>\"'&‮"
 NOW = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 def history_of(cluster: Cluster) -> dict[date, Mark]:
-    found = cluster_history.cluster_history(cluster, NOW)
+    found = history.cluster_history(cluster, NOW)
     assert len(found.days) == 90
     assert found.days[-1].date == NOW.date()
     return {day.date: day.mark for day in found.days if day.mark is not Mark.NONE}
@@ -80,7 +80,7 @@ def test_median_and_longest_duration_are_those_of_verified_runs(
         make_run(cluster, state="failed", **made | {"finished_at": at + HOUR})
     old = NOW - timedelta(days=95)
     make_run(cluster, state="succeeded", requested_at=old, finished_at=old + HOUR)
-    found = cluster_history.cluster_history(cluster, NOW)
+    found = history.cluster_history(cluster, NOW)
     assert found.median == timedelta(seconds=30)
     assert found.longest == timedelta(seconds=300)
     assert (found.verified_runs, found.limited) == (4, False)
@@ -89,7 +89,7 @@ def test_median_and_longest_duration_are_those_of_verified_runs(
 def test_of_too_many_runs_the_newest_count_and_the_page_says_so(
     web: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_history, "MOST_RUNS", 3)
+    monkeypatch.setattr(history, "MOST_RUNS", 3)
     now = timezone.now()
     run = make_run(state="succeeded", requested_at=now - timedelta(days=9))
     for days in range(3):
@@ -112,7 +112,7 @@ def test_the_strip_shows_the_numbers_of_its_table(
         ("cancelled", days[2]),
     ):
         make_run(cluster, state=state, requested_at=day)
-    text = page(web, cluster.get_absolute_url())
+    text = tight(page(web, cluster.get_absolute_url()))
     told = [("verified", "1", "1"), ("failed", "0", "1"), ("none", "0", "0")]
     for day, (mark, verified, bad) in zip(days, told, strict=True):
         label = f"{day:%a} {day.day} {day:%b %Y}"

@@ -84,7 +84,7 @@ def test_each_readiness_is_told_with_its_reason_age_and_next_step(
     assert str(readiness.label) in state
     assert "In <this> way." in state
     assert "checked 5 min ago" in state
-    assert "Who acts" in state
+    assert "Action by" in state
     assert ("Enable log backup" in text) is (readiness == Readiness.BACKUP_OFF)
 
 
@@ -108,7 +108,7 @@ def test_protection_tells_objective_and_deadlines(
     )
     text = words(page(web, cluster.get_absolute_url()))
     assert "Overdue Last verified 30 h ago" in text
-    assert "every 24 h (the project's)" in text
+    assert "every 24 h (project default)" in text
     assert "Overdue 6 h ago" in text
     Cluster.objects.update(objective_hours=48)
     assert "every 48 h (the cluster's own)" in words(page(web, cluster.get_absolute_url()))

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings, Project
-from backups.services import checks
-from backups.services.transitions import transition
+from backups.services.clusters import checks
+from backups.services.runs.transitions import transition
 from tests.views.conftest import MakeCluster, MakeRun
 from tests.views.page_text import page, words
 
@@ -25,7 +25,7 @@ HOUR = timedelta(hours=1)
 
 
 def shown(text: str) -> str:
-    found = set(re.findall(r' data-live="([^"]+)"', text))
+    found = set(re.findall(r'\sdata-live="([^"]+)"', text))
     assert len(found) == 1
     return found.pop()
 

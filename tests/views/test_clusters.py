@@ -14,6 +14,7 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.grants import give
 from tests.views.conftest import MakeCluster, MakeRun
+from tests.views.page_text import tight
 
 URL = "/clusters/"
 
@@ -47,7 +48,7 @@ def test_a_row_shows_the_latest_run_only(web: Client, make_run: MakeRun) -> None
     new = make_run(
         old.cluster, state="rejected", outcome="conflict", http_status=409, error_code="CSS.3004"
     )
-    text = html(web)
+    text = tight(html(web))
     assert f"Run {new.pk}<" in text
     assert f"Run {old.pk}<" not in text
     assert "Rejected: Conflict" in text
@@ -70,7 +71,7 @@ def test_an_active_run_shows_its_steps_and_its_note(web: Client, make_run: MakeR
         attempt=1,
         not_before=timezone.now() + timedelta(seconds=90),
     )
-    text = html(web)
+    text = tight(html(web))
     for step in ("Queued", "Sending", "Accepted", "Verified"):
         assert f">{step}<span" in text
     assert 'aria-current="step"' in text
@@ -82,7 +83,7 @@ def test_an_active_run_shows_its_steps_and_its_note(web: Client, make_run: MakeR
 
 def test_a_sent_run_has_no_cancel_button(web: Client, make_run: MakeRun) -> None:
     make_run(state="sending")
-    assert ">Cancel<" not in html(web)
+    assert ">Cancel<" not in tight(html(web))
 
 
 def test_a_cluster_that_has_gone_is_shown_on_demand_marked_and_without_a_button(
@@ -199,7 +200,7 @@ def test_nothing_inline_needs_a_weaker_content_security_policy(
 ) -> None:
     run = make_run(state="rejected", outcome="conflict")
     for url in (URL, "/history/", run.get_absolute_url()):
-        text = web.get(url).content.decode()
+        text = tight(web.get(url).content.decode())
         assert "<style" not in text
         assert " style=" not in text
         assert " onclick=" not in text

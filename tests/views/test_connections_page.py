@@ -17,14 +17,15 @@ from backups.choices import ConnectionFault, SyncStep
 from backups.css_api import config
 from backups.guide import CONNECTION_FAULTS, ENTRY_LEFT
 from backups.models import Cluster, Connection, Project
-from backups.services import sync
-from backups.services.sync_lease import Lease
+from backups.services.connections import sync
+from backups.services.connections.sync_lease import Lease
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from simulator.client import SimulatorControl
 from simulator.server import Simulator
 from tests.grants import give
+from tests.views.page_text import tight
 
 pytestmark = pytest.mark.django_db
 URL = "/settings/connections/"
@@ -141,14 +142,14 @@ def test_a_failed_test_names_the_step_who_acts_and_what_is_next(
     admin: Client, cloud: SimulatorControl
 ) -> None:
     cloud.fault("status", endpoint="list", preset="forbidden")
-    text = html.unescape(admin.post(f"{URL}test/", entry()).content.decode())
+    text = tight(html.unescape(admin.post(f"{URL}test/", entry()).content.decode()))
     words = CONNECTION_FAULTS[ConnectionFault.FORBIDDEN]
     assert [text.count(f"<span>{word}</span>") for word in ("Passed", "Failed")] == [3, 1]
     for each in (words.meaning, words.actor_label, words.next_step):
         assert str(each) in text
     cloud.clear_faults()
     cloud.fault("status", endpoint="token", status=401, body="{}")
-    text = admin.post(f"{URL}test/", entry()).content.decode()
+    text = tight(admin.post(f"{URL}test/", entry()).content.decode())
     counts = [text.count(f"<span>{w}</span>") for w in ("Passed", "Failed", "Not tried")]
     assert counts == [1, 1, 2]
     cloud.clear_faults()

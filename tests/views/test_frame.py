@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 
 from dashboard.accounts.models import User
+from tests.views.page_text import tight
 
 
 def test_signing_in_leads_to_where_one_wanted_to_go(client: Client, anna: User) -> None:
@@ -44,7 +45,7 @@ def test_the_demo_says_that_its_cloud_is_simulated(web: Client, settings: Any) -
 
 
 def test_the_place_in_the_navigation_is_marked(web: Client) -> None:
-    text = web.get("/history/").content.decode()
+    text = tight(web.get("/history/").content.decode())
     assert '<a href="/history/" aria-current="page">' in text
     assert '<a href="/clusters/">' in text
 

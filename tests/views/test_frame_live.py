@@ -8,9 +8,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups import presence, work
+from backups import heartbeats, work
 from backups.models import Heartbeat, Ticker
 from tests.views.conftest import MakeRun
+from tests.views.page_text import tight
 
 
 def alive(*kinds: str) -> None:
@@ -57,7 +58,7 @@ def test_a_banner_of_the_page_changes_where_it_stands(
     assert "A worker is running again." in text.partition('id="notices"')[0]
     assert 'id="light" class="dot ok"' in text
     Heartbeat.objects.update(seen_at=timezone.now() - timedelta(days=1))
-    monkeypatch.setattr(presence, "_heartbeats", presence.Watch())
+    monkeypatch.setattr(heartbeats, "_heartbeats", heartbeats.Watch())
     text = web.get("/frame/live/", {"was": "worker.scheduler"}).content.decode()
     assert "No worker is running" in text.partition('id="notices"')[0]
 
@@ -70,6 +71,6 @@ def test_nonsense_is_as_if_the_page_had_no_banner(web: Client) -> None:
 
 
 def test_the_light_is_on_every_page(web: Client) -> None:
-    assert ">No worker</span>" in web.get("/history/").content.decode()
+    assert ">No worker</span>" in tight(web.get("/history/").content.decode())
     alive("worker", "scheduler")
-    assert ">Running</span>" in web.get("/clusters/").content.decode()
+    assert ">Running</span>" in tight(web.get("/clusters/").content.decode())

@@ -18,12 +18,12 @@ from django.http import QueryDict, StreamingHttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from backups.history.filters import HistoryFilter
+from backups.lists.history.filters import HistoryFilter
 from backups.models import BackupRun, Export
 from backups.services import exports
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
-from dashboard.tokens.scopes import Scope
+from dashboard.tokens.secret import Scope
 from tests.tokens_made import Program, token_of
 from tests.views.conftest import MakeRun
 

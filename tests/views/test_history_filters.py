@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState
-from backups.history.groups import Group
+from backups.lists.history.groups import Group
 from backups.models import BackupRun, ClusterTag, Project, SavedView
 from dashboard.accounts.models import User
 from tests.views.conftest import MakeCluster, MakeRun
@@ -168,7 +168,7 @@ def test_every_word_of_a_filter_has_a_chip_of_its_own(
         assert rows_in(text) == [runs["off"].pk]
         chips = re.search(r'<ul class="chips".*?</ul>', text, re.S)
         assert chips
-        links = re.findall(r'href="([^"]+)" aria-label="Remove the filter HTTP', chips[0])
+        links = re.findall(r'href="([^"]+)"\s+aria-label="Remove the filter HTTP', chips[0])
         assert [html.unescape(link) for link in links] == [
             "/history/?http_status=412&trigger=cli",
             "/history/?http_status=409&trigger=cli",

@@ -11,9 +11,9 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState, Trigger
-from backups.history.filters import HistoryFilter
-from backups.history.groups import Group
-from backups.history.paging import Cursor, Place, Runs, read_at
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.groups import Group
+from backups.lists.history.paging import Cursor, Place, Runs, read_at
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User

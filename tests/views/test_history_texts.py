@@ -6,10 +6,10 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 
-from backups.history import trigrams
-from backups.history.filters import HistoryFilter
-from backups.history.paging import Place, keys_at
-from backups.history.texts import said
+from backups.lists.history import trigrams
+from backups.lists.history.filters import HistoryFilter
+from backups.lists.history.paging import Place, keys_at
+from backups.lists.history.texts import said
 from backups.models import BackupRun
 from dashboard.accounts.models import User
 from tests.views.conftest import MakeCluster, MakeRun

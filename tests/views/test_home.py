@@ -16,7 +16,7 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.grants import give
 from tests.views.conftest import MakeCluster, MakeRun, protect
-from tests.views.page_text import home_part, page, words
+from tests.views.page_text import home_part, page, tight, words
 
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}‮"
 
@@ -162,7 +162,7 @@ def test_the_chart_shows_the_numbers_of_its_table(web: Client, make_run: MakeRun
     for state, count in {"succeeded": 5, "failed": 2, "rejected": 1, "unverified": 3}.items():
         for _ in range(count):
             make_run(state=state, requested_at=noon_yesterday)
-    outcomes = home_part(page(web, "/"), "outcomes")
+    outcomes = tight(home_part(page(web, "/"), "outcomes"))
     day = f"{noon_yesterday:%a} {noon_yesterday.day} {noon_yesterday:%b %Y}"
     title = re.search(rf"<title>{day}: ([^<]+)</title>(.*?)</g>", outcomes)
     assert title
@@ -261,7 +261,7 @@ def test_the_banner_says_where_the_worker_is_missing(
 def test_days_are_utc_days_in_any_zone_of_the_viewer(web: Client, make_run: MakeRun) -> None:
     web.cookies["tz"] = "Pacific/Kiritimati"
     make_run(state="succeeded", requested_at=datetime.now(UTC) - timedelta(days=2))
-    text = home_part(page(web, "/"), "outcomes")
+    text = tight(home_part(page(web, "/"), "outcomes"))
     day = datetime.now(UTC).date() - timedelta(days=2)
     row = re.search(rf">{day:%a} {day.day} {day:%b %Y}</a></th>(.*?)</tr>", text)
     assert row

@@ -13,13 +13,13 @@ from django.utils import timezone
 
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Project
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from tests.views.conftest import MakeRun, protect
 from tests.views.page_text import page
 
 
 def tokens(text: str) -> dict[str, str]:
-    return dict(re.findall(r' id="home-([a-z]+)"[^>]*? data-live="([^"]+)"', text))
+    return dict(re.findall(r' id="home-([a-z]+)"[^>]*?\sdata-live="([^"]+)"', text))
 
 
 def test_nothing_changed_is_an_empty_answer(web: Client, make_run: MakeRun) -> None:

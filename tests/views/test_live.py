@@ -10,13 +10,13 @@ from django.test import Client
 
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster, RunEvent
-from backups.services.transitions import transition
+from backups.services.runs.transitions import transition
 from tests.views.conftest import MakeCluster, MakeRun
 
 
 def shown(client: Client, url: str) -> str:
     """What live.js would say that the page shows."""
-    tokens = re.findall(r' data-live="([^"]+)"', client.get(url).content.decode())
+    tokens = re.findall(r'\sdata-live="([^"]+)"', client.get(url).content.decode())
     assert tokens
     return ",".join(dict.fromkeys(tokens))
 
@@ -57,7 +57,7 @@ def test_a_step_of_a_run_is_answered_at_the_next_question(
     assert status == 200
     assert "Sending" in text
     assert 'hx-swap-oob="true"' in text
-    after = dict.fromkeys(re.findall(r' data-live="([^"]+)"', text))
+    after = dict.fromkeys(re.findall(r'\sdata-live="([^"]+)"', text))
     assert ask(web, url, ",".join(after))[0] == 204
 
 

@@ -24,7 +24,7 @@ def cloud(simulator: Simulator) -> SimulatorControl:
 @pytest.fixture
 def cluster(cloud: SimulatorControl) -> Cluster:
     """A cluster in the cloud whose log backup is off."""
-    from backups.services.sync import sync_clusters
+    from backups.services.connections.sync import sync_clusters
 
     cloud.add_cluster("orders", log_backup=False)
     sync_clusters()
@@ -118,7 +118,7 @@ def test_a_change_that_ended_the_daily_backup_says_so(admin: Client, cluster: Cl
 
 
 def test_who_has_just_switched_it_on_can_back_up_at_once(admin: Client, cluster: Cluster) -> None:
-    from backups.services.readiness import check_cluster
+    from backups.services.clusters.readiness import check_cluster
 
     check_cluster(cluster.pk)  # and says that log backup is off
     switched_on(admin, cluster)

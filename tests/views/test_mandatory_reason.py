@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from backups.choices import Trigger
 from backups.models import BackupRun
-from backups.services.requests import ReasonMissing, Requester, request_backup
+from backups.services.runs.requests import ReasonMissing, Requester, request_backup
 from tests.views.conftest import MakeCluster, MakeRun
+from tests.views.page_text import tight
 
 HTMX = {"HX-Request": "true"}
 MISSING = "Reason: A reason is required for every backup."
@@ -27,7 +28,7 @@ def required(settings: Any) -> None:
 
 
 def reason_inputs(text: str) -> list[str]:
-    return re.findall(r'<input [^>]*name="reason"[^>]*>', text)
+    return re.findall(r'<input [^>]*name="reason"[^>]*>', tight(text))
 
 
 # --- the button ----------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def test_cancel_is_offered_while_queued_and_explained_after(
     assert ("no call to stop it" in text) == (state is not RunState.QUEUED)
     assert (
         "Back up again"
-        not in text.split("Who acts")[1].split("</section>")[0].split('class="actions"')[1]
+        not in text.split("Action by")[1].split("</section>")[0].split('class="actions"')[1]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.utils import timezone
 from backups import uptime
 from backups.choices import RunState
 from backups.models import BackupRun
-from backups.services.following import unreadable_limit
+from backups.services.runs.following import unreadable_limit
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
@@ -129,7 +130,9 @@ def test_what_is_wrong_is_named_and_what_was_typed_stays(
     assert problem in text
     assert '<details class="excerpt" id="settle" open>' in text
     assert f'name="reason" value="{typed.get("reason", "")}"' in text
-    assert ('value="started" required checked' in text) is (typed.get("ruling") == "started")
+    assert bool(re.search(r'value="started" required\s+checked', text)) is (
+        typed.get("ruling") == "started"
+    )
     stuck.refresh_from_db()
     assert stuck.state == "unknown"
 

@@ -12,10 +12,12 @@ from django.utils import timezone, translation
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster, Connection
 from backups.serialize import run_document
-from backups.services import connections, readiness
-from backups.services.registering import retire
-from backups.services.requests import CannotBackUp, Requester, cancel_run, request_backup
+from backups.services.clusters import readiness
+from backups.services.connections import manage
+from backups.services.connections.registering import retire
+from backups.services.runs.requests import CannotBackUp, Requester, cancel_run, request_backup
 from dashboard.audit.trail import Actor
+from tests.views.page_text import tight
 
 NOW = timezone.now()
 HOUR = timedelta(hours=1)
@@ -73,7 +75,7 @@ def test_a_cluster_whose_backup_failed_says_who_acts(web, make_cluster, make_run
     page = text(web, cluster.get_absolute_url())
     assert "check bucket and agency" in page
     assert 'class="card run-head bad"' in page
-    assert f'id="bad-run">Run {run.pk}</a>' in page
+    assert f'id="bad-run">Run {run.pk}</a>' in tight(page)
     make_run(cluster, state="succeeded", requested_at=NOW)
     page = text(web, cluster.get_absolute_url())
     assert "check bucket and agency" not in page
@@ -94,11 +96,11 @@ def test_the_readings_that_are_told_are_those_that_are_listed(web, make_run):
 
 def test_the_clusters_of_a_disconnected_cloud_are_not_called_ready(make_cluster, monkeypatch):
     # the entry itself stays in clouds.yaml
-    monkeypatch.setattr(connections.sync, "is_configured", lambda cloud, region: True)
+    monkeypatch.setattr(manage.sync, "is_configured", lambda cloud, region: True)
     cluster = make_cluster(readiness="ready", checked_at=NOW)
     row = Connection.objects.create(cloud="otc", region="eu-de", project=cluster.project)
     with translation.override("de"):
-        connections.disconnect(row, ANNA)
+        manage.disconnect(row, ANNA)
     cluster.refresh_from_db()
     assert (cluster.readiness, cluster.checked_at) == ("unknown", None)
     assert cluster.readiness_detail == "Its connection is disconnected: it is not checked."

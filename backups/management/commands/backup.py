@@ -14,7 +14,7 @@ from django.db.models import Count
 from backups.choices import ACTIVE, Trigger
 from backups.models import BackupRun, Cluster
 from backups.serialize import run_line
-from backups.services.requests import (
+from backups.services.runs.requests import (
     CannotBackUp,
     Requester,
     out_of_the_question,

@@ -27,12 +27,12 @@ from backups.guide import (
     Explanation,
     explain_run,
 )
-from backups.outcomes import Next, classify
-from backups.readiness import RANK
+from backups.rules.outcomes import Next, classify
+from backups.rules.readiness import RANK
 
 Row = tuple[object, ...]
 
-WORDS = ("Meaning", "Who acts", "Next step", "Again?")
+WORDS = ("Meaning", "Action by", "Next step", "Again?")
 
 HEAD = """\
 # Outcomes

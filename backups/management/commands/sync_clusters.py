@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from backups.css_api.errors import ConfigurationError
-from backups.services.sync import ProjectSync, sync_clusters
+from backups.services.connections.sync import ProjectSync, sync_clusters
 from dashboard.commands import DatabaseCommand
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from dashboard.embedded.startup import run
+from dashboard.local_run.startup import run
 
 
 class Command(BaseCommand):

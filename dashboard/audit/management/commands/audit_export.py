@@ -16,7 +16,7 @@ from dashboard.audit.export import ExportError, export, find_range
 from dashboard.audit.signing import public_pem, signing_key
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
-from dashboard.moments import within_calendar
+from dashboard.web.moments import within_calendar
 
 
 def moment(text: str) -> datetime:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import getpass
 from argparse import ArgumentParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import Group
 from django.core.management.base import CommandError
 
-from backups.models import Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
 from dashboard.members import granting
 from dashboard.members.projects import ProjectNotFound, find_project
+
+if TYPE_CHECKING:
+    from backups.models import Project
 
 
 class Command(DatabaseCommand):

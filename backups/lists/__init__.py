@@ -1,0 +1,1 @@
+"""What lists select: filters, sorting, search and keyset pages of history and clusters."""

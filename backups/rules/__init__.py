@@ -1,0 +1,1 @@
+"""Decisions without I/O: outcomes, which job a POST made, readiness, log settings."""

@@ -1,0 +1,240 @@
+"""Which of the cloud's records a POST of ours made: pure, no I/O.
+
+``POST …/logs/collect`` answers without a job id, so its job has to be recognised among the
+cluster's records. The unit is a POST: a run may send several, and two entries of clouds.yaml may
+lead to one cluster. A record *fits* a POST when
+
+* it is not Auto: what the cloud's schedule starts is never ours;
+* it was not listed when the baseline was read, just before the POST, under either of its two ids;
+* it was created within the POST's window.
+
+The window is in the cloud's own time, from the ``Date`` of its answers (`Window`). A record is
+credited only where it fits no other POST of ours that has no job yet, and then with one of two
+grades:
+
+proven
+    The POST was accepted quickly, and a reading directly after the answer shows this job running.
+    It is new since the baseline, and the cloud runs one log backup of a cluster at a time: so it is
+    the accepted one, whatever else lies in the window and whatever the clocks say.
+inferred
+    It is the only record that fits, or of several the only one whose job was alive when the cloud
+    accepted the POST. Somebody outside may have made it.
+
+Where several fit, and none of them alone was alive then, none is credited. docs/run-states.md lists
+the assumptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backups.choices import Evidence
+from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
+
+# `Date` has whole seconds, rounded down.
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When the job of one POST can have been created, on the cloud's clock.
+
+    Attributes:
+        earliest: `Date` of the baseline's answer less the tolerance. Without a `Date` our own
+            clock, less the skew.
+        latest: `Date` of the POST's answer, or of the first reading after an unanswered POST, plus
+            the second that it rounds down, the tolerance, and the time for which an unanswered POST
+            may still be processed. datetime.max while that is not known.
+        certain: until when a record may be credited. Later, up to `latest`, our clock and the
+            cloud's disagree about the time that has passed: one of them was set. None: `latest`.
+        accepted: whether the cloud took the request: then it has made exactly one job.
+        answered: `Date` of the answer that accepted it; None without one.
+        tolerance: how far the clocks behind `Date` and `createAt` may differ.
+        skew: how far our clock and the cloud's may differ.
+        dated: whether a `Date` of the cloud bounds it. Where only our own clock does, the window
+            reaches twice as far (`skew` more on both sides) where it competes for a record.
+        baseline: both ids of every record that was listed before the POST; None where the records
+            could not be read.
+    """
+
+    earliest: datetime
+    latest: datetime
+    certain: datetime | None = None
+    accepted: bool = False
+    answered: datetime | None = None
+    tolerance: timedelta = timedelta(seconds=2)
+    skew: timedelta = timedelta(seconds=300)
+    dated: bool = True
+    baseline: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a reading says about a POST's job.
+
+    Attributes:
+        record: the job's record, None where none can be credited.
+        evidence: how well that is known.
+        candidates: every record that fits; several without a `record`: it cannot be told which.
+    """
+
+    record: LogRecord | None = None
+    evidence: Evidence = Evidence.NONE
+    candidates: tuple[LogRecord, ...] = ()
+
+
+def record_key(record: LogRecord) -> str:
+    """What identifies a record: its job id, else its record id."""
+    return record.job_id or record.record_id
+
+
+def record_keys(record: LogRecord) -> frozenset[str]:
+    """Both ids of a record; the job id may appear later than the record."""
+    return frozenset(filter(None, (record.job_id, record.record_id)))
+
+
+def fits(record: LogRecord, window: Window, slack: timedelta = timedelta(0)) -> bool:
+    """Whether a POST may have made a record.
+
+    Args:
+        record: as it was listed.
+        window: the POST's.
+        slack: widens the window on both sides.
+    """
+    if record.job_type is JobType.AUTO:
+        return False
+    if window.baseline is not None and record_keys(record) & window.baseline:
+        return False
+    earliest = _shifted(window.earliest, -slack)
+    if record.created_at is None:
+        return record.finished_at is None or record.finished_at >= earliest
+    return earliest <= record.created_at <= _shifted(window.latest, slack)
+
+
+def match(
+    reading: LogRecords,
+    window: Window,
+    rivals: Sequence[Window],
+    taken: Collection[str],
+) -> Match:
+    """Find the record of the job that a POST made.
+
+    Args:
+        reading: the cluster's records.
+        window: the POST's.
+        rivals: windows of all other POSTs to the cluster that have no job yet.
+        taken: ids of records that belong to other rows of the history.
+    """
+    free = [r for r in reading.rows if not record_keys(r) & frozenset(taken)]
+    ours = [record for record in free if fits(record, window)]
+    alive = [record for record in ours if _alive_at_the_answer(record, window)]
+    around = [record for record in free if fits(record, window, window.skew)]
+    if len(alive) == 1:
+        # A record nearby that the window leaves out, or one from the future: `Date` may be wrong.
+        unexplained = [r for r in around if r not in ours and not _is_contested(r, rivals)]
+        doubtful = bool(unexplained) or _clocks_differ(reading, window)
+        also = any(_alive_at_the_answer(alive[0], rival) for rival in rivals)
+        if _seen_at_once(alive[0], reading, window) and not doubtful and not also:
+            return Match(alive[0], Evidence.PROVEN, tuple(ours))
+        if not _is_contested(alive[0], rivals) and (not doubtful or len(ours) == 1):
+            return Match(alive[0], Evidence.INFERRED, tuple(ours))
+    if not ours and len(around) == 1 and _contradicts(around[0], reading, window):
+        far = around[0]
+        if _can_be_told(far, window) and not _is_contested(far, rivals, window.skew):
+            return Match(far, Evidence.INFERRED, (far,))
+    if len(ours) == 1 and _can_be_told(ours[0], window) and not _is_contested(ours[0], rivals):
+        created = ours[0].created_at
+        if created is None or window.certain is None or created <= window.certain:
+            return Match(ours[0], Evidence.INFERRED, tuple(ours))
+    # It runs and was not listed before: `Date` may be wrong, so "no job" cannot be said.
+    new = [r for r in free if _runs_unlisted(r, window) and not _is_contested(r, rivals)]
+    return Match(candidates=(*ours, *(r for r in new if r not in ours)))
+
+
+def _runs_unlisted(record: LogRecord, window: Window) -> bool:
+    if window.baseline is None or window.accepted or record.created_at is None:
+        return False
+    if record.status is not RecordStatus.RUNNING:
+        return False
+    return record.job_type is JobType.MANUAL and not record_keys(record) & window.baseline
+
+
+def _can_be_told(record: LogRecord, window: Window) -> bool:
+    """Whether a record that fits alone says enough: Manual, and with a time or new."""
+    if record.job_type is not JobType.MANUAL or not record_keys(record):
+        return False
+    return record.created_at is not None or window.baseline is not None
+
+
+def _alive_at_the_answer(record: LogRecord, window: Window) -> bool:
+    if not window.accepted or window.answered is None or window.baseline is None:
+        return False
+    if record.created_at is None or not _can_be_told(record, window):
+        return False
+    if record.created_at > window.answered + SECOND:
+        return False
+    if record.finished_at is not None:
+        return record.finished_at > window.answered + SECOND + window.tolerance
+    # Readings that are matched were begun after the answer had come.
+    return record.status is RecordStatus.RUNNING
+
+
+def _seen_at_once(record: LogRecord, reading: LogRecords, window: Window) -> bool:
+    """Whether a job ran in a reading directly after the answer that accepted a POST.
+
+    Baseline, POST and reading lie so close together, by the cloud's `Date` alone, that no job of
+    ours can have begun and ended, and another have begun, in between.
+    """
+    if record.status is not RecordStatus.RUNNING or window.answered is None:
+        return False
+    close = SECOND + window.tolerance
+    before = window.earliest + window.tolerance
+    if reading.date is None or window.answered - before > close:
+        return False
+    return reading.date - window.answered <= close
+
+
+def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool:
+    """Whether a record shows that `Date` comes from another clock than its own time.
+
+    It is new, and runs although the cloud has accepted the POST: had it been created before that,
+    as it says, the POST would have been a conflict. Or it is from the future.
+    """
+    if window.baseline is None or record.created_at is None:
+        return False
+    if reading.date is not None and record.created_at > reading.date + SECOND + window.tolerance:
+        return True
+    if not window.accepted:
+        return False
+    return record.status is RecordStatus.RUNNING and record.created_at < window.earliest
+
+
+def _clocks_differ(reading: LogRecords, window: Window) -> bool:
+    """Whether a record is from the future by the reading's own `Date`."""
+    if reading.date is None:
+        return True
+    now = reading.date + SECOND + window.tolerance
+    return any(
+        moment > now
+        for record in reading.rows
+        for moment in (record.created_at, record.finished_at)
+        if moment is not None
+    )
+
+
+def _is_contested(
+    record: LogRecord, rivals: Sequence[Window], slack: timedelta = timedelta(0)
+) -> bool:
+    return any(
+        fits(record, rival, slack if rival.dated else slack + rival.skew + rival.tolerance)
+        for rival in rivals
+    )
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:  # datetime.max: not known yet
+        return moment

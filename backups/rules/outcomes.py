@@ -1,0 +1,152 @@
+"""What an answer of the cloud means: pure, no I/O, no models.
+
+``classify`` turns (answer | error) into a Verdict: the outcome and what the run must do next.
+``explain`` turns an outcome and a CSS code into words for an operator.
+The code in the body counts before the HTTP status, for the documents disagree about the latter
+(CSS.0011 is listed as 202 and seen as 409). Sources: docs/css-api.md sections 1c, 4 and 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from backups.choices import Outcome
+from backups.css_api.errors import (
+    ConfigurationError,
+    CssApiError,
+    IdentityError,
+    NotSent,
+    Unanswered,
+)
+from backups.css_api.types import Answer, BodyKind
+from backups.guide import CODES, code_family
+
+
+class Next(Enum):
+    """What the run does after the request."""
+
+    FOLLOW = "follow"  # accepted: follow the cloud's job
+    END = "end"  # refused: nothing was started, the run is over
+    RETRY = "retry"  # nothing was started, and it is worth trying again later
+    WAIT_IF_ASKED = "wait_if_asked"  # conflict: over, unless the request said to wait
+    SETTLE = "settle"  # it may have been taken: let the cloud's records decide
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome and its consequence.
+
+    Attributes:
+        outcome: what the request came to.
+        next: what the run must do.
+        retry_after: seconds the cloud asked to wait, None when it did not.
+    """
+
+    outcome: Outcome
+    next: Next
+    retry_after: float | None = None
+
+
+def classify(result: Answer | CssApiError) -> Verdict:
+    """Judge the result of ``POST …/logs/collect``.
+
+    Args:
+        result: the cloud's answer, or the error that stands in its place.
+
+    Returns:
+        The verdict. Nothing but a clean 200, 201, 202 or 204 is ever ACCEPTED.
+    """
+    if isinstance(result, Answer):
+        return _classify_answer(result)
+    if isinstance(result, NotSent):
+        return Verdict(Outcome.UNREACHABLE, Next.RETRY)
+    if isinstance(result, Unanswered):
+        return Verdict(Outcome.UNANSWERED, Next.SETTLE)
+    if isinstance(result, IdentityError):
+        return _classify_identity(result)
+    if isinstance(result, ConfigurationError):
+        return Verdict(Outcome.UNAUTHENTICATED, Next.END)
+    # An error of a kind this function does not know: claim nothing about what the cloud did.
+    return Verdict(Outcome.UNANSWERED, Next.SETTLE)
+
+
+def _classify_identity(error: IdentityError) -> Verdict:
+    """Nothing was sent to CSS, whatever went wrong at the identity service."""
+    if error.status == 429:
+        return Verdict(Outcome.THROTTLED, Next.RETRY, error.retry_after)
+    if error.retryable:
+        return Verdict(Outcome.UNREACHABLE, Next.RETRY, error.retry_after)
+    if error.status == 403:
+        return Verdict(Outcome.FORBIDDEN, Next.END)
+    return Verdict(Outcome.UNAUTHENTICATED, Next.END)
+
+
+def _classify_answer(answer: Answer) -> Verdict:
+    if answer.error_code:
+        outcome = outcome_of_code(answer.error_code)
+        if outcome is not None:
+            return Verdict(outcome, _next_for(outcome, answer), answer.retry_after)
+    if 200 <= answer.status < 300:
+        return _classify_2xx(answer)
+    outcome = outcome_of_status(answer.status)
+    return Verdict(outcome, _next_for(outcome, answer), answer.retry_after)
+
+
+def _classify_2xx(answer: Answer) -> Verdict:
+    """A 2xx is an acceptance only where its body does not speak against it.
+
+    The API promises an empty body. Whatever says more (an error that cannot be read, a proxy's
+    page) leaves open what happened, and the records decide: strictness costs a moment, no truth.
+    """
+    clean_body = answer.body_kind is BodyKind.EMPTY or answer.excerpt.strip() == "{}"
+    if answer.status in (200, 201, 202, 204) and clean_body and not answer.error_code:
+        return Verdict(Outcome.ACCEPTED, Next.FOLLOW)
+    return Verdict(Outcome.MALFORMED, Next.SETTLE)
+
+
+def _next_for(outcome: Outcome, answer: Answer) -> Next:
+    if outcome is Outcome.CONFLICT:
+        return Next.WAIT_IF_ASKED
+    if outcome is Outcome.THROTTLED or (outcome is Outcome.SERVER_ERROR and answer.status == 503):
+        return Next.RETRY  # the gateway turned it away before the service saw it
+    if outcome in (Outcome.SERVER_ERROR, Outcome.UNANSWERED):
+        return Next.SETTLE  # the service may have started the job before it failed
+    if outcome is Outcome.MALFORMED and not 300 <= answer.status < 400:
+        return Next.SETTLE  # a status that HTTP does not have says nothing about the request
+    return Next.END
+
+
+def outcome_of_code(code: str) -> Outcome | None:
+    """The outcome that a code in the body stands for, None for a code that is not in the guide."""
+    entry = CODES.get(code_family(code))
+    return entry.outcome if entry else None
+
+
+def outcome_of(answer: Answer) -> Outcome:
+    """What an answer that is no clean 2xx stands for: its code goes before its status."""
+    return outcome_of_code(answer.error_code) or outcome_of_status(answer.status)
+
+
+def outcome_of_status(status: int) -> Outcome:
+    """The outcome of an HTTP status outside 2xx when the body says nothing better."""
+    known = {
+        400: Outcome.INVALID_REQUEST,
+        401: Outcome.UNAUTHENTICATED,
+        403: Outcome.FORBIDDEN,
+        404: Outcome.NOT_FOUND,
+        407: Outcome.UNAUTHENTICATED,
+        408: Outcome.UNANSWERED,  # a gateway's timeout: how far the request came is not known
+        409: Outcome.CONFLICT,
+        410: Outcome.NOT_FOUND,
+        412: Outcome.PRECONDITION_FAILED,
+        429: Outcome.THROTTLED,
+    }
+    if status in known:
+        return known[status]
+    if 500 <= status < 600:
+        return Outcome.SERVER_ERROR
+    if 400 <= status < 500:
+        return Outcome.INVALID_REQUEST
+    # 1xx and 3xx: this endpoint does not have them; a redirect is never followed with a token.
+    return Outcome.MALFORMED

@@ -1,0 +1,1 @@
+"""Clusters: checked, ready or not, protected or not, archived."""

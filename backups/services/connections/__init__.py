@@ -1,0 +1,1 @@
+"""Connections to clouds: connected, diagnosed, synchronised."""

@@ -1,0 +1,157 @@
+"""Testing a connection step by step: configuration, identity, catalog, permission to list."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from backups.choices import ConnectionFault
+from backups.css_api import session
+from backups.css_api.client import CssClient, Exchange, ShownRequest
+from backups.css_api.errors import (
+    CatalogError,
+    ConfigurationError,
+    CssApiError,
+    IdentityError,
+)
+from backups.css_api.session import CloudConnection
+from backups.services.cloud import INTERACTIVE
+
+from .faults import fault_of
+
+# Seconds after which no further page of a long list is waited for: the first proves the permission.
+LIST_BUDGET = 10.0
+
+
+class StepState(StrEnum):
+    """How a step went."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_TRIED = "not_tried"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """One step of the test.
+
+    Attributes:
+        label: what is looked at.
+        state: how it went.
+        text: what was found, or the error.
+        fault: why it failed; the guide says what that means, who acts and what to do.
+    """
+
+    label: str | Promise
+    state: StepState
+    text: str = ""
+    fault: ConnectionFault = ConnectionFault.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The result of a test; `passed` when every step was."""
+
+    steps: tuple[StepResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(step.state is StepState.PASSED for step in self.steps)
+
+
+LABELS = (
+    gettext_lazy("Entry in clouds.yaml"),
+    gettext_lazy("Sign-in at the identity service"),
+    gettext_lazy("Cloud Search Service in the catalog"),
+    gettext_lazy("Permission to list the clusters"),
+)
+
+
+def diagnose(cloud: str, region: str) -> Diagnosis:
+    """Test a clouds.yaml entry.
+
+    It runs while somebody waits for the page. Getting a token and each request end after
+    INTERACTIVE.total seconds (15), and after LIST_BUDGET (10) no further page is asked for: 40
+    seconds at most, and a minute where the service refuses the first token.
+
+    Args:
+        cloud: name of the entry.
+        region: one of its regions, "" where it names none.
+
+    Returns:
+        All steps in order; after one that failed the others are not tried.
+    """
+    passed: list[str] = []
+    try:
+        connection = session.connect(cloud, region, timeouts=INTERACTIVE)
+        passed.append(_("The entry can be used."))
+        identity = connection.sign_in()
+        passed.append(
+            _("Signed in to project %(project)s.")
+            % {"project": identity.project_name or identity.project_id}
+        )
+        passed.append(_("It is at %(url)s.") % {"url": identity.endpoint})
+        passed.append(_list(connection))
+    except (CatalogError, ConfigurationError) as error:
+        if passed:  # the entry can be used, so it is the endpoint that cannot
+            passed.append(_("Signed in."))
+        return _diagnosis(passed, error)
+    except IdentityError as error:
+        return _diagnosis(passed[:1], error)
+    except CssApiError as error:
+        return _diagnosis(passed, error)
+    return _diagnosis(passed)
+
+
+def _diagnosis(passed: list[str], error: CssApiError | None = None) -> Diagnosis:
+    steps = [
+        StepResult(label, StepState.PASSED, text)
+        for label, text in zip(LABELS, passed, strict=False)
+    ]
+    if error is not None:
+        failed = StepResult(LABELS[len(steps)], StepState.FAILED, str(error), fault_of(error))
+        steps.append(failed)
+    steps += [StepResult(label, StepState.NOT_TRIED) for label in LABELS[len(steps) :]]
+    return Diagnosis(tuple(steps))
+
+
+def _list(connection: CloudConnection) -> str:
+    """What the permission to list is worth. Raises CssApiError."""
+    budget = _Budget()
+    try:
+        count = len(CssClient(connection, budget).list_clusters())
+    except _Spent:
+        return _("Clusters can be listed; there are too many to count them all while you wait.")
+    if not count:
+        return _(
+            "The list can be read and is empty. Where clusters were expected, check project and "
+            "region of the entry: each project has a list of its own."
+        )
+    text = ngettext("%(count)d cluster can be listed.", "%(count)d clusters can be listed.", count)
+    return text % {"count": count}
+
+
+class _Spent(Exception):
+    """The list takes longer than somebody wants to wait."""
+
+
+class _Budget:
+    """Ends the reading of a list, between two pages, when its time is over."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + LIST_BUDGET
+        self._answered = False
+
+    def before_send(self, request: ShownRequest) -> None:
+        """Called before each request. Raises _Spent."""
+        if self._answered and time.monotonic() > self._end:
+            raise _Spent
+
+    def after(self, exchange: Exchange) -> None:
+        """Called after each request."""
+        self._answered = self._answered or bool(exchange.answer and exchange.answer.ok)

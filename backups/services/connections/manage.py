@@ -1,0 +1,271 @@
+"""What is connected: entries of clouds.yaml, their syncs, and clusters registered by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups.choices import ConnectionFault, Outcome, SyncStep
+from backups.css_api import config, session
+from backups.css_api.client import CssClient
+from backups.css_api.errors import ApiError, ConfigurationError, CssApiError, MalformedAnswer
+from backups.css_api.types import BodyKind, ClusterInfo, ProjectIdentity
+from backups.models import Cluster, Connection
+from backups.rules.outcomes import outcome_of
+from backups.services.cloud import INTERACTIVE
+from backups.services.dispatch import dispatch_sync
+from dashboard.accounts.models import User
+from dashboard.audit.actions import Action
+from dashboard.audit.trail import Actor, record
+
+from . import sync
+from .diagnosis import Diagnosis, diagnose
+from .faults import fault_of
+from .registering import check_again, forget_readiness, retire, store_one, store_project
+
+# After this the sweeper begins a sync that was asked for and whose message was lost.
+_PATIENCE = timedelta(seconds=10)
+
+
+class RegisterError(Exception):
+    """A cluster cannot be registered; the text is fit for a page.
+
+    Attributes:
+        fault: why the cloud could not be asked, or did not answer as it should.
+        cluster: the row that is there already, None when there is none.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        fault: ConnectionFault = ConnectionFault.NONE,
+        cluster: Cluster | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.cluster = cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of clouds.yaml in one region, and what is known of it.
+
+    Attributes:
+        cloud, region: its names.
+        configured: whether clouds.yaml has it (still).
+        connection: its row, None where it was never connected.
+    """
+
+    cloud: str
+    region: str
+    configured: bool
+    connection: Connection | None
+
+    @property
+    def connected(self) -> bool:
+        return self.connection is not None and self.connection.disconnected_at is None
+
+
+def entries(user: User, *, all_of_them: bool) -> tuple[list[Entry], str]:
+    """Every entry that is configured or was connected.
+
+    Args:
+        user: who looks.
+        all_of_them: also those that reached no project of this user's: for administrators.
+
+    Returns:
+        The entries by name, and what is wrong with the file, "" when nothing is.
+    """
+    problem = ""
+    rows = Connection.objects.select_related("project")
+    if not all_of_them:
+        rows = rows.visible_to(user).exclude(project=None)
+    known = {(row.cloud, row.region): row for row in rows}
+    try:
+        configured = set(config.list_clouds())
+    except ConfigurationError as error:  # what the file has is not known: claim nothing of it
+        configured, problem = set(known), str(error)
+    names = known.keys() | configured if all_of_them else known.keys()
+    listed = [
+        Entry(cloud, region, (cloud, region) in configured, known.get((cloud, region)))
+        for cloud, region in sorted(names)
+    ]
+    return listed, problem
+
+
+def is_configured(cloud: str, region: str) -> bool:
+    """Whether clouds.yaml has this entry and region: only such can be called."""
+    try:
+        return sync.is_configured(cloud, region)
+    except ConfigurationError:
+        return False
+
+
+def test(cloud: str, region: str, actor: Actor) -> Diagnosis:
+    """Test an entry, on record.
+
+    Args:
+        cloud, region: an entry that `is_configured`.
+        actor: who does it.
+    """
+    found = diagnose(cloud, region)
+    record(
+        Action.CONNECTION_TESTED,
+        actor=actor,
+        target_label=" / ".join(part for part in (cloud, region) if part),
+        details={"passed": found.passed, "steps": [step.state.value for step in found.steps]},
+    )
+    return found
+
+
+def connect(cloud: str, region: str, actor: Actor) -> Connection:
+    """Connect an entry: it is synchronised at once and from then on.
+
+    Args:
+        cloud, region: an entry that `is_configured`.
+        actor: who does it.
+    """
+    with transaction.atomic():
+        row, made = Connection.objects.get_or_create(cloud=cloud, region=region)
+        left = Connection.objects.filter(pk=row.pk, disconnected_at__isnull=False)
+        back = left.update(disconnected_at=None, sync_started_at=None)
+        _sync_soon(row)
+        if back and row.project_id is not None:
+            check_again(row.project_id)
+        if made or back:
+            record(Action.CONNECTION_ADDED, actor=actor, target=row, project=row.project)
+    return row
+
+
+def disconnect(row: Connection, actor: Actor, reason: str = "") -> None:
+    """Stop synchronising an entry; a sync under way counts for nothing.
+
+    Its clusters and their history stay. Where the entry has left clouds.yaml nobody can reach its
+    clusters any more: they are marked as gone.
+
+    Args:
+        row: its connection.
+        actor: who does it.
+        reason: why, in their words.
+    """
+    try:
+        left = not sync.is_configured(row.cloud, row.region)
+    except ConfigurationError:
+        left = False
+    with transaction.atomic():
+        stopped = Connection.objects.filter(pk=row.pk, disconnected_at=None).update(
+            disconnected_at=timezone.now(),
+            sync_step=SyncStep.NONE,
+            sync_started_at=None,
+            sync_error="",
+            sync_fault=ConnectionFault.NONE,
+            version=F("version") + 1,
+        )
+        if stopped:
+            project = row.project_id
+            others = Connection.objects.connected().filter(project=project)
+            if project is not None and not others.exists():
+                forget_readiness(project)
+            gone = retire(row.cloud, row.region) if left else 0
+            record(
+                Action.CONNECTION_REMOVED,
+                actor=actor,
+                target=row,
+                project=row.project,
+                reason=reason,
+                details={"gone": gone} if left else None,
+            )
+
+
+def request_sync(row: Connection, actor: Actor) -> bool:
+    """Have a connection synchronised now.
+
+    Args:
+        row: the connection.
+        actor: who asks.
+
+    Returns:
+        False where that is under way already.
+    """
+    with transaction.atomic():
+        soon = _sync_soon(row)
+        record(Action.SYNC_REQUESTED, actor=actor, target=row, project=row.project)
+    return soon
+
+
+def _sync_soon(row: Connection) -> bool:
+    idle = Connection.objects.connected().filter(pk=row.pk, sync_started_at=None)
+    soon = idle.update(
+        next_sync_at=timezone.now() + _PATIENCE,
+        sync_step=SyncStep.WAITING,
+        version=F("version") + 1,
+    )
+    if soon:
+        transaction.on_commit(lambda: dispatch_sync([row.pk]))
+    return bool(soon)
+
+
+def register_by_hand(row: Connection, cluster_id: str, actor: Actor) -> Cluster:
+    """Register one cluster by its id, after the cloud has shown it.
+
+    Args:
+        row: the connection to ask.
+        cluster_id: the cloud's id.
+        actor: who does it.
+
+    Raises:
+        RegisterError: it is registered already, or the cloud does not show it.
+    """
+    identity, info = _ask(row, cluster_id)
+    with transaction.atomic():
+        project = store_project(identity)
+        cluster, fresh = store_one(project, info)
+        if not fresh:
+            text = _("The cluster is registered already, as “%(name)s”.")
+            if cluster.archived_at is not None:
+                text = _("The cluster is registered already, as “%(name)s”, and archived.")
+            raise RegisterError(text % {"name": cluster.name}, cluster=cluster)
+        record(
+            Action.CLUSTER_REGISTERED,
+            actor=actor,
+            target=cluster,
+            project=project,
+            details={"cluster_id": info.id},
+        )
+    return cluster
+
+
+def _ask(row: Connection, cluster_id: str) -> tuple[ProjectIdentity, ClusterInfo]:
+    """The cluster as the cloud describes it. Raises RegisterError."""
+    try:
+        connection = session.connect(row.cloud, row.region, timeouts=INTERACTIVE)
+        identity = connection.identity()
+        info = CssClient(connection).get_cluster(cluster_id)
+    except CssApiError as error:
+        if _is_unknown(error):
+            raise RegisterError(
+                _(
+                    "The cloud knows no cluster %(id)s in project %(project)s, or hides it from "
+                    "the entry's user. Check the id in the cloud's console, and the connection."
+                )
+                % {"id": cluster_id, "project": identity.project_name or identity.project_id}
+            ) from error
+        raise RegisterError(str(error), fault_of(error)) from error
+    if info.id != cluster_id:
+        text = _("The cloud was asked for cluster %(id)s and described another one.")
+        raise RegisterError(text % {"id": cluster_id}, ConnectionFault.MALFORMED)
+    return identity, info
+
+
+def _is_unknown(error: CssApiError) -> bool:
+    """Whether the service itself says that there is no such cluster."""
+    if not isinstance(error, ApiError) or isinstance(error, MalformedAnswer):
+        return False
+    # a page of HTML is what a proxy says about an address
+    page = error.answer.body_kind is BodyKind.HTML
+    return outcome_of(error.answer) is Outcome.NOT_FOUND and not page

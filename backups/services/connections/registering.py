@@ -1,0 +1,240 @@
+"""Clusters as the cloud describes them, as rows: few queries, however many clusters there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+
+from backups.choices import Readiness
+from backups.css_api.types import ClusterInfo, ProjectIdentity
+from backups.models import Cluster, ClusterTag, Project
+from backups.services.clusters.checks import ASKED_FOR
+
+BATCH = 500
+
+
+class Stored(NamedTuple):
+    """What became of a list.
+
+    Attributes:
+        project: whose clusters they are.
+        added: how many are new.
+        gone: how many are marked as vanished.
+    """
+
+    project: Project
+    added: int
+    gone: int
+
+
+def store_project(identity: ProjectIdentity) -> Project:
+    """The row of the project that an entry's credentials reach."""
+    project, _is_new = Project.objects.update_or_create(
+        cloud=identity.cloud,
+        region=identity.region,
+        project_id=identity.project_id,
+        defaults={"name": identity.project_name[:255]},
+    )
+    return project
+
+
+def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stored:
+    """Bring the clusters of a cloud and region up to date. To be called in a transaction.
+
+    Only what has changed is written, since most lists are those of five minutes ago. Nothing is
+    deleted: what the list leaves out is marked as gone.
+
+    Args:
+        identity: where the list comes from.
+        listed: all of it.
+    """
+    project = store_project(identity)
+    columns = ("pk", "cluster_id", "by_hand", "gone_at", *_FACTS)
+    held = {row["cluster_id"]: row for row in project.clusters.values(*columns)}
+    wanted = {info.id: facts(info) for info in listed}
+    written = [
+        Cluster(project=project, cluster_id=cluster_id, gone_at=None, **found)
+        for cluster_id, found in wanted.items()
+        if cluster_id not in held or _differs(held[cluster_id], found)
+    ]
+    Cluster.objects.bulk_create(
+        written,
+        batch_size=BATCH,
+        update_conflicts=True,
+        unique_fields=["project", "cluster_id"],
+        update_fields=[*_FACTS, "gone_at"],
+    )
+    _check_again([held[key]["pk"] for key in wanted if key in held and held[key]["gone_at"]])
+    # Registered by its id, it may be one that lists never show: its own check decides.
+    missed = [
+        row["pk"]
+        for row in held.values()
+        if row["cluster_id"] not in wanted and row["gone_at"] is None and not row["by_hand"]
+    ]
+    gone = _mark_gone(missed)
+    store_tags(project, listed)
+    # and those of a project that the entry's credentials reached before
+    elsewhere = Cluster.objects.present().filter(
+        project__cloud=identity.cloud, project__region=identity.region
+    )
+    gone += elsewhere.exclude(project=project).update(**_gone())
+    return Stored(project, len(wanted.keys() - held.keys()), gone)
+
+
+def store_one(project: Project, info: ClusterInfo) -> tuple[Cluster, bool]:
+    """Register one cluster by hand. To be called in a transaction.
+
+    Args:
+        project: its project.
+        info: as the cloud describes it.
+
+    Returns:
+        Its row, and whether it was not there before, or had gone.
+    """
+    known = {**facts(info), "by_hand": True, "gone_at": None}
+    cluster, fresh = Cluster.objects.get_or_create(
+        project=project, cluster_id=info.id, defaults=known
+    )
+    if not fresh:
+        gone = Cluster.objects.filter(pk=cluster.pk, gone_at__isnull=False)
+        fresh = bool(gone.update(**known))
+        if fresh:
+            _check_again([cluster.pk])
+        cluster.refresh_from_db()
+    if fresh:
+        store_tags(project, [info])
+    return cluster, fresh
+
+
+def retire(cloud: str, region: str) -> int:
+    """Mark the clusters of an entry that has left clouds.yaml as gone: nobody can reach them.
+
+    Returns:
+        How many were marked.
+    """
+    there = Cluster.objects.present().filter(project__cloud=cloud, project__region=region)
+    return there.update(**_gone())
+
+
+def forget_readiness(project_id: int) -> int:
+    """What was known of a project's clusters counts no longer: nobody checks them any more.
+
+    Args:
+        project_id: primary key of a project whose last connection was disconnected.
+
+    Returns:
+        How many clusters it is about.
+    """
+    return (
+        Cluster.objects.present()
+        .filter(project=project_id)
+        .update(
+            readiness=Readiness.UNKNOWN,
+            readiness_detail="Its connection is disconnected: it is not checked.",
+            checked_at=None,
+            check_error="",
+        )
+    )
+
+
+def check_again(project_id: int) -> None:
+    """Have the clusters of a project checked: its connection is back."""
+    here = Cluster.objects.present().filter(project=project_id)
+    here.update(check_due_at=ASKED_FOR)
+
+
+def facts(info: ClusterInfo) -> dict[str, Any]:
+    """The columns that tell what a cluster is, as the cloud describes it."""
+    return {
+        "name": (info.name or info.id)[:255],
+        "engine": info.engine[:50],
+        "version": info.version[:50],
+        "status": info.status[:20],
+        "actions": [action[:100] for action in info.actions],
+        "nodes": [
+            {"name": node.name, "type": node.type, "status": node.status} for node in info.instances
+        ],
+        "endpoint": ", ".join(info.endpoints)[:500],
+        "created_in_cloud_at": info.created,
+        "failed_reason": " ".join(p for p in (info.failed_code, info.failed_message) if p),
+    }
+
+
+_FACTS = tuple(facts(ClusterInfo("", "", "")))
+
+
+def _differs(held: dict[str, Any], found: dict[str, Any]) -> bool:
+    return held["gone_at"] is not None or any(held[name] != found[name] for name in _FACTS)
+
+
+def _mark_gone(pks: Sequence[int]) -> int:
+    gone = _gone()
+    return sum(
+        Cluster.objects.present().filter(pk__in=some, by_hand=False).update(**gone)
+        for some in _batches(pks)
+    )
+
+
+def _gone() -> dict[str, Any]:
+    """The columns of a cluster that has gone: whatever it was, it is not ready any more."""
+    return {
+        "gone_at": timezone.now(),
+        "readiness": Readiness.UNAVAILABLE,
+        "readiness_detail": "Gone from the cloud.",  # stored, and so in English
+    }
+
+
+def _check_again(pks: Sequence[int]) -> None:
+    """Clusters that are back are read anew; what was known of them is of before."""
+    for some in _batches(pks):
+        Cluster.objects.filter(pk__in=some).update(
+            readiness=Readiness.UNKNOWN,
+            readiness_detail="",
+            checked_at=None,
+            check_due_at=ASKED_FOR,
+        )
+
+
+def store_tags(project: Project, listed: Sequence[ClusterInfo]) -> None:
+    """Bring the clusters' cloud tags up to date; labels of our own stay as they are.
+
+    Args:
+        project: theirs.
+        listed: clusters that are stored already.
+    """
+    clusters = project.clusters.all()
+    found = ClusterTag.objects.filter(cluster__project=project, origin=ClusterTag.Origin.CLOUD)
+    if len(listed) <= BATCH:  # a few, perhaps of many
+        clusters = clusters.filter(cluster_id__in=[info.id for info in listed])
+        found = found.filter(cluster__in=clusters)
+    pks = dict(clusters.values_list("cluster_id", "pk"))
+    of_listed = {pks[info.id]: info.tags for info in listed}
+    wanted = {
+        (cluster, key[:128]): value[:255]
+        for cluster, tags in of_listed.items()
+        for key, value in tags
+        if key
+    }
+    stale = []
+    for pk, cluster, key, value in found.values_list("pk", "cluster_id", "key", "value"):
+        if wanted.get((cluster, key)) == value:
+            del wanted[cluster, key]
+        elif cluster in of_listed:
+            stale.append(pk)
+    for some in _batches(stale):
+        ClusterTag.objects.filter(pk__in=some).delete()
+    ClusterTag.objects.bulk_create(
+        [
+            ClusterTag(cluster_id=cluster, origin=ClusterTag.Origin.CLOUD, key=key, value=value)
+            for (cluster, key), value in wanted.items()
+        ],
+        batch_size=BATCH,
+        ignore_conflicts=True,
+    )
+
+
+def _batches(pks: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(pks), BATCH):
+        yield pks[start : start + BATCH]

@@ -1,0 +1,94 @@
+"""Who holds a cluster when the cloud answers "conflict"."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from backups.css_api.errors import CssApiError
+from backups.css_api.types import JobType, LogRecord, RecordStatus
+from backups.models import BackupRun, Post
+from backups.rules.matching import fits
+from backups.services.cloud import client_for
+
+from .call_log import CallLog
+from .posts import same_cluster, stored_keys, window_of, without_job
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose job holds the cluster.
+
+    Attributes:
+        text: a sentence for the run's page.
+        run: our own run, None when it is somebody else's job.
+        is_own: an earlier attempt of the run that was refused may have started the job.
+    """
+
+    text: str
+    run: BackupRun | None = None
+    is_own: bool = False
+
+
+def find_holder(run: BackupRun) -> Holder:
+    """Read the cluster's records to say whose job is running.
+
+    Args:
+        run: the run that was answered with a conflict; the reading is kept among its calls.
+
+    Returns:
+        The holder; where the records cannot be read or show no running job, the text says so.
+    """
+    try:
+        client = client_for(run, CallLog(run, "conflict"))
+        posts = without_job(run)
+        reading = client.list_log_records(run.cluster_cloud_id, newest=20)
+    except CssApiError as error:
+        logger.info("run %s: the conflict's holder is not known: %s", run.pk, error)
+        return Holder("The cloud's records could not be read to see who holds the cluster.")
+    running = [record for record in reading.rows if record.status is RecordStatus.RUNNING]
+    if not running:
+        return Holder(
+            "No log backup is running by the cloud's records: another operation holds it."
+        )
+    return _describe(run, running[0], posts)
+
+
+def _describe(run: BackupRun, record: LogRecord, posts: list[Post]) -> Holder:
+    since = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC" if record.created_at else "unknown"
+    if record.job_type is JobType.AUTO:
+        return Holder(f"The cloud's automatic schedule holds the cluster since {since}.")
+    # by the cloud's id: two entries of clouds.yaml may lead to one project
+    keys = stored_keys([record])
+    ours = (
+        BackupRun.objects.filter(same_cluster(run))
+        .filter(Q(job_id__in=keys) | Q(record_id__in=keys))
+        .first()
+    )
+    if ours is not None:
+        return Holder(
+            # no name: it would stay here where it is masked in that run
+            f"Our run {ours.pk} holds the cluster since {since}.",
+            ours,
+        )
+    # This attempt was refused just now, so it is none of them.
+    earlier = [p for p in posts if (p.run_id, p.attempt) != (run.pk, run.attempt)]
+    makers = [post.run for post in earlier if fits(record, window_of(post))]
+    if any(maker.pk == run.pk for maker in makers):
+        return Holder(
+            "An earlier attempt of this run seems to have started the log backup that holds the "
+            f"cluster since {since}; the cloud's records decide.",
+            is_own=True,
+        )
+    if makers:
+        return Holder(
+            f"The request of our run {makers[0].pk} seems to hold the cluster since {since}.",
+            makers[0],
+        )
+    return Holder(
+        f"Somebody started a log backup outside this dashboard (console or API) at {since}."
+    )

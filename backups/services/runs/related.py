@@ -1,0 +1,37 @@
+"""What belongs to a run beside the run itself: events of the audit trail, and its neighbours."""
+
+from __future__ import annotations
+
+from backups.choices import ENDED_BADLY, RunState
+from backups.lists.history.paging import Cursor, newer_than, older_than
+from backups.models import BackupRun
+from dashboard.accounts.access import Permission, may
+from dashboard.accounts.models import User
+from dashboard.audit.models import AuditEvent, AuditEventQuerySet
+
+
+def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
+    """All of them, the oldest first; None for who may not audit the run's project."""
+    if not may(user, Permission.AUDIT, run.project):
+        return None
+    return AuditEvent.objects.about(run).order_by("at", "sequence")
+
+
+def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
+    """The runs of the same cluster just before and just after this one."""
+    columns = ("pk", "state", "settled_by_hand", "outcome", "requested_at")
+    same = BackupRun.objects.filter(cluster=run.cluster_id).only(*columns)
+    older = older_than(same, Cursor.of(run)).order_by("-requested_at", "-pk")
+    newer = newer_than(same, Cursor.of(run)).order_by("requested_at", "pk")
+    return {"run_before": older.first(), "run_after": newer.first()}
+
+
+def resolved_by(run: BackupRun) -> BackupRun | None:
+    """The next verified run of the cluster after one that ended badly; None where there is none.
+
+    What such a run said had to be done has been done by then, or was not needed.
+    """
+    if run.run_state not in ENDED_BADLY:
+        return None
+    later = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
+    return newer_than(later, Cursor.of(run)).order_by("requested_at", "pk").first()

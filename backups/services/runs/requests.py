@@ -1,0 +1,292 @@
+"""A decision to back up: stored first, queued after, joined where one is under way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from backups import instance
+from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
+from backups.models import BackupRun, Cluster, RequestKey, RunEvent
+from backups.services.dispatch import dispatch_send
+from dashboard.accounts.models import User
+from dashboard.audit.actions import Action
+from dashboard.audit.trail import Actor, record
+
+from .transitions import transition
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks, how and why; copied into the run.
+
+    Attributes:
+        name: shown in the history for ever.
+        trigger: what caused the request.
+        user: the account, None for the command line.
+        source_ip: where the request came from, None where that makes no sense.
+        reason: free text, at most 500 characters.
+        user_agent, request_id, token: for the audit trail, "" where there are none.
+    """
+
+    name: str
+    trigger: Trigger
+    user: User | None = None
+    source_ip: str | None = None
+    reason: str = ""
+    user_agent: str = ""
+    request_id: str = ""
+    token: str = ""
+
+    def as_actor(self) -> Actor:
+        """The same person in the audit trail."""
+        return Actor(
+            self.name, self.user, self.source_ip, self.user_agent, self.request_id, self.token
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What became of a request: the run, and whether it is a new one or one that was there."""
+
+    run: BackupRun
+    created: bool
+
+
+class CannotCancel(Exception):
+    """The run cannot be cancelled; the message says why."""
+
+
+class CannotBackUp(Exception):
+    """The cluster cannot be backed up at all; the message says why."""
+
+
+class KeyReused(Exception):
+    """The idempotency key came with another request before; the message says so.
+
+    Attributes:
+        run: what that request made or joined.
+    """
+
+    def __init__(self, run: BackupRun) -> None:
+        self.run = run
+        super().__init__(
+            _("This request was sent before with other values, and has its run %(run)d.")
+            % {"run": run.pk}
+        )
+
+
+class ReasonMissing(Exception):
+    """Whoever asks for a backup here must say why; the message says so."""
+
+
+# Nobody is there who could be asked.
+_ASKS_NOBODY = frozenset({Trigger.SCHEDULE, Trigger.CLOUD})
+
+
+def request_backup(
+    cluster: Cluster,
+    requester: Requester,
+    *,
+    idempotency_key: str = "",
+    wait_minutes: int = 0,
+) -> BackupRequest:
+    """Ask for a log backup of a cluster: store the run, and queue it after the commit.
+
+    Args:
+        cluster: the cluster to back up.
+        requester: who asks.
+        idempotency_key: the same key from the same requester for the same cluster gives the same
+            run, made or joined, even after it has ended; "" for none.
+        wait_minutes: how long a 409 is waited out and tried again, in minutes; 0 ends the run.
+
+    Returns:
+        The new run, or the active one of this cluster that the request joined.
+
+    Raises:
+        CannotBackUp: the cluster has gone from the cloud or is archived, its cloud is
+            disconnected, or this database came from another instance and is not adopted yet.
+        KeyReused: the key came with another reason or time to wait before.
+        ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
+    """
+    if reason_required(requester.trigger) and not requester.reason.strip():
+        raise ReasonMissing(_("A reason is required for every backup."))
+    key = _scoped_key(requester, cluster, idempotency_key)
+    body = _hash(idempotency_key, requester.reason[:500].strip(), str(wait_minutes))
+    while True:
+        try:
+            with transaction.atomic():
+                if key and (same := _answered(key, body)):
+                    return BackupRequest(same, created=False)
+                if why := instance.problem():
+                    raise CannotBackUp(why)
+                cluster.refresh_from_db(fields=["gone_at", "archived_at"])
+                if why := out_of_the_question(cluster):
+                    raise CannotBackUp(why)
+                active = cluster.runs.filter(state__in=ACTIVE).first()
+                if active is not None:
+                    if key:
+                        RequestKey.objects.create(key=key, body=body, run=active)
+                    _join(active, requester)
+                    return BackupRequest(active, created=False)
+            with transaction.atomic():
+                run = _create(cluster, requester, key, body, wait_minutes)
+        except IntegrityError:
+            continue  # somebody was faster: the next turn finds their run
+        run.refresh_from_db()
+        return BackupRequest(run, created=True)
+
+
+def out_of_the_question(cluster: Cluster) -> str:
+    """Why a cluster cannot be backed up at all, "" where it can."""
+    if cluster.gone_at:
+        return _("This cluster has gone from the cloud: there are no logs left to back up.")
+    if cluster.archived_at:
+        return _("This cluster is archived: restore it first.")
+    if cluster.project.is_disconnected:
+        return _("The cloud of this cluster is disconnected: connect it first.")
+    return ""
+
+
+def reason_required(trigger: Trigger) -> bool:
+    """Whether a request that is caused so must say why."""
+    return settings.BACKUP_REASON_REQUIRED and trigger not in _ASKS_NOBODY
+
+
+def is_replay(cluster: Cluster, requester: Requester, idempotency_key: str) -> bool:
+    """Whether a request came before under its key: it is answered with its run, without a warning.
+
+    Args:
+        cluster, requester, idempotency_key: as for `request_backup`.
+    """
+    key = _scoped_key(requester, cluster, idempotency_key)
+    return key is not None and RequestKey.objects.filter(pk=key).exists()
+
+
+def _answered(key: str, body: str) -> BackupRun | None:
+    """The run that a key was answered with. Raises KeyReused."""
+    # The run first: they are committed together, so whoever sees it sees its body after it.
+    made = BackupRun.objects.filter(idempotency_key=key).first()
+    used = RequestKey.objects.select_related("run").filter(pk=key).first()
+    if used is None:  # or one of before bodies were remembered
+        return made
+    if used.body != body:
+        raise KeyReused(used.run)
+    return used.run
+
+
+def _create(
+    cluster: Cluster, requester: Requester, key: str | None, body: str, wait_minutes: int
+) -> BackupRun:
+    now = timezone.now()
+    project = cluster.project
+    run = BackupRun.objects.create(
+        cluster=cluster,
+        project=project,
+        cluster_cloud_id=cluster.cluster_id,
+        cluster_name=cluster.name,
+        cloud=project.cloud,
+        region=project.region,
+        project_id_in_cloud=project.project_id,
+        project_name=project.name,
+        requested_by=requester.user,
+        requested_by_name=requester.name[:255],
+        trigger=requester.trigger,
+        reason=requester.reason[:500],
+        source_ip=requester.source_ip,
+        idempotency_key=key,
+        requested_at=now,
+        not_before=now,
+        retry_conflict_until=now + timedelta(minutes=wait_minutes) if wait_minutes else None,
+    )
+    if key:
+        RequestKey.objects.create(key=key, body=body, run=run)
+    RunEvent.objects.create(
+        run=run,
+        to_state=RunState.QUEUED,
+        note=f"Requested ({in_english(Trigger(requester.trigger).label)})",
+        actor=requester.name[:255],
+    )
+    transaction.on_commit(lambda: dispatch_send([run.pk]))
+    put_on_record(Action.RUN_REQUESTED, run, requester.as_actor(), requester.reason)
+    return run
+
+
+def _join(run: BackupRun, requester: Requester) -> None:
+    """Keep in the timeline that somebody else asked for the same."""
+    RunEvent.objects.create(
+        run=run,
+        from_state=run.state,
+        to_state=run.state,
+        outcome=run.outcome,
+        note=f"Asked for again ({in_english(Trigger(requester.trigger).label)}); joined this run",
+        actor=requester.name[:255],
+    )
+    put_on_record(Action.RUN_JOINED, run, requester.as_actor(), requester.reason)
+
+
+def put_on_record(
+    action: Action, run: BackupRun, actor: Actor, reason: str = "", **change: Mapping[str, Any]
+) -> None:
+    """Add what somebody did with a run to the audit trail.
+
+    The transaction's last statement (dashboard.audit.trail.record).
+
+    Args:
+        action: what was done.
+        run: with which run.
+        actor: by whom.
+        reason: why, in their words.
+        change: `before` and `after`, where there are any.
+    """
+    record(
+        action,
+        actor=actor,
+        target=run,
+        target_label=f"run {run.pk} of {run.cluster_name}",
+        project=run.project,
+        reason=reason,
+        details={"cluster": run.cluster_name, "trigger": str(run.trigger)},
+        **change,
+    )
+
+
+def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
+    """A key counts for one requester and one cluster only; hashed, it always fits the column."""
+    if not key:
+        return None
+    owner = f"user:{requester.user.pk}" if requester.user else f"name:{requester.name}"
+    return _hash(owner, str(cluster.pk), key)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def cancel_run(run: BackupRun, *, actor: Actor) -> None:
+    """Cancel a run that has not been sent.
+
+    Raises:
+        CannotCancel: it was sent or has ended; the API has no call to stop a log backup.
+    """
+    with transaction.atomic():
+        when = "sent" if run.outcome == Outcome.NONE else f"tried again (attempt {run.attempt + 1})"
+        if run.run_state is RunState.QUEUED and transition(
+            run, RunState.CANCELLED, actor=actor.name, note=f"Cancelled before it was {when}"
+        ):
+            put_on_record(Action.RUN_CANCELLED, run, actor)
+            return
+    run.refresh_from_db()
+    if run.is_terminal:
+        raise CannotCancel(_("The run has already ended: %(state)s.") % {"state": run.state_label})
+    raise CannotCancel(
+        _("The request has left for the cloud, and the cloud's API has no call to stop it.")
+    )

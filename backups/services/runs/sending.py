@@ -1,0 +1,430 @@
+"""Sending a run: claim it, ask the cloud once, store what came of it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import override
+
+from backups import heartbeats, instance, uptime
+from backups.choices import Outcome, RunState, in_english
+from backups.css_api.errors import CssApiError
+from backups.css_api.types import Answer, LogRecords
+from backups.models import BackupRun, Post, RunEvent
+from backups.rules.matching import record_keys
+from backups.rules.outcomes import Next, Verdict, classify
+from backups.services.cloud import client_for
+from backups.services.dispatch import dispatch_follow
+from dashboard.db.concurrency import hold_and_retry
+
+from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
+from .conflicts import Holder, find_holder
+from .posts import (
+    lately_open,
+    learn_date,
+    match_post,
+    note_result,
+    open_for,
+    skew,
+    taken_by,
+    taken_keys,
+    without_job,
+)
+from .transitions import transition
+
+logger = logging.getLogger(__name__)
+
+SPREAD = 1.2  # the longest of spread pauses, as a factor
+
+# What this process is sending; twice where a message was delivered twice.
+_hands: Counter[int] = Counter()
+_hands_lock = threading.Lock()
+
+
+def send_run(run_id: int) -> None:
+    """Send a queued run to the cloud, unless somebody else does or its time has not come.
+
+    Args:
+        run_id: primary key; a run that is gone or not queued is left alone, so a message that
+            is delivered twice does nothing the second time.
+    """
+    with in_hand(run_id):
+        if postponed(run_id):
+            return
+        run = claim(run_id)
+        if run is None:
+            _say_why_not(run_id)
+            return
+        earlier = without_job(run)
+        # those with a job, too: where that was inferred, their own may be created yet
+        settling = list({post.pk: post for post in [*lately_open(run), *earlier]}.values())
+        reading = read_baseline(run)
+        if reading is not None:
+            learn_date(settling, reading.date)
+            if had_started(run, reading, earlier):
+                return
+            wait = open_for(settling, reading.date)
+            if wait > timedelta(0):
+                wait_for_earlier(run, wait)
+                return
+        try:
+            result = ask_cloud(run, baseline_of(reading))
+        except ClaimLost:
+            logger.warning("run %s was taken over before it was sent", run_id)
+            return
+        except ClusterTaken:
+            wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
+            return
+        apply_result(run, result, actor=heartbeats.process_name())
+
+
+def postponed(run_id: int) -> bool:
+    """Leave a run queued, without an attempt, while another run's POST keeps its cluster.
+
+    Args:
+        run_id: primary key.
+
+    Returns:
+        True when it waits.
+    """
+    run = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).first()
+    other = taken_by(run) if run is not None else None
+    if run is None or other is None:
+        return False
+    note = f"Waits until run {other} is settled: it is about the same cluster"
+    BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).update(
+        not_before=timezone.now() + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER),
+        dispatched_at=None,
+        note=note,
+        version=F("version") + int(run.note != note),
+    )
+    return True
+
+
+@contextmanager
+def in_hand(run_id: int) -> Iterator[None]:
+    """Mark a run as worked on by this process; to be entered before the claim can be seen.
+
+    Args:
+        run_id: primary key; it may be marked more than once.
+    """
+    with _hands_lock:
+        _hands[run_id] += 1
+    try:
+        yield
+    finally:
+        with _hands_lock:
+            _hands[run_id] -= 1
+            if not _hands[run_id]:
+                del _hands[run_id]
+
+
+def is_in_hand(run_id: int) -> bool:
+    """Whether a thread of this process works on sending a run now."""
+    with _hands_lock:
+        return run_id in _hands
+
+
+def claim(run_id: int) -> BackupRun | None:
+    """QUEUED → SENDING for this process, or None when the run is not to be had.
+
+    The claim counts the attempt and clears ``sent_at``: from here on an empty ``sent_at`` proves
+    that this attempt sent nothing.
+    """
+    now = timezone.now()
+    worker = heartbeats.process_name()
+    with transaction.atomic():
+        claimed = BackupRun.objects.filter(
+            ~instance.is_elsewhere(), pk=run_id, state=RunState.QUEUED, not_before__lte=now
+        ).update(
+            state=RunState.SENDING,
+            attempt=F("attempt") + 1,
+            claimed_by=worker,
+            claimed_at=now,
+            step_uptime=uptime.stamp(),
+            sent_at=None,
+            answered_at=None,
+            # what the attempt before came to is in its event and its calls
+            outcome=Outcome.NONE,
+            http_status=None,
+            error_code="",
+            message="",
+            request_id="",
+            conflict_holder="",
+            conflict_run=None,
+            note="",
+            version=F("version") + 1,
+        )
+        if not claimed:
+            return None
+        run = BackupRun.objects.get(pk=run_id)
+        RunEvent.objects.create(
+            run=run,
+            from_state=RunState.QUEUED,
+            to_state=RunState.SENDING,
+            note=f"Attempt {run.attempt}",
+            actor=worker,
+        )
+    return run
+
+
+def _say_why_not(run_id: int) -> None:
+    """Note with a run that stays queued that this database is not at home here."""
+    with override("en"):  # what is kept is English
+        if not (why := instance.problem()):
+            return
+    note = f"Not sent. {why}"[:500]
+    BackupRun.objects.filter(~Q(note=note), pk=run_id, state=RunState.QUEUED).update(
+        note=note, version=F("version") + 1
+    )
+
+
+def read_baseline(run: BackupRun) -> LogRecords | None:
+    """Read what the cluster's records list before the POST; None where they cannot be read.
+
+    All that a record of ours has to be told from: those of the time that our window can reach, and
+    those without a time.
+    """
+    try:
+        return client_for(run, CallLog(run, "baseline")).list_log_records(
+            run.cluster_cloud_id, newest=1_000, within=3 * skew()
+        )
+    except CssApiError as error:
+        logger.info("run %s: no baseline: %s", run.pk, error)
+        return None
+
+
+def baseline_of(reading: LogRecords | None) -> Baseline:
+    """What is kept of a reading with the POST that follows it."""
+    if reading is None:
+        return Baseline()
+    return Baseline(sorted({k for r in reading.rows for k in record_keys(r)}), reading.date)
+
+
+def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> bool:
+    """Settle a run by its records, in place of another POST, where an earlier one had started.
+
+    A 503 is tried again, since the cloud says that it has not begun. Where the records now show a
+    job that such an attempt can have made, they decide.
+
+    Args:
+        run: the run in SENDING.
+        reading: the cluster's records.
+        posts: those to the cluster without a job.
+
+    Returns:
+        True when the run was moved, or was somebody else's already.
+    """
+    mine = [post for post in posts if post.run_id == run.pk]
+    if not mine:
+        return False
+    taken = taken_keys(run, reading.rows, but=run)
+    if not any(match_post(post, reading, posts, taken).candidates for post in mine):
+        return False
+    note = "The cloud's records show a job that an earlier attempt of this run may have started"
+    settle: dict[str, Any] = {
+        "next_check_at": timezone.now(),
+        "checks": 0,
+        "outcome": Outcome.UNANSWERED,
+    }
+    settle |= {"sent_at": mine[0].sent_at, "answered_at": mine[0].answered_at}
+    settle |= {"step_uptime": mine[0].step_uptime}
+    if transition(run, RunState.UNKNOWN, actor=heartbeats.process_name(), note=note, **settle):
+        dispatch_follow([run.pk])
+    return True
+
+
+def wait_for_earlier(run: BackupRun, wait: timedelta) -> None:
+    """Put a run back until no earlier POST to its cluster can be mistaken for it.
+
+    Args:
+        run: the run in SENDING, of which nothing has been sent.
+        wait: for how long.
+    """
+    transition(
+        run,
+        RunState.QUEUED,
+        actor=heartbeats.process_name(),
+        note="Waits until an earlier request for this cluster can be told from this one",
+        only_if=Q(sent_at=None),
+        not_before=timezone.now() + wait,
+        dispatched_at=None,
+    )
+
+
+def ask_cloud(run: BackupRun, baseline: Baseline | None = None) -> Answer | CssApiError:
+    """POST …/logs/collect once; the error stands for the answer where there is none."""
+    try:
+        return client_for(run, CollectLog(run, baseline)).collect_logs(run.cluster_cloud_id)
+    except CssApiError as error:
+        return error
+
+
+def apply_result(
+    run: BackupRun,
+    result: Answer | CssApiError,
+    *,
+    actor: str,
+    answered_at: datetime | None = None,
+) -> bool:
+    """Move a run to where the result of its POST leads.
+
+    The run may have been taken over meanwhile (UNKNOWN): a late answer of the same attempt is
+    still the truth about it, and is applied from there.
+
+    Args:
+        run: the run in SENDING (or, for a late answer, UNKNOWN).
+        result: what the cloud answered, or why it did not.
+        actor: who applies it.
+        answered_at: when it came, for a result that was stored by a worker that has died since;
+            None: just now.
+
+    Returns:
+        True when the run was moved.
+    """
+    verdict = classify(result)
+    # before the cluster's holder is looked for
+    facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
+    facts["step_uptime"] = uptime.stamp()
+    holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
+    if holder is not None:
+        facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
+    return hold_and_retry(lambda: _apply(run, verdict, result, facts, holder, actor))
+
+
+def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
+    facts: dict[str, Any] = {"outcome": verdict.outcome}
+    if isinstance(result, Answer):
+        facts |= {
+            "http_status": result.status,
+            "error_code": result.error_code,
+            "message": result.message,
+            "request_id": result.request_id,
+        }
+    else:
+        status = getattr(result, "status", None)
+        facts |= {
+            "http_status": status,
+            "error_code": "",
+            "message": str(result)[:2000],
+            "request_id": "",
+        }
+    return facts
+
+
+def _apply(
+    run: BackupRun,
+    verdict: Verdict,
+    result: Answer | CssApiError,
+    facts: dict[str, Any],
+    holder: Holder | None,
+    actor: str,
+) -> bool:
+    # In one transaction with the transition; a late answer counts, too.
+    with transaction.atomic():
+        note_result(run, verdict, result, facts["answered_at"])
+        if holder is not None and holder.is_own:
+            verdict = Verdict(verdict.outcome, Next.SETTLE)
+        return _move(run, verdict, facts, holder, actor)
+
+
+def _move(
+    run: BackupRun,
+    verdict: Verdict,
+    facts: dict[str, Any],
+    holder: Holder | None,
+    actor: str,
+) -> bool:
+    for expected in (RunState.SENDING, RunState.UNKNOWN):
+        to, note, extra = _destination(run, verdict, holder, late=expected is RunState.UNKNOWN)
+        if to is expected:  # a late "no answer" adds nothing to UNKNOWN
+            return False
+        if transition(run, to, actor=actor, note=note, expect=expected, **facts, **extra):
+            if to in (RunState.ACCEPTED, RunState.UNKNOWN):
+                transaction.on_commit(lambda: dispatch_follow([run.pk]))
+            return True
+    logger.warning("run %s: the answer came too late, it is %s", run.pk, run.state)
+    return False
+
+
+def _destination(
+    run: BackupRun, verdict: Verdict, holder: Holder | None, *, late: bool
+) -> tuple[RunState, str, dict[str, Any]]:
+    """Where a verdict leads: the state, a sentence for the timeline, further columns."""
+    # leased: the task dispatched right after the commit reads first, the sweeper is its backup
+    now = timezone.now()
+    check = {"next_check_at": now + timedelta(seconds=2), "checks": 0}
+    if verdict.next is Next.FOLLOW:
+        return RunState.ACCEPTED, "Accepted; waiting for the cloud's job", check
+    if verdict.next is Next.SETTLE:
+        note = "The cloud may have taken the request; its records are being checked"
+        if holder is not None and holder.is_own:
+            note = holder.text
+        return RunState.UNKNOWN, note, check
+    when, why = (None, "") if late else _next_attempt(run, verdict, now)
+    if when is not None:
+        # dispatched_at empty: the sweeper hands it over as soon as not_before has come
+        return RunState.QUEUED, why, {"not_before": when, "dispatched_at": None}
+    if verdict.outcome is Outcome.SERVER_ERROR or _has_open_post(run):
+        # a cloud that calls itself unavailable has begun all the same before
+        return RunState.UNKNOWN, f"{why} The cloud's records tell whether it has begun.", check
+    return RunState.REJECTED, " ".join(filter(None, (holder.text if holder else "", why))), {}
+
+
+def _has_open_post(run: BackupRun) -> bool:
+    """Whether an attempt of a run may have been taken although it was answered 503."""
+    return run.posts.filter(result=Post.Result.OPEN, job_id="").exists()
+
+
+def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[datetime | None, str]:
+    """When to try again, None when the run is over, and a sentence that says why."""
+    if verdict.next is Next.WAIT_IF_ASKED:
+        until = run.retry_conflict_until
+        if until is None:
+            return None, ""
+        end = f"{until:%Y-%m-%d %H:%M:%S} UTC"
+        when = now + timedelta(seconds=_jittered(settings.BACKUP_CONFLICT_RETRY))
+        if when > until:
+            return None, f"It was to wait for a free cluster until {end}."
+        return when, f"The cluster is held; tried again when it may be free, until {end}"
+    if verdict.next is not Next.RETRY:
+        return None, ""
+    # Waiting out a conflict does not use up the attempts that failures have.
+    failures = run.failed_attempts() + 1
+    most = settings.BACKUP_MAX_ATTEMPTS
+    if failures >= most:
+        return None, f"Not tried again: that was attempt {failures} of {most}."
+    delay = _jittered(
+        min(settings.BACKUP_RETRY_BASE * 2 ** (failures - 1), settings.BACKUP_RETRY_CAP)
+    )
+    if verdict.retry_after is not None:
+        if verdict.retry_after > settings.BACKUP_RETRY_AFTER_CAP:
+            return None, (
+                "Not tried again: the cloud asks to wait for longer than the "
+                f"{settings.BACKUP_RETRY_AFTER_CAP:.0f} s that are waited out."
+            )
+        # Never earlier than asked, and not all of those at once that were told the same.
+        delay = max(delay, verdict.retry_after + random.uniform(0, delay))  # noqa: S311
+    if verdict.outcome is Outcome.SERVER_ERROR:
+        # it may have begun all the same: until that job could be told from the next attempt's
+        delay = max(delay, 2 * settings.BACKUP_DATE_TOLERANCE + 2)
+    outcome = in_english(verdict.outcome.label)
+    said = "" if verdict.outcome is Outcome.SERVER_ERROR else " nothing was started;"
+    why = f"{outcome}:{said} tried again ({failures + 1} of {most})"
+    return now + timedelta(seconds=delay), why
+
+
+def _jittered(seconds: float) -> float:
+    """Spread retries by ± 20 %, so that runs that failed together do not come back together."""
+    return seconds * random.uniform(2 - SPREAD, SPREAD)  # noqa: S311 - no secret depends on it

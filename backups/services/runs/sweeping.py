@@ -1,0 +1,142 @@
+"""The sweeper: once a second it puts right what a broker, a worker or a network has lost."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from backups import heartbeats, uptime
+from backups.choices import RunState
+from backups.css_api.errors import NotSent, TransportKind
+from backups.models import ApiCall, BackupRun
+from backups.services.clusters.checks import dispatch_checks
+from backups.services.connections.sync import connect_new_entries, due_for_sync
+from backups.services.dispatch import dispatch_follow, dispatch_send, dispatch_sync
+from dashboard.db.concurrency import stood_still
+
+from .call_log import stored_result
+from .due_times import pull_in
+from .following import due_for_check
+from .sending import apply_result, is_in_hand
+from .transitions import transition
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+
+
+def sweep() -> None:
+    """Dispatch what is due and take over what dead workers left behind.
+
+    Any number of sweeps may run at once: each step is a conditional UPDATE.
+    """
+    pull_in()
+    take_over_dead_claims()
+    take_over_lost_claims()
+    dispatch_send(due_for_sending(BATCH))
+    dispatch_follow(due_for_check(BATCH))
+    dispatch_checks()
+    connect_new_entries()
+    dispatch_sync(due_for_sync(BATCH))
+
+
+def due_for_sending(limit: int) -> list[int]:
+    """Queued runs whose time has come and that no message carries, as far as can be known.
+
+    Args:
+        limit: the most runs to take.
+    """
+    now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
+    due = BackupRun.objects.filter(state=RunState.QUEUED, not_before__lte=now).filter(
+        Q(dispatched_at__isnull=True) | stood_still("dispatched_at", worth)
+    )
+    return list(due.order_by("not_before").values_list("pk", flat=True)[:limit])
+
+
+def take_over_dead_claims() -> None:
+    """Settle runs in SENDING whose worker has not been seen for HEARTBEAT_STALE_AFTER seconds."""
+    if not heartbeats.may_judge_silence():
+        return
+    # its claim, or its request, may be younger than the first heartbeat of its worker
+    old = Q(step_uptime__lt=uptime.stamp() - settings.HEARTBEAT_STALE_AFTER) | Q(step_uptime=None)
+    dead = BackupRun.objects.filter(
+        old, ~heartbeats.alive("claimed_by"), state=RunState.SENDING
+    ).order_by("claimed_at")
+    for run in dead[:BATCH]:
+        take_over(run, why="The worker is gone")
+
+
+def take_over_lost_claims() -> None:
+    """Settle runs that this process has claimed and that no thread of it works on.
+
+    A worker outlives the task that held a claim when the database is away for longer than results
+    are held, or when it goes away in the middle of the claim's COMMIT, which then counts although
+    the worker was told that it failed. Its heartbeat would keep such a claim for ever.
+    """
+    mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=heartbeats.process_name())
+    # First the rows, then what is in hand: a claim is in hand before its row can be seen.
+    for run in list(mine):
+        if not is_in_hand(run.pk):
+            take_over(run, why="The worker lost hold of it")
+
+
+def take_over(run: BackupRun, *, why: str) -> bool:
+    """Move a run out of SENDING by what its dead attempt provably did.
+
+    Args:
+        run: a run in SENDING whose worker will not move it any more.
+        why: the beginning of the sentence in the timeline.
+
+    Returns:
+        True when this call moved it.
+    """
+    actor = heartbeats.process_name()
+    if run.sent_at is None:
+        return transition(
+            run,
+            RunState.QUEUED,
+            actor=actor,
+            note=f"{why}; nothing had been sent, so it is queued again",
+            # A worker that only seemed dead may have sent since the run was read.
+            only_if=Q(sent_at=None),
+            not_before=timezone.now(),
+            dispatched_at=None,
+        )
+    call = ApiCall.objects.filter(run=run, attempt=run.attempt, purpose="collect").last()
+    if call is not None and call.finished_at is not None:
+        if (answer := stored_result(call)) is not None:
+            return apply_result(run, answer, actor=actor, answered_at=call.finished_at)
+        if not call.sent:
+            error = NotSent(TransportKind(call.transport_error), call.message)
+            return apply_result(run, error, actor=actor, answered_at=call.finished_at)
+    ended = call.finished_at if call is not None else None
+    with transaction.atomic():
+        moved = transition(
+            run,
+            RunState.UNKNOWN,
+            actor=actor,
+            note=f"{why} while the request was under way; the cloud's records decide",
+            outcome="unanswered",
+            next_check_at=timezone.now(),
+            checks=0,
+        )
+        if moved and ended is not None:
+            run.posts.filter(attempt=run.attempt, answered_at=None).update(
+                answered_at=ended, step_uptime=uptime.stamp()
+            )
+        return moved
+
+
+def release_claims() -> int:
+    """Move every run that this process still holds out of SENDING; called when it must end.
+
+    Returns:
+        How many were moved.
+    """
+    mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=heartbeats.process_name())
+    return sum(take_over(run, why="The worker was told to stop") for run in mine)

@@ -1,0 +1,125 @@
+"""Moves runs from state to state: one conditional UPDATE, its row count checked.
+
+Only claiming, correcting and making a run set a state elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, RunState
+from backups.models import BackupRun, RunEvent
+from backups.services.clusters import checks, protection, readiness
+
+from .posts import release
+
+
+class IllegalTransition(Exception):
+    """The code asked for an arrow that ALLOWED does not have: a bug, never a race."""
+
+
+def transition(
+    run: BackupRun,
+    to: RunState,
+    *,
+    actor: str,
+    note: str = "",
+    expect: RunState | None = None,
+    only_if: Q | None = None,
+    **changes: Any,
+) -> bool:
+    """Move a run to another state, if it still stands where the caller believes.
+
+    The UPDATE holds only for the expected state and attempt, so of two callers one wins; the
+    event row is written in the same transaction.
+
+    Args:
+        run: the run as the caller knows it; on success it is reloaded.
+        to: the new state.
+        actor: who does it: a user's name or a process's.
+        note: a sentence for the timeline; it also becomes the run's note while it is active.
+        expect: the state that the run must be in; by default `run.state`.
+        only_if: what else must be true of the row at the moment of the UPDATE.
+        changes: further columns to write with it.
+
+    Returns:
+        True when this call moved the run, False when it was somewhere else already.
+
+    Raises:
+        IllegalTransition: `expect` → `to` is no arrow of the state machine.
+    """
+    expected = expect or run.run_state
+    if to not in ALLOWED[expected]:
+        raise IllegalTransition(f"{expected} → {to}")
+    changes.setdefault("note", "" if to in TERMINAL else note[:500])
+    if expected is RunState.SENDING:
+        changes |= {"claimed_by": "", "claimed_at": None}
+    if to in TERMINAL:
+        changes |= {"finished_at": timezone.now(), "next_check_at": None}
+    with transaction.atomic():
+        row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
+        if only_if is not None:
+            row = row.filter(only_if)
+        moved = row.update(state=to, version=F("version") + 1, **changes)
+        if not moved:
+            return False
+        run.refresh_from_db()
+        RunEvent.objects.create(
+            run=run,
+            from_state=expected,
+            to_state=to,
+            outcome=run.outcome,
+            note=note[:500],
+            actor=actor[:255],
+        )
+        if to in TERMINAL or to is RunState.QUEUED:
+            release(run)
+        if to in TERMINAL:
+            _tell_the_cluster(run)
+    return True
+
+
+def _tell_the_cluster(run: BackupRun) -> None:
+    """What the end of a run means for its cluster."""
+    if run.run_state is RunState.SUCCEEDED and run.finished_at is not None:
+        protection.verified_for(run, run.job_finished_at or run.finished_at)
+    if run.run_state in CORRECTABLE and run.sent_at is not None and run.job_id is None:
+        checks.look_again(run.cluster_id)
+    readiness.run_ended(run)
+
+
+def amend(run: BackupRun, *, actor: str = "", event: str = "", **changes: Any) -> bool:
+    """Change columns of an active run without moving it, if it has not moved meanwhile.
+
+    Args:
+        run: the run as the caller knows it; on success it is reloaded.
+        actor: who does it, for the event.
+        event: a sentence for the timeline, "" for none.
+        changes: columns to write; `state` is not among them.
+
+    Returns:
+        True when it was written, False when the run had moved on.
+    """
+    if "state" in changes:
+        raise IllegalTransition("amend() never writes the state")
+    with transaction.atomic():
+        amended = BackupRun.objects.filter(pk=run.pk, state=run.state, attempt=run.attempt).update(
+            version=F("version") + 1, **changes
+        )
+        if not amended:
+            return False
+        run.refresh_from_db()
+        if event:
+            RunEvent.objects.create(
+                run=run,
+                from_state=run.state,
+                to_state=run.state,
+                outcome=run.outcome,
+                note=event[:500],
+                actor=actor[:255],
+            )
+    return True

@@ -1,0 +1,1 @@
+"""Databases: the SQLite backend, triggers, and transactions that retry or take turns."""

@@ -1,0 +1,336 @@
+"""One HTTP exchange: sent or not is known, nothing is repeated, size and time are bounded."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidProxyURL, InvalidSchema
+from requests.utils import select_proxy
+
+from .errors import NotSent, TransportError, TransportKind, Unanswered
+from .redact import one_line, redact
+from .wire import POOLS, Phase, Timeouts, Watch, running_watch
+
+_CHUNK = 65_536  # bytes
+_WORDS: dict[TransportKind, str] = {
+    TransportKind.DNS: "the name of {host} could not be resolved",
+    TransportKind.REFUSED: "{host} refused the connection",
+    TransportKind.CONNECT_TIMEOUT: "no connection to {host} within the time allowed",
+    TransportKind.TLS: "no secure connection to {host}",
+    TransportKind.PROXY: "the proxy on the way to {host} did not let the request through",
+    TransportKind.CONNECT_FAILED: "no connection to {host}",
+    TransportKind.READ_TIMEOUT: "{host} did not answer within the time allowed",
+    TransportKind.RESET: "{host} closed the connection before it had answered",
+    TransportKind.BROKEN_ANSWER: "the answer of {host} broke off or is not HTTP",
+}
+_PLAIN_IN_WORDS = {TransportKind.DNS, TransportKind.REFUSED, TransportKind.CONNECT_TIMEOUT}
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """An answer as bytes.
+
+    Attributes:
+        status: HTTP status code.
+        headers: names in any case.
+        body: decoded, at most the cap.
+        oversized: True when there was more than the cap; the rest was not read.
+        cut_short: True when the body broke off (never on a 2xx: that is `Unanswered`).
+        duration_ms: from the first byte sent to the last byte read, in milliseconds.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    oversized: bool
+    cut_short: bool
+    duration_ms: int
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, by its name or address alone."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        try:  # “127.1” and “0x7f000001”, which the resolver takes for addresses, too
+            address = ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def names_loopback_http(*urls: str) -> bool:
+    """Whether an address that an entry itself names is http:// on this machine.
+
+    Only then may an address that the identity service names be one: a service elsewhere could have
+    this process talk to whatever listens here, as to its Redis.
+    """
+    found = map(urlsplit, urls)
+    return any(each.scheme == "http" and is_loopback(each.hostname or "") for each in found)
+
+
+def require_proxy_address(proxy: str) -> None:
+    """Refuse what is no address of an HTTP proxy, in a text without its password.
+
+    Raises:
+        InvalidProxyURL: urllib3's own text would quote it up to the first character that is not
+            escaped.
+    """
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        parts.port  # noqa: B018 - raises where it is no port
+        extra = parts.path.strip("/") or parts.query or parts.fragment
+        usable = bool(parts.hostname) and not extra
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidProxyURL(
+            "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is not http://USER:PASSWORD@HOST:PORT"
+            " (escape # / ? [ ] @ : % in a password)"
+        )
+    if parts.scheme not in ("http", "https"):
+        raise InvalidProxyURL("SOCKS and other kinds of proxies are not supported")
+
+
+class WatchedAdapter(HTTPAdapter):
+    """Sends over watched connections: no retries, both timeouts always set, HTTPS only.
+
+    HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, but for this machine itself.
+
+    Args:
+        plain_http: allow http:// to other machines than this one.
+        loopback_http: allow http:// to this machine.
+    """
+
+    def __init__(self, *, plain_http: bool = False, loopback_http: bool = True) -> None:
+        self._plain_http = plain_http
+        self._loopback_http = loopback_http
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make pools of watched connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """Make pools of watched connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        """Send one request under the running thread's watch."""
+        parts = urlsplit(request.url or "")
+        here = is_loopback(parts.hostname or "")
+        if parts.scheme != "https" and not (self._loopback_http if here else self._plain_http):
+            raise InvalidSchema(f"refused to send to {parts.hostname} without HTTPS")
+        if here:  # no proxy can reach this machine's loopback, and a shell may name one for all
+            kwargs["proxies"] = None
+        elif proxy := select_proxy(request.url or "", kwargs.get("proxies")):
+            require_proxy_address(proxy)
+        watch = running_watch()
+        if watch is not None:
+            kwargs["timeout"] = (watch.timeouts.connect, watch.timeouts.read)
+        return super().send(request, *args, **kwargs)
+
+
+class _NoAuth(requests.auth.AuthBase):
+    """Keeps requests from adding what a ~/.netrc says: a session with an auth does not look."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """No answer is a redirect: requests would read its whole body to make the next request."""
+        return None
+
+
+def new_session(
+    user_agent: str, *, plain_http: bool = False, loopback_http: bool = True
+) -> requests.Session:
+    """Make a session that keeps connections, and neither cookies nor ~/.netrc passwords.
+
+    Args:
+        user_agent: value of the header.
+        plain_http: allow http:// to other machines than this one.
+        loopback_http: allow http:// to this machine. False where the addresses come from a service
+            that is elsewhere: it must not choose what this process talks to here.
+    """
+    session = _Session()
+    session.auth = _NoAuth()
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"})
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, WatchedAdapter(plain_http=plain_http, loopback_http=loopback_http))
+    return session
+
+
+def send(
+    session: requests.Session,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    timeouts: Timeouts,
+    cap: int,
+    body: bytes | None = None,
+    verify: bool | str = True,
+    cert: str | tuple[str, str] | None = None,
+    secrets: tuple[str, ...] = (),
+) -> RawAnswer:
+    """Send one request once and read its answer. Redirects are answers, not followed.
+
+    A body that breaks off leaves a status that is not a 2xx known: that is an answer, marked as cut
+    short. With a 2xx it is `Unanswered`: success is never taken from half an answer.
+
+    Args:
+        session: from `new_session`; the caller keeps one per thread.
+        method: HTTP method.
+        url: whole URL.
+        headers: headers of this request.
+        timeouts: how long to wait.
+        cap: bytes of decoded body to read at most.
+        body: of the request, None for none.
+        verify: as in requests: check the certificate, or the CA bundle to check it with.
+        cert: as in requests: client certificate, or certificate and key.
+        secrets: values to keep out of error texts.
+
+    Returns:
+        The answer, whatever its status.
+
+    Raises:
+        NotSent: not one byte of the request left.
+        Unanswered: the request left and no whole answer came.
+    """
+    began = time.monotonic()
+    response: requests.Response | None = None
+    with Watch(timeouts) as watch:
+        try:
+            response = session.request(
+                method,
+                url,
+                headers=dict(headers),
+                data=body,
+                timeout=(timeouts.connect, timeouts.read),
+                allow_redirects=False,
+                stream=True,
+                verify=verify,
+                cert=cert,
+            )
+        except Exception as error:  # whatever it is: whether the request left is known
+            raise _failure(error, watch, url, began, secrets) from error
+        answered, oversized, problem = _read(response.raw, cap)
+        if watch.expired and problem is None:
+            problem = TimeoutError("the deadline ended the answer")
+        if problem is not None and 200 <= response.status_code < 300:
+            raise _failure(problem, watch, url, began, secrets) from problem
+    return RawAnswer(
+        status=response.status_code,
+        headers=response.headers,
+        body=answered,
+        oversized=oversized,
+        cut_short=problem is not None,
+        duration_ms=_since(began if watch.sent_at is None else watch.sent_at),
+    )
+
+
+def _read(raw: Any, cap: int) -> tuple[bytes, bool, Exception | None]:
+    """Read at most `cap` decoded bytes: (body, was there more, what broke it off)."""
+    body = bytearray()
+    problem: Exception | None = None
+    try:
+        while len(body) <= cap:
+            # With an amount, urllib3 decodes no more than that amount: a bomb stays folded.
+            chunk = raw.read(min(_CHUNK, cap + 1 - len(body)), decode_content=True)
+            if not chunk:
+                raw.release_conn()
+                return bytes(body), False, None
+            body += chunk
+    except Exception as error:  # decoders and http.client raise their own kinds
+        problem = error
+    raw.close()  # what was not read would be taken for the next answer
+    return bytes(body[:cap]), problem is None, problem
+
+
+def failure_kind(error: BaseException, watch: Watch) -> TransportKind:
+    """Tell how an exchange failed from the exceptions underneath and how far it had come."""
+    causes = tuple(_causes(error))
+
+    def met(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    kind = TransportKind
+    timed_out = watch.expired or met(TimeoutError, urllib3.exceptions.TimeoutError)
+    if watch.sent_at is not None:
+        if timed_out:
+            return kind.READ_TIMEOUT
+        return kind.RESET if met(ConnectionError) else kind.BROKEN_ANSWER
+    at_proxy = watch.phase is Phase.PROXY or (watch.proxied and watch.phase is Phase.CONNECT)
+    if at_proxy or met(requests.exceptions.ProxyError, InvalidProxyURL):
+        return kind.PROXY
+    if met(socket.gaierror, urllib3.exceptions.NameResolutionError):
+        return kind.DNS
+    if met(ConnectionRefusedError):
+        return kind.REFUSED
+    if timed_out:
+        return kind.CONNECT_TIMEOUT
+    if met(ssl.SSLError, urllib3.exceptions.SSLError) or watch.phase is Phase.TLS:
+        return kind.TLS
+    return kind.CONNECT_FAILED
+
+
+def describe(
+    error: BaseException, kind: TransportKind, url: str, secrets: tuple[str, ...] = ()
+) -> str:
+    """Say in one line, without secrets, how talking to the host of `url` failed."""
+    parts = urlsplit(url)
+    text = _WORDS[kind].format(host=parts.netloc.rpartition("@")[2])
+    if kind not in _PLAIN_IN_WORDS and kind is not TransportKind.READ_TIMEOUT:
+        innermost = str(list(_causes(error))[-1])
+        if innermost:
+            text = f"{text}: {redact(innermost, secrets)}"
+    return one_line(text, 500)
+
+
+def _failure(
+    error: Exception, watch: Watch, url: str, began: float, secrets: tuple[str, ...]
+) -> TransportError:
+    kind = failure_kind(error, watch)
+    make: Callable[[TransportKind, str, int], TransportError]
+    make = NotSent if watch.sent_at is None else Unanswered
+    return make(kind, describe(error, kind, url, secrets), _since(began))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error` and what it was made from, outermost first: it is wrapped in three ways."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        cause = waiting.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        inner = (getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__)
+        waiting += [item for item in inner if isinstance(item, BaseException)]
+
+
+def _since(start: float) -> int:
+    return round((time.monotonic() - start) * 1000)

@@ -1,0 +1,96 @@
+"""A real cloud or the simulated one: which of them this start is for."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from dashboard.clouds_yaml import FILE_NAMES, search_path
+from dashboard.environment import FALSE, TRUE, clean
+from dashboard.http.errors import ExchangeError
+
+from .instance import demo_environment
+from .paths import StartError
+
+
+def demo_wanted(environ: Mapping[str, str]) -> bool:
+    """Decide: DEMO_CLOUD where it is set, else whether no cloud is configured.
+
+    Raises:
+        StartError: DEMO_CLOUD is neither true nor false, or the configuration cannot be read. A
+            demo in place of a cloud that somebody meant to configure would be a lie.
+    """
+    choice = clean(environ.get("DEMO_CLOUD", "")).lower()
+    if choice:
+        if choice not in TRUE | FALSE:
+            raise StartError(f"DEMO_CLOUD={choice!r} is neither 1 nor 0")
+        return choice in TRUE
+    if surely_none(environ):
+        return True
+    try:
+        configured = import_string(settings.CONFIGURED_CLOUDS)()
+    except ExchangeError as error:
+        raise StartError(f"{error} (`DEMO_CLOUD=1 make run` starts the demo instead)") from error
+    if not configured and environ.get("OS_CLOUD"):
+        raise StartError(f"OS_CLOUD={environ['OS_CLOUD']!r} is in no clouds.yaml")
+    return not configured
+
+
+def surely_none(environ: Mapping[str, str]) -> bool:
+    """Whether there is nothing that openstacksdk could read, without its import of two seconds."""
+    named = ["OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE", "OS_AUTH_URL", "OS_CLOUD"]
+    named += ["SNAP_REAL_HOME"]  # moves openstacksdk's search path
+    if any(environ.get(name) for name in named):
+        return False
+    return not any((folder / name).exists() for folder in search_path() for name in FILE_NAMES)
+
+
+def environment(environ: Mapping[str, str], clouds_file: Path) -> dict[str, str]:
+    """A demo's environment: what names a real cloud is left out."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("OS_")}
+    return {**kept, **demo_environment(clouds_file)}
+
+
+def simulator_command(folder: Path) -> list[str]:
+    """Prepare the simulator's folder and return the command that starts it on its kept port.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "secure.yaml").write_text("{}\n")
+    ready_file(folder).unlink(missing_ok=True)
+    return [
+        *(sys.executable, "-m", "simulator", "--demo"),
+        *("--port", str(_kept_port(folder / "port"))),
+        *("--clouds-file", str(clouds_file(folder))),
+        *("--ready-file", str(ready_file(folder))),
+    ]
+
+
+def clouds_file(folder: Path) -> Path:
+    """The simulator's clouds.yaml."""
+    return folder / "clouds.yaml"
+
+
+def ready_file(folder: Path) -> Path:
+    """Written by the simulator when it listens and clouds.yaml is there."""
+    return folder / "ready.json"
+
+
+def _kept_port(file: Path) -> int:
+    """A port that the simulator had before, while it is free: stored URLs go on leading there."""
+    try:
+        port = int(file.read_text())
+        with socket.create_server(("127.0.0.1", port)):
+            return port
+    except (OSError, ValueError, OverflowError):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+    file.write_text(f"{port}\n")
+    return port

@@ -1,0 +1,1 @@
+"""Pages: middleware, health, the client's address, display preferences, the layout."""
