@@ -115,7 +115,7 @@ def test_an_objective_is_changed_in_its_row(
     screen.get_by_label("Objective of orders-prod in hours").fill("8")
     screen.locator(f"#objective-{cluster.pk}").get_by_role("button", name="Save").click()
     row = screen.get_by_role("row", name="orders-prod")
-    expect(row.locator("td[data-label=Objective]")).to_contain_text("8 h its own")
+    expect(row.locator("td[data-label=Objective]")).to_contain_text("8 h (its own)")
     cluster.refresh_from_db()
     assert cluster.objective_hours == 8
 
