@@ -103,6 +103,11 @@ def ownership_cards(rng: random.Random, grace: float) -> list[Card]:
     return listed_too_late + behind
 
 
+def accepted_and_listed_too_late(rng: random.Random, grace: float) -> Card:
+    """The card of that name of `ownership_cards`."""
+    return next(c for c in ownership_cards(rng, grace) if c.name == "accepted, listed too late")
+
+
 def other_cards(rng: random.Random) -> list[Card]:
     """All other cards once, with delays drawn from `rng`."""
 
