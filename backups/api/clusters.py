@@ -59,14 +59,15 @@ def clusters(request: ApiRequest) -> JsonResponse:
     count = found.counts()[found.presence]
     page = page_of(found.clusters(), count, found.page_number, limit)
     query = request.GET.copy()
-    query["page"] = str(page.after)
+    if page.has_next():
+        query["page"] = str(page.next_page_number())
     return JsonResponse(
         {
-            "items": _lines(request, page.pks, found),
+            "items": _lines(request, list(page), found),
             "count": count,
             "page": page.number,
-            "pages": page.pages,
-            "next": f"{request.path}?{query.urlencode()}" if page.after else None,
+            "pages": page.paginator.num_pages,
+            "next": f"{request.path}?{query.urlencode()}" if page.has_next() else None,
         }
     )
 

@@ -12,7 +12,7 @@ from ninja import Router, Schema
 from pydantic import ConfigDict, Field
 
 from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import BadCursor, Cursor, Place, Runs, read_page
+from backups.lists.history.paging import RUN_KEYSET
 from backups.lists.history.windows import pinned
 from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
@@ -21,6 +21,7 @@ from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import cancel_run
 from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.audit.trail import Actor
+from dashboard.db.keyset import BadCursor, Cursor, PageRequest
 
 from .problems import Invalid
 from .queries import LIMIT, described, limit_of, refuse_unknown, valid
@@ -59,19 +60,20 @@ class NoFields(Schema):
 def runs(request: ApiRequest) -> JsonResponse:
     """The runs that match the filters of the history, newest first, a page at a time."""
     refuse_unknown(request, [*HistoryFilter.base_filters, *_PLACES, "limit"])
-    limit, place = limit_of(request.GET), _place(request)
+    limit, wanted = limit_of(request.GET), _page_request(request)
     found = HistoryFilter(request.GET, user=request.user)
     valid(found)
-    page = read_page(found.branches(), _whole, place, limit)
-    older = Cursor.of(page.runs[-1]).encode() if page.runs and page.has_older else None
-    newer = Cursor.of(page.runs[0]).encode() if page.runs else request.GET.get("newer") or None
+    page = RUN_KEYSET.read(found.branches(), wanted, limit)
+    rows = page.rows
+    older = RUN_KEYSET.cursor(rows[-1]).encode() if rows and page.has_older else None
+    newer = RUN_KEYSET.cursor(rows[0]).encode() if rows else request.GET.get("newer") or None
     query = request.GET.copy()
     for name in _PLACES:
         query.pop(name, None)
     query["older"] = older or ""
     return JsonResponse(
         {
-            "items": [run_line(run) for run in page.runs],
+            "items": [run_line(run) for run in rows],
             "window": str(found.window_in_force),
             "older": older,
             "newer": newer,
@@ -117,12 +119,7 @@ def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResp
     )
 
 
-def _whole(listed: Runs) -> Runs:
-    """Runs with all their texts: a program has no page of its own for each."""
-    return listed
-
-
-def _place(request: ApiRequest) -> Place:
+def _page_request(request: ApiRequest) -> PageRequest:
     given = {name: text for name in _PLACES if (text := request.GET.get(name, ""))}
     if len(given) > 1:
         raise Invalid([("newer", _("Give “older” or “newer”, not both."))])
@@ -132,7 +129,7 @@ def _place(request: ApiRequest) -> Place:
             cursors[name] = Cursor.decode(text)
         except BadCursor as error:
             raise Invalid([(name, _("This is no place in the list of runs."))]) from error
-    return Place(older=cursors.get("older"), newer=cursors.get("newer"))
+    return PageRequest(older=cursors.get("older"), newer=cursors.get("newer"))
 
 
 def document_of(request: ApiRequest, pk: int) -> Json:

@@ -19,10 +19,11 @@ from backups.lists.history.chips import active_chips
 from backups.lists.history.filters import without_empty
 from backups.models import Connection, Project
 from backups.services.runs.requests import reason_required
+from dashboard.accounts.access import SignedInRequest
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from .cluster_rows import rows_in_order, tokens_of
-from .common import PageRequest, bad_request, mark_live, new_key, unchanged
+from .common import bad_request, mark_live, new_key, unchanged
 from .presentation import Text
 
 MOST_OFFERED = 500  # projects in the filter
@@ -100,7 +101,7 @@ def _heads(query: QueryDict, order: Order) -> list[Head]:
 
 
 @require_safe
-def clusters(request: PageRequest) -> HttpResponse:
+def clusters(request: SignedInRequest) -> HttpResponse:
     """The clusters that match the filter, a page at a time."""
     found = ClusterFilter(request.GET, user=request.user)
     if not found.is_valid():
@@ -108,7 +109,7 @@ def clusters(request: PageRequest) -> HttpResponse:
     counts = found.counts()
     look = look_of(request)
     page = page_of(found.clusters(), counts[found.presence], found.page_number, look.rows)
-    rows = rows_in_order(page.pks, request.user)
+    rows = rows_in_order(list(page), request.user)
     problems = Connection.objects.visible_to(request.user).connected().exclude(sync_error="")
     context = {
         "rows": rows,
@@ -156,7 +157,7 @@ def clusters(request: PageRequest) -> HttpResponse:
 
 
 @require_safe
-def clusters_live(request: PageRequest) -> HttpResponse:
+def clusters_live(request: SignedInRequest) -> HttpResponse:
     """Those of the shown rows that have changed; 204 when none has.
 
     A row that no longer matches the filter stays until the page is loaded again: it would be taken

@@ -23,22 +23,15 @@ from backups.forms import LiveForm
 from backups.lists.history.chips import active_chips
 from backups.lists.history.filters import HistoryFilter, without_empty
 from backups.lists.history.groups import Group
-from backups.lists.history.paging import (
-    BadCursor,
-    Cursor,
-    Place,
-    count_up_to,
-    keys_at,
-    newer_than,
-    read_page,
-)
+from backups.lists.history.paging import RUN_KEYSET
 from backups.lists.history.windows import Window, pinned
 from backups.models import BackupRun, Project, SavedView
-from dashboard.accounts.access import Permission, may_somewhere
+from dashboard.accounts.access import Permission, SignedInRequest, may_somewhere
+from dashboard.db.keyset import BadCursor, Cursor, PageRequest, count_up_to
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from . import presentation
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import bad_request, mark_live, unchanged
 
 _BOXES = ("state", "outcome", "trigger")
 
@@ -146,14 +139,14 @@ def _tabs(query: QueryDict) -> list[Tab]:
     return made
 
 
-def _place(query: QueryDict) -> Place:
-    """Where in the list the URL points to. Raises BadCursor."""
+def _page_request(query: QueryDict) -> PageRequest:
+    """Which page a URL asks for. Raises BadCursor."""
     older, newer = query.get("older", ""), query.get("newer", "")
     end = query.get("end", "")
     if end not in ("", "oldest", "newest") or bool(older) + bool(newer) + bool(end) > 1:
         raise BadCursor(end)
     start_at_oldest = end == "oldest" or (query.get("sort") == "oldest" and not end)
-    return Place(
+    return PageRequest(
         older=Cursor.decode(older) if older else None,
         newer=Cursor.decode(newer) if newer else None,
         oldest=start_at_oldest and not older and not newer,
@@ -161,7 +154,7 @@ def _place(query: QueryDict) -> Place:
 
 
 @require_safe
-def history(request: PageRequest) -> HttpResponse:
+def history(request: SignedInRequest) -> HttpResponse:
     """A page of the runs that match the filter."""
     if request.GET.get("sort", "") not in ("", "newest", "oldest"):
         return bad_request(request, [_BAD_SORT])
@@ -171,23 +164,25 @@ def history(request: PageRequest) -> HttpResponse:
     if (address := pinned(request.GET, found.form.cleaned_data)) != request.GET:
         return redirect(f"{request.path}?{address.urlencode()}")
     try:
-        place = _place(request.GET)
+        wanted = _page_request(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
     look = look_of(request)
-    page = read_page(found.branches(), listed_runs, place, look.rows)
+    page = RUN_KEYSET.read(found.branches(), wanted, look.rows, listed_runs)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
     at_newest = not page.has_newer
+    runs = page.rows
+    newest = RUN_KEYSET.cursor(runs[0]).encode() if runs else ""
     return render(
         request,
         "backups/history.html",
         {
-            "runs": page.runs[::-1] if oldest_first else page.runs,
+            "runs": runs[::-1] if oldest_first else runs,
             "page": page,
-            "older": Cursor.of(page.runs[-1]).encode() if page.runs else "",
-            "newer": Cursor.of(page.runs[0]).encode() if page.runs else "",
-            "newest": Cursor.of(page.runs[0]).encode() if page.runs and at_newest else "",
+            "older": RUN_KEYSET.cursor(runs[-1]).encode() if runs else "",
+            "newer": newest,
+            "newest": newest if at_newest else "",
             "is_newest": at_newest,
             "oldest_first": oldest_first,
             "query": query,
@@ -205,7 +200,7 @@ def history(request: PageRequest) -> HttpResponse:
             "may_export": may_somewhere(request.user, Permission.EXPORT),
             "tabs": _tabs(request.GET),
             "saved_views": SavedView.objects.offered_to(request.user)[:50],
-            "has_active": any(run.is_active for run in page.runs),
+            "has_active": any(run.is_active for run in runs),
             "sizes": PAGE_SIZES,
             "columns": look.columns("history"),
             "hidden": look.classes("history"),
@@ -215,7 +210,7 @@ def history(request: PageRequest) -> HttpResponse:
 
 
 @require_safe
-def history_count(request: PageRequest) -> HttpResponse:
+def history_count(request: SignedInRequest) -> HttpResponse:
     """How many runs match, up to a cap: asked for after the page, which does not wait for it."""
     found = HistoryFilter(request.GET, user=request.user)
     if not found.is_valid():
@@ -229,7 +224,7 @@ def history_count(request: PageRequest) -> HttpResponse:
 
 
 @require_safe
-def history_live(request: PageRequest) -> HttpResponse:
+def history_live(request: SignedInRequest) -> HttpResponse:
     """Shown runs that have changed, and how many new ones there are; 204 when nothing changed.
 
     Number 0 among the shown stands for the hint "N new runs".
@@ -251,10 +246,10 @@ def history_live(request: PageRequest) -> HttpResponse:
         try:
             if text := request.GET.get("newest", ""):
                 cursor = Cursor.decode(text)
-                branches = [newer_than(branch, cursor) for branch in branches]
+                branches = [RUN_KEYSET.newer_than(branch, cursor) for branch in branches]
         except BadCursor:
             return bad_request(request, [_BAD_CURSOR])
-        count = len(keys_at(branches, Place(), MOST_NEW))
+        count = len(RUN_KEYSET.cursors(branches, PageRequest(), MOST_NEW))
         if str(count) == shown[0]:
             count = None
     if not changed and count is None:

@@ -19,12 +19,12 @@ from backups.models.cluster import WORST_FIRST
 from backups.services.attention import bad_results
 from backups.services.clusters import protection as services
 from backups.services.runs.requests import reason_required
-from dashboard.accounts.access import Permission, may
+from dashboard.accounts.access import Permission, SignedInRequest, may
 from dashboard.web.display import look_of
 
 from .cluster_rows import ClusterRow, rows_in_order
 from .clusters import MOST_OFFERED, url_query
-from .common import PageRequest, bad_request, new_key
+from .common import bad_request, new_key
 from .next_step import NextStep, next_step
 
 _CONTROLS = ("protection", "page")  # always seen on the page, so they need no chip
@@ -66,7 +66,7 @@ def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun |
 
 
 @require_safe
-def protection(request: PageRequest) -> HttpResponse:
+def protection(request: SignedInRequest) -> HttpResponse:
     """The clusters that count, the worst first, a page at a time."""
     found = ProtectionFilter(request.GET, user=request.user)
     if not found.is_valid():
@@ -74,8 +74,9 @@ def protection(request: PageRequest) -> HttpResponse:
     counts = found.counts_by_state()
     size = look_of(request).rows
     page = page_of(found.clusters(), found.count(counts), found.page_number, size)
-    rows = rows_in_order(page.pks, request.user)
-    bad = bad_results(Cluster.objects.filter(pk__in=page.pks))
+    pks = list(page)
+    rows = rows_in_order(pks, request.user)
+    bad = bad_results(Cluster.objects.filter(pk__in=pks))
     chosen: Project | None = found.form.cleaned_data.get("project")
     projects = list(Project.objects.visible_to(request.user)[:MOST_OFFERED])
     chips = active_chips(found, request.GET, drop=("page",), seen_elsewhere=_CONTROLS)

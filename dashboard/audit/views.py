@@ -16,18 +16,19 @@ from kombu.exceptions import OperationalError as BrokerError
 from dashboard.accounts.access import (
     Permission,
     Refused,
+    SignedInRequest,
     may,
     permitted_q,
     require,
     require_somewhere,
 )
 from dashboard.accounts.models import User
+from dashboard.db.keyset import Cursor, Keyset, PageRequest
 
 from . import chain
 from .actions import Action
 from .forms import EventFilter, Window
 from .models import AuditEvent, AuditEventQuerySet, Verification
-from .paging import read_page
 from .refusals import access_denied
 from .tasks import verify
 from .verification import request_verification
@@ -35,12 +36,7 @@ from .verification import request_verification
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 50
-
-
-class PageRequest(HttpRequest):
-    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
-
-    user: User
+EVENT_KEYSET = Keyset(AuditEvent, "at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +72,18 @@ def _permitted(user: User) -> AuditEventQuerySet:
 
 
 @require_safe
-def events(request: PageRequest) -> HttpResponse:
+def events(request: SignedInRequest) -> HttpResponse:
     """A page of the events that match the filter."""
     permitted = _permitted(request.user)
     form = EventFilter(request.GET)
     if not form.is_valid():
         problems = [str(problem) for each in form.errors.values() for problem in each]
         return render(request, "400.html", {"problems": problems}, status=400)
-    older = _place(permitted, form.cleaned_data["older"])
-    newer = _place(permitted, form.cleaned_data["newer"])
-    page = read_page(form.narrow(permitted), PAGE_SIZE, older=older, newer=newer)
+    wanted = PageRequest(
+        older=_cursor(permitted, form.cleaned_data["older"]),
+        newer=_cursor(permitted, form.cleaned_data["newer"]),
+    )
+    page = EVENT_KEYSET.read([form.narrow(permitted)], wanted, PAGE_SIZE)
     return render(
         request,
         "audit/events.html",
@@ -103,9 +101,11 @@ def events(request: PageRequest) -> HttpResponse:
     )
 
 
-def _place(permitted: AuditEventQuerySet, sequence: int | None) -> AuditEvent | None:
-    """The event that a page begins at; it may be gone."""
-    return None if sequence is None else get_object_or_404(permitted, sequence=sequence)
+def _cursor(permitted: AuditEventQuerySet, sequence: int | None) -> Cursor | None:
+    """The position of an event. Raises Http404 where retention has deleted it."""
+    if sequence is None:
+        return None
+    return EVENT_KEYSET.cursor(get_object_or_404(permitted, sequence=sequence))
 
 
 def _query(query: QueryDict, **changes: str) -> str:
@@ -121,7 +121,7 @@ def _query(query: QueryDict, **changes: str) -> str:
 
 
 @require_safe
-def event_detail(request: PageRequest, sequence: int) -> HttpResponse:
+def event_detail(request: SignedInRequest, sequence: int) -> HttpResponse:
     """One event: what was changed, and its link in the chain."""
     permitted = _permitted(request.user)
     event = get_object_or_404(permitted, sequence=sequence)
@@ -139,7 +139,7 @@ def event_detail(request: PageRequest, sequence: int) -> HttpResponse:
 
 
 @require_POST
-def verify_now(request: PageRequest) -> HttpResponse:
+def verify_now(request: SignedInRequest) -> HttpResponse:
     """Queue a verification of the whole chain; one that waits already is enough."""
     require(request.user, Permission.AUDIT)
     request_verification()

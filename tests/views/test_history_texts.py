@@ -8,10 +8,11 @@ from django.http import QueryDict
 
 from backups.lists.history import trigrams
 from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import Place, keys_at
+from backups.lists.history.paging import RUN_KEYSET
 from backups.lists.history.texts import said
 from backups.models import BackupRun
 from dashboard.accounts.models import User
+from dashboard.db.keyset import PageRequest
 from tests.views.conftest import MakeCluster, MakeRun
 
 SQLITE = connection.vendor == "sqlite"
@@ -22,7 +23,7 @@ def found(user: User, text: str) -> set[int]:
     query["q"] = text
     runs = HistoryFilter(query, user=user)
     assert runs.is_valid(), runs.form.errors
-    return {key.pk for key in keys_at(runs.branches(), Place(), 1000)}
+    return {key.pk for key in RUN_KEYSET.cursors(runs.branches(), PageRequest(), 1000)}
 
 
 @pytest.mark.parametrize(

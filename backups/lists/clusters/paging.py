@@ -1,53 +1,25 @@
-"""A page of the list: its primary keys in order, by a count that is known already."""
+"""Numbered pages of clusters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from django.core.paginator import Page, Paginator
 
 from backups.models.cluster import ClusterQuerySet
 
 PAGE_SIZE = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of a list.
+def page_of(clusters: ClusterQuerySet, count: int, number: int, size: int = PAGE_SIZE) -> Page[int]:
+    """A page of primary keys.
 
-    Attributes:
-        pks: primary keys of its rows, in order.
-        number: which page it is, from 1.
-        pages: how many there are, at least one.
-        count: how many rows all of them have.
-    """
-
-    pks: list[int]
-    number: int
-    pages: int
-    count: int
-
-    @property
-    def before(self) -> int:
-        """Number of the page before, 0 for none."""
-        return self.number - 1
-
-    @property
-    def after(self) -> int:
-        """Number of the page after, 0 for none."""
-        return self.number + 1 if self.number < self.pages else 0
-
-
-def page_of(clusters: ClusterQuerySet, count: int, number: int, size: int = PAGE_SIZE) -> Page:
-    """Read a page.
+    Only keys are selected, so the database skips the rows before the page without reading them.
 
     Args:
         clusters: in order.
-        count: how many they are.
-        number: the page, from 1; beyond the last it is the last.
+        count: how many there are; the page's tabs have counted them already.
+        number: from 1; a number beyond the last page means the last page.
         size: rows of a page.
     """
-    pages = max(-(-count // size), 1)
-    number = min(number, pages)
-    start = (number - 1) * size
-    # The keys alone: of all that stand before the page no row has to be put together.
-    pks = list(clusters.values_list("pk", flat=True)[start : start + size])
-    return Page(pks, number, pages, count)
+    paginator = Paginator(clusters.values_list("pk", flat=True), size)
+    vars(paginator)["count"] = count  # a cached property
+    return paginator.get_page(number)
