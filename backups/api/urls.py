@@ -96,17 +96,13 @@ def openapi(request: HttpRequest) -> HttpResponse:
 
 
 app_name = "api"
-_operations = [
-    URLPattern(each.pattern, answered(each.callback), each.default_args, each.name)
-    for each in api.urls[0]
-    if isinstance(each, URLPattern) and each.name != "api-root"
-]
+_operations, _app, _namespace = api.urls
 urlpatterns = [
     path(f"{VERSION}/openapi.json", answered(openapi), name="openapi"),
     *(
-        path(f"{VERSION}/{each.pattern._route}", each.callback, name=each.name)  # type: ignore[union-attr]
+        path(f"{VERSION}/{each.pattern}", answered(each.callback), name=each.name)
         for each in _operations
+        if isinstance(each, URLPattern) and each.name != "api-root"
     ),
-    # in place of a page that says so
-    re_path("", answered(problems.not_found), name="unknown"),
+    re_path("", answered(problems.not_found), name="unknown"),  # JSON instead of the HTML 404 page
 ]
