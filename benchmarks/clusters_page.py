@@ -174,8 +174,7 @@ def usual(request: Any) -> Any:
     from django.shortcuts import render
     from django.utils import timezone
 
-    from backups.lists.clusters.filters import ClusterFilter
-    from backups.lists.clusters.paging import PAGE_SIZE
+    from backups.lists.clusters import PAGE_SIZE, ClusterFilter
     from backups.models import Cluster, Project
     from backups.views.cluster_rows import ClusterRow
 

@@ -14,8 +14,7 @@ from pydantic import ConfigDict, Field
 
 from backups.choices import ACTIVE, Trigger
 from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.clusters.paging import page_of
+from backups.lists.clusters import ClusterFilter, page_of
 from backups.models import Cluster, LogSettings
 from backups.models.cluster import attach_latest_runs
 from backups.serialize import Json, cluster_document, cluster_line

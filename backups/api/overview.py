@@ -6,7 +6,7 @@ from django.http import JsonResponse
 from django.utils import timezone
 from ninja import Router
 
-from backups.lists.clusters.filters import ProtectionFilter
+from backups.lists.clusters import ProtectionFilter
 from backups.serialize import iso
 from backups.services.clusters.protection import summarised
 from dashboard.accounts.access import Permission, may, may_somewhere

@@ -11,9 +11,7 @@ from django.utils.translation import gettext as _
 from ninja import Router, Schema
 from pydantic import ConfigDict, Field
 
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import RUN_KEYSET
-from backups.lists.history.windows import pinned
+from backups.lists.history import RUN_KEYSET, HistoryFilter, pinned
 from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
 from backups.services.exports import begin, knows_zone, shape_of, stream

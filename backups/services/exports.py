@@ -10,8 +10,7 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import RUN_KEYSET, Runs
+from backups.lists.history import RUN_KEYSET, HistoryFilter, Runs
 from backups.models import BackupRun, Export, ExportAs
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record

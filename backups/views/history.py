@@ -20,11 +20,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from backups.forms import LiveForm
-from backups.lists.history.chips import active_chips
-from backups.lists.history.filters import HistoryFilter, without_empty
-from backups.lists.history.groups import Group
-from backups.lists.history.paging import RUN_KEYSET
-from backups.lists.history.windows import Window, pinned
+from backups.lists.filtering import active_chips, without_empty
+from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, Window, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, SignedInRequest, may_somewhere
 from dashboard.db.keyset import BadCursor, Cursor, PageRequest, count_up_to

@@ -8,9 +8,8 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import RUN_KEYSET
+from backups.lists.clusters import ClusterFilter
+from backups.lists.history import RUN_KEYSET, HistoryFilter
 from backups.models import BackupRun, Cluster
 from dashboard.accounts.access import SignedInRequest
 from dashboard.db.keyset import PageRequest

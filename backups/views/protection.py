@@ -10,10 +10,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Trigger
-from backups.lists.clusters.filters import ProtectionFilter
-from backups.lists.clusters.paging import page_of
-from backups.lists.clusters.states import Presence
-from backups.lists.history.chips import active_chips
+from backups.lists.clusters import Presence, ProtectionFilter, page_of
+from backups.lists.filtering import active_chips
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import WORST_FIRST
 from backups.services.attention import bad_results

@@ -11,8 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from backups.forms import SavedViewForm
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.windows import pinned
+from backups.lists.history import HistoryFilter, pinned
 from backups.models import SavedView
 from dashboard.accounts.access import SignedInRequest
 from dashboard.db.concurrency import one_at_a_time

@@ -9,8 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import Context, Engine
 
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import RUN_KEYSET
+from backups.lists.history import RUN_KEYSET, HistoryFilter
 from backups.views.history import choice_boxes, listed_runs, window_options
 from dashboard.db.keyset import Cursor, Page, PageRequest
 from dashboard.web.display import PAGE_SIZE

@@ -11,9 +11,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState, Trigger
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.groups import Group
-from backups.lists.history.paging import RUN_KEYSET, Runs
+from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, Runs
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User

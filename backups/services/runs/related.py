@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backups.choices import ENDED_BADLY, RunState
-from backups.lists.history.paging import RUN_KEYSET
+from backups.lists.history import RUN_KEYSET
 from backups.models import BackupRun
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
