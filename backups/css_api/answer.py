@@ -18,7 +18,6 @@ from html.parser import HTMLParser
 from dashboard.http.redact import one_line, printable, redact
 from dashboard.http.transport import RawAnswer
 
-from .times import plausible
 from .types import Answer, BodyKind
 
 _EXCERPT = 4_000  # characters
@@ -268,6 +267,15 @@ def answered_on(headers: Mapping[str, str]) -> datetime | None:
     if (headers.get("Age") or "0").strip() not in {"", "0"}:
         return None
     return plausible(_date((headers.get("Date") or "").strip()))
+
+
+def plausible(moment: datetime | None) -> datetime | None:
+    """The moment, or None for one at either end of the calendar.
+
+    Such a time is a mistake of the cloud, and nothing can be added to it or subtracted from it, nor
+    can it be shown in every time zone.
+    """
+    return moment if moment is not None and 1970 <= moment.year < 9999 else None
 
 
 def _date(value: str) -> datetime | None:

@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 from . import parse
 from .answer import Reply
-from .bodies import Body
 from .errors import ApiError, ConfigurationError, MalformedAnswer
-from .exchange import CallRecorder, Exchange, Exchanger, ShownRequest
-from .fields import ShapeError, is_id
+from .exchange import Body, CallRecorder, Exchange, Exchanger, ShownRequest
 from .pages import IncompleteList, read_list
+from .parse import ShapeError, is_id
 from .session import CloudConnection
 from .types import (
     Answer,

@@ -21,7 +21,7 @@ from .errors import (
     SecondFactorError,
     TransportKind,
 )
-from .fields import is_id
+from .parse import is_id
 from .types import ProjectIdentity
 
 if TYPE_CHECKING:

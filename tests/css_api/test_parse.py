@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backups.css_api import parse
-from backups.css_api.fields import ShapeError
+from backups.css_api.parse import ShapeError
 from backups.css_api.types import JobType, LogSettings, RecordStatus
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
