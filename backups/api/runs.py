@@ -19,7 +19,7 @@ from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import cancel_run
 from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.audit.trail import Actor
-from dashboard.db.keyset import BadCursor, Cursor, PageRequest
+from dashboard.db.keyset import BadCursor, Cursor, PageQuery
 
 from .problems import Invalid
 from .queries import LIMIT, described, limit_of, refuse_unknown, valid
@@ -58,7 +58,7 @@ class NoFields(Schema):
 def runs(request: ApiRequest) -> JsonResponse:
     """The runs that match the filters of the history, newest first, a page at a time."""
     refuse_unknown(request, [*HistoryFilter.base_filters, *_PLACES, "limit"])
-    limit, wanted = limit_of(request.GET), _page_request(request)
+    limit, wanted = limit_of(request.GET), _page_query(request)
     found = HistoryFilter(request.GET, user=request.user)
     valid(found)
     page = RUN_KEYSET.read(found.branches(), wanted, limit)
@@ -117,7 +117,7 @@ def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResp
     )
 
 
-def _page_request(request: ApiRequest) -> PageRequest:
+def _page_query(request: ApiRequest) -> PageQuery:
     given = {name: text for name in _PLACES if (text := request.GET.get(name, ""))}
     if len(given) > 1:
         raise Invalid([("newer", _("Give “older” or “newer”, not both."))])
@@ -127,7 +127,7 @@ def _page_request(request: ApiRequest) -> PageRequest:
             cursors[name] = Cursor.decode(text)
         except BadCursor as error:
             raise Invalid([(name, _("This is no place in the list of runs."))]) from error
-    return PageRequest(older=cursors.get("older"), newer=cursors.get("newer"))
+    return PageQuery(older=cursors.get("older"), newer=cursors.get("newer"))
 
 
 def document_of(request: ApiRequest, pk: int) -> Json:

@@ -14,7 +14,7 @@ from backups.lists.history import RUN_KEYSET, HistoryFilter, Runs
 from backups.models import BackupRun, Export, ExportAs
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
-from dashboard.db.keyset import PageRequest
+from dashboard.db.keyset import PageQuery
 from dashboard.web.moments import zone_names
 
 from .export_lines import CSV, JSON_LINES, Column, Kind, Lines, Shape, head, write
@@ -166,7 +166,7 @@ def _update(export: Export, **changes: Any) -> None:
 
 def _batches(branches: list[Runs], before: datetime, shape: Shape) -> Iterator[Lines]:
     branches = [branch.filter(requested_at__lt=before) for branch in branches]
-    page, size = PageRequest(), BATCH
+    page, size = PageQuery(), BATCH
     while True:
         if len(branches) == 1:
             batch = write(RUN_KEYSET.select(branches[0], page)[:size], COLUMNS, shape)
@@ -174,11 +174,11 @@ def _batches(branches: list[Runs], before: datetime, shape: Shape) -> Iterator[L
         else:
             cursors = RUN_KEYSET.cursors(branches, page, size)
             runs = BackupRun.objects.filter(pk__in=[cursor.pk for cursor in cursors])
-            found = RUN_KEYSET.select(runs, PageRequest())
+            found = RUN_KEYSET.select(runs, PageQuery())
             batch = write(found, COLUMNS, shape) if cursors else Lines()
             end = cursors[-1] if cursors else None
         if end is None:
             return
         yield batch
-        page = PageRequest(older=end)
+        page = PageQuery(older=end)
         size = min(_MOST, max(1, batch.count * _BATCH_BYTES // max(1, len(batch.content))))

@@ -12,12 +12,14 @@ from backups.choices import RunState
 from backups.forms import AdoptForm
 from backups.models import BackupRun, Instance
 from backups.services.adopting import NothingToAdopt, adopt
-from dashboard.accounts.access import Permission, SignedInRequest, require
+from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
+
+from .common import PageRequest
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def adoption(request: SignedInRequest) -> HttpResponse:
+def adoption(request: PageRequest) -> HttpResponse:
     """Where the database came from, and the form that adopts it."""
     require(request.user, Permission.CONFIGURE)
     form = AdoptForm(request.POST if request.method == "POST" else None)

@@ -17,11 +17,11 @@ from backups.forms import MAX_WAIT_MINUTES, BulkBackupForm, form_problems
 from backups.models import BackupRun, Cluster
 from backups.services.clusters.preflight import would_be_refused
 from backups.services.runs.requests import CannotBackUp, KeyReused, request_backup
-from dashboard.accounts.access import Permission, SignedInRequest, may, require_somewhere
+from dashboard.accounts.access import Permission, may, require_somewhere
 
 from .cluster_backup import what_came_of_it
 from .cluster_rows import rows_in_order
-from .common import bad_request, local_path, new_key, requester
+from .common import PageRequest, bad_request, local_path, new_key, requester
 
 
 class Kind(Enum):
@@ -50,7 +50,7 @@ class Answer:
 
 
 @require_POST
-def bulk_backup(request: SignedInRequest) -> HttpResponse:
+def bulk_backup(request: PageRequest) -> HttpResponse:
     """Ask for a backup of each selected cluster; clusters that cannot be seen are not told of."""
     require_somewhere(request.user, Permission.RUN)
     form = BulkBackupForm(request.POST)
@@ -76,7 +76,7 @@ def bulk_backup(request: SignedInRequest) -> HttpResponse:
     return render(request, "backups/bulk_backup.html", context)
 
 
-def _ask(request: SignedInRequest, cluster: Cluster, form: BulkBackupForm) -> Answer:
+def _ask(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> Answer:
     if not may(request.user, Permission.RUN, cluster.project):
         return Answer(cluster, Kind.REFUSED, _("Your account may not back up this cluster."))
     if not form.cleaned_data["anyway"] and would_be_refused(cluster):

@@ -13,14 +13,14 @@ from backups.forms import MAX_WAIT_MINUTES, BackupForm, form_problems
 from backups.models import BackupRun, Cluster
 from backups.services.clusters.preflight import would_be_refused
 from backups.services.runs.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
-from dashboard.accounts.access import Permission, SignedInRequest
+from dashboard.accounts.access import Permission
 
 from .cluster_rows import permitted_cluster, row_of
-from .common import local_path, requester
+from .common import PageRequest, local_path, requester
 
 
 @require_POST
-def cluster_backup(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
     """Ask for a backup: the row for htmx, else back to where the button was."""
     cluster = permitted_cluster(request, pk, Permission.RUN)
     form = BackupForm(request.POST)
@@ -77,7 +77,7 @@ def what_came_of_it(made: BackupRequest, *, typed: bool) -> str:
 
 
 def row_response(
-    request: SignedInRequest,
+    request: PageRequest,
     pk: int,
     text: str,
     *,
@@ -97,7 +97,7 @@ def row_response(
 
 
 def _ask_again(
-    request: SignedInRequest,
+    request: PageRequest,
     cluster: Cluster,
     *,
     wrong: BackupForm | None = None,
@@ -127,5 +127,5 @@ def _ask_again(
     return render(request, template, context, status=status)
 
 
-def _back(request: SignedInRequest) -> str:
+def _back(request: PageRequest) -> str:
     return local_path(request, request.POST.get("back", ""), reverse("backups:clusters"))

@@ -16,15 +16,15 @@ from backups.models.labels import labels_as_text
 from backups.services.clusters import manage
 from backups.services.clusters.manage import CannotArchive, LabelsChanged
 from backups.services.clusters.protection import set_objective
-from dashboard.accounts.access import Permission, SignedInRequest, require
+from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
 
 from .cluster_rows import permitted_cluster
-from .common import bad_request, local_path
+from .common import PageRequest, bad_request, local_path
 
 
 @require_POST
-def cluster_archive(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
     """Put a cluster out of the way, with a reason; it can be restored at any time."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     form = ArchiveForm(request.POST)
@@ -48,7 +48,7 @@ def cluster_archive(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def cluster_restore(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_restore(request: PageRequest, pk: int) -> HttpResponse:
     """Bring an archived cluster back."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     restored = manage.restore(cluster, Actor.of(request))
@@ -58,7 +58,7 @@ def cluster_restore(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def cluster_labels(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_labels(request: PageRequest, pk: int) -> HttpResponse:
     """Replace a cluster's labels, unless somebody else has changed them meanwhile."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     form = LabelsForm(request.POST)
@@ -83,12 +83,7 @@ def cluster_labels(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 def _labels_again(
-    request: SignedInRequest,
-    cluster: Cluster,
-    typed: str,
-    seen: str,
-    problems: list[str],
-    status: int,
+    request: PageRequest, cluster: Cluster, typed: str, seen: str, problems: list[str], status: int
 ) -> HttpResponse:
     """The form again with what was typed; `seen` are the labels that this answer shows."""
     context = {"cluster": cluster, "typed": typed, "seen": seen, "problems": problems}
@@ -96,7 +91,7 @@ def _labels_again(
 
 
 @require_POST
-def cluster_objective(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_objective(request: PageRequest, pk: int) -> HttpResponse:
     """Set a cluster's objective; empty gives it the project's again."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     form = ObjectiveForm(request.POST)
@@ -109,7 +104,7 @@ def cluster_objective(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def project_objective(request: SignedInRequest, pk: int) -> HttpResponse:
+def project_objective(request: PageRequest, pk: int) -> HttpResponse:
     """Set the objective of all clusters of a project that have none of their own."""
     project = get_object_or_404(Project.objects.visible_to(request.user), pk=pk)
     require(request.user, Permission.CONFIGURE, project)
@@ -131,5 +126,5 @@ def project_objective(request: SignedInRequest, pk: int) -> HttpResponse:
     )
 
 
-def _back(request: SignedInRequest, cluster: Cluster) -> HttpResponse:
+def _back(request: PageRequest, cluster: Cluster) -> HttpResponse:
     return redirect(local_path(request, request.POST.get("back", ""), cluster.get_absolute_url()))

@@ -24,11 +24,11 @@ from backups.services.attention import BLOCKED, bad_results
 from backups.services.clusters import checks
 from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
 from backups.services.clusters.readiness import request_check
-from dashboard.accounts.access import Permission, SignedInRequest, may
+from dashboard.accounts.access import Permission, may
 
 from . import charts, presentation
 from .cluster_rows import ClusterRow, permitted_cluster
-from .common import bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request, mark_live, unchanged
 from .history import listed_runs
 from .next_step import words_of
 
@@ -165,7 +165,7 @@ class ClusterPage:
         return f"{zlib.crc32(repr(looks).encode()):x}"
 
 
-def _context(request: SignedInRequest, pk: int) -> dict[str, object]:
+def _context(request: PageRequest, pk: int) -> dict[str, object]:
     cluster = permitted_cluster(request, pk, Permission.SEE)
     page = ClusterPage(cluster, timezone.now())
     row = ClusterRow(
@@ -187,13 +187,13 @@ def _context(request: SignedInRequest, pk: int) -> dict[str, object]:
 
 
 @require_safe
-def cluster_detail(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_detail(request: PageRequest, pk: int) -> HttpResponse:
     """Everything that is known about a cluster."""
     return render(request, "backups/cluster.html", _context(request, pk))
 
 
 @require_safe
-def cluster_detail_live(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_detail_live(request: PageRequest, pk: int) -> HttpResponse:
     """The page's parts again if something has changed; 204 when nothing has."""
     form = LiveForm(request.GET)
     if not form.is_valid():
@@ -205,7 +205,7 @@ def cluster_detail_live(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def cluster_check(request: SignedInRequest, pk: int) -> HttpResponse:
+def cluster_check(request: PageRequest, pk: int) -> HttpResponse:
     """Have the cluster's readiness checked now; the page then shows what came of it."""
     cluster = permitted_cluster(request, pk, Permission.RUN)
     request_check(cluster)

@@ -14,10 +14,10 @@ from backups.choices import Protection, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from backups.models.cluster import ClusterQuerySet, attach_latest_runs, protection_at
 from backups.services.runs.requests import reason_required
-from dashboard.accounts.access import Permission, SignedInRequest, may, require
+from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 
-from .common import new_key
+from .common import PageRequest, new_key
 
 MOST_TAGS = 6  # of a row; the cluster's page has all
 
@@ -178,7 +178,7 @@ def row_of(pk: int, user: User) -> ClusterRow:
     return rows_in_order([pk], user)[0]
 
 
-def permitted_cluster(request: SignedInRequest, pk: int, permission: Permission) -> Cluster:
+def permitted_cluster(request: PageRequest, pk: int, permission: Permission) -> Cluster:
     """A cluster that the user may see and do something with.
 
     Raises:

@@ -24,11 +24,10 @@ from backups.lists.clusters import (
 from backups.lists.filtering import active_chips, without_empty
 from backups.models import Connection, Project
 from backups.services.runs.requests import reason_required
-from dashboard.accounts.access import SignedInRequest
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from .cluster_rows import rows_in_order, tokens_of
-from .common import bad_request, mark_live, new_key, unchanged
+from .common import PageRequest, bad_request, mark_live, new_key, unchanged
 from .presentation import Text
 
 MOST_OFFERED = 500  # projects in the filter
@@ -106,7 +105,7 @@ def _heads(query: QueryDict, order: Order) -> list[Head]:
 
 
 @require_safe
-def clusters(request: SignedInRequest) -> HttpResponse:
+def clusters(request: PageRequest) -> HttpResponse:
     """The clusters that match the filter, a page at a time."""
     found = ClusterFilter(request.GET, user=request.user)
     if not found.is_valid():
@@ -162,7 +161,7 @@ def clusters(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def clusters_live(request: SignedInRequest) -> HttpResponse:
+def clusters_live(request: PageRequest) -> HttpResponse:
     """Those of the shown rows that have changed; 204 when none has.
 
     A row that no longer matches the filter stays until the page is loaded again: it would be taken

@@ -10,17 +10,25 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.middleware import HtmxDetails
 
 from backups import work
 from backups.choices import Trigger
 from backups.forms import form_problems
 from backups.services.runs.requests import Requester
-from dashboard.accounts.access import SignedInRequest
+from dashboard.accounts.models import User
 from dashboard.web.client_ip import client_ip
 
 
+class PageRequest(HttpRequest):
+    """A request as these views see it: signed in (LoginRequiredMiddleware), htmx known."""
+
+    user: User
+    htmx: HtmxDetails
+
+
 def requester(
-    request: SignedInRequest, reason: str = "", trigger: Trigger = Trigger.BUTTON
+    request: PageRequest, reason: str = "", trigger: Trigger = Trigger.BUTTON
 ) -> Requester:
     """Who clicked, from where and why."""
     return Requester(

@@ -19,11 +19,11 @@ from backups.guide import CONNECTION_FAULTS, ENTRY_LEFT, Explanation
 from backups.models import Connection
 from backups.services.connections import manage as service
 from backups.services.connections.manage import Entry
-from dashboard.accounts.access import Permission, SignedInRequest, may, require
+from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 
-from .common import bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request, mark_live, unchanged
 from .presentation import Look
 
 
@@ -121,14 +121,14 @@ def rows_of(entries: Iterable[Entry], user: User) -> list[ConnectionRow]:
     ]
 
 
-def _row(request: SignedInRequest, pk: int) -> Connection:
+def _row(request: PageRequest, pk: int) -> Connection:
     rows = Connection.objects.select_related("project")
     if not may(request.user, Permission.CONFIGURE):
         rows = rows.visible_to(request.user).exclude(project=None)
     return get_object_or_404(rows, pk=pk)
 
 
-def _page(request: SignedInRequest, status: int = 200, **more: object) -> HttpResponse:
+def _page(request: PageRequest, status: int = 200, **more: object) -> HttpResponse:
     everything = may(request.user, Permission.CONFIGURE)
     listed, problem = service.entries(request.user, all_of_them=everything)
     rows = rows_of(listed, request.user)
@@ -147,13 +147,13 @@ def _page(request: SignedInRequest, status: int = 200, **more: object) -> HttpRe
 
 
 @require_safe
-def connections(request: SignedInRequest) -> HttpResponse:
+def connections(request: PageRequest) -> HttpResponse:
     """Every entry of clouds.yaml that this user may know of."""
     return _page(request)
 
 
 @require_safe
-def connections_live(request: SignedInRequest) -> HttpResponse:
+def connections_live(request: PageRequest) -> HttpResponse:
     """Those of the shown connections that have changed."""
     form = LiveForm(request.GET)
     if not form.is_valid():
@@ -172,7 +172,7 @@ def connections_live(request: SignedInRequest) -> HttpResponse:
     return mark_live(render(request, "backups/connections_live.html", {"rows": rows}))
 
 
-def _entry(request: SignedInRequest) -> tuple[str, str]:
+def _entry(request: PageRequest) -> tuple[str, str]:
     """The entry that a form names; only what clouds.yaml has can be called."""
     require(request.user, Permission.CONFIGURE)
     form = EntryForm(request.POST)
@@ -185,7 +185,7 @@ def _entry(request: SignedInRequest) -> tuple[str, str]:
 
 
 @require_POST
-def connection_test(request: SignedInRequest) -> HttpResponse:
+def connection_test(request: PageRequest) -> HttpResponse:
     """Test an entry while the browser waits; services.diagnosis bounds how long."""
     cloud, region = _entry(request)
     found = service.test(cloud, region, Actor.of(request))
@@ -195,7 +195,7 @@ def connection_test(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def connection_connect(request: SignedInRequest) -> HttpResponse:
+def connection_connect(request: PageRequest) -> HttpResponse:
     """Connect an entry; its first sync begins at once."""
     cloud, region = _entry(request)
     row = service.connect(cloud, region, Actor.of(request))
@@ -204,7 +204,7 @@ def connection_connect(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def connection_disconnect(request: SignedInRequest, pk: int) -> HttpResponse:
+def connection_disconnect(request: PageRequest, pk: int) -> HttpResponse:
     """Stop synchronising a connection, once that was confirmed."""
     require(request.user, Permission.CONFIGURE)
     row = _row(request, pk)
@@ -217,7 +217,7 @@ def connection_disconnect(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def connection_sync(request: SignedInRequest, pk: int) -> HttpResponse:
+def connection_sync(request: PageRequest, pk: int) -> HttpResponse:
     """Have a connection synchronised now."""
     row = _row(request, pk)
     require(request.user, Permission.RUN, row.project)
@@ -231,7 +231,7 @@ def connection_sync(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def cluster_register(request: SignedInRequest) -> HttpResponse:
+def cluster_register(request: PageRequest) -> HttpResponse:
     """Register one cluster by its id."""
     require(request.user, Permission.CONFIGURE)
     form = RegisterForm(request.POST)

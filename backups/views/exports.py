@@ -12,22 +12,22 @@ from backups.forms import ExportForm, LiveForm
 from backups.lists.history import HistoryFilter, pinned
 from backups.models import Export, ExportAs
 from backups.services.exports import LOST_AFTER, begin, knows_zone, shape_of, stream
-from dashboard.accounts.access import Permission, SignedInRequest, require_somewhere
+from dashboard.accounts.access import Permission, require_somewhere
 from dashboard.audit.trail import Actor
 
-from .common import bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request, mark_live, unchanged
 from .history import filter_query
 
 MOST_SHOWN = 50
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def exports(request: SignedInRequest) -> HttpResponseBase:
+def exports(request: PageRequest) -> HttpResponseBase:
     """GET: the user's exports. POST: make one; its rows are the answer."""
     return _make(request) if request.method == "POST" else _list(request)
 
 
-def _list(request: SignedInRequest) -> HttpResponse:
+def _list(request: PageRequest) -> HttpResponse:
     made = Export.objects.filter(owner=request.user).order_by("-started_at")[:MOST_SHOWN]
     return render(
         request,
@@ -37,7 +37,7 @@ def _list(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def exports_live(request: SignedInRequest) -> HttpResponse:
+def exports_live(request: PageRequest) -> HttpResponse:
     """Those of the shown exports that have moved on."""
     form = LiveForm(request.GET)
     if not form.is_valid():
@@ -51,7 +51,7 @@ def exports_live(request: SignedInRequest) -> HttpResponse:
     return mark_live(render(request, "backups/exports_live.html", context))
 
 
-def _make(request: SignedInRequest) -> HttpResponseBase:
+def _make(request: PageRequest) -> HttpResponseBase:
     require_somewhere(request.user, Permission.EXPORT)
     form = ExportForm(request.POST)
     if not form.is_valid():

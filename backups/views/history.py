@@ -23,12 +23,12 @@ from backups.forms import LiveForm
 from backups.lists.filtering import active_chips, without_empty
 from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, Window, pinned
 from backups.models import BackupRun, Project, SavedView
-from dashboard.accounts.access import Permission, SignedInRequest, may_somewhere
-from dashboard.db.keyset import BadCursor, Cursor, PageRequest, count_up_to
+from dashboard.accounts.access import Permission, may_somewhere
+from dashboard.db.keyset import BadCursor, Cursor, PageQuery, count_up_to
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from . import presentation
-from .common import bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request, mark_live, unchanged
 
 _BOXES = ("state", "outcome", "trigger")
 
@@ -136,14 +136,14 @@ def _tabs(query: QueryDict) -> list[Tab]:
     return made
 
 
-def _page_request(query: QueryDict) -> PageRequest:
+def _page_query(query: QueryDict) -> PageQuery:
     """Which page a URL asks for. Raises BadCursor."""
     older, newer = query.get("older", ""), query.get("newer", "")
     end = query.get("end", "")
     if end not in ("", "oldest", "newest") or bool(older) + bool(newer) + bool(end) > 1:
         raise BadCursor(end)
     start_at_oldest = end == "oldest" or (query.get("sort") == "oldest" and not end)
-    return PageRequest(
+    return PageQuery(
         older=Cursor.decode(older) if older else None,
         newer=Cursor.decode(newer) if newer else None,
         oldest=start_at_oldest and not older and not newer,
@@ -151,7 +151,7 @@ def _page_request(query: QueryDict) -> PageRequest:
 
 
 @require_safe
-def history(request: SignedInRequest) -> HttpResponse:
+def history(request: PageRequest) -> HttpResponse:
     """A page of the runs that match the filter."""
     if request.GET.get("sort", "") not in ("", "newest", "oldest"):
         return bad_request(request, [_BAD_SORT])
@@ -161,7 +161,7 @@ def history(request: SignedInRequest) -> HttpResponse:
     if (address := pinned(request.GET, found.form.cleaned_data)) != request.GET:
         return redirect(f"{request.path}?{address.urlencode()}")
     try:
-        wanted = _page_request(request.GET)
+        wanted = _page_query(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
     look = look_of(request)
@@ -207,7 +207,7 @@ def history(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def history_count(request: SignedInRequest) -> HttpResponse:
+def history_count(request: PageRequest) -> HttpResponse:
     """How many runs match, up to a cap: asked for after the page, which does not wait for it."""
     found = HistoryFilter(request.GET, user=request.user)
     if not found.is_valid():
@@ -221,7 +221,7 @@ def history_count(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def history_live(request: SignedInRequest) -> HttpResponse:
+def history_live(request: PageRequest) -> HttpResponse:
     """Shown runs that have changed, and how many new ones there are; 204 when nothing changed.
 
     Number 0 among the shown stands for the hint "N new runs".
@@ -246,7 +246,7 @@ def history_live(request: SignedInRequest) -> HttpResponse:
                 branches = [RUN_KEYSET.newer_than(branch, cursor) for branch in branches]
         except BadCursor:
             return bad_request(request, [_BAD_CURSOR])
-        count = len(RUN_KEYSET.cursors(branches, PageRequest(), MOST_NEW))
+        count = len(RUN_KEYSET.cursors(branches, PageQuery(), MOST_NEW))
         if str(count) == shown[0]:
             count = None
     if not changed and count is None:

@@ -26,12 +26,12 @@ from backups.services.clusters import protection
 from backups.services.clusters.protection import Summary
 from backups.services.result_cache import kept, key_for
 from backups.services.statistics import ApiFigures, Outcomes, Result
-from dashboard.accounts.access import Permission, SignedInRequest, may
+from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
 from . import charts
 from .attention_rows import AttentionRow, Link, attention_row, more_links
-from .common import bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request, mark_live, unchanged
 
 MOST_ACTIVE = 10
 KEPT_SUMMARY = 3  # seconds
@@ -197,7 +197,7 @@ def _context(shown: Home) -> dict[str, object]:
 
 
 @require_safe
-def home(request: SignedInRequest) -> HttpResponse:
+def home(request: PageRequest) -> HttpResponse:
     """The page."""
     shown = Home(request.user, timezone.now())
     if not shown.has_clusters:
@@ -206,7 +206,7 @@ def home(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def home_live(request: SignedInRequest) -> HttpResponse:
+def home_live(request: PageRequest) -> HttpResponse:
     """Those parts of the page that have changed; 204 when none has."""
     form = LiveForm(request.GET)
     if not form.is_valid():

@@ -11,11 +11,10 @@ from django.views.decorators.http import require_safe
 from backups.lists.clusters import ClusterFilter
 from backups.lists.history import RUN_KEYSET, HistoryFilter
 from backups.models import BackupRun, Cluster
-from dashboard.accounts.access import SignedInRequest
-from dashboard.db.keyset import PageRequest
+from dashboard.db.keyset import PageQuery
 
 from .cluster_rows import rows_in_order
-from .common import mark_live
+from .common import PageRequest, mark_live
 from .history import listed_runs
 from .page_context import banner_changes
 
@@ -25,7 +24,7 @@ _RUN = re.compile(r"(?:run\s*|#)([0-9]{1,18})\Z", re.IGNORECASE | re.ASCII)
 
 
 @require_safe
-def frame_live(request: SignedInRequest) -> HttpResponse:
+def frame_live(request: PageRequest) -> HttpResponse:
     """Light and banners as they are now, for live.js; `was` says with which a page was made."""
     shown = request.GET.get("was", "")[:40].split(".")
     kept, fresh = banner_changes(request.user, shown)
@@ -33,7 +32,7 @@ def frame_live(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def search(request: SignedInRequest) -> HttpResponse:
+def search(request: PageRequest) -> HttpResponse:
     """Clusters and runs for a text. A run's number and a cluster's id lead straight to it."""
     text = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST]
     user = request.user
@@ -53,7 +52,7 @@ def search(request: SignedInRequest) -> HttpResponse:
         if clusters.is_valid() and runs.is_valid():
             pks = clusters.matching.order_by("name", "pk").values_list("pk", flat=True)
             listed = list(pks[: MOST_FOUND + 1])
-            page = RUN_KEYSET.read(runs.branches(), PageRequest(), MOST_FOUND, listed_runs)
+            page = RUN_KEYSET.read(runs.branches(), PageQuery(), MOST_FOUND, listed_runs)
             context |= {
                 "rows": rows_in_order(listed[:MOST_FOUND], user),
                 "more_clusters": len(listed) > MOST_FOUND,

@@ -13,13 +13,14 @@ from backups.forms import LogSearchForm, form_problems
 from backups.models import Cluster
 from backups.rules.log_settings import LEVELS, LOG_TYPES, USUAL_LINES
 from backups.services.cloud import INTERACTIVE, client_for
-from dashboard.accounts.access import Permission, SignedInRequest, require
+from dashboard.accounts.access import Permission, require
 
+from .common import PageRequest
 from .log_settings import explained
 
 
 @require_safe
-def log_search(request: SignedInRequest, pk: int) -> HttpResponse:
+def log_search(request: PageRequest, pk: int) -> HttpResponse:
     """The form, and the lines it asks for. Logs may hold personal data: for operators only.
 
     It is answered by this process while the page waits, so that no line is stored anywhere, and

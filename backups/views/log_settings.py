@@ -25,11 +25,11 @@ from backups.rules.outcomes import outcome_of
 from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
 from backups.services.log_settings.reading import decide, read_settings
 from backups.services.runs.requests import reason_required
-from dashboard.accounts.access import Permission, SignedInRequest, grantors, may, require
+from dashboard.accounts.access import Permission, grantors, may, require
 from dashboard.audit.trail import Actor
 
 from . import log_settings as words
-from .common import bad_request, new_key
+from .common import PageRequest, bad_request, new_key
 from .presentation import Refused, Text, refused
 
 # Each form with the part of the page that it stands in; ids begin with that.
@@ -43,7 +43,7 @@ _FORMS: dict[Change, tuple[str, type[SettingsFormBase]]] = {
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def log_settings(request: SignedInRequest, pk: int) -> HttpResponse:
+def log_settings(request: PageRequest, pk: int) -> HttpResponse:
     """GET: the settings as last read. POST: read them again, or decide to change them.
 
     The cloud is asked while the page waits; `services.cloud.INTERACTIVE` bounds each exchange.
@@ -67,7 +67,7 @@ def log_settings(request: SignedInRequest, pk: int) -> HttpResponse:
     return _answer(request, cluster, change, form, result)
 
 
-def _cluster(request: SignedInRequest, pk: int) -> Cluster:
+def _cluster(request: PageRequest, pk: int) -> Cluster:
     visible = Cluster.objects.visible_to(request.user).select_related("project", "log_settings")
     return get_object_or_404(visible, pk=pk)
 
@@ -86,7 +86,7 @@ def _decision(change: Change, form: SettingsFormBase) -> Decision:
     )
 
 
-def _read_again(request: SignedInRequest, cluster: Cluster) -> HttpResponse:
+def _read_again(request: PageRequest, cluster: Cluster) -> HttpResponse:
     try:
         read_settings(cluster)
     except CssApiError as error:
@@ -101,11 +101,7 @@ def _read_again(request: SignedInRequest, cluster: Cluster) -> HttpResponse:
 
 
 def _answer(
-    request: SignedInRequest,
-    cluster: Cluster,
-    change: Change,
-    form: SettingsFormBase,
-    result: Result,
+    request: PageRequest, cluster: Cluster, change: Change, form: SettingsFormBase, result: Result
 ) -> HttpResponse:
     if result.ending not in (Ending.DONE, Ending.ACCEPTED):
         # What was typed stays in its form, which now speaks of the settings read just now.
@@ -120,7 +116,7 @@ def _answer(
 
 
 def _page(
-    request: SignedInRequest,
+    request: PageRequest,
     cluster: Cluster,
     change: Change | None = None,
     form: SettingsFormBase | None = None,

@@ -17,12 +17,12 @@ from backups.models.cluster import WORST_FIRST
 from backups.services.attention import bad_results
 from backups.services.clusters import protection as services
 from backups.services.runs.requests import reason_required
-from dashboard.accounts.access import Permission, SignedInRequest, may
+from dashboard.accounts.access import Permission, may
 from dashboard.web.display import look_of
 
 from .cluster_rows import ClusterRow, rows_in_order
 from .clusters import MOST_OFFERED, url_query
-from .common import bad_request, new_key
+from .common import PageRequest, bad_request, new_key
 from .next_step import NextStep, next_step
 
 _CONTROLS = ("protection", "page")  # always seen on the page, so they need no chip
@@ -64,7 +64,7 @@ def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun |
 
 
 @require_safe
-def protection(request: SignedInRequest) -> HttpResponse:
+def protection(request: PageRequest) -> HttpResponse:
     """The clusters that count, the worst first, a page at a time."""
     found = ProtectionFilter(request.GET, user=request.user)
     if not found.is_valid():

@@ -14,9 +14,11 @@ from backups.forms import RetentionForm, RetentionRunForm
 from backups.models import RetentionPolicy, RetentionRun
 from backups.services import retention as service
 from backups.services.dispatch import dispatch_retention
-from dashboard.accounts.access import Permission, SignedInRequest, may, require
+from dashboard.accounts.access import Permission, may, require
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
+
+from .common import PageRequest
 
 MOST_SHOWN = 20
 
@@ -44,7 +46,7 @@ def _done() -> list[Done]:
 
 
 def _page(
-    request: SignedInRequest,
+    request: PageRequest,
     form: RetentionForm | None = None,
     *,
     asks: RetentionPolicy | None = None,
@@ -76,14 +78,14 @@ def _page(
 
 
 @require_safe
-def retention(request: SignedInRequest) -> HttpResponse:
+def retention(request: PageRequest) -> HttpResponse:
     """The policy with what would go by it, and what went."""
     require(request.user, Permission.AUDIT)
     return _page(request)
 
 
 @require_POST
-def retention_change(request: SignedInRequest) -> HttpResponse:
+def retention_change(request: PageRequest) -> HttpResponse:
     """Store another policy; one by which something would go is asked for twice."""
     require(request.user, Permission.CONFIGURE)
     form = RetentionForm(request.POST)
@@ -101,7 +103,7 @@ def retention_change(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def retention_run(request: SignedInRequest) -> HttpResponse:
+def retention_run(request: PageRequest) -> HttpResponse:
     """Announce what is due by the policy that the page showed; a worker does it."""
     require(request.user, Permission.CONFIGURE)
     form = RetentionRunForm(request.POST)

@@ -21,14 +21,14 @@ from backups.serialize import run_document
 from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
 from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
-from dashboard.accounts.access import Permission, SignedInRequest, may, require
+from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 
 from . import presentation
 from .cluster_backup import row_response
-from .common import bad_request, local_path, mark_live, unchanged
+from .common import PageRequest, bad_request, local_path, mark_live, unchanged
 
 MOST_EVENTS = 200  # of the audit trail on a page; its JSON has all
 
@@ -91,7 +91,7 @@ def settling(user: User, run: BackupRun) -> Settling | None:
     return Settling(why_not(run, timezone.now()))
 
 
-def _context(request: SignedInRequest, pk: int) -> dict[str, object]:
+def _context(request: PageRequest, pk: int) -> dict[str, object]:
     """The run with all its parts; the number of queries is constant."""
     visible = BackupRun.objects.visible_to(request.user)
     run = get_object_or_404(visible.select_related("cluster", "project", "conflict_run"), pk=pk)
@@ -126,13 +126,13 @@ def _looks(cluster: Cluster) -> int:
 
 
 @require_safe
-def run_detail(request: SignedInRequest, pk: int) -> HttpResponse:
+def run_detail(request: PageRequest, pk: int) -> HttpResponse:
     """Everything that is known about a run."""
     return render(request, "backups/run.html", _context(request, pk))
 
 
 @require_safe
-def run_live(request: SignedInRequest, pk: int) -> HttpResponse:
+def run_live(request: PageRequest, pk: int) -> HttpResponse:
     """The run's page again if it has changed; 204 when it has not."""
     form = LiveForm(request.GET)
     if not form.is_valid():
@@ -144,7 +144,7 @@ def run_live(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_safe
-def run_json(request: SignedInRequest, pk: int) -> JsonResponse:
+def run_json(request: PageRequest, pk: int) -> JsonResponse:
     """The run as a file, with all that its page shows."""
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
@@ -163,7 +163,7 @@ def run_json(request: SignedInRequest, pk: int) -> JsonResponse:
     )
 
 
-def _permitted_run(request: SignedInRequest, pk: int, permission: Permission) -> BackupRun:
+def _permitted_run(request: PageRequest, pk: int, permission: Permission) -> BackupRun:
     visible = BackupRun.objects.visible_to(request.user).select_related("project")
     run = get_object_or_404(visible, pk=pk)
     require(request.user, permission, run.project)
@@ -171,7 +171,7 @@ def _permitted_run(request: SignedInRequest, pk: int, permission: Permission) ->
 
 
 @require_POST
-def run_cancel(request: SignedInRequest, pk: int) -> HttpResponse:
+def run_cancel(request: PageRequest, pk: int) -> HttpResponse:
     """Cancel a run that has not been sent; where that is too late, say why."""
     run = _permitted_run(request, pk, Permission.RUN)
     said = _("Run %(pk)d was cancelled before it was sent.")
@@ -189,7 +189,7 @@ def run_cancel(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def run_settle(request: SignedInRequest, pk: int) -> HttpResponse:
+def run_settle(request: PageRequest, pk: int) -> HttpResponse:
     """Settle a run by hand that the cloud's records cannot settle."""
     run = _permitted_run(request, pk, Permission.SETTLE)
     form = SettleForm(request.POST)
@@ -205,7 +205,7 @@ def run_settle(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 def _settle_again(
-    request: SignedInRequest,
+    request: PageRequest,
     run: BackupRun,
     problems: list[str],
     wrong: frozenset[str] = frozenset(),

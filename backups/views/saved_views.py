@@ -13,17 +13,16 @@ from django.views.decorators.http import require_POST
 from backups.forms import SavedViewForm
 from backups.lists.history import HistoryFilter, pinned
 from backups.models import SavedView
-from dashboard.accounts.access import SignedInRequest
 from dashboard.db.concurrency import one_at_a_time
 
-from .common import bad_request
+from .common import PageRequest, bad_request
 from .history import filter_query
 
 MOST_KEPT = 100
 
 
 @require_POST
-def save(request: SignedInRequest) -> HttpResponse:
+def save(request: PageRequest) -> HttpResponse:
     """Keep a filter under a name; a name that the user has already is given the new filter."""
     form = SavedViewForm(request.POST)
     if not form.is_valid():
@@ -52,7 +51,7 @@ def save(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def delete(request: SignedInRequest, pk: int) -> HttpResponse:
+def delete(request: PageRequest, pk: int) -> HttpResponse:
     """Delete one of the user's own views."""
     view = get_object_or_404(SavedView, pk=pk, owner=request.user)
     view.delete()

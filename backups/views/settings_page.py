@@ -12,14 +12,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.forms import DisplayForm, ListForm, form_problems
-from dashboard.accounts.access import SignedInRequest
 from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
 
-from .common import bad_request, local_path
+from .common import PageRequest, bad_request, local_path
 
 
 @require_safe
-def settings_page(request: SignedInRequest) -> HttpResponse:
+def settings_page(request: PageRequest) -> HttpResponse:
     """Everything that can be set, as far as the user may."""
     return render(
         request,
@@ -29,7 +28,7 @@ def settings_page(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def display(request: SignedInRequest) -> HttpResponse:
+def display(request: PageRequest) -> HttpResponse:
     """Remember theme, keys and page size for this browser."""
     form = DisplayForm(request.POST)
     if not form.is_valid():
@@ -45,7 +44,7 @@ def display(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def list_look(request: SignedInRequest) -> HttpResponse:
+def list_look(request: PageRequest) -> HttpResponse:
     """Remember page size and columns of a list for this browser."""
     form = ListForm(request.POST)
     if not form.is_valid():

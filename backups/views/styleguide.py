@@ -7,13 +7,13 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Readiness, RunState
-from dashboard.accounts.access import SignedInRequest
 
+from .common import PageRequest
 from .presentation import steps
 
 
 @require_safe
-def styleguide(request: SignedInRequest) -> HttpResponse:
+def styleguide(request: PageRequest) -> HttpResponse:
     """The page."""
     return render(
         request,

@@ -11,7 +11,7 @@ from django.template import Context, Engine
 
 from backups.lists.history import RUN_KEYSET, HistoryFilter
 from backups.views.history import choice_boxes, listed_runs, window_options
-from dashboard.db.keyset import Cursor, Page, PageRequest
+from dashboard.db.keyset import Cursor, Page, PageQuery
 from dashboard.web.display import PAGE_SIZE
 
 
@@ -56,9 +56,9 @@ def minimal_page(request: HttpRequest) -> HttpResponse:
     """Fifty rows by keyset in a bare table: what database and template need at the least."""
     from backups.models import BackupRun
 
-    wanted = PageRequest()
+    wanted = PageQuery()
     if older := request.GET.get("older"):
-        wanted = PageRequest(older=Cursor.decode(older))
+        wanted = PageQuery(older=Cursor.decode(older))
     keys = RUN_KEYSET.cursors([BackupRun.objects.all()], wanted, PAGE_SIZE)
     runs = BackupRun.objects.filter(pk__in=[key.pk for key in keys]).order_by("-requested_at")
     return HttpResponse(MINIMAL.render(Context({"runs": runs})))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Model, Q, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -21,14 +21,12 @@ from .roles import DOINGS, PERMISSIONS, Permission, Role, roles_with
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
-    from django_htmx.middleware import HtmxDetails
 
 __all__ = [
     "PERMISSIONS",
     "Permission",
     "Refused",
     "Role",
-    "SignedInRequest",
     "grantors",
     "has_access",
     "limit",
@@ -42,13 +40,6 @@ __all__ = [
 ]
 
 MOST_NAMED = 5
-
-
-class SignedInRequest(HttpRequest):
-    """A request of a signed-in user, which LoginRequiredMiddleware guarantees."""
-
-    user: User
-    htmx: HtmxDetails
 
 
 class Refused(PermissionDenied):

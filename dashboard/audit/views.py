@@ -16,14 +16,13 @@ from kombu.exceptions import OperationalError as BrokerError
 from dashboard.accounts.access import (
     Permission,
     Refused,
-    SignedInRequest,
     may,
     permitted_q,
     require,
     require_somewhere,
 )
 from dashboard.accounts.models import User
-from dashboard.db.keyset import Cursor, Keyset, PageRequest
+from dashboard.db.keyset import Cursor, Keyset, PageQuery
 
 from . import chain
 from .actions import Action
@@ -37,6 +36,12 @@ logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 50
 EVENT_KEYSET = Keyset(AuditEvent, "at")
+
+
+class PageRequest(HttpRequest):
+    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
+
+    user: User
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +77,14 @@ def _permitted(user: User) -> AuditEventQuerySet:
 
 
 @require_safe
-def events(request: SignedInRequest) -> HttpResponse:
+def events(request: PageRequest) -> HttpResponse:
     """A page of the events that match the filter."""
     permitted = _permitted(request.user)
     form = EventFilter(request.GET)
     if not form.is_valid():
         problems = [str(problem) for each in form.errors.values() for problem in each]
         return render(request, "400.html", {"problems": problems}, status=400)
-    wanted = PageRequest(
+    wanted = PageQuery(
         older=_cursor(permitted, form.cleaned_data["older"]),
         newer=_cursor(permitted, form.cleaned_data["newer"]),
     )
@@ -121,7 +126,7 @@ def _query(query: QueryDict, **changes: str) -> str:
 
 
 @require_safe
-def event_detail(request: SignedInRequest, sequence: int) -> HttpResponse:
+def event_detail(request: PageRequest, sequence: int) -> HttpResponse:
     """One event: what was changed, and its link in the chain."""
     permitted = _permitted(request.user)
     event = get_object_or_404(permitted, sequence=sequence)
@@ -139,7 +144,7 @@ def event_detail(request: SignedInRequest, sequence: int) -> HttpResponse:
 
 
 @require_POST
-def verify_now(request: SignedInRequest) -> HttpResponse:
+def verify_now(request: PageRequest) -> HttpResponse:
     """Queue a verification of the whole chain; one that waits already is enough."""
     require(request.user, Permission.AUDIT)
     request_verification()

@@ -62,7 +62,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageQuery:
     """Which page of a list to read; without arguments, the newest rows.
 
     Attributes:
@@ -124,7 +124,7 @@ class Keyset(Generic[M]):
         beyond = Q(**{f"{self.time}__{operator}": cursor.at}) | Q(**{f"pk__{operator}": cursor.pk})
         return self.model._default_manager.filter(range_of_index).filter(beyond) & rows
 
-    def select(self, rows: QuerySet[M], page: PageRequest) -> QuerySet[M]:
+    def select(self, rows: QuerySet[M], page: PageQuery) -> QuerySet[M]:
         """Rows from the start of a page on, in the order of reading, without a limit."""
         if page.older is not None:
             rows = self.older_than(rows, page.older)
@@ -132,9 +132,7 @@ class Keyset(Generic[M]):
             rows = self.newer_than(rows, page.newer)
         return rows.order_by(*(self.oldest_first if page.ascending else self.newest_first))
 
-    def cursors(
-        self, branches: Sequence[QuerySet[M]], page: PageRequest, size: int
-    ) -> list[Cursor]:
+    def cursors(self, branches: Sequence[QuerySet[M]], page: PageQuery, size: int) -> list[Cursor]:
         """The positions of a page's rows, in the order of reading.
 
         Args:
@@ -153,7 +151,7 @@ class Keyset(Generic[M]):
     def read(
         self,
         branches: Sequence[QuerySet[M]],
-        page: PageRequest,
+        page: PageQuery,
         size: int,
         prepare: Callable[[QuerySet[M]], QuerySet[M]] = lambda rows: rows,
     ) -> Page[M]:

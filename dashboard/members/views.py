@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Q
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -13,7 +13,6 @@ from django.views.decorators.http import require_POST, require_safe
 from dashboard.accounts.access import (
     Permission,
     Role,
-    SignedInRequest,
     may,
     permitted_q,
     projects_with,
@@ -32,7 +31,13 @@ MOST_SUPERUSERS = 20
 LONGEST_SEARCH = 150
 
 
-def _page(request: SignedInRequest, status: int = 200, **more: object) -> HttpResponse:
+class PageRequest(HttpRequest):
+    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
+
+    user: User
+
+
+def _page(request: PageRequest, status: int = 200, **more: object) -> HttpResponse:
     user = request.user
     everywhere = may(user, Permission.MEMBERS)
     query = request.GET.get("q", "").strip().replace("\x00", "")[:LONGEST_SEARCH]
@@ -62,14 +67,14 @@ def _page(request: SignedInRequest, status: int = 200, **more: object) -> HttpRe
 
 
 @require_safe
-def grants(request: SignedInRequest) -> HttpResponse:
+def grants(request: PageRequest) -> HttpResponse:
     """The roles that were granted where the user may grant some."""
     require_somewhere(request.user, Permission.MEMBERS)
     return _page(request)
 
 
 @require_POST
-def grant_add(request: SignedInRequest) -> HttpResponse:
+def grant_add(request: PageRequest) -> HttpResponse:
     """Grant a role."""
     require_somewhere(request.user, Permission.MEMBERS)
     form = GrantForm(request.POST, sender=request.user)
@@ -88,7 +93,7 @@ def grant_add(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def grant_withdraw(request: SignedInRequest, pk: int) -> HttpResponse:
+def grant_withdraw(request: PageRequest, pk: int) -> HttpResponse:
     """Withdraw a role, once that was confirmed."""
     within_reach = Grant.objects.filter(permitted_q(request.user, Permission.MEMBERS))
     made = get_object_or_404(within_reach.select_related("user", "group", "project"), pk=pk)

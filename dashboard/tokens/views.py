@@ -5,13 +5,14 @@ from __future__ import annotations
 from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import get_script_prefix
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from dashboard.accounts.access import Permission, SignedInRequest, require
+from dashboard.accounts.access import Permission, require
+from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.sign_in.required import account_lacks_second_factor, provider_vouches
 
@@ -25,12 +26,18 @@ PAGE_SIZE = 100
 LONGEST_SEARCH = 150
 
 
+class PageRequest(HttpRequest):
+    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
+
+    user: User
+
+
 def _living_first(tokens: ApiTokenQuerySet) -> list[ApiToken]:
     newest = list(tokens.select_related("user")[:MOST_SHOWN])
     return sorted(newest, key=lambda token: not token.is_living)
 
 
-def _own_page(request: SignedInRequest, status: int = 200, **more: object) -> HttpResponse:
+def _own_page(request: PageRequest, status: int = 200, **more: object) -> HttpResponse:
     user = request.user
     return render(
         request,
@@ -45,14 +52,14 @@ def _own_page(request: SignedInRequest, status: int = 200, **more: object) -> Ht
 
 
 @require_safe
-def own(request: SignedInRequest) -> HttpResponse:
+def own(request: PageRequest) -> HttpResponse:
     """One's own tokens."""
     return _own_page(request)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthentication_required(app="tokens")
-def create(request: SignedInRequest) -> HttpResponse:
+def create(request: PageRequest) -> HttpResponse:
     """Make a token, and show it this once."""
     form = TokenForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
@@ -81,7 +88,7 @@ def create(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-def revoke(request: SignedInRequest, pk: int) -> HttpResponse:
+def revoke(request: PageRequest, pk: int) -> HttpResponse:
     """Revoke one of one's own tokens, once that was confirmed."""
     token = get_object_or_404(ApiToken.objects.of(request.user).select_related("user"), pk=pk)
     if request.POST.get("confirmed") != "1":
@@ -90,7 +97,7 @@ def revoke(request: SignedInRequest, pk: int) -> HttpResponse:
     return redirect("tokens:own")
 
 
-def _everybodys_page(request: SignedInRequest, status: int = 200, **more: object) -> HttpResponse:
+def _everybodys_page(request: PageRequest, status: int = 200, **more: object) -> HttpResponse:
     query = request.GET.get("q", "").strip().replace("\x00", "")[:LONGEST_SEARCH]
     found = ApiToken.objects.living().select_related("user").order_by("user__username", "-pk")
     if query:
@@ -101,14 +108,14 @@ def _everybodys_page(request: SignedInRequest, status: int = 200, **more: object
 
 
 @require_safe
-def everybodys(request: SignedInRequest) -> HttpResponse:
+def everybodys(request: PageRequest) -> HttpResponse:
     """The tokens that work, of all accounts: a token counts in every project of its account."""
     require(request.user, Permission.MEMBERS)
     return _everybodys_page(request)
 
 
 @require_POST
-def revoke_anybodys(request: SignedInRequest, pk: int) -> HttpResponse:
+def revoke_anybodys(request: PageRequest, pk: int) -> HttpResponse:
     """Revoke a token of any account, once that was confirmed."""
     require(request.user, Permission.MEMBERS)
     token = get_object_or_404(ApiToken.objects.select_related("user"), pk=pk)
@@ -118,7 +125,7 @@ def revoke_anybodys(request: SignedInRequest, pk: int) -> HttpResponse:
     return redirect("tokens:everybodys")
 
 
-def _revoke(request: SignedInRequest, token: ApiToken) -> None:
+def _revoke(request: PageRequest, token: ApiToken) -> None:
     if revoke_token(token, Actor.of(request)):
         text = _("Revoked: %(name)s. It does nothing from now on.")
     else:

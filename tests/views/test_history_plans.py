@@ -15,7 +15,7 @@ from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, Runs
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.db.keyset import Cursor, PageRequest
+from dashboard.db.keyset import Cursor, PageQuery
 from tests.grants import give
 
 POSTGRES = connection.vendor == "postgresql"
@@ -105,10 +105,10 @@ def test_every_filter_is_read_by_an_index_in_its_order(many: Project) -> None:
     anna = give(User.objects.create_user("anna"), Role.VIEWER)
     middle = Cursor(timezone.now() - timedelta(minutes=3000), 3000)
     pages = (
-        PageRequest(),
-        PageRequest(older=middle),
-        PageRequest(newer=middle),
-        PageRequest(oldest=True),
+        PageQuery(),
+        PageQuery(older=middle),
+        PageQuery(newer=middle),
+        PageQuery(oldest=True),
     )
     for query in FILTERS:
         query = query.format(project=many.pk)
@@ -128,7 +128,7 @@ def test_who_sees_some_projects_only_reads_by_an_index_too(many: Project, projec
         found = HistoryFilter(QueryDict(query), user=User.objects.get(pk=anna.pk))
         assert found.is_valid()
         for branch in found.branches():
-            assert_by_index(plans(RUN_KEYSET.select(branch, PageRequest())), query)
+            assert_by_index(plans(RUN_KEYSET.select(branch, PageQuery())), query)
 
 
 def test_a_text_is_looked_for_where_there_is_an_index(many: Project) -> None:
@@ -141,4 +141,4 @@ def test_a_text_is_looked_for_where_there_is_an_index(many: Project) -> None:
             cursor.execute("SET LOCAL enable_seqscan = off")
     assert "run_by_request_id" in request_id.order_by("-requested_at", "-pk")[:51].explain()
     assert len(of_clusters) == 1
-    assert_by_index(plans(RUN_KEYSET.select(of_clusters[0], PageRequest())), "cluster")
+    assert_by_index(plans(RUN_KEYSET.select(of_clusters[0], PageQuery())), "cluster")

@@ -11,7 +11,7 @@ from backups.lists.history import RUN_KEYSET, HistoryFilter
 from backups.lists.text_search import with_message
 from backups.models import BackupRun
 from dashboard.accounts.models import User
-from dashboard.db.keyset import PageRequest
+from dashboard.db.keyset import PageQuery
 from tests.views.conftest import MakeCluster, MakeRun
 
 SQLITE = connection.vendor == "sqlite"
@@ -22,7 +22,7 @@ def found(user: User, text: str) -> set[int]:
     query["q"] = text
     runs = HistoryFilter(query, user=user)
     assert runs.is_valid(), runs.form.errors
-    return {key.pk for key in RUN_KEYSET.cursors(runs.branches(), PageRequest(), 1000)}
+    return {key.pk for key in RUN_KEYSET.cursors(runs.branches(), PageQuery(), 1000)}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from backups.models import BackupRun
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent, AuditEventQuerySet
-from dashboard.db.keyset import PageRequest
+from dashboard.db.keyset import PageQuery
 
 
 def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
@@ -23,8 +23,8 @@ def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
     columns = ("pk", "state", "settled_by_hand", "outcome", "requested_at")
     same = BackupRun.objects.filter(cluster=run.cluster_id).only(*columns)
     cursor = RUN_KEYSET.cursor(run)
-    older = RUN_KEYSET.select(same, PageRequest(older=cursor))
-    newer = RUN_KEYSET.select(same, PageRequest(newer=cursor))
+    older = RUN_KEYSET.select(same, PageQuery(older=cursor))
+    newer = RUN_KEYSET.select(same, PageQuery(newer=cursor))
     return {"run_before": older.first(), "run_after": newer.first()}
 
 
@@ -37,4 +37,4 @@ def resolved_by(run: BackupRun) -> BackupRun | None:
         return None
     later = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
     cursor = RUN_KEYSET.cursor(run)
-    return RUN_KEYSET.select(later, PageRequest(newer=cursor)).first()
+    return RUN_KEYSET.select(later, PageQuery(newer=cursor)).first()
