@@ -14,11 +14,12 @@ from pydantic import ConfigDict, Field
 
 from backups.choices import ACTIVE, Trigger
 from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
-from backups.lists.clusters import ClusterFilter, page_of
+from backups.lists.clusters import ClusterFilter, ProtectionFilter, page_of
 from backups.models import Cluster, LogSettings
 from backups.models.cluster import attach_latest_runs
-from backups.serialize import Json, cluster_document, cluster_line
+from backups.serialize import Json, cluster_document, cluster_line, iso
 from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.protection import summarised
 from backups.services.runs.requests import CannotBackUp, Requester, is_replay, request_backup
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
@@ -26,9 +27,10 @@ from dashboard.audit.trail import Actor
 from .problems import Invalid, NotNow
 from .queries import LIMIT, described, limit_of, refuse_unknown, valid
 from .runs import document_of
-from .security import READ, RUN, ApiRequest
+from .token import READ, RUN, ApiRequest
 
 router = Router(tags=["clusters"])
+protection_router = Router(tags=["clusters"])
 
 
 class BackupBody(Schema):
@@ -173,4 +175,31 @@ def _requester(request: ApiRequest, reason: str) -> Requester:
         user_agent=actor.user_agent,
         request_id=actor.request_id,
         token=actor.token,
+    )
+
+
+# of a list there is no page here, and of the states all are counted
+_LEFT_OUT = ("page", "protection")
+
+
+@protection_router.get(
+    "",
+    auth=READ,
+    url_name="protection",
+    summary="How protected the clusters are",
+    openapi_extra={"parameters": described(ProtectionFilter, leave_out=_LEFT_OUT)},
+)
+def protection(request: ApiRequest) -> JsonResponse:
+    """How many of the clusters that count are protected, due, overdue, or never backed up."""
+    refuse_unknown(request, set(ProtectionFilter.base_filters) - set(_LEFT_OUT))
+    found = ProtectionFilter(request.GET, user=request.user)
+    valid(found)
+    summary = summarised(found.counts_by_state())
+    return JsonResponse(
+        {
+            "protected": summary.protected,
+            "total": summary.total,
+            "by_state": {str(state): count for state, count in summary.by_state.items()},
+            "at": iso(found.now),
+        }
     )

@@ -23,7 +23,7 @@ from dashboard.db.keyset import BadCursor, Cursor, PageQuery
 
 from .problems import Invalid
 from .queries import LIMIT, described, limit_of, refuse_unknown, valid
-from .security import READ, RUN, ApiRequest
+from .token import READ, RUN, ApiRequest
 
 router = Router(tags=["runs"])
 

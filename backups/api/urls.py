@@ -14,8 +14,8 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
-from . import clusters, overview, problems, runs
-from .security import READ
+from . import clusters, problems, runs, token
+from .token import READ
 
 LARGEST_BODY = 16_384  # bytes
 VERSION = "v1"
@@ -38,7 +38,8 @@ api = Api(
 )
 api.add_router("/clusters", clusters.router)
 api.add_router("/runs", runs.router)
-api.add_router("", overview.router)
+api.add_router("/protection", clusters.protection_router)
+api.add_router("/token", token.router)
 problems.register(api)
 
 View = Callable[..., HttpResponse]

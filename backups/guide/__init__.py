@@ -1,10 +1,17 @@
 """The guide for operators: what each outcome and each CSS code means, who acts, what to do."""
 
 from .codes import CODES, CodeEntry, code_family
-from .connections import CONNECTION_FAULTS, ENTRY_LEFT
 from .explanation import ACTOR_LABELS, Actor, Explanation, Text
-from .readiness import READINESS
-from .texts import BY_HAND, IMPORTED, OUTCOMES, explain, explain_run
+from .texts import (
+    BY_HAND,
+    CONNECTION_FAULTS,
+    ENTRY_LEFT,
+    IMPORTED,
+    OUTCOMES,
+    READINESS,
+    explain,
+    explain_run,
+)
 
 __all__ = [
     "ACTOR_LABELS",
