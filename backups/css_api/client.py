@@ -23,7 +23,7 @@ from .types import (
     LogQuery,
     LogRecord,
     LogRecords,
-    LogSettings,
+    LogSettingsInfo,
     LogStorage,
 )
 
@@ -74,7 +74,7 @@ class CssClient:
         """
         return self._get(_cluster_path(cluster_id), parse.cluster)[0]
 
-    def get_log_settings(self, cluster_id: str) -> LogSettings:
+    def get_log_settings(self, cluster_id: str) -> LogSettingsInfo:
         """Whether and where to logs are backed up: `GET /clusters/{id}/logs/settings`.
 
         Raises:
@@ -202,14 +202,14 @@ class CssClient:
     def _list(
         self,
         path: str,
-        parser: Callable[[object], parse.Page[T]],
+        parser: Callable[[object], parse.ListPage[T]],
         key: Callable[[T], str],
         enough: Callable[[list[T]], bool] = lambda rows: False,
         dates: list[datetime | None] | None = None,
     ) -> list[T]:
         last: list[Answer] = []
 
-        def fetch(query: str) -> parse.Page[T]:
+        def fetch(query: str) -> parse.ListPage[T]:
             page, answer = self._get(f"{path}?{query}", parser)
             last[:] = [answer]
             if dates is not None:

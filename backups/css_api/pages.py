@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .errors import ApiError
-from .parse import Page
+from .parse import ListPage
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ _DEFAULT_SIZE = 10  # rows the cloud gives to a request whose limit it does not 
 _MOST_PAGES = 1_000
 _TRIES = 3
 
-Fetch = Callable[[str], Page[T]]
+Fetch = Callable[[str], ListPage[T]]
 
 
 class IncompleteList(ValueError):
@@ -102,14 +102,14 @@ def _read_once(
     raise IncompleteList(f"the list has not ended after {_MOST_PAGES} pages")
 
 
-def _ended(page: Page[T], limit: int, seen: int, total: int | None) -> bool:
+def _ended(page: ListPage[T], limit: int, seen: int, total: int | None) -> bool:
     if total is not None:
         return seen >= total
     # Exactly the default number of rows, when more were asked for: perhaps the limit was not seen.
     return len(page.rows) < limit and len(page.rows) != _DEFAULT_SIZE
 
 
-def _at_a_dead_end(rows: dict[str, T], page: Page[T], limit: int, total: int | None) -> list[T]:
+def _at_a_dead_end(rows: dict[str, T], page: ListPage[T], limit: int, total: int | None) -> list[T]:
     """Nothing new under either name: the end, or a server that always gives the same page."""
     if total is not None:
         raise IncompleteList(f"totalSize is {total}, but only {len(rows)} can be read")

@@ -25,7 +25,7 @@ from .types import (
     LogLine,
     LogLines,
     LogRecord,
-    LogSettings,
+    LogSettingsInfo,
     RecordStatus,
 )
 
@@ -211,14 +211,14 @@ LONGEST_LINE = 8000  # characters of one log line
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class ListPage(Generic[T]):
     """Rows of one answer; `total` is what the cloud says there is in all, None when it does not."""
 
     rows: tuple[T, ...]
     total: int | None
 
 
-def clusters(document: object) -> Page[ClusterInfo]:
+def clusters(document: object) -> ListPage[ClusterInfo]:
     """`GET /clusters`. Raises ShapeError.
 
     A cluster with an id is there, whatever else is wrong with its row: such a one is listed with
@@ -226,7 +226,7 @@ def clusters(document: object) -> Page[ClusterInfo]:
     """
     fields = Fields.of(document, "")
     rows = fields.rows("clusters")
-    return Page(tuple(_listed(row) for row in rows), fields.count("totalSize", "total"))
+    return ListPage(tuple(_listed(row) for row in rows), fields.count("totalSize", "total"))
 
 
 def cluster(document: object) -> ClusterInfo:
@@ -236,21 +236,21 @@ def cluster(document: object) -> ClusterInfo:
     return _cluster(Fields.of(wrapped, "cluster.") if isinstance(wrapped, dict) else fields)
 
 
-def log_settings(document: object) -> LogSettings:
+def log_settings(document: object) -> LogSettingsInfo:
     """`GET …/logs/settings`: no configuration, or logSwitch off, is off. Raises ShapeError."""
     fields = Fields.of(document, "")
     if not fields.has("logConfiguration"):
         if fields.has("realTimeLogCollectRecord"):
-            return LogSettings(enabled=False)
+            return LogSettingsInfo(enabled=False)
         if not fields.has("logSwitch"):
             raise ShapeError("logConfiguration is missing")
         settings = fields
     else:
         found = fields.get("logConfiguration")
         if found is None:
-            return LogSettings(enabled=False)
+            return LogSettingsInfo(enabled=False)
         settings = Fields.of(found, "logConfiguration.")
-    return LogSettings(
+    return LogSettingsInfo(
         enabled=settings.flag("logSwitch", default=True),
         bucket=settings.text("obsBucket", "logBucket", "bucket"),
         base_path=settings.text("basePath", "logBasePath", limit=1024),
@@ -261,7 +261,7 @@ def log_settings(document: object) -> LogSettings:
     )
 
 
-def log_records(document: object) -> Page[LogRecord]:
+def log_records(document: object) -> ListPage[LogRecord]:
     """`GET …/logs/records`. Raises ShapeError.
 
     A row that cannot be read is a record of which nothing is known: it proves nothing, keeps the
@@ -270,7 +270,7 @@ def log_records(document: object) -> Page[LogRecord]:
     fields = Fields.of(document, "")
     rows = fields.rows("clusterLogRecord", "clusterLogRecords", any_kind=True)
     seen: Counter[str] = Counter()
-    return Page(
+    return ListPage(
         tuple(_listed_record(row, seen) for row in rows), fields.count("totalSize", "total")
     )
 

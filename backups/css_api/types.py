@@ -94,7 +94,7 @@ class ClusterInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettingsInfo:
     """`GET …/logs/settings`: `enabled` is False without a configuration or with logSwitch off."""
 
     enabled: bool

@@ -1,7 +1,7 @@
 """The guide for operators: what each outcome and each CSS code means, who acts, what to do."""
 
 from .codes import CODES, CodeEntry, code_family
-from .explanation import ACTOR_LABELS, Actor, Explanation, Text
+from .explanation import ACTION_BY_LABELS, ActionBy, Explanation, Text
 from .texts import (
     BY_HAND,
     CONNECTION_FAULTS,
@@ -14,7 +14,7 @@ from .texts import (
 )
 
 __all__ = [
-    "ACTOR_LABELS",
+    "ACTION_BY_LABELS",
     "BY_HAND",
     "CODES",
     "CONNECTION_FAULTS",
@@ -22,7 +22,7 @@ __all__ = [
     "IMPORTED",
     "OUTCOMES",
     "READINESS",
-    "Actor",
+    "ActionBy",
     "CodeEntry",
     "Explanation",
     "Text",

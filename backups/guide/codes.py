@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Outcome
 
-from .explanation import Actor, Text
+from .explanation import ActionBy, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class CodeEntry:
 
     outcome: Outcome
     meaning: Text
-    actor: Actor
+    actor: ActionBy
     next_step: Text
     retryable: bool = False
 
@@ -36,7 +36,7 @@ def code_family(code: str) -> str:
 
 
 _O = Outcome
-_A = Actor
+_A = ActionBy
 
 
 def _busy(meaning: Text) -> CodeEntry:
@@ -54,7 +54,7 @@ def _missing(meaning: Text) -> CodeEntry:
     )
 
 
-def _invalid(meaning: Text, next_step: Text, actor: Actor = _A.OPERATOR) -> CodeEntry:
+def _invalid(meaning: Text, next_step: Text, actor: ActionBy = _A.OPERATOR) -> CodeEntry:
     return CodeEntry(_O.INVALID_REQUEST, meaning, actor, next_step)
 
 

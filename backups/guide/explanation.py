@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 Text = str | Promise
 
 
-class Actor(StrEnum):
+class ActionBy(StrEnum):
     """Who has to do something now."""
 
     NOBODY = "nobody"
@@ -22,13 +22,13 @@ class Actor(StrEnum):
     PROVIDER = "provider"
 
 
-ACTOR_LABELS: dict[Actor, Text] = {
-    Actor.NOBODY: _("Nobody: nothing to do"),
-    Actor.WAIT: _("Nobody yet: wait"),
-    Actor.OPERATOR: _("An operator of the cluster"),
-    Actor.IAM_ADMIN: _("Whoever manages permissions in the cloud (IAM)"),
-    Actor.DASHBOARD_ADMIN: _("The administrator of this dashboard"),
-    Actor.PROVIDER: _("The cloud's support"),
+ACTION_BY_LABELS: dict[ActionBy, Text] = {
+    ActionBy.NOBODY: _("Nobody: nothing to do"),
+    ActionBy.WAIT: _("Nobody yet: wait"),
+    ActionBy.OPERATOR: _("An operator of the cluster"),
+    ActionBy.IAM_ADMIN: _("Whoever manages permissions in the cloud (IAM)"),
+    ActionBy.DASHBOARD_ADMIN: _("The administrator of this dashboard"),
+    ActionBy.PROVIDER: _("The cloud's support"),
 }
 
 
@@ -44,10 +44,10 @@ class Explanation:
     """
 
     meaning: Text
-    actor: Actor
+    actor: ActionBy
     next_step: Text
     retryable: bool
 
     @property
     def actor_label(self) -> Text:
-        return ACTOR_LABELS[self.actor]
+        return ACTION_BY_LABELS[self.actor]

@@ -7,81 +7,81 @@ from django.utils.translation import gettext_lazy as _
 from backups.choices import ConnectionFault, Outcome, Readiness, RunState
 
 from .codes import CODES, code_family
-from .explanation import Actor, Explanation
+from .explanation import ActionBy, Explanation
 
 OUTCOMES: dict[Outcome, Explanation] = {
     Outcome.NONE: Explanation(
-        _("The cloud has not been asked yet."), Actor.WAIT, _("Wait for the answer."), False
+        _("The cloud has not been asked yet."), ActionBy.WAIT, _("Wait for the answer."), False
     ),
     Outcome.ACCEPTED: Explanation(
         _("The cloud accepted the request. That is not a backup yet: its own job decides."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("Wait until the cloud's record shows how the job ended."),
         False,
     ),
     Outcome.INVALID_REQUEST: Explanation(
         _("The cloud refused the request as invalid for this cluster."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Read the cloud's message, check the cluster's log backup settings, then try again."),
         False,
     ),
     Outcome.UNAUTHENTICATED: Explanation(
         _("The cloud did not accept our sign-in, even with a new token. Nothing was started."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check the credentials of this cloud in clouds.yaml; the user may be locked or expired."),
         False,
     ),
     Outcome.FORBIDDEN: Explanation(
         _("The dashboard's cloud user may not back up the logs of this cluster."),
-        Actor.IAM_ADMIN,
+        ActionBy.IAM_ADMIN,
         _("Grant the user the CSS administrator role (css:*:*) in this project."),
         False,
     ),
     Outcome.NOT_FOUND: Explanation(
         _("The cloud knows no such cluster in this project, or hides it from our user."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Synchronise the clusters; if it still exists in the console, check project and region."),
         False,
     ),
     Outcome.CONFLICT: Explanation(
         _("Another operation holds the cluster, so the cloud refused a second one."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("Wait until it has ended, then back up again."),
         True,
     ),
     Outcome.PRECONDITION_FAILED: Explanation(
         _("The cluster is not set up for log backup: most often log backup is switched off."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Enable log backup for the cluster (bucket, path, agency), then back up again."),
         False,
     ),
     Outcome.THROTTLED: Explanation(
         _("The cloud's gateway received too many requests and turned this one away."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("It is tried again by itself while attempts remain; later, back up again."),
         True,
     ),
     Outcome.SERVER_ERROR: Explanation(
         _("The cloud failed while handling the request; it may or may not have started a backup."),
-        Actor.PROVIDER,
+        ActionBy.PROVIDER,
         _("The cloud's records are read to find out. If it repeats, give support the request id."),
         True,
     ),
     Outcome.UNREACHABLE: Explanation(
         _("The cloud could not be reached. Nothing was sent, so no backup was started."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check network, DNS, proxy and certificates between this server and the cloud."),
         True,
     ),
     Outcome.UNANSWERED: Explanation(
         _("The request left, but no answer came. The cloud may have taken it."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("The cloud's records are read to find out; the request is never sent twice blindly."),
         False,
     ),
     Outcome.MALFORMED: Explanation(
         _("The answer is none that this API gives; a proxy or a wrong address may stand between."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Read the raw answer on this page; check the endpoint and any proxy."),
         False,
     ),
@@ -105,46 +105,46 @@ def explain(outcome: Outcome, error_code: str = "") -> Explanation:
 _STATES: dict[RunState, Explanation] = {
     RunState.QUEUED: Explanation(
         _("The request is stored and waits for its turn; the cloud has started nothing for it."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("Wait; until it is sent it can be cancelled."),
         False,
     ),
     RunState.SENDING: Explanation(
-        _("A worker is asking the cloud now."), Actor.WAIT, _("Wait for the answer."), False
+        _("A worker is asking the cloud now."), ActionBy.WAIT, _("Wait for the answer."), False
     ),
     RunState.UNKNOWN: Explanation(
         _("Outcome unknown: the cloud may have taken the request; its records are being checked."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("Wait. No second request is sent while this is open."),
         False,
     ),
     RunState.SUCCEEDED: Explanation(
         _("Verified: the cloud's own record says that the log backup ended well."),
-        Actor.NOBODY,
+        ActionBy.NOBODY,
         _("Nothing to do."),
         False,
     ),
     RunState.FAILED: Explanation(
         _("The cloud accepted the request, but its backup job failed."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Read the cloud's reason, check bucket and agency, then back up again."),
         True,
     ),
     RunState.UNVERIFIED: Explanation(
         _("The cloud accepted the request, but its records never proved a backup."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Look into the bucket or the console, and back up again if in doubt."),
         True,
     ),
     RunState.NOT_STARTED: Explanation(
         _("No usable answer came, and the cloud's records show that no backup was started."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Back up again."),
         True,
     ),
     RunState.CANCELLED: Explanation(
         _("Cancelled before anything was sent to the cloud."),
-        Actor.NOBODY,
+        ActionBy.NOBODY,
         _("Back up again when wanted."),
         True,
     ),
@@ -154,13 +154,13 @@ _STATES: dict[RunState, Explanation] = {
 IMPORTED: dict[RunState, Explanation] = {
     RunState.SUCCEEDED: Explanation(
         _("Verified: by the cloud's record, a log backup that was not requested here ended well."),
-        Actor.NOBODY,
+        ActionBy.NOBODY,
         _("Nothing to do."),
         False,
     ),
     RunState.FAILED: Explanation(
         _("By the cloud's record, a log backup that was not requested here has failed."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Read the cloud's reason, check bucket and agency, then back up."),
         True,
     ),
@@ -170,13 +170,13 @@ IMPORTED: dict[RunState, Explanation] = {
 BY_HAND: dict[RunState, Explanation] = {
     RunState.UNVERIFIED: Explanation(
         _("Settled by hand: somebody found that the cloud started a backup; no record proves it."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Look into the bucket or the console, and back up again if in doubt."),
         True,
     ),
     RunState.NOT_STARTED: Explanation(
         _("Settled by hand: somebody found that the cloud started nothing; no record proves it."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Back up again, once the cloud's records can be read."),
         True,
     ),
@@ -185,7 +185,7 @@ BY_HAND: dict[RunState, Explanation] = {
 # Nobody accepted the request, and the records do not tell whether a job of theirs is its own.
 AMBIGUOUS = Explanation(
     _("No usable answer came, and the cloud's records show jobs of which one may be this run's."),
-    Actor.OPERATOR,
+    ActionBy.OPERATOR,
     _("Look into the bucket or the console, and back up again if in doubt."),
     True,
 )
@@ -193,7 +193,7 @@ AMBIGUOUS = Explanation(
 # An attempt had been made: what it came to is in the timeline.
 CANCELLED_LATER = Explanation(
     _("Cancelled while it waited to be tried again; its last attempt had not been taken."),
-    Actor.NOBODY,
+    ActionBy.NOBODY,
     _("Back up again when wanted."),
     True,
 )
@@ -202,13 +202,13 @@ CANCELLED_LATER = Explanation(
 _TURNED_AWAY: dict[Outcome, Explanation] = {
     Outcome.SERVER_ERROR: Explanation(
         _("The cloud said that it is not available and turned the request away each time."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("Back up again later; if it lasts, look at the cloud's status page."),
         True,
     ),
     Outcome.THROTTLED: Explanation(
         _("The cloud had too many requests and turned this one away each time."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("Back up again later."),
         True,
     ),
@@ -252,37 +252,37 @@ def explain_run(
 READINESS: dict[Readiness, Explanation] = {
     Readiness.READY: Explanation(
         _("The cluster is available and set up: the cloud should accept a request."),
-        Actor.NOBODY,
+        ActionBy.NOBODY,
         _("Back up when wanted."),
         True,
     ),
     Readiness.BACKUP_OFF: Explanation(
         _("Log backup is switched off for the cluster, so the cloud refuses a request."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Enable log backup (bucket, path, agency), then back up."),
         False,
     ),
     Readiness.STORAGE_MISSING: Explanation(
         _("Log backup is on, but the bucket or the agency is missing or cannot be used."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Correct bucket and agency in the log backup settings; the agency needs OBS rights."),
         False,
     ),
     Readiness.BUSY: Explanation(
         _("Something else is under way on the cluster, so the cloud refuses a request for now."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("Wait until it has ended, or back up with “wait and retry when free”."),
         True,
     ),
     Readiness.UNAVAILABLE: Explanation(
         _("The cluster is not available in the cloud, so nothing can be backed up."),
-        Actor.OPERATOR,
+        ActionBy.OPERATOR,
         _("Look at the cluster in the cloud's console."),
         False,
     ),
     Readiness.UNKNOWN: Explanation(
         _("Whether a request would be accepted is not known."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Mend what the check names; backing up anyway stays possible."),
         True,
     ),
@@ -294,13 +294,13 @@ READINESS: dict[Readiness, Explanation] = {
 CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
     ConnectionFault.CONFIGURATION: Explanation(
         _("The entry in clouds.yaml cannot be used as it is, so nothing was sent."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Correct clouds.yaml or secure.yaml on the server; it is read again by itself."),
         False,
     ),
     ConnectionFault.REFUSED: Explanation(
         _("The identity service refused the credentials of the entry."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _(
             "Check user, password or application credential, domain and project of the entry; the "
             "account may be locked or expired. Refused credentials are not sent again for up to "
@@ -310,19 +310,19 @@ CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
     ),
     ConnectionFault.SECOND_FACTOR: Explanation(
         _("The account needs a second factor to sign in, which a server cannot give."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Use an application credential, or a user without a second factor."),
         False,
     ),
     ConnectionFault.ADDRESS: Explanation(
         _("Something answers at auth_url, but not as an identity service (API v3)."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Correct auth_url of the entry: https://iam.REGION.otc.t-systems.com/v3, for example."),
         False,
     ),
     ConnectionFault.CATALOG: Explanation(
         _("The sign-in went well, but it leads to no Cloud Search Service in this region."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _(
             "Check region_name, interface and project of the entry. Where the catalog has no css, "
             "set css_endpoint_override."
@@ -331,67 +331,67 @@ CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
     ),
     ConnectionFault.DNS: Explanation(
         _("The name of the cloud's host cannot be resolved on this server."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check the spelling of the address in the entry, and DNS on this server."),
         True,
     ),
     ConnectionFault.TLS: Explanation(
         _("No secure connection to the cloud could be made; its certificate may not be trusted."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check the address and its port, cacert of the entry, and proxies that open TLS."),
         True,
     ),
     ConnectionFault.PROXY: Explanation(
         _("The proxy between this server and the cloud did not let the request through."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check HTTPS_PROXY and NO_PROXY of the server, and the proxy's own rules."),
         True,
     ),
     ConnectionFault.UNREACHABLE: Explanation(
         _("No connection to the cloud's host could be made; nothing was sent."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check the address and its port, and network and firewalls from here to the cloud."),
         True,
     ),
     ConnectionFault.UNANSWERED: Explanation(
         _("The cloud was reached, but gave no whole answer in time."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("It is tried again by itself; if it lasts, look at the cloud's status page."),
         True,
     ),
     ConnectionFault.FORBIDDEN: Explanation(
         _("Signed in, but the entry's user may not do this in the project."),
-        Actor.IAM_ADMIN,
+        ActionBy.IAM_ADMIN,
         _("Grant the user a role with css:cluster:list and css:cluster:get in this project."),
         False,
     ),
     ConnectionFault.NOT_FOUND: Explanation(
         _("The service says that there is nothing at the address it was asked at."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check project and css_endpoint_override of the entry; without one, ask the provider."),
         False,
     ),
     ConnectionFault.THROTTLED: Explanation(
         _("The cloud received too many requests and turned this one away."),
-        Actor.WAIT,
+        ActionBy.WAIT,
         _("It is tried again by itself; a longer SYNC_INTERVAL asks the cloud less often."),
         True,
     ),
     ConnectionFault.SERVER_ERROR: Explanation(
         _("The cloud answered with an error of its own."),
-        Actor.PROVIDER,
+        ActionBy.PROVIDER,
         _("It is tried again by itself. If it repeats, give the cloud's support this answer."),
         True,
     ),
     ConnectionFault.MALFORMED: Explanation(
         _("The answer is none that this service gives; a proxy or a login page may stand between."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Check the address, and any proxy between this server and the cloud."),
         True,
     ),
     ConnectionFault.INTERNAL: Explanation(
         _("The cloud's list was read, but could not be stored. The clusters are as they were."),
-        Actor.DASHBOARD_ADMIN,
+        ActionBy.DASHBOARD_ADMIN,
         _("Read the worker's log at this time; it is tried again by itself."),
         True,
     ),
@@ -400,7 +400,7 @@ CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
 # Not a fault of a sync: the file no longer names what is still connected.
 ENTRY_LEFT = Explanation(
     _("clouds.yaml no longer has this entry, so its clusters cannot be reached."),
-    Actor.DASHBOARD_ADMIN,
+    ActionBy.DASHBOARD_ADMIN,
     _("Put it back into clouds.yaml, or disconnect it: its clusters are then marked as gone."),
     False,
 )

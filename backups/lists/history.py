@@ -59,7 +59,7 @@ _STATES: dict[Group, frozenset[RunState]] = {
 }
 
 
-class Window(TextChoices):
+class HistoryWindow(TextChoices):
     """A preset of the date range, counted back from now."""
 
     DAY = "24h", gettext_lazy("24 hours")
@@ -75,15 +75,15 @@ class Window(TextChoices):
         return _LENGTHS[self]
 
 
-_LENGTHS: dict[Window, timedelta | None] = {
-    Window.DAY: timedelta(hours=24),
-    Window.WEEK: timedelta(days=7),
-    Window.MONTH: timedelta(days=30),
-    Window.QUARTER: timedelta(days=90),
-    Window.YEAR: timedelta(days=365),
-    Window.ALL: None,
+_LENGTHS: dict[HistoryWindow, timedelta | None] = {
+    HistoryWindow.DAY: timedelta(hours=24),
+    HistoryWindow.WEEK: timedelta(days=7),
+    HistoryWindow.MONTH: timedelta(days=30),
+    HistoryWindow.QUARTER: timedelta(days=90),
+    HistoryWindow.YEAR: timedelta(days=365),
+    HistoryWindow.ALL: None,
 }
-DEFAULT_WINDOW = Window.MONTH
+DEFAULT_WINDOW = HistoryWindow.MONTH
 
 
 _OUTCOMES = [choice for choice in Outcome.choices if choice[0]]
@@ -167,7 +167,7 @@ class HistoryFilter(django_filters.FilterSet):
         max_length=255,
     )
     window = django_filters.ChoiceFilter(
-        choices=Window.choices, method="skip", label=gettext_lazy("Requested")
+        choices=HistoryWindow.choices, method="skip", label=gettext_lazy("Requested")
     )
     since = MomentFilter(field_name="requested_at", lookup_expr="gte", label=gettext_lazy("From"))
     until = MomentFilter(
@@ -227,12 +227,12 @@ class HistoryFilter(django_filters.FilterSet):
     # --- all of them -----------------------------------------------------------------------------
 
     @property
-    def window_in_force(self) -> Window:
+    def window_in_force(self) -> HistoryWindow:
         """The effective preset: a typed range overrides the preset that the form sends with it."""
         cleaned = self.form.cleaned_data
         if self.has_range:
-            return Window.ALL
-        return Window(cleaned["window"]) if cleaned.get("window") else DEFAULT_WINDOW
+            return HistoryWindow.ALL
+        return HistoryWindow(cleaned["window"]) if cleaned.get("window") else DEFAULT_WINDOW
 
     @property
     def has_range(self) -> bool:

@@ -8,7 +8,7 @@ lead to one cluster. A record *fits* a POST when
 * it was not listed when the baseline was read, just before the POST, under either of its two ids;
 * it was created within the POST's window.
 
-The window is in the cloud's own time, from the ``Date`` of its answers (`Window`). A record is
+The window is in the cloud's own time, from the ``Date`` of its answers (`PostWindow`). A record is
 credited only where it fits no other POST of ours that has no job yet, and then with one of two
 grades:
 
@@ -38,7 +38,7 @@ SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PostWindow:
     """When the job of one POST can have been created, on the cloud's clock.
 
     Attributes:
@@ -95,7 +95,7 @@ def record_keys(record: LogRecord) -> frozenset[str]:
     return frozenset(filter(None, (record.job_id, record.record_id)))
 
 
-def fits(record: LogRecord, window: Window, slack: timedelta = timedelta(0)) -> bool:
+def fits(record: LogRecord, window: PostWindow, slack: timedelta = timedelta(0)) -> bool:
     """Whether a POST may have made a record.
 
     Args:
@@ -115,8 +115,8 @@ def fits(record: LogRecord, window: Window, slack: timedelta = timedelta(0)) -> 
 
 def match(
     reading: LogRecords,
-    window: Window,
-    rivals: Sequence[Window],
+    window: PostWindow,
+    rivals: Sequence[PostWindow],
     taken: Collection[str],
 ) -> Match:
     """Find the record of the job that a POST made.
@@ -153,7 +153,7 @@ def match(
     return Match(candidates=(*ours, *(r for r in new if r not in ours)))
 
 
-def _runs_unlisted(record: LogRecord, window: Window) -> bool:
+def _runs_unlisted(record: LogRecord, window: PostWindow) -> bool:
     if window.baseline is None or window.accepted or record.created_at is None:
         return False
     if record.status is not RecordStatus.RUNNING:
@@ -161,14 +161,14 @@ def _runs_unlisted(record: LogRecord, window: Window) -> bool:
     return record.job_type is JobType.MANUAL and not record_keys(record) & window.baseline
 
 
-def _can_be_told(record: LogRecord, window: Window) -> bool:
+def _can_be_told(record: LogRecord, window: PostWindow) -> bool:
     """Whether a record that fits alone says enough: Manual, and with a time or new."""
     if record.job_type is not JobType.MANUAL or not record_keys(record):
         return False
     return record.created_at is not None or window.baseline is not None
 
 
-def _alive_at_the_answer(record: LogRecord, window: Window) -> bool:
+def _alive_at_the_answer(record: LogRecord, window: PostWindow) -> bool:
     if not window.accepted or window.answered is None or window.baseline is None:
         return False
     if record.created_at is None or not _can_be_told(record, window):
@@ -181,7 +181,7 @@ def _alive_at_the_answer(record: LogRecord, window: Window) -> bool:
     return record.status is RecordStatus.RUNNING
 
 
-def _seen_at_once(record: LogRecord, reading: LogRecords, window: Window) -> bool:
+def _seen_at_once(record: LogRecord, reading: LogRecords, window: PostWindow) -> bool:
     """Whether a job ran in a reading directly after the answer that accepted a POST.
 
     Baseline, POST and reading lie so close together, by the cloud's `Date` alone, that no job of
@@ -196,7 +196,7 @@ def _seen_at_once(record: LogRecord, reading: LogRecords, window: Window) -> boo
     return reading.date - window.answered <= close
 
 
-def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool:
+def _contradicts(record: LogRecord, reading: LogRecords, window: PostWindow) -> bool:
     """Whether a record shows that `Date` comes from another clock than its own time.
 
     It is new, and runs although the cloud has accepted the POST: had it been created before that,
@@ -211,7 +211,7 @@ def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool
     return record.status is RecordStatus.RUNNING and record.created_at < window.earliest
 
 
-def _clocks_differ(reading: LogRecords, window: Window) -> bool:
+def _clocks_differ(reading: LogRecords, window: PostWindow) -> bool:
     """Whether a record is from the future by the reading's own `Date`."""
     if reading.date is None:
         return True
@@ -225,7 +225,7 @@ def _clocks_differ(reading: LogRecords, window: Window) -> bool:
 
 
 def _is_contested(
-    record: LogRecord, rivals: Sequence[Window], slack: timedelta = timedelta(0)
+    record: LogRecord, rivals: Sequence[PostWindow], slack: timedelta = timedelta(0)
 ) -> bool:
     return any(
         fits(record, rival, slack if rival.dated else slack + rival.skew + rival.tolerance)

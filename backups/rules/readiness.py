@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backups.choices import Outcome, Readiness, in_english
-from backups.css_api.types import ClusterInfo, Instance, JobType, LogRecord, LogSettings
+from backups.css_api.types import ClusterInfo, Instance, JobType, LogRecord, LogSettingsInfo
 from backups.guide import CODES, code_family, explain
 
-Verdict = tuple[Readiness, str]
+ReadinessVerdict = tuple[Readiness, str]
 
 RANK: tuple[Readiness, ...] = (
     Readiness.UNAVAILABLE,
@@ -68,11 +68,11 @@ class Refusal:
 
 def judge(
     info: ClusterInfo | None,
-    settings: LogSettings | None,
+    settings: LogSettingsInfo | None,
     *,
     running: LogRecord | None = None,
     refusals: Sequence[Refusal] = (),
-) -> Verdict:
+) -> ReadinessVerdict:
     """Say what a request for a log backup would meet.
 
     Args:
@@ -112,7 +112,7 @@ def readiness_of(outcome: Outcome, code: str = "") -> Readiness | None:
     }.get(outcome)
 
 
-def _of_cluster(info: ClusterInfo | None) -> Verdict:
+def _of_cluster(info: ClusterInfo | None) -> ReadinessVerdict:
     if info is None:
         return Readiness.UNKNOWN, "The cluster's state could not be read."
     under_way = ", ".join(_ACTIONS.get(each.upper(), each) for each in info.actions)
@@ -133,7 +133,7 @@ def _of_cluster(info: ClusterInfo | None) -> Verdict:
     return _of_nodes(info.instances)
 
 
-def _of_nodes(nodes: Sequence[Instance]) -> Verdict:
+def _of_nodes(nodes: Sequence[Instance]) -> ReadinessVerdict:
     """The ready test asks for at least one node, and for each that tells its status to be well."""
     if not nodes:
         return Readiness.UNKNOWN, "The cloud names no node of the cluster."
@@ -154,7 +154,7 @@ def _name(node: Instance) -> str:
     return node.name or node.id
 
 
-def _of_settings(settings: LogSettings | None) -> Verdict:
+def _of_settings(settings: LogSettingsInfo | None) -> ReadinessVerdict:
     if settings is None:
         return Readiness.UNKNOWN, "The log backup settings could not be read."
     if not settings.enabled:
@@ -170,14 +170,14 @@ def _of_settings(settings: LogSettings | None) -> Verdict:
     return Readiness.READY, "Available, and log backup is on."
 
 
-def _of_job(running: LogRecord) -> Verdict:
+def _of_job(running: LogRecord) -> ReadinessVerdict:
     since = f"{running.created_at:%Y-%m-%d %H:%M} UTC" if running.created_at else "an unknown time"
     if running.job_type is JobType.AUTO:
         return Readiness.BUSY, f"The cloud's scheduled log backup has been running since {since}."
     return Readiness.BUSY, f"A log backup has been running since {since}."
 
 
-def _of_refusals(refusals: Sequence[Refusal]) -> Iterator[Verdict]:
+def _of_refusals(refusals: Sequence[Refusal]) -> Iterator[ReadinessVerdict]:
     for refusal in refusals:
         readiness = readiness_of(refusal.outcome, refusal.code)
         if readiness is not None:

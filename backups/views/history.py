@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 
 from backups.forms import LiveForm
 from backups.lists.filtering import active_chips, without_empty
-from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, Window, pinned
+from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, HistoryWindow, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
 from dashboard.db.keyset import BadCursor, Cursor, PageQuery, count_up_to
@@ -52,14 +52,14 @@ def _boxes(language: str | None, name: str, chosen: frozenset[str]) -> SafeStrin
     return SafeString(render_to_string("backups/history_boxes.html", context))
 
 
-def window_options(chosen: Window | None) -> SafeString:
+def window_options(chosen: HistoryWindow | None) -> SafeString:
     """The windows of time to choose from; None is a range that was typed."""
     return _windows(get_language(), chosen)
 
 
 @lru_cache(maxsize=512)
-def _windows(language: str | None, chosen: Window | None) -> SafeString:
-    context = {"windows": Window.choices, "chosen": chosen}
+def _windows(language: str | None, chosen: HistoryWindow | None) -> SafeString:
+    context = {"windows": HistoryWindow.choices, "chosen": chosen}
     return SafeString(render_to_string("backups/history_windows.html", context))
 
 

@@ -18,7 +18,7 @@ from backups.css_api.errors import (
 )
 from backups.css_api.types import Answer, BodyKind
 from backups.guide import (
-    ACTOR_LABELS,
+    ACTION_BY_LABELS,
     BY_HAND,
     CODES,
     IMPORTED,
@@ -224,7 +224,7 @@ def _codes() -> Iterator[Row]:
             f"`{code}`",
             f"`{entry.outcome.value}`",
             entry.meaning,
-            ACTOR_LABELS[entry.actor],
+            ACTION_BY_LABELS[entry.actor],
             entry.next_step,
             entry.retryable,
         )
