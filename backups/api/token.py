@@ -1,4 +1,4 @@
-"""Who may ask: a token, and its scope."""
+"""Bearer tokens: authentication, scopes, and what a token may do."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ router = Router(tags=["token"])
 
 
 class ApiRequest(HttpRequest):
-    """A request whose token was found good.
+    """An authenticated request.
 
     Attributes:
         auth: the token.
-        user: its account, which may do no more than the token.
+        user: its account, limited to the permissions of the token.
     """
 
     auth: ApiToken
@@ -33,7 +33,7 @@ class ApiRequest(HttpRequest):
 
 
 class BearerToken(AuthBase):
-    """`Authorization: Bearer TOKEN`, with a scope that includes what is asked for."""
+    """`Authorization: Bearer TOKEN` with a sufficient scope."""
 
     openapi_type = "http"
     openapi_scheme = "bearer"
@@ -52,9 +52,9 @@ class BearerToken(AuthBase):
 READ, RUN = BearerToken(Scope.READ), BearerToken(Scope.RUN)
 
 
-@router.get("", auth=READ, url_name="token", summary="The token itself")
+@router.get("", auth=READ, url_name="token", summary="Describe the token")
 def token(request: ApiRequest) -> JsonResponse:
-    """What the token may do: what both its scope and its account's roles allow."""
+    """What the token may do: the intersection of its scope and its account's roles."""
     refuse_unknown(request, ())
     used = request.auth
     return JsonResponse(

@@ -1,4 +1,4 @@
-"""The guide for operators: what each outcome and each CSS code means, who acts, what to do."""
+"""Guide for operators: what each outcome, code and fault means, who acts, and what to do."""
 
 from .codes import CODES, CodeEntry, code_family
 from .explanation import ACTION_BY_LABELS, ActionBy, Explanation, Text

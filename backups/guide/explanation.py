@@ -1,4 +1,4 @@
-"""Who acts, and how an explanation is made."""
+"""The parts of an explanation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Text = str | Promise
 
 
 class ActionBy(StrEnum):
-    """Who has to do something now."""
+    """Who has to act."""
 
     NOBODY = "nobody"
     WAIT = "wait"
@@ -25,22 +25,22 @@ class ActionBy(StrEnum):
 ACTION_BY_LABELS: dict[ActionBy, Text] = {
     ActionBy.NOBODY: _("Nobody: nothing to do"),
     ActionBy.WAIT: _("Nobody yet: wait"),
-    ActionBy.OPERATOR: _("An operator of the cluster"),
-    ActionBy.IAM_ADMIN: _("Whoever manages permissions in the cloud (IAM)"),
-    ActionBy.DASHBOARD_ADMIN: _("The administrator of this dashboard"),
-    ActionBy.PROVIDER: _("The cloud's support"),
+    ActionBy.OPERATOR: _("Cluster operator"),
+    ActionBy.IAM_ADMIN: _("Cloud IAM administrator"),
+    ActionBy.DASHBOARD_ADMIN: _("Dashboard administrator"),
+    ActionBy.PROVIDER: _("Cloud support"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Words for an outcome.
+    """Texts for operators.
 
     Attributes:
-        meaning: what happened, a sentence or two.
+        meaning: what happened, in one or two sentences.
         actor: who has to act.
         next_step: what to do.
-        retryable: whether asking again, unchanged, can help.
+        retryable: whether the same request can succeed later.
     """
 
     meaning: Text
