@@ -54,7 +54,7 @@ def api_view(view: View) -> View:
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = _beyond_limits(request) or view(request, *args, **kwargs)
         if isinstance(response, HttpResponseNotAllowed):
-            response = problems.not_allowed(request, made.headers["Allow"])
+            response = problems.not_allowed(request, response.headers["Allow"])
         response["Cache-Control"] = "no-store"
         return response
 

@@ -90,7 +90,7 @@ def test_from_off_to_on_to_automatic_to_off(admin: Client, cluster: Cluster) -> 
     token = token_in(confirm)
     unconfirmed = admin.post(url(cluster), {"do": "disable", "seen": token})
     assert unconfirmed.status_code == 422
-    assert "Confirm that you have read it" in unconfirmed.content.decode()
+    assert "Confirm that you have read the warning" in unconfirmed.content.decode()
     assert LogSettings.objects.get(cluster=cluster).enabled
     admin.post(url(cluster), {"do": "disable", "seen": token, "confirmed": "1"})
     assert not LogSettings.objects.get(cluster=cluster).enabled
