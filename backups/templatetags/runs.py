@@ -8,7 +8,7 @@ from functools import cache
 from django import template
 from django.db.models import TextChoices
 from django.utils import timezone
-from django.utils.html import escape, format_html
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 from heroicons.templatetags.heroicons import heroicon_mini
@@ -16,7 +16,7 @@ from heroicons.templatetags.heroicons import heroicon_mini
 from backups.choices import Evidence, Outcome, RunState, Trigger
 from backups.guide import Explanation, explain_run
 from backups.models import ApiCall, BackupRun
-from backups.views import charts, presentation
+from backups.views import badges, charts, presentation
 
 register = template.Library()
 register.filter("counted", charts.counted)
@@ -82,25 +82,24 @@ def state_badge(state: str, text: str = "") -> SafeString:
         state: a RunState.
         text: words in place of the state's label.
     """
-    return _badge(RunState(state), text or str(RunState(state).label))
+    return _run_badge(state, text or str(badges.RUN_STATES[state].label))
 
 
-@cache  # there are few, and a list has one in every row
-def _badge(state: RunState, text: str) -> SafeString:
-    look = presentation.LOOKS[state]
-    return format_html(
-        '<span class="badge {} is-{}">{}<span>{}</span></span>',
-        look.tone,
-        state,
-        heroicon_mini(look.icon, size=16, aria_hidden="true"),
-        text,
-    )
+@cache  # there are few, and a list has one in each row
+def _run_badge(state: str, text: str) -> SafeString:
+    return badges.RUN_STATES[state].render(text, f"is-{state}")
+
+
+@register.simple_tag
+def badge(state: badges.Badge) -> SafeString:
+    """A badge as HTML."""
+    return state.render()
 
 
 @register.simple_tag
 def tone_icon(tone: str) -> str:
     """The icon of a tone that is not a run's state."""
-    return _icon(presentation.TONE_ICONS.get(tone, "information-circle"))
+    return _icon(badges.TONE_ICONS.get(tone, "information-circle"))
 
 
 @cache
@@ -111,7 +110,7 @@ def _icon(name: str) -> SafeString:
 @register.filter
 def tone(state: str) -> str:
     """The colour token of a state."""
-    return presentation.LOOKS[RunState(state)].tone
+    return badges.RUN_STATES[state].tone
 
 
 @register.filter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import ACTIVE, Protection, Readiness
-from backups.forms import MAX_WAIT_MINUTES, LiveForm
+from backups.forms import MAX_WAIT_MINUTES
 from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings
 from backups.models.cluster import STATUS_LABELS
@@ -26,10 +25,12 @@ from backups.services.clusters.history import ClusterHistory, Mark, cluster_hist
 from backups.services.clusters.readiness import request_check
 from dashboard.accounts.access import Permission, may
 
-from . import charts, presentation
+from . import charts
+from .badges import RUN_STATES
 from .cluster_rows import ClusterRow, permitted_cluster
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import PageRequest
 from .history import listed_runs
+from .live import Shown, live_view, token
 from .next_step import words_of
 
 LATEST = 10
@@ -140,7 +141,7 @@ class ClusterPage:
         """Colour token of the page's head: its worst news."""
         status = self.cluster.status_tone
         if status == "ok" and self.bad is not None:
-            return presentation.LOOKS[self.bad.run_state].tone
+            return RUN_STATES[self.bad.state].tone
         return status
 
     @property
@@ -153,7 +154,7 @@ class ClusterPage:
 
     @property
     def token(self) -> str:
-        """How the page looks, in short: another token means another look."""
+        """The live token of the page."""
         columns = [getattr(self.cluster, f.attname) for f in Cluster._meta.concrete_fields]
         runs = [(run.pk, run.version) for run in self.latest]
         tags = [(tag.origin, tag.key, tag.value) for tag in self.tags]
@@ -161,8 +162,7 @@ class ClusterPage:
         active = self.active and (self.active.pk, self.active.version)
         bad = self.bad and (self.bad.pk, self.bad.version)
         state = (bad, self.protection, self.is_checking, self.now.date(), self.cluster.objective)
-        looks = (columns, runs, tags, settings, active, state)
-        return f"{zlib.crc32(repr(looks).encode()):x}"
+        return token(columns, runs, tags, settings, active, state)
 
 
 def _context(request: PageRequest, pk: int) -> dict[str, object]:
@@ -192,16 +192,13 @@ def cluster_detail(request: PageRequest, pk: int) -> HttpResponse:
     return render(request, "backups/cluster.html", _context(request, pk))
 
 
-@require_safe
-def cluster_detail_live(request: PageRequest, pk: int) -> HttpResponse:
-    """The page's parts again if something has changed; 204 when nothing has."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
+@live_view
+def cluster_detail_live(request: PageRequest, shown: Shown, pk: int) -> HttpResponse | None:
+    """The parts of the page, if something has changed."""
     context = _context(request, pk)
-    if {token for _pk, token in form.cleaned_data["shown"]} == {context["token"]}:
-        return unchanged()
-    return mark_live(render(request, "backups/cluster_page_live.html", context))
+    if {shown_token for _pk, shown_token in shown} == {context["token"]}:
+        return None
+    return render(request, "backups/cluster_page_live.html", context)
 
 
 @require_POST

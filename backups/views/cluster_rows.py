@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 
 from .common import PageRequest, new_key
+from .live import token
 
 MOST_TAGS = 6  # of a row; the cluster's page has all
 
@@ -82,7 +82,7 @@ class ClusterRow:
 
     @property
     def token(self) -> str:
-        """How the row looks, in short: another token means another look."""
+        """The live token of the row."""
         cluster, run = self.cluster, self.cluster.latest_run
         facts = (*(getattr(cluster, name) for name in _FACTS), cluster.project.objective_hours)
         tags = [(tag.origin, tag.key, tag.value) for tag in cluster.tags.all()]
@@ -105,8 +105,7 @@ def _token(
     allowed: tuple[bool, bool],
     run: tuple[int, int] | None,
 ) -> str:
-    digest = zlib.crc32(repr((facts, sorted(tags), protection, allowed)).encode())
-    return f"{run[0]}.{run[1]}.{digest:x}" if run else f"{digest:x}"
+    return token(facts, sorted(tags), protection, allowed, run)
 
 
 def with_row_parts(clusters: ClusterQuerySet) -> ClusterQuerySet:

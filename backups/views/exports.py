@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.http import HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods
 
-from backups.forms import ExportForm, LiveForm
+from backups.forms import ExportForm
 from backups.lists.history.filters import HistoryFilter
 from backups.lists.history.windows import pinned
 from backups.models import Export, ExportAs
@@ -16,8 +18,9 @@ from backups.services.exports import LOST_AFTER, begin, knows_zone, shape_of, st
 from dashboard.accounts.access import Permission, require_somewhere
 from dashboard.audit.trail import Actor
 
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request
 from .history import filter_query
+from .live import Shown, live_view, token
 
 MOST_SHOWN = 50
 
@@ -33,23 +36,25 @@ def _list(request: PageRequest) -> HttpResponse:
     return render(
         request,
         "backups/exports.html",
-        {"exports": made, "lost_before": timezone.now() - LOST_AFTER},
+        {"exports": _rows(made), "lost_before": timezone.now() - LOST_AFTER},
     )
 
 
-@require_safe
-def exports_live(request: PageRequest) -> HttpResponse:
-    """Those of the shown exports that have moved on."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = dict(form.cleaned_data["shown"])
-    made = Export.objects.filter(owner=request.user, pk__in=shown)
-    changed = [export for export in made if f"{export.rows}.{export.state}" != shown[export.pk]]
+@live_view
+def exports_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """The rows of shown exports that have changed."""
+    tokens = dict(shown)
+    made = Export.objects.filter(owner=request.user, pk__in=tokens)
+    changed = [row for row in _rows(made) if row[1] != tokens[row[0].pk]]
     if not changed:
-        return unchanged()
+        return None
     context = {"exports": changed, "lost_before": timezone.now() - LOST_AFTER}
-    return mark_live(render(request, "backups/exports_live.html", context))
+    return render(request, "backups/exports_live.html", context)
+
+
+def _rows(exports: Iterable[Export]) -> list[tuple[Export, str]]:
+    """Exports, each with its token."""
+    return [(export, token(export.rows, export.state)) for export in exports]
 
 
 def _make(request: PageRequest) -> HttpResponseBase:

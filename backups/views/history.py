@@ -19,7 +19,6 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from backups.forms import LiveForm
 from backups.lists.history.chips import active_chips
 from backups.lists.history.filters import HistoryFilter, without_empty
 from backups.lists.history.groups import Group
@@ -38,7 +37,8 @@ from dashboard.accounts.access import Permission, may_somewhere
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from . import presentation
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request
+from .live import Shown, live_view
 
 _BOXES = ("state", "outcome", "trigger")
 
@@ -101,11 +101,6 @@ def listed_runs(runs: QuerySet[BackupRun] | None = None) -> QuerySet[BackupRun]:
         .defer("message", "failed_message", "conflict_holder", "log_path")
         .annotate(message_start=Left("message", 161), failed_start=Left("failed_message", 161))
     )
-
-
-def run_token(run: BackupRun) -> str:
-    """How a row of the history looks, in short."""
-    return f"{run.version}"
 
 
 def filter_query(query: QueryDict) -> str:
@@ -228,22 +223,19 @@ def history_count(request: PageRequest) -> HttpResponse:
     )
 
 
-@require_safe
-def history_live(request: PageRequest) -> HttpResponse:
-    """Shown runs that have changed, and how many new ones there are; 204 when nothing changed.
+@live_view
+def history_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """Shown runs that have changed, by their version, and the number of new ones.
 
-    Number 0 among the shown stands for the hint "N new runs".
+    Key 0 stands for the link "N new runs"; its token is the number.
     """
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = dict(form.cleaned_data["shown"])
+    tokens = dict(shown)
     visible = listed_runs().filter(
-        pk__in=BackupRun.objects.visible_to(request.user).filter(pk__in=shown).values("pk")
+        pk__in=BackupRun.objects.visible_to(request.user).filter(pk__in=tokens).values("pk")
     )
-    changed = [run for run in visible if run_token(run) != shown[run.pk]]
+    changed = [run for run in visible if str(run.version) != tokens[run.pk]]
     count = None
-    if 0 in shown:
+    if 0 in tokens:
         found = HistoryFilter(request.GET, user=request.user, now=timezone.now())
         if not found.is_valid():
             return bad_request(request, found.form)
@@ -255,14 +247,14 @@ def history_live(request: PageRequest) -> HttpResponse:
         except BadCursor:
             return bad_request(request, [_BAD_CURSOR])
         count = len(keys_at(branches, Place(), MOST_NEW))
-        if str(count) == shown[0]:
+        if str(count) == tokens[0]:
             count = None
     if not changed and count is None:
-        return unchanged()
+        return None
     context = {
         "runs": changed,
         "new_count": count,
         "most_new": MOST_NEW,
         "query": filter_query(request.GET),
     }
-    return mark_live(render(request, "backups/history_live.html", context))
+    return render(request, "backups/history_live.html", context)

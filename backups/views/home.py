@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +16,6 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from backups.choices import ACTIVE, Protection, RunState
-from backups.forms import LiveForm
 from backups.models import BackupRun, Cluster
 from backups.models.run import BackupRunQuerySet
 from backups.services import attention, statistics
@@ -31,7 +29,8 @@ from dashboard.accounts.models import User
 
 from . import charts
 from .attention_rows import AttentionRow, Link, attention_row, more_links
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import PageRequest
+from .live import Shown, live_view, token
 
 MOST_ACTIVE = 10
 KEPT_SUMMARY = 3  # seconds
@@ -171,10 +170,10 @@ class Home:
         return statistics.api_figures(self.user, self.now)
 
     def token(self, part: Part) -> str:
-        """How a part looks, in short: another token means another look."""
-        return f"{zlib.crc32(repr(self._looks(part)).encode()):x}"
+        """The live token of a part."""
+        return token(self._facts(part))
 
-    def _looks(self, part: Part) -> object:
+    def _facts(self, part: Part) -> object:
         if part is Part.SUMMARY:
             counts = (self.active_count, self.unknown_count, self.attention.total)
             return (*counts, self.summary, self.attention.counts)
@@ -205,18 +204,15 @@ def home(request: PageRequest) -> HttpResponse:
     return render(request, "backups/home.html", _context(shown))
 
 
-@require_safe
-def home_live(request: PageRequest) -> HttpResponse:
-    """Those parts of the page that have changed; 204 when none has."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = Home(request.user, timezone.now())
-    if "empty" in request.GET and shown.has_clusters:
-        return mark_live(HttpResponse(headers={"HX-Refresh": "true"}))
-    tokens = dict(form.cleaned_data["shown"])
-    changed = [part for part in Part if part in tokens and tokens[part] != shown.token(part)]
+@live_view
+def home_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """The parts of the page that have changed."""
+    page = Home(request.user, timezone.now())
+    if "empty" in request.GET and page.has_clusters:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    tokens = dict(shown)
+    changed = [part for part in Part if part in tokens and tokens[part] != page.token(part)]
     if not changed:
-        return unchanged()
-    context = _context(shown) | {"changed": [part.template for part in changed]}
-    return mark_live(render(request, "backups/home_live.html", context))
+        return None
+    context = _context(page) | {"changed": [part.template for part in changed]}
+    return render(request, "backups/home_live.html", context)

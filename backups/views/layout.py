@@ -14,8 +14,9 @@ from backups.lists.history.paging import Place, read_page
 from backups.models import BackupRun, Cluster
 
 from .cluster_rows import rows_in_order
-from .common import PageRequest, mark_live
+from .common import PageRequest
 from .history import listed_runs
+from .live import mark_live
 from .page_context import banner_changes
 
 MOST_FOUND = 8  # of each kind; the lists have the rest

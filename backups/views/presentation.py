@@ -23,35 +23,6 @@ from backups.rules.outcomes import outcome_of
 Text = str | Promise
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Colour token and icon of a state; the word beside them is the state's label."""
-
-    tone: str
-    icon: str
-
-
-LOOKS: dict[RunState, Look] = {
-    RunState.QUEUED: Look("busy", "clock"),
-    RunState.SENDING: Look("busy", "paper-airplane"),
-    RunState.ACCEPTED: Look("busy", "arrow-path"),
-    RunState.UNKNOWN: Look("warn", "question-mark-circle"),
-    RunState.SUCCEEDED: Look("ok", "check-badge"),
-    RunState.FAILED: Look("bad", "x-circle"),
-    RunState.UNVERIFIED: Look("warn", "exclamation-circle"),
-    RunState.REJECTED: Look("bad", "no-symbol"),
-    RunState.NOT_STARTED: Look("warn", "minus-circle"),
-    RunState.CANCELLED: Look("muted", "stop-circle"),
-}
-
-TONE_ICONS = {
-    "ok": "check-circle",
-    "busy": "information-circle",
-    "warn": "exclamation-triangle",
-    "bad": "exclamation-circle",
-    "muted": "minus-circle",
-}
-
 TRANSPORT_LABELS: dict[str, Text] = {
     TransportKind.DNS: gettext_lazy("name not resolved"),
     TransportKind.REFUSED: gettext_lazy("connection refused"),
