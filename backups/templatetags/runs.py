@@ -14,13 +14,17 @@ from django.utils.translation import ngettext
 from heroicons.templatetags.heroicons import heroicon_mini
 
 from backups.choices import Evidence, Outcome, RunState, Trigger
-from backups.guide import Explanation, explain_run
-from backups.models import ApiCall, BackupRun
+from backups.models import BackupRun
 from backups.views import badges, charts, presentation
 
 register = template.Library()
 register.filter("counted", charts.counted)
 register.filter("brought", charts.brought)
+register.filter("headline", presentation.headline)
+register.filter("answer", presentation.answer)
+register.filter("explanation", presentation.explanation)
+register.filter("why_no_record", presentation.why_no_record)
+register.filter("request_text", presentation.request_text)
 
 # A text from outside longer than this is cut on a page; the JSON has all of it.
 LONGEST_TEXT = 10_000
@@ -140,34 +144,10 @@ def label(choices: type[TextChoices], value: str) -> str:
 
 
 @register.filter
-def headline(run: BackupRun) -> str:
-    """State and outcome in one line."""
-    return presentation.headline(run)
-
-
-@register.filter
-def answer(run: BackupRun) -> str:
-    """HTTP status and code of the cloud's answer."""
-    return presentation.answer(run)
-
-
-@register.filter
 def steps(run: BackupRun) -> list[presentation.Step]:
     """The run's four steps."""
     not_accepted = run.settled_by_hand or run.is_unverified_unanswered
     return presentation.steps(run.run_state, accepted=not not_accepted, tried=bool(run.outcome))
-
-
-@register.filter
-def explanation(run: BackupRun) -> Explanation:
-    """What the run's state means, who acts, what is next."""
-    return explain_run(
-        run.run_state,
-        Outcome(run.outcome),
-        run.error_code,
-        imported=run.is_imported,
-        by_hand=run.settled_by_hand,
-    )
 
 
 @register.filter
@@ -183,12 +163,6 @@ def evidence_explained(evidence: str) -> str:
 
 
 @register.filter
-def why_no_record(run: BackupRun) -> str:
-    """Why there is no record of the cloud."""
-    return presentation.why_no_record(run)
-
-
-@register.filter
 def lasting(duration: timedelta | None) -> str:
     """A duration in words."""
     return NONE if duration is None else presentation.lasting(duration)
@@ -198,12 +172,6 @@ def lasting(duration: timedelta | None) -> str:
 def transport_label(kind: str) -> str:
     """How an exchange failed below HTTP."""
     return str(presentation.TRANSPORT_LABELS.get(kind, kind))
-
-
-@register.filter
-def request_text(call: ApiCall) -> str:
-    """A call's request as it was sent, without its secrets."""
-    return presentation.request_text(call)
 
 
 @register.filter

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import TransportKind
 from backups.css_api.types import Answer
-from backups.guide import explain
+from backups.guide import Explanation, explain, explain_run
 from backups.models import ApiCall, BackupRun
 from backups.models.run_log import exchange_lasted
 from backups.rules.outcomes import outcome_of
@@ -272,6 +272,17 @@ def spans(run: BackupRun, calls: Sequence[ApiCall]) -> list[Span]:
         (gettext_lazy("In all"), run.duration),
     )
     return [Span(label, lasted) for label, lasted in parts if lasted is not None]
+
+
+def explanation(run: BackupRun) -> Explanation:
+    """What the state of a run means, who acts, and what is next."""
+    return explain_run(
+        run.run_state,
+        Outcome(run.outcome),
+        run.error_code,
+        imported=run.is_imported,
+        by_hand=run.settled_by_hand,
+    )
 
 
 def headline(run: BackupRun) -> str:

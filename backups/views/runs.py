@@ -26,7 +26,7 @@ from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 
 from . import presentation
-from .cluster_backup import row_response
+from .backup import row_response
 from .common import PageRequest, local_path
 from .live import Shown, live_view, token
 
