@@ -35,9 +35,12 @@ from .badges import RUN_STATES
 from .cluster_rows import ClusterRow, permitted_cluster
 from .common import PageRequest, bad_request, local_path
 from .history import listed_runs
-from .live import Shown, live_view, token
+from .live import Shown, live_response, live_view, token
 from .presentation import explanation
 
+PARTS = tuple(
+    f"backups/cluster_{part}.html" for part in ("head", "state", "days", "latest", "facts")
+)
 LATEST = 10
 
 
@@ -203,7 +206,7 @@ def cluster_detail_live(request: PageRequest, shown: Shown, pk: int) -> HttpResp
     context = _context(request, pk)
     if {shown_token for _pk, shown_token in shown} == {context["token"]}:
         return None
-    return render(request, "backups/cluster_page_live.html", context)
+    return live_response(request, context, parts=PARTS)
 
 
 @require_POST

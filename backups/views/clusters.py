@@ -23,7 +23,7 @@ from dashboard.web.display import PAGE_SIZES, look_of
 
 from .cluster_rows import rows_in_order, tokens_of
 from .common import PageRequest, bad_request, new_key
-from .live import Shown, live_view
+from .live import Shown, live_response, live_view
 from .presentation import Text
 
 MOST_OFFERED = 500  # projects in the filter
@@ -169,4 +169,4 @@ def clusters_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
         return None
     rows = rows_in_order(changed, request.user)
     context = {"rows": rows, "max_wait": MAX_WAIT_MINUTES}
-    return render(request, "backups/clusters_live.html", context)
+    return live_response(request, context, row_template="backups/cluster_row.html")

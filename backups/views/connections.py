@@ -24,7 +24,7 @@ from dashboard.audit.trail import Actor
 
 from .badges import Badge
 from .common import PageRequest
-from .live import Shown, live_view
+from .live import Shown, live_response, live_view
 
 _NOT_CONNECTED = Badge("muted", "minus-circle", gettext_lazy("Not connected"))
 _DISCONNECTED = Badge("muted", "pause-circle", gettext_lazy("Disconnected"))
@@ -157,7 +157,7 @@ def connections_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
     if not changed:
         return None
     rows = rows_of(changed, request.user)
-    return render(request, "backups/connections_live.html", {"rows": rows})
+    return live_response(request, {"rows": rows}, row_template="backups/connection_row.html")
 
 
 def _entry(request: PageRequest) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.http import HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
@@ -20,7 +21,7 @@ from dashboard.audit.trail import Actor
 
 from .common import PageRequest, bad_request
 from .history import filter_query
-from .live import Shown, live_view, token
+from .live import Shown, live_response, live_view, token
 
 MOST_SHOWN = 50
 
@@ -33,11 +34,7 @@ def exports(request: PageRequest) -> HttpResponseBase:
 
 def _list(request: PageRequest) -> HttpResponse:
     made = Export.objects.filter(owner=request.user).order_by("-started_at")[:MOST_SHOWN]
-    return render(
-        request,
-        "backups/exports.html",
-        {"exports": _rows(made), "lost_before": timezone.now() - LOST_AFTER},
-    )
+    return render(request, "backups/exports.html", {"rows": _rows(made)})
 
 
 @live_view
@@ -45,16 +42,40 @@ def exports_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
     """The rows of shown exports that have changed."""
     tokens = dict(shown)
     made = Export.objects.filter(owner=request.user, pk__in=tokens)
-    changed = [row for row in _rows(made) if row[1] != tokens[row[0].pk]]
+    changed = [row for row in _rows(made) if row.token != tokens[row.export.pk]]
     if not changed:
         return None
-    context = {"exports": changed, "lost_before": timezone.now() - LOST_AFTER}
-    return render(request, "backups/exports_live.html", context)
+    return live_response(request, {"rows": changed}, row_template="backups/export_row.html")
 
 
-def _rows(exports: Iterable[Export]) -> list[tuple[Export, str]]:
-    """Exports, each with its token."""
-    return [(export, token(export.rows, export.state)) for export in exports]
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """An export in the table.
+
+    Attributes:
+        export: the export.
+        is_lost: it has not advanced for so long that nobody can still be receiving it.
+    """
+
+    export: Export
+    is_lost: bool
+
+    @property
+    def is_running(self) -> bool:
+        return self.export.state == Export.State.RUNNING and not self.is_lost
+
+    @property
+    def token(self) -> str:
+        """The live token of the row."""
+        return token(self.export.rows, self.export.state)
+
+
+def _rows(exports: Iterable[Export]) -> list[ExportRow]:
+    lost_before = timezone.now() - LOST_AFTER
+    return [
+        ExportRow(export, export.state == Export.State.RUNNING and export.changed_at < lost_before)
+        for export in exports
+    ]
 
 
 def _make(request: PageRequest) -> HttpResponseBase:

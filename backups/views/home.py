@@ -33,7 +33,7 @@ from dashboard.accounts.models import User
 from . import charts
 from .cluster_rows import NextStep, next_step
 from .common import PageRequest, new_key
-from .live import Shown, live_view, token
+from .live import Shown, live_response, live_view, token
 
 MOST_ACTIVE = 10
 KEPT_SUMMARY = 3  # seconds
@@ -202,9 +202,8 @@ def _context(shown: Home) -> dict[str, object]:
 def home(request: PageRequest) -> HttpResponse:
     """The page."""
     shown = Home(request.user, timezone.now())
-    if not shown.has_clusters:
-        return render(request, "backups/home_empty.html")
-    return render(request, "backups/home.html", _context(shown))
+    context = _context(shown) if shown.has_clusters else {"home": shown}
+    return render(request, "backups/home.html", context)
 
 
 @live_view
@@ -217,8 +216,7 @@ def home_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
     changed = [part for part in Part if part in tokens and tokens[part] != page.token(part)]
     if not changed:
         return None
-    context = _context(page) | {"changed": [part.template for part in changed]}
-    return render(request, "backups/home_live.html", context)
+    return live_response(request, _context(page), parts=[part.template for part in changed])
 
 
 UNPROTECTED = (Need.OVERDUE_FAILING, Need.NEVER_FAILING, Need.OVERDUE, Need.NEVER)

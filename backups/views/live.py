@@ -7,11 +7,12 @@ give now, answers with the parts that differ, and htmx swaps them in.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 from django.http import HttpResponse
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backups import work
@@ -47,6 +48,27 @@ def live_view(
         return mark_live(response or HttpResponse(status=204))
 
     return wrapped
+
+
+def live_response(
+    request: PageRequest,
+    context: dict[str, Any],
+    *,
+    parts: Sequence[str] = (),
+    row_template: str = "",
+) -> HttpResponse:
+    """Parts that replace those on the page.
+
+    Args:
+        request: of live.js.
+        context: of the page; `rows` in it are rows of its table.
+        parts: templates of the parts.
+        row_template: renders each of the `rows`.
+    """
+    context = {**context, "parts": parts, "row_template": row_template}
+    if not row_template:
+        context["rows"] = ()
+    return render(request, "components/live.html", context)
 
 
 def mark_live(response: HttpResponse) -> HttpResponse:

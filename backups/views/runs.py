@@ -28,8 +28,12 @@ from dashboard.audit.trail import Actor
 from . import presentation
 from .backup import row_response
 from .common import PageRequest, local_path
-from .live import Shown, live_view, token
+from .live import Shown, live_response, live_view, token
 
+PARTS = tuple(
+    f"backups/run_{part}.html"
+    for part in ("head", "facts", "timeline", "calls", "record", "settle", "audit")
+)
 MOST_EVENTS = 200  # of the audit trail on a page; its JSON has all
 
 
@@ -139,7 +143,8 @@ def run_live(request: PageRequest, shown: Shown, pk: int) -> HttpResponse | None
     context = _context(request, pk)
     if {shown_token for _pk, shown_token in shown} == {context["token"]}:
         return None
-    return render(request, "backups/run_live.html", context)
+    parts = PARTS if context["audit"] else PARTS[:-1]
+    return live_response(request, context, parts=parts)
 
 
 @require_safe
