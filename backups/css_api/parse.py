@@ -36,16 +36,16 @@ _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,9})?")
 
 
 class ShapeError(ValueError):
-    """A document is not what the endpoint promises; the text names the field."""
+    """A document does not have the documented shape; the text names the field."""
 
 
 def is_id(value: str) -> bool:
-    """Whether `value` is fit to be an id in a path."""
+    """Whether `value` is safe as an id in a path."""
     return bool(_ID.fullmatch(value)) and value.strip(".") != ""
 
 
 class Fields:
-    """Reads one JSON object with checked types; `where` is its place, for error texts."""
+    """Typed access to one JSON object; `where` is its path, for error messages."""
 
     def __init__(self, data: Mapping[object, object], where: str) -> None:
         self.data = fold(data)
@@ -59,23 +59,23 @@ class Fields:
         return cls(value, where)
 
     def get(self, *names: str) -> object:
-        """The first value that is not null under any of `names`, however they are written."""
+        """The first non-null value under any of `names`, in any spelling."""
         values = (self.data.get(normalised(name)) for name in names)
         return next((value for value in values if value is not None), None)
 
     def has(self, name: str) -> bool:
-        """Whether the field is there, null or not."""
+        """Whether the field exists, null or not."""
         return normalised(name) in self.data
 
     def text(self, *names: str, limit: int = 255) -> str:
-        """A text on one line; a number is taken as text, null or absence as ""."""
+        """A text on one line; numbers are converted, null and missing are ""."""
         value = self.get(*names)
         if value is None:
             return ""
         return self._as_text(value, names[0], limit)
 
     def texts(self, *names: str, separator: str | None = None) -> tuple[str, ...]:
-        """A list of texts; a single text counts as a list (split at `separator`)."""
+        """A list of texts; a single text is split at `separator`."""
         value = self.get(*names)
         if value is None:
             return ()
@@ -88,14 +88,14 @@ class Fields:
         return tuple(self._as_text(item, f"{names[0]}[{n}]", 255) for n, item in enumerate(items))
 
     def id(self, *names: str) -> str:
-        """An id that is fit for a path."""
+        """An id that is safe in a path."""
         value = self.text(*names, limit=200)
         if not is_id(value):
             raise ShapeError(f"{self.where}{names[0]} is {'not an id' if value else 'missing'}")
         return value
 
     def flag(self, *names: str, default: bool) -> bool:
-        """A yes or no: a boolean, 0 or 1, or the word for it."""
+        """A boolean, also as 0 or 1 or as a word."""
         value = self.get(*names)
         if value is None:
             return default
@@ -105,7 +105,7 @@ class Fields:
         raise self._wrong(names[0], value, "true or false")
 
     def count(self, *names: str) -> int | None:
-        """A number of rows, None where there is none."""
+        """A number of rows, None if missing."""
         value = self.get(*names)
         if value is None:
             return None
@@ -120,7 +120,7 @@ class Fields:
 
         Args:
             names: spellings of the field.
-            lenient: True where nothing depends on it: one that cannot be read is None.
+            lenient: return None for an invalid time instead of raising.
         """
         value = self.get(*names)
         if value is None or value in ("", "0", 0):
@@ -139,8 +139,8 @@ class Fields:
 
         Args:
             names: spellings of the field.
-            required: False where it may be missing.
-            any_kind: an item that is no object is one without fields, and no error.
+            required: False if it may be missing.
+            any_kind: treat an item that is not an object as an empty object.
         """
         value = self.get(*names)
         if value is None:
@@ -181,7 +181,7 @@ def _read_time(value: float | str) -> datetime | None:
             text = value.strip()
             if not _NUMBER.fullmatch(text):
                 moment = datetime.fromisoformat(text)
-                # The cloud writes its times without a zone and does not say which: UTC is assumed.
+                # The cloud omits the time zone and does not document it: assume UTC.
                 return (
                     moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
                 )
@@ -212,7 +212,7 @@ LONGEST_LINE = 8000  # characters of one log line
 
 @dataclass(frozen=True, slots=True)
 class ListPage(Generic[T]):
-    """Rows of one answer; `total` is what the cloud says there is in all, None when it does not."""
+    """Rows of one answer; `total` is the number of all rows, None if the cloud omits it."""
 
     rows: tuple[T, ...]
     total: int | None
@@ -221,8 +221,8 @@ class ListPage(Generic[T]):
 def clusters(document: object) -> ListPage[ClusterInfo]:
     """`GET /clusters`. Raises ShapeError.
 
-    A cluster with an id is there, whatever else is wrong with its row: such a one is listed with
-    an unknown status, so that neither it nor the others look as if they had gone.
+    A row with a valid id counts as a cluster even if other fields are wrong: it is listed with an
+    unknown status, so that it does not look as if it were gone.
     """
     fields = Fields.of(document, "")
     rows = fields.rows("clusters")
@@ -230,14 +230,14 @@ def clusters(document: object) -> ListPage[ClusterInfo]:
 
 
 def cluster(document: object) -> ClusterInfo:
-    """`GET /clusters/{id}`, whether or not it is wrapped in `cluster`. Raises ShapeError."""
+    """`GET /clusters/{id}`, with or without the wrapper `cluster`. Raises ShapeError."""
     fields = Fields.of(document, "")
     wrapped = fields.get("cluster")
     return _cluster(Fields.of(wrapped, "cluster.") if isinstance(wrapped, dict) else fields)
 
 
 def log_settings(document: object) -> LogSettingsInfo:
-    """`GET …/logs/settings`: no configuration, or logSwitch off, is off. Raises ShapeError."""
+    """`GET …/logs/settings`; without a configuration log backup is off. Raises ShapeError."""
     fields = Fields.of(document, "")
     if not fields.has("logConfiguration"):
         if fields.has("realTimeLogCollectRecord"):
@@ -264,8 +264,8 @@ def log_settings(document: object) -> LogSettingsInfo:
 def log_records(document: object) -> ListPage[LogRecord]:
     """`GET …/logs/records`. Raises ShapeError.
 
-    A row that cannot be read is a record of which nothing is known: it proves nothing, keeps the
-    others from being taken for all that there is, and does not keep them from being read.
+    An unreadable row becomes a record with unknown fields: it proves nothing, but shows that the
+    list has another record, and does not prevent reading the others.
     """
     fields = Fields.of(document, "")
     rows = fields.rows("clusterLogRecord", "clusterLogRecords", any_kind=True)
@@ -329,7 +329,7 @@ def _cluster(fields: Fields) -> ClusterInfo:
 
 
 def _listed(row: Fields) -> ClusterInfo:
-    """A row of the list; what cannot be read of it is left out."""
+    """A row of the list, without fields that are not valid."""
     try:
         return _cluster(row)
     except ShapeError:
@@ -343,7 +343,7 @@ Item = TypeVar("Item")
 
 
 def _or_none(read: Callable[[], tuple[Item, ...]]) -> tuple[Item, ...]:
-    """What is only shown, and no reason to know nothing of a cluster where it cannot be read."""
+    """Fields that are only displayed; empty if they are not valid."""
     try:
         return read()
     except ShapeError:
@@ -365,8 +365,8 @@ def _listed_record(row: Fields, seen: Counter[str]) -> LogRecord:
     try:
         return _record(row)
     except ShapeError:
-        # The same row has the same key when it is read again, wherever it then stands; of rows that
-        # are alike each has its own.
+        # A row keeps its key across readings, wherever it is listed; identical rows get different
+        # keys.
         digest = sha256(f"{row.data!r}".encode("utf-8", "replace")).hexdigest()[:16]
         seen[digest] += 1
         return LogRecord(
@@ -392,7 +392,7 @@ def _record(fields: Fields) -> LogRecord:
         status=_member(RecordStatus, raw_status, RecordStatus.UNRECOGNISED),
         raw_status=raw_status,
         job_type=_member(JobType, job_type, JobType.UNRECOGNISED),
-        # a time that cannot be read is as good as none: the job is known by its id all the same
+        # an invalid time counts as none: the id still identifies the job
         created_at=fields.time("createAt", "createdAt", "created", lenient=True),
         finished_at=fields.time("finishedAt", "finishAt", lenient=True),
         log_path=fields.text("logPath", limit=1024),

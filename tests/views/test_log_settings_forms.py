@@ -71,7 +71,7 @@ def form(cluster: Cluster, do: str, **more: str) -> dict[str, str]:
         ("bucket", "", "required"),
         ("bucket", "b" * 64, "at most 63"),
         ("base_path", "/css", "slash"),
-        ("base_path", "<script>alert(1)</script>", "must not contain"),
+        ("base_path", "<script>alert(1)</script>", "cannot contain"),
         ("agency", "no spaces", "letters, digits"),
         ("agency", "<b>", "letters, digits"),
         ("reason", "r" * 501, "at most 500"),
