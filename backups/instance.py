@@ -33,6 +33,7 @@ from backups.models import Instance
 logger = logging.getLogger(__name__)
 
 KEYS_KEPT = 8  # digests of SECRET_KEY, so that it can be rotated while old processes run
+CLASH = "nothing: another instance has the same id"  # Instance.differs after a clash
 WAIT = 2.0  # seconds between two tries to read the instance while the database is away
 
 _lock = threading.Lock()
@@ -117,10 +118,36 @@ def problem() -> str:
         )
     if row.adopted:
         return ""
+    if row.clashes:
+        return _(
+            "Another instance with a copy of this database has the same id and uses the same "
+            "Redis, so they take each other's messages. Nothing is sent to a cloud until this one "
+            "is adopted (manage.py adopt) and restarted."
+        )
     return _(
         "This database came from another instance or place (what differs: %(differs)s). Nothing "
         "is sent to a cloud until it is adopted: manage.py adopt."
     ) % {"differs": row.differs}
+
+
+def note_clash() -> None:
+    """Stop sending: another instance has the same id, and a database of its own.
+
+    Adopting this one gives it another id. Raises DatabaseError.
+    """
+    mine = uid()
+    noted = Instance.objects.filter(pk=1, uid=mine, adopted=True).update(
+        adopted=False,
+        origin=mine,
+        differs=CLASH,
+        noticed_at=timezone.now(),
+        generation=F("generation") + 1,
+    )
+    if noted:
+        logger.error(
+            "another instance with a copy of this database has the same id and uses the same "
+            "Redis: nothing is sent to a cloud until this one is adopted (manage.py adopt)"
+        )
 
 
 def _read() -> Instance:

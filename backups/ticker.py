@@ -8,6 +8,7 @@ neither stalls it nor makes it hurry. Nothing is kept on disk.
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
-from backups import heartbeats
+from backups import heartbeats, instance
 from backups.models import Ticker
 from backups.services.runs import sweeping
 
@@ -29,6 +31,10 @@ logger = logging.getLogger(__name__)
 INTERVAL = 1.0  # seconds between two ticks
 TAKE_OVER_AFTER = 5.0  # seconds for which the holder's counter has to stand still
 PUBLISH_AGAIN = 10.0  # seconds after which a periodic task that was not published is tried again
+CLASH_KEY = "ticker"  # after the instance's prefix
+CLASH_LOOK_EVERY = 5.0  # seconds between two looks at CLASH_KEY
+CLASH_LOOKS = 3  # foreign tokens in a row that prove a clash
+CLASH_KEY_SECONDS = 60  # the key's life after the last look
 
 
 class Lease:
@@ -36,11 +42,17 @@ class Lease:
 
     Args:
         holder: this process's name.
+
+    Attributes:
+        held: whether this process ticks.
+        term: counts how often this process took the lease; the same number twice means that nobody
+            else has held it in between.
     """
 
     def __init__(self, holder: str) -> None:
         self.holder = holder
         self.held = False
+        self.term = 0
         self._renewed_at = 0.0
         self._seen: tuple[str, int] | None = None
         self._unchanged = 0.0
@@ -63,6 +75,7 @@ class Lease:
         self.held = self._take(now)
         if self.held:
             self._renewed_at = now
+            self.term += 1
             logger.info("this worker ticks now")
         return self.held
 
@@ -126,6 +139,60 @@ class Schedule:
             self._due[name] = now + interval
 
 
+class ClashWatch:
+    """Finds another instance that has this one's id and uses the same Redis.
+
+    `backups.instance` does not recognise a byte-for-byte copy of a database server. Its instance
+    has the same id, so the two take each other's messages. The holder of a lease writes a new
+    random token to one key of its id at each look. One database has one holder at a time, so a
+    token that this process has not written comes from the holder of another database's lease. A
+    single one may be late, from a process that has just lost this lease.
+    """
+
+    def __init__(self) -> None:
+        self._term = 0
+        self._token = ""
+        self._foreign = 0
+        self._due = 0.0
+
+    def look(self, term: int) -> bool:
+        """Look, every CLASH_LOOK_EVERY seconds, while this process holds the lease.
+
+        Args:
+            term: `Lease.term`; another number than last time starts the count again.
+
+        Returns:
+            Whether there is such an instance.
+        """
+        now = time.monotonic()
+        if term != self._term:
+            self._term, self._token, self._foreign, self._due = term, "", 0, now
+        if now < self._due:
+            return False
+        self._due = now + CLASH_LOOK_EVERY
+        mine, self._token = self._token, secrets.token_hex(8)
+        found = self._exchange()
+        if found is None:  # whether the token was written is not known, either
+            self._token = ""
+        self._foreign = self._foreign + 1 if mine and found and found != mine else 0
+        return self._foreign >= CLASH_LOOKS
+
+    def _exchange(self) -> str | None:
+        """Write the token; returns the one before, "" for none, None where Redis does not answer.
+
+        Silent on errors: publishing meets the same ones, and reports them.
+        """
+        try:
+            with current_app.connection_for_write() as broker:
+                client = broker.default_channel.client  # type: ignore[attr-defined]
+                # kombu prefixes the keys of the commands that it uses itself, and GETSET is none
+                before = client.getset(instance.key_prefix() + CLASH_KEY, self._token)
+                client.pexpire(CLASH_KEY, 1000 * CLASH_KEY_SECONDS)
+        except (RedisError, BrokerError, OSError):
+            return None
+        return before.decode() if isinstance(before, bytes) else before or ""
+
+
 class TickerThread(threading.Thread):
     """Ticks, or waits for its turn, until it is stopped. No error ends it."""
 
@@ -134,6 +201,7 @@ class TickerThread(threading.Thread):
         self._stopped = threading.Event()
         self._lease = Lease(heartbeats.process_name())
         self._schedule = Schedule()
+        self._clashes = ClashWatch()
         self._failing: dict[str, str] = {}
 
     def run(self) -> None:
@@ -157,8 +225,13 @@ class TickerThread(threading.Thread):
         if ticks:
             self._attempt("the sweep", sweeping.sweep)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
+            self._attempt("looking for another instance with this id", self._look_for_a_clash)
         else:
             self._schedule = Schedule()
+
+    def _look_for_a_clash(self) -> None:
+        if self._clashes.look(self._lease.term):
+            instance.note_clash()
 
     def _attempt(self, name: str, step: Callable[[], Any]) -> Any:
         """Do a step whatever becomes of it; one line when it begins to fail, one when it ends."""
