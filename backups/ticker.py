@@ -1,8 +1,8 @@
-"""The ticker: the thread of each worker process that has the periodic work done.
+"""The ticker: a thread in each worker process that runs the periodic work.
 
-One of them ticks at a time, by a lease in the database (`models.Ticker`). It goes by its own
-monotonic clock: a wall clock that is stepped, by NTP or because a virtual machine was resumed,
-neither stalls it nor makes it hurry. Nothing is kept on disk.
+A lease in the database (`models.Ticker`) lets one thread tick at a time. It uses its own monotonic
+clock, so a step of the wall clock, by NTP or after a virtual machine was resumed, neither stalls
+nor hurries it. It stores nothing on disk.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from backups.services.runs import sweeping
 logger = logging.getLogger(__name__)
 
 INTERVAL = 1.0  # seconds between two ticks
-TAKE_OVER_AFTER = 5.0  # seconds for which the holder's counter has to stand still
-PUBLISH_AGAIN = 10.0  # seconds after which a periodic task that was not published is tried again
+TAKE_OVER_AFTER = 5.0  # seconds without a renewal after which the lease is taken over
+PUBLISH_AGAIN = 10.0  # seconds until a failed publication is retried
 CLASH_KEY = "ticker"  # after the instance's prefix
 CLASH_LOOK_EVERY = 5.0  # seconds between two looks at CLASH_KEY
 CLASH_LOOKS = 3  # foreign tokens in a row that prove a clash
@@ -38,7 +38,7 @@ CLASH_KEY_SECONDS = 60  # the key's life after the last look
 
 
 class Lease:
-    """The right to tick; wall clocks and the database's clock play no part in it.
+    """The right to tick, independent of wall clocks and of the database's clock.
 
     Args:
         holder: this process's name.
@@ -59,13 +59,13 @@ class Lease:
         self._looked_at = 0.0
 
     def hold(self) -> bool:
-        """Renew the lease, or take it over from a holder that has fallen silent.
+        """Renew the lease, or take it over from a holder that stopped renewing it.
 
-        Each renewal moves the product's clock on: by the time since the last one, two intervals at
-        most.
+        Each renewal advances the product's clock by the time since the last one, at most two
+        intervals.
 
         Returns:
-            Whether this process ticks now.
+            Whether this process holds the lease.
         """
         now = time.monotonic()
         if self.held and self._renew(now):
@@ -95,7 +95,7 @@ class Lease:
         if row[0] and not self._stood_still(row, now):
             return False
         self._seen = None
-        # what was seen is the condition: of two that wait one gets it, and a renewal goes first
+        # conditional on the row as read: one of several waiting processes wins, a renewal first
         return bool(
             Ticker.objects.filter(pk=1, holder=row[0], ticks=row[1]).update(
                 holder=self.holder, ticks=F("ticks") + 1, ticked_at=timezone.now()
@@ -106,35 +106,35 @@ class Lease:
         if row != self._seen:
             self._seen, self._unchanged = row, 0.0
         else:
-            # Time in which this process could not look says nothing about the holder.
+            # Time in which this process could not read the row is not held against the holder.
             self._unchanged += min(now - self._looked_at, 2 * INTERVAL)
         self._looked_at = now
         return self._unchanged >= TAKE_OVER_AFTER
 
     def release(self) -> None:
-        """Let another worker tick at once: this one ends."""
+        """Give the lease up, so that another worker can take it immediately."""
         if self.held:
             Ticker.objects.filter(pk=1, holder=self.holder).update(holder="")
             self.held = False
 
 
 class Schedule:
-    """When the tasks of PERIODIC_TASKS are published next, by the monotonic clock.
+    """When each of PERIODIC_TASKS is published next, by the monotonic clock.
 
-    All of them are due at first: each looks for itself whether there is something to do.
+    All are due at the start; each task checks whether it has anything to do.
     """
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
 
     def publish_due(self) -> None:
-        """Publish what is due. Raises BrokerError or OSError where the broker is away."""
+        """Publish what is due. Raises BrokerError or OSError if the broker is unavailable."""
         for name, (task, interval) in settings.PERIODIC_TASKS.items():
             now = time.monotonic()
             if now < self._due.get(name, now):
                 continue
             self._due[name] = now + min(interval, PUBLISH_AGAIN)
-            # A message that no worker took in time is worth nothing: the next one does its work.
+            # expires when the next message of the task is published
             current_app.send_task(task, expires=interval, ignore_result=True)
             self._due[name] = now + interval
 
@@ -194,7 +194,7 @@ class ClashWatch:
 
 
 class TickerThread(threading.Thread):
-    """Ticks, or waits for its turn, until it is stopped. No error ends it."""
+    """Ticks, or waits for the lease, until it is stopped. No error ends it."""
 
     def __init__(self) -> None:
         super().__init__(name="ticker", daemon=True)
@@ -213,12 +213,12 @@ class TickerThread(threading.Thread):
         connection.close()
 
     def stop(self) -> None:
-        """End the thread and give the lease back."""
+        """End the thread and release the lease."""
         self._stopped.set()
         self.join(timeout=5)
 
     def tick(self) -> None:
-        """One tick: what each process does for itself, and what only the holder does."""
+        """Run one tick: the work of each process, then the work of the lease's holder."""
         close_old_connections()
         ticks = self._attempt("the ticker", self._lease.hold)
         self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
@@ -234,11 +234,11 @@ class TickerThread(threading.Thread):
             instance.note_clash()
 
     def _attempt(self, name: str, step: Callable[[], Any]) -> Any:
-        """Do a step whatever becomes of it; one line when it begins to fail, one when it ends."""
+        """Run a step; return its result, or None on an error. Logs the first error and the end."""
         try:
             result = step()
         except Exception as error:
-            self._tell(name, error)
+            self._log_failure(name, error)
             if isinstance(error, DatabaseError | InterfaceError):
                 connection.close()
             return None
@@ -246,7 +246,7 @@ class TickerThread(threading.Thread):
             logger.info("%s works again", name)
         return result
 
-    def _tell(self, name: str, error: Exception) -> None:
+    def _log_failure(self, name: str, error: Exception) -> None:
         kind = type(error).__name__
         if self._failing.get(name) == kind:
             return

@@ -30,18 +30,18 @@ class ReasonMissing(Exception):
 
 
 def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
-    """Let this instance send what its database asks for.
+    """Allow this instance to send what its database asks for.
 
-    Runs that were accepted, or of which nobody knows whether they were sent, are settled by the
-    cloud's records, which only reads. Where another instance has the same id, this one gets an id
+    Accepted runs, and runs that may have been sent, are settled by the cloud's records, which only
+    reads. Where another instance has the same id, this one gets an id
     of its own; web and workers must then be restarted.
 
     Args:
         actor: who adopts it.
         reason: why; it must not be empty.
-        moved: the instance that the database comes from runs no more and has sent nothing since
-            the copy was made: queued runs are sent from here. Else they are cancelled, since that
-            instance may have sent them.
+        moved: the original instance has stopped, and has sent nothing since the copy was made, so
+            queued runs are sent from here. Otherwise they are cancelled, because the original may
+            have sent them.
 
     Returns:
         How many queued runs were cancelled.
@@ -60,7 +60,7 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         ).update(adopted=True, generation=F("generation") + 1, **renamed):
             raise NothingToAdopt(_("This database is at home here: there is nothing to adopt."))
         uid = renamed.get("uid", row.uid)
-        # nothing is claimed before a database is adopted: these claims came with the copy
+        # no run is claimed before adoption: these claims came with the copy, or are fenced off
         for run in BackupRun.objects.filter(state=RunState.SENDING).order_by("pk"):
             take_over(run, why="The run came with a copy of the database")
         queued = BackupRun.objects.filter(state=RunState.QUEUED).order_by("pk")
