@@ -93,7 +93,7 @@ MOST_NEW = 100  # beyond that the hint says "99+"
 MOST_COUNTED = 10_000
 MOST_OFFERED = 500  # projects in the filter
 _BAD_SORT = gettext_lazy("sort: runs are sorted by time, “newest” or “oldest” first.")
-_BAD_CURSOR = gettext_lazy("The position in the history that the address names is not valid.")
+_BAD_CURSOR = gettext_lazy("The address names a position in the history that cannot be read.")
 _PLACE = ("older", "newer", "end")  # of the URL; the rest of it is the filter
 _NOT_FILTERS = (*_PLACE, "sort", "shown", "newest")
 

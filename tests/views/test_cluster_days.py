@@ -96,7 +96,7 @@ def test_of_too_many_runs_the_newest_count_and_the_page_says_so(
         make_run(run.cluster, state="failed", requested_at=now - timedelta(days=days))
     text = page(web, run.cluster.get_absolute_url())
     assert "0 of 90 days have a verified backup, 3 have only unsuccessful backups" in text
-    assert "the newest count" in text
+    assert "the newest runs are counted" in text
 
 
 def test_the_strip_shows_the_numbers_of_its_table(
