@@ -239,11 +239,6 @@ class BackupRun(models.Model):
         return reverse("backups:run-detail", args=[self.pk])
 
     @property
-    def cluster_url(self) -> str:
-        """The page of its cluster, without reading the cluster."""
-        return reverse("backups:cluster-detail", args=[self.cluster_id])
-
-    @property
     def run_state(self) -> RunState:
         return RunState(self.state)
 

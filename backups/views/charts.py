@@ -1,4 +1,4 @@
-"""Where the parts of a chart stand. Pure: numbers in, coordinates out.
+"""Coordinates of charts, computed from numbers without I/O.
 
 Charts are drawn in a box that the page stretches to its width, so they hold shapes alone; words
 stand beside them. Positions are attributes: the Content-Security-Policy allows no style.
@@ -27,7 +27,7 @@ CELL_SLOT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Rect:
     """A rectangle of one kind.
 
     Attributes:
@@ -44,11 +44,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day of the stacked chart: its day, the place that tells of it, and its parts."""
+    """One day of the stacked chart: its x position and its rectangles."""
 
     day: Day
     x: int
-    parts: list[Part]
+    parts: list[Rect]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def stacked(days: Sequence[Day]) -> StackedChart:
                 height = max(count * (HEIGHT - HEADROOM) / top, LEAST)
                 y -= height
                 left = x + (SLOT - BAR) // 2
-                parts.append(Part(str(result), left, round(y, 1), BAR, round(height, 1)))
+                parts.append(Rect(str(result), left, round(y, 1), BAR, round(height, 1)))
         bars.append(Bar(day, x, parts))
     return StackedChart(bars, top, width=len(days) * SLOT)
 
@@ -109,11 +109,11 @@ def round_up(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One day of the strip: its day, the place that tells of it, and its rectangle."""
+    """One day of the strip: its x position and its rectangle."""
 
     day: ClusterDay
     x: int
-    part: Part
+    part: Rect
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def strip(days: Sequence[ClusterDay]) -> Strip:
     for place, day in enumerate(days):
         y, height = _SHAPES[day.mark]
         x = place * CELL_SLOT
-        part = Part(str(day.mark), x + 1, round(y, 1), CELL, round(height, 1))
+        part = Rect(str(day.mark), x + 1, round(y, 1), CELL, round(height, 1))
         cells.append(Cell(day, x, part))
     return Strip(cells, width=len(days) * CELL_SLOT)
 
@@ -154,10 +154,10 @@ def counted(counts: Mapping[Result, int]) -> str:
     return ", ".join(_phrase(result, count) for result, count in counts.items())
 
 
-def brought(day: ClusterDay) -> str:
-    """How many of a cluster's runs of one day were verified, and how many were not."""
+def day_summary(day: ClusterDay) -> str:
+    """Number of a cluster's runs on one day that were verified, and that were unsuccessful."""
     verified = ngettext("%(count)d verified", "%(count)d verified", day.verified)
-    bad = ngettext("%(count)d ended badly", "%(count)d ended badly", day.bad)
+    bad = ngettext("%(count)d unsuccessful", "%(count)d unsuccessful", day.bad)
     return f"{verified % {'count': day.verified}}, {bad % {'count': day.bad}}"
 
 

@@ -61,13 +61,13 @@ class ClusterRow:
 
     @property
     def may_ask(self) -> bool:
-        """Whether the button is there: a cluster that has gone or is archived has none."""
+        """Whether to show the backup button: not for clusters that are gone or archived."""
         out_of_the_way = self.cluster.gone_at or self.cluster.archived_at
         return self.may_run and not out_of_the_way
 
     @property
     def reason_required(self) -> bool:
-        """Whether whoever asks for a backup must say why."""
+        """Whether a request for a backup must have a reason."""
         return reason_required(Trigger.BUTTON)
 
     @property
@@ -111,7 +111,7 @@ def _token(
 
 
 def with_row_parts(clusters: ClusterQuerySet) -> ClusterQuerySet:
-    """Clusters with all that a row shows but the run itself, which `rows_of` adds."""
+    """Clusters with everything a row shows except the run, which `rows_of` adds."""
     return clusters.with_latest_run().select_related("project").prefetch_related("tags")
 
 
@@ -159,7 +159,7 @@ def tokens_of(pks: Iterable[int], user: User) -> dict[int, str]:
 
 
 def _allowed(user: User, projects: Iterable[int]) -> dict[int, tuple[bool, bool]]:
-    """Whether the user may ask for backups, and configure, in each project."""
+    """Whether the user may request backups, and configure, in each project."""
     allowed = {}
     for pk in projects:
         here = Project(pk=pk)
@@ -180,7 +180,7 @@ def row_of(pk: int, user: User) -> ClusterRow:
 
 
 def permitted_cluster(request: PageRequest, pk: int, permission: Permission) -> Cluster:
-    """A cluster that the user may see and do something with.
+    """Get a cluster that the user may see and has a permission for.
 
     Raises:
         Http404: there is none that they may see.
@@ -206,7 +206,7 @@ class NextStep(StrEnum):
 def next_step(
     cluster: Cluster, bad: BackupRun | None, protection: Protection, *, may_ask: bool
 ) -> NextStep:
-    """Choose what stands in the way first, then another try where it can help.
+    """Choose the next step: remove an obstacle first, then retry where that can help.
 
     Args:
         cluster: with its latest run.
@@ -231,7 +231,7 @@ def next_step(
 
 
 def can_end_well(run: BackupRun, cluster: Cluster) -> bool:
-    """Whether asking again can help, or what was in the way is gone by a later check."""
+    """Whether a retry can help, or a later check shows that the obstacle is gone."""
     ended = run.finished_at or run.requested_at
     ready_since = cluster.readiness == Readiness.READY and (cluster.checked_at or ended) > ended
     return explanation(run).retryable or (

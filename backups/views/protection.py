@@ -1,4 +1,4 @@
-"""The protection page: which clusters are not protected, the worst first, and what to do."""
+"""The protection page: clusters by protection, worst first, each with its next step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others
 
 @dataclass(frozen=True, slots=True)
 class StateTab:
-    """A state of protection to look at, with the same filter otherwise; None: all of them."""
+    """A tab that shows one state of protection with the same filter; None: all."""
 
     state: Protection | None
     count: int
@@ -48,7 +48,7 @@ def _tabs(query: QueryDict, counts: dict[Protection, int]) -> list[StateTab]:
 
 
 def _left_out(clusters: QuerySet[Cluster]) -> dict[str, int]:
-    """How many clusters do not count, and why."""
+    """Number of clusters that do not count, by reason."""
     return clusters.aggregate(
         gone=Count("pk", filter=Presence.GONE.condition),
         archived=Count("pk", filter=Presence.ARCHIVED.condition),
@@ -56,7 +56,7 @@ def _left_out(clusters: QuerySet[Cluster]) -> dict[str, int]:
 
 
 def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun | None]:
-    """What is offered for a row, and the run that it leads to."""
+    """The next step for a row, and the run that it leads to."""
     latest = row.cluster.latest_run
     step = next_step(row.cluster, bad, row.protection, may_ask=row.may_ask)
     return step, latest if latest and latest.is_active else bad
@@ -64,7 +64,7 @@ def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun |
 
 @require_safe
 def protection(request: PageRequest) -> HttpResponse:
-    """The clusters that count, the worst first, a page at a time."""
+    """The clusters that count, worst first, a page at a time."""
     found = ProtectionFilter(request.GET, user=request.user)
     if not found.is_valid():
         return bad_request(request, found.form)

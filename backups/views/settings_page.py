@@ -25,7 +25,7 @@ from .common import PageRequest, bad_request, local_path
 
 @require_safe
 def settings_page(request: PageRequest) -> HttpResponse:
-    """Everything that can be set, as far as the user may."""
+    """The settings that the user may see."""
     return render(
         request,
         "backups/settings.html",
@@ -45,7 +45,7 @@ def display(request: PageRequest) -> HttpResponse:
     )
     response = redirect(f"{reverse('backups:settings')}#display")
     remember(response, look)
-    messages.info(request, _("Kept for this browser."))
+    messages.info(request, _("Saved for this browser."))
     return response
 
 
@@ -67,7 +67,7 @@ def list_look(request: PageRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def adoption(request: PageRequest) -> HttpResponse:
-    """Where the database came from, and the form that adopts it."""
+    """Adopt a copied or moved database: where it came from, and the form."""
     require(request.user, Permission.CONFIGURE)
     form = AdoptForm(request.POST if request.method == "POST" else None)
     if form.is_valid():

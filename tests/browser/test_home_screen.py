@@ -92,7 +92,7 @@ def test_the_page_of_a_cluster_follows_its_check_and_its_run(
     overdue(cluster)
     screen.goto(screen.url + f"{cluster.pk}/")
     screen.get_by_role("button", name="Check now").click()
-    expect(screen.get_by_text("Being checked now.")).to_be_visible()
+    expect(screen.get_by_text("Check in progress.")).to_be_visible()
     Cluster.objects.filter(pk=cluster.pk).update(
         check_due_at=timezone.now() + timedelta(minutes=5),
         check_leased_until=None,

@@ -1,4 +1,4 @@
-"""Too many tries: refused for an address and for an account, told once, and on record."""
+"""Too many attempts: refused for an address and for an account, told once, and on record."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_wrong_passwords_for_an_account_are_limited_wherever_they_come_from(anna
     answers = [from_(number) for number in range(1, FAILURES + 2)]
     assert [answer.status_code for answer in answers] == [200] * FAILURES + [429]
     assert int(answers[-1].headers["Retry-After"]) == 300
-    assert "Too many tries" in text_of(answers[-1])
+    assert "Too many attempts" in text_of(answers[-1])
     (event,) = events("sign_in_limited")
     assert (event.ip, event.details) == (
         f"192.0.2.{FAILURES + 1}",

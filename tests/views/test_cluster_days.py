@@ -95,8 +95,8 @@ def test_of_too_many_runs_the_newest_count_and_the_page_says_so(
     for days in range(3):
         make_run(run.cluster, state="failed", requested_at=now - timedelta(days=days))
     text = page(web, run.cluster.get_absolute_url())
-    assert "0 of 90 days have a verified backup, 3 have only backups that ended badly" in text
-    assert "the newest count" in text
+    assert "0 of 90 days have a verified backup, 3 have only unsuccessful backups" in text
+    assert "the newest runs are counted" in text
 
 
 def test_the_strip_shows_the_numbers_of_its_table(
@@ -120,7 +120,7 @@ def test_the_strip_shows_the_numbers_of_its_table(
         row = re.search(rf'<th scope="row">{label}</th>(.*?)</tr>', text)
         assert cell
         assert row
-        assert cell[1] == f"{verified} verified, {bad} ended badly"
+        assert cell[1] == f"{verified} verified, {bad} unsuccessful"
         assert re.findall(r'<rect class="([a-z]+)"', cell[2]) == ["hit", mark]
         assert re.findall(r">([^<]+)</td>", row[1]) == [mark.title(), verified, bad]
     legend = words(text[text.index('id="cluster-days"') :])

@@ -55,7 +55,7 @@ def test_an_entry_is_tested_connected_synchronised_and_disconnected(
     text = admin.get(URL).content.decode()
     assert "Not connected" in text
     text = admin.post(f"{URL}test/", entry()).content.decode()
-    assert "all is well" in text
+    assert "</bdi>: passed" in text
     assert text.count("Passed") == 4
     admin.post(f"{URL}connect/", entry())
     row = Connection.objects.get()

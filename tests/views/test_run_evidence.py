@@ -163,7 +163,7 @@ def test_a_masked_event_names_nobody(client: Client, cancelled: BackupRun) -> No
 
 def test_a_run_that_nobody_requested_here_says_so(client: Client, make_run: MakeRun) -> None:
     run = make_run(state="succeeded", trigger="cloud")
-    assert "no event about this run: nobody requested it here" in html(auditor(client), run)
+    assert "no event about this run: it was not requested here" in html(auditor(client), run)
 
 
 def test_the_page_costs_the_same_for_any_number_of_events(

@@ -126,7 +126,7 @@ def test_the_backup_of_a_selection_works_without_javascript(
     expect(plain_screen.locator("#bulk")).not_to_be_visible()
     for cluster in clusters:
         plain_screen.locator(f"#pick-{cluster.pk}").check()
-    plain_screen.get_by_role("button", name="Back up the selected").click()
+    plain_screen.get_by_role("button", name="Back up selected").click()
     expect(plain_screen.get_by_role("heading", name="Backups requested")).to_be_visible()
     assert BackupRun.objects.count() == 2
 
@@ -153,7 +153,7 @@ def test_a_click_shows_before_the_server_answers_and_is_taken_back_when_it_fails
     held[0].abort()
     expect(badge).to_have_count(0)
     expect(screen.locator(f"#cluster-{three[0].pk}")).to_contain_text("Never backed up here")
-    expect(screen.locator("#notices")).to_contain_text("It is not known whether the click arrived")
+    expect(screen.locator("#notices")).to_contain_text("Your request may have arrived")
 
 
 def test_an_id_is_copied_and_nothing_moves(screen: Page, three: list[Cluster]) -> None:

@@ -1,4 +1,4 @@
-/* What hands do on a page: keys, selecting rows, copying, a click that shows at once. */
+/* Interaction on a page: shortcut keys, selecting rows, copying, immediate feedback on a click. */
 (() => {
   "use strict";
 
