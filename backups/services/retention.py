@@ -34,7 +34,7 @@ from dashboard.audit.retention import (
     prunable,
 )
 from dashboard.audit.trail import Actor, record
-from dashboard.db.concurrency import stood_still
+from dashboard.db import leases
 
 from .runs.posts import skew
 
@@ -156,24 +156,26 @@ def work(run: RetentionRun) -> bool:
     Returns:
         False where another process is at it.
     """
-    me, now = heartbeats.process_name(), timezone.now()
-    free = Q(claimed_by="") | stood_still("changed_at", RetentionRun.LOST_AFTER)
-    if not _mine(run).filter(free).update(claimed_by=me, changed_at=now):
+    now = timezone.now()
+    free = Q(claimed_by="") | leases.expired("changed_at", RetentionRun.LOST_AFTER)
+    mark = {"claimed_by": heartbeats.process_name()}
+    lease = leases.claim(_open(run), free, mark, changed_at=now)
+    if lease is None:
         return False
-    run.claimed_by = me
-    if run.kind == Kind.PERSONAL:
-        done = _mask(run)
-    elif run.kind == Kind.AUDIT:
-        delete_anchored()
-        done = True
-    else:
-        done = _delete(run)
-    if done:
+    try:
+        if run.kind == Kind.PERSONAL:
+            _mask(run, lease)
+        elif run.kind == Kind.AUDIT:
+            delete_anchored()
+        else:
+            _delete(run, lease)
         ended = timezone.now()
-        _mine(run).filter(claimed_by=me).update(finished_at=ended, changed_at=ended)
-        run.refresh_from_db()
-        logger.info("retention: %s before %s: %d", run.kind, run.cutoff, run.done)
-    return done
+        lease.release(finished_at=ended, changed_at=ended)
+    except leases.LeaseLost:
+        return False
+    run.refresh_from_db()
+    logger.info("retention: %s before %s: %d", run.kind, run.cutoff, run.done)
+    return True
 
 
 def continue_open() -> int:
@@ -217,7 +219,7 @@ def _up_to_limit(found: BackupRunQuerySet) -> int:
     return found.order_by().values("pk")[: MOST_COUNTED + 1].count()
 
 
-def _mine(run: RetentionRun) -> Any:
+def _open(run: RetentionRun) -> Any:
     return RetentionRun.objects.filter(pk=run.pk, finished_at=None)
 
 
@@ -262,11 +264,11 @@ def _announce_pruning(
     run.done = move_anchor(run.cutoff, tell)
     if not run.done:
         return None
-    _mine(run).update(done=run.done)
+    _open(run).update(done=run.done)
     return run
 
 
-def _delete(run: RetentionRun) -> bool:
+def _delete(run: RetentionRun, lease: leases.Lease) -> None:
     def chunk() -> list[int]:
         for state in _STATES[Kind(run.kind)]:  # one state after the other, each by its index
             oldest = _deletable(state, run.cutoff).order_by("requested_at", "pk")
@@ -274,10 +276,10 @@ def _delete(run: RetentionRun) -> bool:
                 return pks
         return []
 
-    return _in_chunks(run, chunk, lambda pks: BackupRun.objects.filter(pk__in=pks).delete())
+    _in_chunks(lease, chunk, lambda pks: BackupRun.objects.filter(pk__in=pks).delete())
 
 
-def _mask(run: RetentionRun) -> bool:
+def _mask(run: RetentionRun, lease: leases.Lease) -> None:
     place: list[Any] = [None]
 
     def chunk() -> list[int]:
@@ -289,15 +291,13 @@ def _mask(run: RetentionRun) -> bool:
             place[0] = rows[-1][1]
         return [pk for pk, _at in rows]
 
-    if not _in_chunks(run, chunk, lambda pks: _mask_runs(run, pks)):
-        return False
+    _in_chunks(lease, chunk, lambda pks: _mask_runs(run, pks))
     Export.objects.filter(started_at__lt=run.cutoff).exclude(finished_at=None).update(
         owner=None, owner_name=""
     )
     told = AuditEvent.objects.get(sequence=run.told)
     events = mask_events(run.cutoff, None, lambda _count: told)
-    _mine(run).update(done=F("done") + events)
-    return True
+    _open(run).update(done=F("done") + events)
 
 
 def _mask_runs(run: RetentionRun, pks: list[int]) -> None:
@@ -310,17 +310,13 @@ def _mask_runs(run: RetentionRun, pks: list[int]) -> None:
 
 
 def _in_chunks(
-    run: RetentionRun, chunk: Callable[[], list[int]], do: Callable[[list[int]], Any]
-) -> bool:
-    """Do something with one chunk after the other; False where the claim was lost on the way."""
+    lease: leases.Lease, chunk: Callable[[], list[int]], do: Callable[[list[int]], Any]
+) -> None:
+    """Process one chunk after the other. Raises LeaseLost."""
     while pks := chunk():
         began = time.monotonic()
         with transaction.atomic():
-            now = timezone.now()
-            held = _mine(run).filter(claimed_by=run.claimed_by)
-            if not held.update(done=F("done") + len(pks), changed_at=now):
-                return False
+            lease.renew(done=F("done") + len(pks), changed_at=timezone.now())
             do(pks)
-        # as long as it took: others have their turn, also where there is one writer
+        # pause for as long as it took, so that others can write where there is one writer
         time.sleep(min(time.monotonic() - began, 1.0))
-    return True

@@ -23,8 +23,9 @@ from backups.choices import CORRECTABLE
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import ClusterQuerySet
 from backups.services.dispatch import dispatch_check
+from dashboard.db import leases
 
-MESSAGE_WORTH = 30.0  # seconds
+MESSAGE_LIFETIME = 30.0  # seconds
 OUT_OF_REACH_PAUSE = 60.0  # seconds in which a project that cannot be reached is left alone
 LOOK_AGAIN = 40.0  # seconds until a cluster's records are read again after such a run ...
 LOOK_AGAIN_FOR = 900.0  # ... for this long; afterwards with every check
@@ -51,10 +52,10 @@ def dispatch_checks(*, only: int | None = None) -> None:
     Args:
         only: consider this cluster alone; it may be archived or gone, for somebody asked.
     """
-    dispatch_check(lease(only=only), worth=MESSAGE_WORTH)
+    dispatch_check(claim(only=only), worth=MESSAGE_LIFETIME)
 
 
-def lease(*, only: int | None = None) -> list[int]:
+def claim(*, only: int | None = None) -> list[int]:
     """Lease due checks, as many as there is room for; each is given to one caller only.
 
     Args:
@@ -70,20 +71,19 @@ def lease(*, only: int | None = None) -> list[int]:
     if room <= 0:
         return []
     found = Cluster.objects.filter(pk=only) if only else _watched()
-    oldest = found.filter(_due(now)).order_by(Coalesce("check_due_at", "registered_at"), "pk")
-    ids = list(oldest.values_list("pk", flat=True)[:room])
-    if not ids:
-        return []
-    until = now + timedelta(seconds=MESSAGE_WORTH)
-    Cluster.objects.filter(_due(now), pk__in=ids).update(
-        check_due_at=until, check_leased_until=until, check_leased_by=""
-    )
-    return list(
-        Cluster.objects.filter(pk__in=ids, check_leased_until=until).values_list("pk", flat=True)
+    oldest = found.order_by(Coalesce("check_due_at", "registered_at"), "pk")
+    until = now + timedelta(seconds=MESSAGE_LIFETIME)
+    return leases.claim_due(
+        oldest,
+        _due(now),
+        room,
+        mark={"check_leased_until": until},
+        check_due_at=until,
+        check_leased_by="",
     )
 
 
-def begin(cluster_id: int) -> None:
+def renew(cluster_id: int) -> None:
     """Extend a cluster's lease, in this process's name, for as long as its check can take."""
     until = timezone.now() + timedelta(seconds=longest_check())
     Cluster.objects.filter(pk=cluster_id).update(
@@ -97,7 +97,7 @@ def longest_check() -> float:
     return longest
 
 
-def finish(cluster_id: int, *, out_of_reach: bool = False) -> None:
+def release(cluster_id: int, *, out_of_reach: bool = False) -> None:
     """End a cluster's lease and say when the next check is due.
 
     A check that was asked for since the beginning stays due.

@@ -77,9 +77,9 @@ def check_cluster(cluster_id: int) -> None:
     if cluster is None:
         return
     if cluster.project.is_disconnected:  # nobody is asked, whoever wants to know
-        checks.finish(cluster.pk)
+        checks.release(cluster.pk)
         return
-    checks.begin(cluster.pk)
+    checks.renew(cluster.pk)
     started = timezone.now()
     # before the reading: each POST that can have made one of its records is among them
     posts = without_job(cluster)
@@ -208,7 +208,7 @@ def _keep(cluster: Cluster, found: _Found, started: datetime, posts: list[Post])
     unless_newer |= _from_the_future("checked_at", started)
     # Disconnected meanwhile, what was read says nothing about later.
     Cluster.objects.filter(unless_newer, checks.is_connected(), pk=cluster.pk).update(**columns)
-    checks.finish(cluster.pk, out_of_reach=bool(found.out_of_reach))
+    checks.release(cluster.pk, out_of_reach=bool(found.out_of_reach))
 
 
 def _from_the_future(column: str, started: datetime) -> Q:

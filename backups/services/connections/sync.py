@@ -15,10 +15,11 @@ from backups.css_api.types import ClusterInfo, ProjectIdentity
 from backups.models import Cluster, Connection, Project
 from backups.services.cloud import default_timeouts
 from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.leases import LeaseLost
 
 from .faults import fault_of
 from .registering import retire, store_list
-from .sync_lease import Lease, Superseded, begin, due_for_sync
+from .sync_lease import SyncLease, claim, due_for_sync
 
 __all__ = [
     "ProjectSync",
@@ -120,7 +121,7 @@ def sync_connection(connection_id: int) -> None:
             another worker is left alone.
     """
     row = Connection.objects.connected().filter(pk=connection_id).first()
-    lease = begin(connection_id) if row is not None else None
+    lease = claim(connection_id) if row is not None else None
     if row is not None and lease is not None:
         _sync(row, lease)
 
@@ -134,17 +135,17 @@ def synchronise(row: Connection) -> ProjectSync:
     Returns:
         The result; a failure is in `error`, and kept with the connection for the pages.
     """
-    lease = begin(row.pk, take_over=True)
+    lease = claim(row.pk, take_over=True)
     if lease is None:
         return ProjectSync(row.cloud, row.region, error="it is disconnected")
     return _sync(row, lease)
 
 
-def _sync(row: Connection, lease: Lease) -> ProjectSync:
+def _sync(row: Connection, lease: SyncLease) -> ProjectSync:
     cloud, region = row.cloud, row.region
     try:
         return _attempt(row, lease)
-    except Superseded:
+    except LeaseLost:
         logger.info("sync of %s %s: superseded", cloud, region)
         why = "another synchronisation of it has begun, or it was disconnected: that one counts"
         return ProjectSync(cloud, region, error=why)
@@ -155,33 +156,35 @@ def _sync(row: Connection, lease: Lease) -> ProjectSync:
         why, fault = type(error).__name__, ConnectionFault.INTERNAL
         logger.exception("sync of %s %s failed", cloud, region)
     try:
-        lease.end(sync_error=why[:2000], sync_fault=fault)
-    except Superseded:
+        lease.release(sync_error=why[:2000], sync_fault=fault)
+    except LeaseLost:
         logger.info("sync of %s %s: superseded after its failure", cloud, region)
     return ProjectSync(cloud, region, error=why)
 
 
-def _attempt(row: Connection, lease: Lease) -> ProjectSync:
-    """Read the list and store it. Raises CssApiError, Superseded."""
+def _attempt(row: Connection, lease: SyncLease) -> ProjectSync:
+    """Read the list and store it. Raises CssApiError, LeaseLost."""
     here = Cluster.objects.present().filter(project__cloud=row.cloud, project__region=row.region)
     if not is_configured(row.cloud, row.region) and not here.exists():
         # It has left clouds.yaml and its clusters are marked as gone. Marking them is for people
         # (sync_clusters, disconnecting): perhaps only this machine's file does not have it.
-        lease.end(sync_error="", sync_fault=ConnectionFault.NONE, listed=0, added=0, gone=0)
+        lease.release(sync_error="", sync_fault=ConnectionFault.NONE, listed=0, added=0, gone=0)
         return ProjectSync(row.cloud, row.region)
     connection = session.connect(row.cloud, row.region, timeouts=default_timeouts())
     identity = connection.identity()
-    lease.tell(SyncStep.LISTING)
+    lease.show_step(SyncStep.LISTING)
     listed = CssClient(connection, lease).list_clusters()
-    lease.tell(SyncStep.STORING)
+    lease.show_step(SyncStep.STORING)
     return hold_and_retry(lambda: _store(identity, listed, lease))
 
 
-def _store(identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: Lease) -> ProjectSync:
+def _store(
+    identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: SyncLease
+) -> ProjectSync:
     # first, since it locks the connection's row: from here on no other sync of it can begin
     lease.renew()
     stored = store_list(identity, listed)
-    lease.end(
+    lease.release(
         project=stored.project,
         synced_at=lease.started,
         sync_error="",

@@ -1,9 +1,7 @@
-"""Whose turn it is to synchronise a connection: one at a time, and the one begun last counts.
+"""The lease of a synchronisation: one at a time for a connection, and the last one begun counts.
 
-A lease is two columns. `sync_started_at` tells whose it is, `next_sync_at` when it ends unless it
-is renewed: then whoever held it is taken for dead, and another begins anew. A holder that only
-seemed dead finds at its next step that the lease is no longer its own, and its list counts for
-nothing.
+`Connection.sync_started_at` is the mark, `next_sync_at` when the lease ends. A list that was read
+under a lease that has been lost meanwhile is not stored.
 """
 
 from __future__ import annotations
@@ -14,85 +12,79 @@ from random import SystemRandom
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from backups.choices import SyncStep
 from backups.css_api.client import Exchange, ShownRequest
 from backups.models import Connection
-from backups.models.project import ConnectionQuerySet
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db import leases
 
-# How long a message may wait for a worker before it is dropped, and the sync handed out again.
-MESSAGE_WORTH = timedelta(seconds=60)
+# A message that no worker takes for this long expires, and the sync is dispatched again.
+MESSAGE_LIFETIME = timedelta(seconds=60)
 SHORTEST_LEASE = timedelta(minutes=2)
 _random = SystemRandom()
 
 
-class Superseded(Exception):
-    """The lease has ended: another sync has begun meanwhile, or the entry was disconnected."""
-
-
 def lease_time() -> timedelta:
-    """How long a step may take: it is one exchange, a new token and its repetition at most."""
+    """How long one step may take: a request, a new token and the request repeated."""
     return max(SHORTEST_LEASE, timedelta(seconds=4 * settings.CSS_TOTAL_TIMEOUT))
 
 
 def due_for_sync(limit: int) -> list[int]:
-    """Hand out the connections whose sync is due: each to one sweep only.
+    """Claim the connections whose sync is due; each goes to one sweep only.
 
     Args:
-        limit: the most connections to take.
+        limit: the most connections to claim.
 
     Returns:
         Their primary keys.
     """
     now = timezone.now()
-    due = Connection.objects.connected().filter(Q(next_sync_at=None) | Q(next_sync_at__lte=now))
-    taken = []
-    columns = ("pk", "next_sync_at", "sync_started_at")
-    for pk, planned, started in due.order_by("next_sync_at").values_list(*columns)[:limit]:
-        changes: dict[str, Any] = {"next_sync_at": now + MESSAGE_WORTH}
-        if started is not None:
-            changes |= {"sync_started_at": None, "sync_step": SyncStep.WAITING}
-            changes["version"] = F("version") + 1
-        # what was read is the condition: of two sweeps one gets it, and a renewed lease stays
-        mine = Connection.objects.filter(pk=pk, next_sync_at=planned, sync_started_at=started)
-        if mine.update(**changes):
-            taken.append(pk)
-    return taken
+    dead = Q(sync_started_at__isnull=False)
+    return leases.claim_due(
+        Connection.objects.connected().order_by("next_sync_at"),
+        Q(next_sync_at=None) | Q(next_sync_at__lte=now),
+        limit,
+        mark={"next_sync_at": now + MESSAGE_LIFETIME, "sync_started_at": None},
+        sync_step=Case(When(dead, then=Value(SyncStep.WAITING)), default=F("sync_step")),
+        version=F("version") + Case(When(dead, then=1), default=0),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class SyncLease:
     """The right to synchronise a connection.
 
+    Each method raises `leases.LeaseLost` where another synchronisation has begun meanwhile, or the
+    entry was disconnected.
+
     Attributes:
-        pk: of the connection.
+        lease: the lease of the connection's row.
         started: when it was taken; no other lease of this connection has the same time.
     """
 
-    pk: int
+    lease: leases.Lease
     started: datetime
 
-    def tell(self, step: SyncStep) -> None:
-        """Show what is being done, and go on holding the lease. Raises Superseded."""
-        self._hold(sync_step=step, version=F("version") + 1)
+    def show_step(self, step: SyncStep) -> None:
+        """Show what is being done, and renew the lease."""
+        self.renew(sync_step=step, version=F("version") + 1)
 
-    def renew(self) -> None:
-        """Go on holding the lease. Raises Superseded."""
-        self._hold()
+    def renew(self, **columns: Any) -> None:
+        """Renew the lease for another step."""
+        self.lease.renew(next_sync_at=timezone.now() + lease_time(), **columns)
 
-    def end(self, **columns: Any) -> None:
-        """Write what came of it, and give the lease back. Raises Superseded.
+    def release(self, **columns: Any) -> None:
+        """Store the result and end the lease.
 
         Args:
             columns: of the connection.
         """
         now = timezone.now()
-        # not all connections at the same moment
+        # jitter: not all connections at the same moment
         pause = timedelta(seconds=settings.SYNC_INTERVAL * _random.uniform(0.9, 1.1))
-        self._update(
+        self.lease.release(
             sync_step=SyncStep.NONE,
             sync_started_at=None,
             sync_ended_at=now,
@@ -103,43 +95,30 @@ class Lease:
         )
 
     def before_send(self, request: ShownRequest) -> None:
-        """As the client's recorder: a lease that was lost sends nothing more. Raises Superseded."""
+        """As the client's recorder: without the lease no further request is sent."""
         self.renew()
 
     def after(self, exchange: Exchange) -> None:
-        """As the client's recorder: there is nothing to keep."""
-
-    def _hold(self, **columns: Any) -> None:
-        self._update(next_sync_at=timezone.now() + lease_time(), **columns)
-
-    def _update(self, **columns: Any) -> None:
-        mine = Connection.objects.filter(pk=self.pk, sync_started_at=self.started)
-        if not hold_and_retry(lambda: mine.update(**columns)):
-            raise Superseded
+        """As the client's recorder: nothing to store."""
 
 
-def begin(connection_id: int, *, take_over: bool = False) -> Lease | None:
+def claim(connection_id: int, *, take_over: bool = False) -> SyncLease | None:
     """Take the lease of a connection.
 
     Args:
         connection_id: primary key.
-        take_over: also from a sync that is under way, which then counts for nothing.
+        take_over: also from a synchronisation that is under way, whose result is then discarded.
 
     Returns:
         The lease; None where another holds it, or the connection is disconnected or gone.
     """
     started = timezone.now()
-
-    def take() -> int:
-        free: ConnectionQuerySet = Connection.objects.connected().filter(pk=connection_id)
-        if not take_over:
-            # its own: the first try was committed, and the answer was lost
-            free = free.filter(Q(sync_started_at=None) | Q(sync_started_at=started))
-        return free.update(
-            sync_started_at=started,
-            sync_step=SyncStep.SIGNING_IN,
-            next_sync_at=started + lease_time(),
-            version=F("version") + 1,
-        )
-
-    return Lease(connection_id, started) if hold_and_retry(take) else None
+    lease = leases.claim(
+        Connection.objects.connected().filter(pk=connection_id),
+        Q() if take_over else Q(sync_started_at=None) | Q(sync_started_at=started),
+        {"sync_started_at": started},
+        sync_step=SyncStep.SIGNING_IN,
+        next_sync_at=started + lease_time(),
+        version=F("version") + 1,
+    )
+    return SyncLease(lease, started) if lease is not None else None

@@ -11,7 +11,8 @@ process that dies in between leaves the first.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Q
@@ -28,6 +29,7 @@ from backups.services.clusters.readiness import request_check, store_settings
 from dashboard.audit.actions import Action
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor, record
+from dashboard.db import leases
 from dashboard.db.concurrency import hold_and_retry
 
 from .changing import Change, Decision, Ending, Result, as_facts, ending_of, fingerprint
@@ -70,33 +72,30 @@ def decide(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
     Returns:
         What came of it. Nothing but a failure of our own database is raised.
     """
-    until = timezone.now() + LONGEST_CHANGE
-    if not _occupy(cluster, until):
+    lease = _claim(cluster)
+    if lease is None:
         # settings that were never read fit no form
         known = StoredSettings.objects.filter(cluster=cluster).exists()
         return Result(Ending.OCCUPIED if known else Ending.STALE)
     try:
         return _carry_out(cluster, decision, actor)
     finally:
-        hold_and_retry(lambda: _leave(cluster, until), seconds=HOLD)
+        with suppress(leases.LeaseLost):
+            lease.release(changing_until=None)
 
 
-def _occupy(cluster: Cluster, until: datetime) -> bool:
-    """Take a cluster's settings for one change.
+def _claim(cluster: Cluster) -> leases.Lease | None:
+    """Claim a cluster's settings for one change.
 
-    Without it a form that is sent twice at once would find the same settings twice, and call twice.
+    Otherwise a form that is sent twice at once would find the same settings twice, and call twice.
     """
     now = timezone.now()
-    free = Q(changing_until=None) | Q(changing_until__lt=now)
+    until = now + LONGEST_CHANGE
+    free = Q(changing_until=None) | Q(changing_until__lt=now) | Q(changing_until=until)
     # no change takes longer: the clock has been set back since
     free |= Q(changing_until__gt=now + 2 * LONGEST_CHANGE)
-    stored = StoredSettings.objects.filter(free, cluster=cluster)
-    return stored.update(changing_until=until) == 1
-
-
-def _leave(cluster: Cluster, until: datetime) -> None:
-    mine = StoredSettings.objects.filter(cluster=cluster, changing_until=until)
-    mine.update(changing_until=None)
+    stored = StoredSettings.objects.filter(cluster=cluster)
+    return leases.claim(stored, free, {"changing_until": until}, hold=HOLD)
 
 
 def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
