@@ -19,7 +19,7 @@ from backups.lists.clusters.paging import page_of
 from backups.models import Cluster, LogSettings
 from backups.models.cluster import attach_latest_runs
 from backups.serialize import Json, cluster_document, cluster_line
-from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.preflight import would_be_rejected
 from backups.services.runs.requests import CannotBackUp, Requester, is_replay, request_backup
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
@@ -127,7 +127,7 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
     wait_minutes: int = sent["wait_minutes"] or 0
     asked_before = is_replay(found, _requester(request, sent["reason"]), sent["idempotency_key"])
     caution = not sent["anyway"] and not asked_before
-    if caution and would_be_refused(found, wait_minutes=wait_minutes):
+    if caution and would_be_rejected(found, wait_minutes=wait_minutes):
         raise NotNow(
             "would-be-refused",
             _("The cloud would most likely refuse it: %(why)s Send “anyway” to ask all the same.")

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from backups.choices import Trigger
 from backups.forms import MAX_WAIT_MINUTES, BulkBackupForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.preflight import would_be_rejected
 from backups.services.runs.requests import CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission, may, require_somewhere
 
@@ -79,7 +79,7 @@ def bulk_backup(request: PageRequest) -> HttpResponse:
 def _ask(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> Answer:
     if not may(request.user, Permission.RUN, cluster.project):
         return Answer(cluster, Kind.REFUSED, _("Your account may not back up this cluster."))
-    if not form.cleaned_data["anyway"] and would_be_refused(cluster):
+    if not form.cleaned_data["anyway"] and would_be_rejected(cluster):
         text = _("Not requested: the cloud would most likely refuse it. %(why)s")
         return Answer(cluster, Kind.CAUTION, text % {"why": cluster.readiness_detail})
     try:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from backups.forms import MAX_WAIT_MINUTES, BackupForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.preflight import would_be_rejected
 from backups.services.runs.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission
 
@@ -28,7 +28,7 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
         return _ask_again(request, cluster, wrong=form, status=422)
     reason: str = form.cleaned_data["reason"]
     wait_minutes: int = form.cleaned_data["wait_minutes"] or 0
-    if not form.cleaned_data["anyway"] and would_be_refused(cluster, wait_minutes=wait_minutes):
+    if not form.cleaned_data["anyway"] and would_be_rejected(cluster, wait_minutes=wait_minutes):
         return _ask_again(request, cluster, explains=True, status=409)
     try:
         made = request_backup(

@@ -23,6 +23,7 @@ from backups.models.labels import labels_as_text
 from backups.services.attention import BLOCKED, bad_results
 from backups.services.clusters import checks
 from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.clusters.readiness import request_check
 from dashboard.accounts.access import Permission, may
 
@@ -173,6 +174,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         page.now,
         may_run=may(request.user, Permission.RUN, cluster.project),
         may_configure=may(request.user, Permission.CONFIGURE, cluster.project),
+        blocked=blocked_reason(cluster),
     )
     return {
         "page": page,

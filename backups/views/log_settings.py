@@ -22,6 +22,7 @@ from backups.guide import explain
 from backups.models import Cluster, LogSettings
 from backups.rules.log_settings import OFFSETS, split_period
 from backups.rules.outcomes import outcome_of
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
 from backups.services.log_settings.reading import decide, read_settings
 from backups.services.runs.requests import reason_required
@@ -145,7 +146,7 @@ def _page(
             "may_configure": may_configure,
             "grantors": [] if may_configure else grantors(cluster.project),
             "may_back_up": may(request.user, Permission.RUN, cluster.project)
-            and not (cluster.gone_at or cluster.archived_at),
+            and not blocked_reason(cluster),
             "knows_better": _knows_better(cluster, settings),
             "key": new_key(),
             "reason_required": reason_required(Trigger.BUTTON),
