@@ -35,6 +35,7 @@ from backups.services.runs.posts import without_job
 from dashboard.db.concurrency import hold_and_retry
 
 from . import checks
+from .columns import policy_columns, settings_columns, state_columns
 
 __all__ = ["check_cluster", "judge", "request_check", "run_ended", "store_settings"]
 
@@ -103,13 +104,8 @@ def store_settings(
         The stored row.
     """
     read_at = read_at or timezone.now()
-    same = {
-        "enabled": found.enabled,
-        "bucket": found.bucket[:255],
-        "base_path": found.base_path[:1024],
-        "agency": found.agency[:255],
-    }
-    more = {"automatic": found.auto_enabled, "period": found.period[:40], "read_at": read_at}
+    same = settings_columns(found)
+    more = policy_columns(found) | {"read_at": read_at}
     since = min(found.updated_at, read_at) if found.updated_at else None
     StoredSettings.objects.bulk_create(
         [StoredSettings(cluster_id=cluster.pk, changed_at=since, **same, **more)],
@@ -224,16 +220,7 @@ def _facts(cluster: Cluster, found: _Found) -> dict[str, Any]:
     info = found.info
     if info is None:
         return {}
-    columns: dict[str, Any] = {
-        "status": info.status[:20],
-        "actions": [action[:100] for action in info.actions],
-        "nodes": [
-            {"name": node.name, "type": node.type, "status": node.status} for node in info.instances
-        ],
-        "endpoint": ", ".join(info.endpoints)[:500],
-        "failed_reason": " ".join(p for p in (info.failed_code, info.failed_message) if p),
-    }
-    return columns | ({"gone_at": None} if cluster.by_hand else {})
+    return state_columns(info) | ({"gone_at": None} if cluster.by_hand else {})
 
 
 def _answer(cluster: Cluster, found: _Found, started: datetime) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from backups.choices import Readiness
 from backups.css_api.types import ClusterInfo, ProjectIdentity
 from backups.models import Cluster, ClusterTag, Project
 from backups.services.clusters.checks import ASKED_FOR
+from backups.services.clusters.columns import cluster_columns, gone_columns
 
 BATCH = 500
 
@@ -51,9 +52,9 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
         listed: all of it.
     """
     project = store_project(identity)
-    columns = ("pk", "cluster_id", "by_hand", "gone_at", *_FACTS)
+    columns = ("pk", "cluster_id", "by_hand", "gone_at", *_COLUMNS)
     held = {row["cluster_id"]: row for row in project.clusters.values(*columns)}
-    wanted = {info.id: facts(info) for info in listed}
+    wanted = {info.id: cluster_columns(info) for info in listed}
     written = [
         Cluster(project=project, cluster_id=cluster_id, gone_at=None, **found)
         for cluster_id, found in wanted.items()
@@ -64,7 +65,7 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
         batch_size=BATCH,
         update_conflicts=True,
         unique_fields=["project", "cluster_id"],
-        update_fields=[*_FACTS, "gone_at"],
+        update_fields=[*_COLUMNS, "gone_at"],
     )
     _check_again([held[key]["pk"] for key in wanted if key in held and held[key]["gone_at"]])
     # Registered by its id, it may be one that lists never show: its own check decides.
@@ -79,7 +80,7 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
     elsewhere = Cluster.objects.present().filter(
         project__cloud=identity.cloud, project__region=identity.region
     )
-    gone += elsewhere.exclude(project=project).update(**_gone())
+    gone += elsewhere.exclude(project=project).update(**gone_columns(timezone.now()))
     return Stored(project, len(wanted.keys() - held.keys()), gone)
 
 
@@ -93,7 +94,7 @@ def store_one(project: Project, info: ClusterInfo) -> tuple[Cluster, bool]:
     Returns:
         Its row, and whether it was not there before, or had gone.
     """
-    known = {**facts(info), "by_hand": True, "gone_at": None}
+    known = {**cluster_columns(info), "by_hand": True, "gone_at": None}
     cluster, fresh = Cluster.objects.get_or_create(
         project=project, cluster_id=info.id, defaults=known
     )
@@ -115,7 +116,7 @@ def retire(cloud: str, region: str) -> int:
         How many were marked.
     """
     there = Cluster.objects.present().filter(project__cloud=cloud, project__region=region)
-    return there.update(**_gone())
+    return there.update(**gone_columns(timezone.now()))
 
 
 def forget_readiness(project_id: int) -> int:
@@ -145,45 +146,19 @@ def check_again(project_id: int) -> None:
     here.update(check_due_at=ASKED_FOR)
 
 
-def facts(info: ClusterInfo) -> dict[str, Any]:
-    """The columns that tell what a cluster is, as the cloud describes it."""
-    return {
-        "name": (info.name or info.id)[:255],
-        "engine": info.engine[:50],
-        "version": info.version[:50],
-        "status": info.status[:20],
-        "actions": [action[:100] for action in info.actions],
-        "nodes": [
-            {"name": node.name, "type": node.type, "status": node.status} for node in info.instances
-        ],
-        "endpoint": ", ".join(info.endpoints)[:500],
-        "created_in_cloud_at": info.created,
-        "failed_reason": " ".join(p for p in (info.failed_code, info.failed_message) if p),
-    }
-
-
-_FACTS = tuple(facts(ClusterInfo("", "", "")))
+_COLUMNS = tuple(cluster_columns(ClusterInfo("", "", "")))
 
 
 def _differs(held: dict[str, Any], found: dict[str, Any]) -> bool:
-    return held["gone_at"] is not None or any(held[name] != found[name] for name in _FACTS)
+    return held["gone_at"] is not None or any(held[name] != found[name] for name in _COLUMNS)
 
 
 def _mark_gone(pks: Sequence[int]) -> int:
-    gone = _gone()
+    gone = gone_columns(timezone.now())
     return sum(
         Cluster.objects.present().filter(pk__in=some, by_hand=False).update(**gone)
         for some in _batches(pks)
     )
-
-
-def _gone() -> dict[str, Any]:
-    """The columns of a cluster that has gone: whatever it was, it is not ready any more."""
-    return {
-        "gone_at": timezone.now(),
-        "readiness": Readiness.UNAVAILABLE,
-        "readiness_detail": "Gone from the cloud.",  # stored, and so in English
-    }
 
 
 def _check_again(pks: Sequence[int]) -> None:
