@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Ruling
 from backups.models import ExportAs, Kind
-from backups.models.labels import parse_labels
+from backups.models.cluster import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
 from backups.models.run_log import LONGEST_RULING

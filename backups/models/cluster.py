@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from backups.choices import Protection, Readiness
 from dashboard.accounts.access import visible_q
@@ -181,10 +185,10 @@ class Cluster(models.Model):
 
 # querying_the_cluster_list: 300 stands on the list's page only.
 STATUS_LABELS = {
-    "100": _("Creating"),
-    "200": _("Available"),
-    "300": _("Unavailable"),
-    "303": _("Failed"),
+    "100": gettext_lazy("Creating"),
+    "200": gettext_lazy("Available"),
+    "300": gettext_lazy("Unavailable"),
+    "303": gettext_lazy("Failed"),
 }
 
 
@@ -205,8 +209,8 @@ class ClusterTag(models.Model):
     """A tag of a cluster: the cloud's own, or a label that was given here."""
 
     class Origin(models.TextChoices):
-        CLOUD = "cloud", _("Tag in the cloud")
-        OWN = "own", _("Label")
+        CLOUD = "cloud", gettext_lazy("Tag in the cloud")
+        OWN = "own", gettext_lazy("Label")
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tags")
     origin = models.CharField(max_length=5, choices=Origin)
@@ -225,6 +229,65 @@ class ClusterTag(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}" if self.value else self.key
+
+
+# What a label may look like. Tags from the cloud are taken as they come.
+MOST_LABELS = 20  # of a cluster
+LONGEST_VALUE = 128
+_KEY = re.compile(r"[\w.:/@+-]{1,64}")
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """Read labels as somebody types them.
+
+    Args:
+        text: `key` or `key=value`, one a line or separated by commas.
+
+    Returns:
+        Value by key in the order of the keys; "" for a label without a value.
+
+    Raises:
+        ValidationError: with a sentence for each label that cannot be taken.
+    """
+    labels: dict[str, str] = {}
+    problems = []
+    for word in filter(None, (part.strip() for part in re.split(r"[,\r\n]", text))):
+        key, _equals, value = (part.strip() for part in word.partition("="))
+        if key in labels:
+            problems.append(_("“%(key)s” is given twice.") % {"key": key})
+        labels[key] = value
+    problems += label_problems(labels)
+    if problems:
+        raise ValidationError(problems)
+    return dict(sorted(labels.items()))
+
+
+def label_problems(labels: Mapping[str, str]) -> list[str]:
+    """What is wrong with a cluster's labels, as sentences; none where they can be stored.
+
+    Args:
+        labels: value by key.
+    """
+    problems = []
+    if len(labels) > MOST_LABELS:
+        problems.append(_("At most %(limit)d labels.") % {"limit": MOST_LABELS})
+    for key, value in labels.items():
+        shown = {"label": f"{key}={value}"[:80]}
+        if not _KEY.fullmatch(key):
+            problems.append(
+                _("“%(label)s”: a key is 1 to 64 letters, digits and . _ - : / @ +") % shown
+            )
+        elif len(value) > LONGEST_VALUE or not value.isprintable() or "," in value:
+            problems.append(
+                _("“%(label)s”: a value is at most %(limit)d characters in one line, no comma.")
+                % {**shown, "limit": LONGEST_VALUE}
+            )
+    return problems
+
+
+def labels_as_text(labels: Mapping[str, str]) -> str:
+    """Labels as `parse_labels` reads them, one a line."""
+    return "\n".join(f"{key}={value}" if value else key for key, value in sorted(labels.items()))
 
 
 class LogSettings(models.Model):

@@ -96,8 +96,8 @@ class Connection(models.Model):
         null=True, blank=True, help_text="set: it is no longer synchronised"
     )
 
-    # The sync under way or asked for (services.sync_lease). `next_sync_at` is when one is due, or
-    # when the lease of the one under way ends; `sync_started_at` tells whose it is.
+    # The synchronisation in progress or requested. `next_sync_at` says when the next is due, or
+    # when the lease of the one in progress ends; `sync_started_at` identifies its holder.
     next_sync_at = models.DateTimeField(null=True, blank=True, help_text="due then")
     sync_started_at = models.DateTimeField(null=True, blank=True, help_text="set while one runs")
     sync_step = models.CharField(

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import ngettext
 
-from backups.services.clusters.history import ClusterDay, Mark
-from backups.services.statistics import Day, Result
+from backups.services.statistics import ClusterDay, Day, Mark, Result
 
 HEIGHT = 200
 SLOT = 20  # the width of a day

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from backups.forms import ArchiveForm, LabelsForm, ObjectiveForm, form_problems
 from backups.models import Cluster, Project
-from backups.models.labels import labels_as_text
+from backups.models.cluster import labels_as_text
 from backups.services.clusters import manage
 from backups.services.clusters.manage import CannotArchive, LabelsChanged
 from backups.services.clusters.protection import set_objective

@@ -18,13 +18,12 @@ from backups.choices import ACTIVE, Protection, Readiness
 from backups.forms import MAX_WAIT_MINUTES, LiveForm
 from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings
-from backups.models.cluster import STATUS_LABELS
-from backups.models.labels import labels_as_text
+from backups.models.cluster import STATUS_LABELS, labels_as_text
 from backups.services.attention import BLOCKED, bad_results
 from backups.services.clusters import checks
-from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
 from backups.services.clusters.preflight import blocked_reason
 from backups.services.clusters.readiness import request_check
+from backups.services.statistics import ClusterHistory, Mark, cluster_history
 from dashboard.accounts.access import Permission, may
 
 from . import charts, presentation

@@ -23,8 +23,15 @@ from backups.models import Cluster, LogSettings
 from backups.rules.log_settings import OFFSETS, split_period
 from backups.rules.outcomes import outcome_of
 from backups.services.clusters.preflight import blocked_reason
-from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
-from backups.services.log_settings.reading import decide, read_settings
+from backups.services.log_settings import (
+    Change,
+    Decision,
+    Ending,
+    Result,
+    decide,
+    fingerprint,
+    read_settings,
+)
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, grantors, may, require
 from dashboard.audit.trail import Actor

@@ -8,8 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from backups.services.clusters.history import ClusterDay, Mark
-from backups.services.statistics import Day, Result, percentile
+from backups.services.statistics import ClusterDay, Day, Mark, Result, percentile
 from backups.views import charts
 
 FIRST = date(2026, 10, 25)

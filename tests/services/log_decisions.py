@@ -7,8 +7,14 @@ from typing import Any
 from backups.css_api.types import LogStorage
 from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
-from backups.services.log_settings.changing import Change, Decision, Ending, fingerprint
-from backups.services.log_settings.reading import decide, read_settings
+from backups.services.log_settings import (
+    Change,
+    Decision,
+    Ending,
+    decide,
+    fingerprint,
+    read_settings,
+)
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 from simulator.client import SimulatorControl

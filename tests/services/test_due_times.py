@@ -108,9 +108,9 @@ def test_connections_are_read_again(connection_row: Connection) -> None:
 
 
 def test_a_sync_in_its_lease_stays_where_it_is(connection_row: Connection) -> None:
-    from backups.services.connections import sync_lease
+    from backups.services.connections import sync
 
-    assert sync_lease.claim(connection_row.pk)
+    assert sync.claim(connection_row.pk)
     assert pull_in() == 0
 
 

@@ -10,8 +10,7 @@ from backups.choices import Readiness
 from backups.css_api.types import LogStorage
 from backups.models import Cluster
 from backups.services.clusters.readiness import check_cluster
-from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
-from backups.services.log_settings.reading import decide
+from backups.services.log_settings import Change, Decision, Ending, Result, decide, fingerprint
 from dashboard.audit.models import AuditEvent
 from simulator.client import SimulatorControl
 from tests.services.conftest import MakeCluster

@@ -13,9 +13,8 @@ from django.utils import timezone
 from backups.css_api.types import LogStorage
 from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
-from backups.services.log_settings import reading
-from backups.services.log_settings.changing import Change, Decision, Ending
-from backups.services.log_settings.reading import decide
+from backups.services import log_settings
+from backups.services.log_settings import Change, Decision, Ending, decide
 from dashboard.audit.models import AuditEvent
 from simulator.client import SimulatorControl
 from tests.services.conftest import MakeCluster
@@ -115,7 +114,7 @@ def test_the_decision_is_committed_before_the_cloud_is_asked(
     def die(*_: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr(reading, "_call", die)
+    monkeypatch.setattr(log_settings, "_call", die)
     with pytest.raises(SystemExit):
         decide(cluster, decision, ANNA)
     assert actions() == ["log_change_requested"]

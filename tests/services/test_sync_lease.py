@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from backups.choices import ConnectionFault, SyncStep
 from backups.models import Cluster, Connection
-from backups.services.connections import manage, sync, sync_lease
-from backups.services.connections.sync_lease import claim, due_for_sync
+from backups.services.connections import manage, sync
+from backups.services.connections.sync import claim, due_for_sync
 from dashboard.audit.trail import Actor
 from dashboard.db import leases
 from simulator.client import SimulatorControl
@@ -142,14 +142,14 @@ def test_a_lease_is_renewed_by_each_page_so_a_long_list_is_read_once(
 ) -> None:
     cloud.add_clusters(150)
     ends: list[Any] = []
-    first = sync_lease.SyncLease.renew
+    first = sync.SyncLease.renew
 
     def watched(self: Any, **columns: Any) -> None:
         first(self, **columns)
         if not columns:
             ends.append(Connection.objects.get(pk=row.pk).next_sync_at)
 
-    monkeypatch.setattr(sync_lease.SyncLease, "renew", watched)
+    monkeypatch.setattr(sync.SyncLease, "renew", watched)
     sync.sync_connection(row.pk)
     assert len(ends) == len(cloud.ledger(endpoint="list")) + 1, "each page, and the storing"
     assert ends == sorted(set(ends))
@@ -157,7 +157,7 @@ def test_a_lease_is_renewed_by_each_page_so_a_long_list_is_read_once(
 
 def test_a_lease_outlasts_the_longest_step(settings: Any) -> None:
     settings.CSS_TOTAL_TIMEOUT = 600.0
-    assert sync_lease.lease_time() >= timedelta(seconds=2400)
+    assert sync.lease_time() >= timedelta(seconds=2400)
 
 
 def test_the_list_of_a_sync_that_was_overtaken_counts_for_nothing(

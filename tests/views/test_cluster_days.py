@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from backups.models import Cluster
 from backups.services.clusters import history
-from backups.services.clusters.history import Mark
+from backups.services.statistics import Mark
 from tests.views.conftest import MakeCluster, MakeRun
 from tests.views.page_text import page, tight, words
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from backups.choices import ACTIVE
 from backups.models import BackupRun, Cluster, ClusterTag
-from backups.models.labels import label_problems
+from backups.models.cluster import label_problems
 from dashboard.audit.trail import Action, Actor, record
 
 

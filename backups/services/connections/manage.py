@@ -24,8 +24,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 
 from . import sync
-from .diagnosis import Diagnosis, diagnose
-from .faults import fault_of
+from .diagnosis import Diagnosis, diagnose, fault_of
 from .registering import check_again, forget_readiness, retire, store_one, store_project
 
 # After this the sweeper begins a sync that was asked for and whose message was lost.

@@ -21,7 +21,7 @@ from django.utils import timezone
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster, Connection
 from backups.services.clusters import checks
-from backups.services.connections import sync_lease
+from backups.services.connections import sync
 
 from . import following, posts
 from .sending import SPREAD
@@ -107,8 +107,8 @@ def _columns() -> list[_Column]:
             "next_sync_at",
             max(
                 settings.SYNC_INTERVAL * 1.1,
-                sync_lease.lease_time().total_seconds(),
-                sync_lease.MESSAGE_LIFETIME.total_seconds(),
+                sync.lease_time().total_seconds(),
+                sync.MESSAGE_LIFETIME.total_seconds(),
             ),
             {},
         ),
