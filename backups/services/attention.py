@@ -23,7 +23,7 @@ from backups.models.cluster import (
 )
 from dashboard.accounts.models import User
 
-from .result_cache import kept, key_for
+from .result_cache import COUNTS_TIMEOUT, cached
 
 MOST_SHOWN = 20
 
@@ -56,7 +56,6 @@ class Need(TextChoices):
 
 # The worst first, in the order of the protection page: what broke stands before what never was.
 _RANK = {protection: rank for rank, protection in enumerate(WORST_FIRST)}
-KEPT = 3  # seconds that the counts over thousands of clusters may be old
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def needs_attention(user: User, now: datetime | None = None) -> Attention:
     """What needs somebody among all that a user may see; the number of queries is constant."""
     now = now or timezone.now()
     watched = Cluster.objects.watched().visible_to(user)
-    counts, worst = kept(key_for("attention", watched), KEPT, lambda: _count(watched, now))
+    counts, worst = cached("attention", watched, lambda: _count(watched, now), COUNTS_TIMEOUT)
     failing = Connection.objects.visible_to(user).connected().exclude(sync_error="")
     connections = list(failing.order_by("synced_at", "pk")[: MOST_SHOWN + 1])
     full = len(connections) > MOST_SHOWN

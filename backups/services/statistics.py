@@ -1,7 +1,7 @@
 """Figures: runs by day and outcome, the API's latency and errors, and one cluster's history.
 
-What was made from many rows is kept for a minute, for all users that may see the same; each result
-says when it was made.
+Figures over many runs are cached for some seconds, for all users who may see the same; each result
+says when it was computed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from dashboard.accounts.access import visible_q
 from dashboard.accounts.models import User
 
 from .attention import BAD_ENDS
-from .result_cache import kept, key_for
+from .result_cache import FIGURES_TIMEOUT, cached
 
 OUTCOME_DAYS = 30
 API_WINDOW = timedelta(hours=24)
-KEPT = 60  # seconds that a count of many rows may be old; pages show its age
 # Of more calls than these only the newest are counted: the time it takes has a limit.
 MOST_CALLS = 50_000
 
@@ -163,8 +162,8 @@ def outcomes_by_day(user: User, now: datetime | None = None) -> Outcomes:
     now = now or timezone.now()
     runs = BackupRun.objects.visible_to(user)
     days = last_days(OUTCOME_DAYS, now)
-    key = key_for("outcomes", runs, days[-1].isoformat())
-    return kept(key, KEPT, lambda: _outcomes(runs, days, now))
+    today = days[-1].isoformat()
+    return cached("outcomes", runs, lambda: _outcomes(runs, days, now), FIGURES_TIMEOUT, today)
 
 
 def _outcomes(runs: Rows[BackupRun], days: list[date], now: datetime) -> Outcomes:
@@ -193,7 +192,7 @@ def api_figures(user: User, now: datetime | None = None) -> ApiFigures:
     user may see; two queries at most."""
     now = now or timezone.now()
     calls = ApiCall.objects.filter(visible_q(user, "run__project"))
-    return kept(key_for("api", calls), KEPT, lambda: _figures(calls, now))
+    return cached("api", calls, lambda: _figures(calls, now), FIGURES_TIMEOUT)
 
 
 def _figures(calls: Rows[ApiCall], now: datetime) -> ApiFigures:

@@ -24,7 +24,7 @@ from backups.services import attention, statistics
 from backups.services.attention import Attention
 from backups.services.clusters import protection
 from backups.services.clusters.protection import Summary
-from backups.services.result_cache import kept, key_for
+from backups.services.result_cache import COUNTS_TIMEOUT, cached
 from backups.services.statistics import ApiFigures, Outcomes, Result
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
@@ -34,7 +34,6 @@ from .attention_rows import AttentionRow, Link, attention_row, more_links
 from .common import PageRequest, bad_request, mark_live, unchanged
 
 MOST_ACTIVE = 10
-KEPT_SUMMARY = 3  # seconds
 
 
 class Part(IntEnum):
@@ -88,9 +87,7 @@ class Home:
     @cached_property
     def summary(self) -> Summary:
         watched = Cluster.objects.watched().visible_to(self.user)
-        return kept(
-            key_for("summary", watched), KEPT_SUMMARY, lambda: protection.summary(self.user)
-        )
+        return cached("summary", watched, lambda: protection.summary(self.user), COUNTS_TIMEOUT)
 
     @property
     def unprotected(self) -> list[tuple[Protection, int]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Project
-from backups.services import result_cache, statistics
+from backups.services import statistics
 from backups.services.statistics import Result, api_figures, outcomes_by_day
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
@@ -196,11 +196,13 @@ def test_of_too_many_calls_the_newest_count_and_the_page_can_tell(
     assert figures.p95_ms == 9
 
 
-def test_what_took_long_is_kept_for_those_who_see_the_same(
-    anna: User, project: Project, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+def test_figures_are_cached_for_those_who_see_the_same(
+    anna: User, project: Project, make_run: MakeRun, settings: Any
 ) -> None:
-    monkeypatch.setattr(result_cache, "WORTH_KEEPING", -1)
-    monkeypatch.setattr(result_cache, "SHARE", math.inf)
+    settings.CACHES = {
+        **settings.CACHES,
+        "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    }
     cora = give(User.objects.create_user("cora"), Role.VIEWER)
     ben = give(User.objects.create_user("ben"), Role.VIEWER, project=project)
     assert outcomes_by_day(anna, NOW).total == 0
