@@ -3,7 +3,7 @@
 from .cluster import Cluster, ClusterTag, LogSettings
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
-from .retention import Kind, RetentionPolicy, RetentionRun
+from .retention import RetentionKind, RetentionPolicy, RetentionRun
 from .run import BackupRun, IsGiven
 from .run_log import ApiCall, Post, RequestKey, RunEvent
 from .saved import Export, ExportAs, SavedView
@@ -20,11 +20,11 @@ __all__ = [
     "Heartbeat",
     "Instance",
     "IsGiven",
-    "Kind",
     "LogSettings",
     "Post",
     "Project",
     "RequestKey",
+    "RetentionKind",
     "RetentionPolicy",
     "RetentionRun",
     "RunEvent",

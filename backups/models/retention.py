@@ -14,7 +14,7 @@ LONGEST_DAYS = 36_500
 _DAYS = [MinValueValidator(1), MaxValueValidator(LONGEST_DAYS)]
 
 
-class Kind(models.TextChoices):
+class RetentionKind(models.TextChoices):
     """What a retention run is about."""
 
     SUCCESSES = "successes", _("Verified runs")
@@ -45,14 +45,14 @@ class RetentionPolicy(models.Model):
         """The policy in force; one that keeps everything where none was stored."""
         return cls.objects.filter(pk=cls.ONLY).first() or cls(pk=cls.ONLY)
 
-    def days(self, kind: Kind) -> int | None:
+    def days(self, kind: RetentionKind) -> int | None:
         """After how many days something of a kind goes; None: never."""
         days: int | None = getattr(self, f"{kind.value}_days")
         return days
 
     def as_dict(self) -> dict[str, int | None]:
         """Days by name, for forms and the audit trail."""
-        return {f"{kind.value}_days": self.days(kind) for kind in Kind}
+        return {f"{kind.value}_days": self.days(kind) for kind in RetentionKind}
 
 
 class RetentionRun(models.Model):
@@ -64,7 +64,7 @@ class RetentionRun(models.Model):
     # A run of retention that has not moved for so long has lost its process; the next continues it.
     LOST_AFTER = timedelta(minutes=5)
 
-    kind = models.CharField(max_length=10, choices=Kind)
+    kind = models.CharField(max_length=10, choices=RetentionKind)
     cutoff = models.DateTimeField(help_text="what is older goes; a whole second")
     told = models.BigIntegerField(
         unique=True, help_text="sequence of the audit event that announced it, and says who"

@@ -25,7 +25,7 @@ from django.db.models.functions import JSONObject
 from backups.lists.history.paging import Cursor, Runs
 
 
-class Kind(Enum):
+class CellType(Enum):
     """What a column holds, and so how it is written."""
 
     NUMBER = auto()
@@ -40,7 +40,7 @@ class Column:
     """A column of the table, and what it holds."""
 
     name: str
-    kind: Kind = Kind.TEXT
+    kind: CellType = CellType.TEXT
 
 
 # A character that no CSV field has unquoted and no JSON text has at all.
@@ -50,7 +50,7 @@ _BOM = b"\xef\xbb\xbf"  # without it Excel takes UTF-8 for the system's own 8-bi
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LineFormat:
     """How lines are written.
 
     Attributes:
@@ -63,7 +63,7 @@ class Shape:
     zone: str = ""
 
 
-CSV, JSON_LINES = Shape(), Shape(as_json=True)
+CSV, JSON_LINES = LineFormat(), LineFormat(as_json=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Lines:
     last: Cursor | None = None
 
 
-def head(columns: Mapping[str, Column], shape: Shape = CSV) -> bytes:
+def head(columns: Mapping[str, Column], shape: LineFormat = CSV) -> bytes:
     """What a file begins with: the names of the columns, nothing for JSON Lines.
 
     A column of local times names their zone.
@@ -91,13 +91,13 @@ def head(columns: Mapping[str, Column], shape: Shape = CSV) -> bytes:
     if not shape.zone:
         return _csv([list(columns)])
     names = [
-        f"{key} ({shape.zone})" if column.kind is Kind.TIME else key
+        f"{key} ({shape.zone})" if column.kind is CellType.TIME else key
         for key, column in columns.items()
     ]
     return _BOM + _csv([names])
 
 
-def write(runs: Runs, columns: Mapping[str, Column], shape: Shape = CSV) -> Lines:
+def write(runs: Runs, columns: Mapping[str, Column], shape: LineFormat = CSV) -> Lines:
     """Write runs as lines, in their order.
 
     Args:
@@ -122,19 +122,19 @@ def _cell(column: Column, template: str) -> Func:
 
 def _postgresql(column: Column) -> str:
     match column.kind:
-        case Kind.TIME:  # half the price of to_char; the date style is set below
+        case CellType.TIME:  # half the price of to_char; the date style is set below
             return f"replace(({_IT} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'"
-        case Kind.ADDRESS:
+        case CellType.ADDRESS:
             return f"host({_IT})"
     return _IT
 
 
-def _postgresql_csv(column: Column, shape: Shape) -> Func:
-    if column.kind is Kind.TIME and shape.zone:
+def _postgresql_csv(column: Column, shape: LineFormat) -> Func:
+    if column.kind is CellType.TIME and shape.zone:
         return _local(column, shape.zone, "date_trunc('second', timezone(%(expressions)s))::text")
     template = _postgresql(column)
     match column.kind:
-        case Kind.TEXT:
+        case CellType.TEXT:
             # What a spreadsheet takes for a formula gets a quote (OWASP: CSV injection). COPY
             # quotes an empty text to tell it from NULL; a CSV file has one kind of nothing.
             first = f"ascii({_IT})"
@@ -142,7 +142,7 @@ def _postgresql_csv(column: Column, shape: Shape) -> Func:
                 f"CASE WHEN {first} > 64 THEN {_IT} WHEN {first} = 0 THEN NULL "
                 f"WHEN {first} IN (9, 13, 43, 45, 61, 64) THEN '''' || {_IT} ELSE {_IT} END"
             )
-        case Kind.WORD:
+        case CellType.WORD:
             template = f"NULLIF({_IT}, '')"
     return _cell(column, template)
 
@@ -152,9 +152,9 @@ def _postgresql_json(columns: Mapping[str, Column]) -> Func:
     places, values = [], []
     for key, column in columns.items():
         match column.kind:
-            case Kind.NUMBER:
+            case CellType.NUMBER:
                 template = f"{_IT}::text"
-            case Kind.TEXT:
+            case CellType.TEXT:
                 template = f"CASE WHEN {_IT} = '' THEN '\"\"' ELSE to_json({_IT})::text END"
             case _:
                 template = f"'\"' || {_postgresql(column)} || '\"'"
@@ -184,16 +184,16 @@ def _clock_in(zone: str, moment: str | None) -> str | None:
     return there.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
-def _sqlite(column: Column, shape: Shape) -> Func:
+def _sqlite(column: Column, shape: LineFormat) -> Func:
     template = _IT
     match column.kind:
-        case Kind.TIME if shape.zone:
+        case CellType.TIME if shape.zone:
             return _local(column, shape.zone, "css_clock_in(%(expressions)s)")
-        case Kind.TIME:
+        case CellType.TIME:
             # stored as UTC, with a blank in the middle; PostgreSQL writes no zeros at the end
             second = f"replace({_IT}, ' ', 'T')"
             template = f"iif(instr({_IT}, '.'), rtrim({second}, '0'), {second}) || 'Z'"
-        case Kind.TEXT if not shape.as_json:
+        case CellType.TEXT if not shape.as_json:
             starts = "'=', '+', '-', '@', char(9), char(13)"
             template = (
                 f"CASE WHEN substr({_IT}, 1, 1) IN ({starts}) THEN '''' || {_IT} ELSE {_IT} END"
@@ -201,7 +201,7 @@ def _sqlite(column: Column, shape: Shape) -> Func:
     return _cell(column, template)
 
 
-def _copied(runs: Runs, columns: Mapping[str, Column], shape: Shape) -> Lines:
+def _copied(runs: Runs, columns: Mapping[str, Column], shape: LineFormat) -> Lines:
     options = "FORMAT csv"
     if shape.as_json:
         # JSON text has neither of them, so COPY quotes and escapes nothing
@@ -225,12 +225,12 @@ def _copied(runs: Runs, columns: Mapping[str, Column], shape: Shape) -> Lines:
     return Lines(end.join([*lines, b""]), len(lines), last)
 
 
-def _exact(columns: Mapping[str, Column], cell: Callable[[Column, Shape], Func]) -> list[Func]:
+def _exact(columns: Mapping[str, Column], cell: Callable[[Column, LineFormat], Func]) -> list[Func]:
     """The first two cells, key and time, as every shape but a spreadsheet's has them."""
     return [cell(column, CSV) for column in list(columns.values())[:2]]
 
 
-def _place(line: bytes, shape: Shape) -> Cursor:
+def _place(line: bytes, shape: LineFormat) -> Cursor:
     """Where a line stands; its first two cells are never quoted."""
     if shape.as_json:
         values = json.loads(line)
@@ -240,7 +240,7 @@ def _place(line: bytes, shape: Shape) -> Cursor:
     return Cursor(datetime.fromisoformat(at), int(pk))
 
 
-def _selected(runs: Runs, columns: Mapping[str, Column], shape: Shape) -> Lines:
+def _selected(runs: Runs, columns: Mapping[str, Column], shape: LineFormat) -> Lines:
     cells: dict[str, Func] = {key: _sqlite(column, shape) for key, column in columns.items()}
     asked = [
         *_exact(columns, _sqlite),

@@ -17,7 +17,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.web.moments import zone_names
 
-from .export_lines import CSV, JSON_LINES, Column, Kind, Lines, Shape, head, write
+from .export_lines import CSV, JSON_LINES, CellType, Column, LineFormat, Lines, head, write
 
 BATCH = 1000  # runs in memory at first; then as many as come to the size below
 _BATCH_BYTES = 4_000_000
@@ -28,8 +28,8 @@ LOST_AFTER = timedelta(minutes=2)
 
 # The keys are those of serialize.run_line; a new one goes to the end.
 COLUMNS: dict[str, Column] = {
-    "run_id": Column("id", Kind.NUMBER),
-    "requested_at": Column("requested_at", Kind.TIME),
+    "run_id": Column("id", CellType.NUMBER),
+    "requested_at": Column("requested_at", CellType.TIME),
     "cluster_id": Column("cluster_cloud_id"),
     "cluster": Column("cluster_name"),
     "cloud": Column("cloud"),
@@ -37,34 +37,34 @@ COLUMNS: dict[str, Column] = {
     "project_id": Column("project_id_in_cloud"),
     "project": Column("project_name"),
     "requested_by": Column("requested_by_name"),
-    "trigger": Column("trigger", Kind.WORD),
+    "trigger": Column("trigger", CellType.WORD),
     "reason": Column("reason"),
-    "source_ip": Column("source_ip", Kind.ADDRESS),
-    "state": Column("state", Kind.WORD),
-    "outcome": Column("outcome", Kind.WORD),
-    "http_status": Column("http_status", Kind.NUMBER),
+    "source_ip": Column("source_ip", CellType.ADDRESS),
+    "state": Column("state", CellType.WORD),
+    "outcome": Column("outcome", CellType.WORD),
+    "http_status": Column("http_status", CellType.NUMBER),
     "error_code": Column("error_code"),
     "message": Column("message"),
     "request_id": Column("request_id"),
-    "attempts": Column("attempt", Kind.NUMBER),
-    "sent_at": Column("sent_at", Kind.TIME),
-    "answered_at": Column("answered_at", Kind.TIME),
-    "finished_at": Column("finished_at", Kind.TIME),
+    "attempts": Column("attempt", CellType.NUMBER),
+    "sent_at": Column("sent_at", CellType.TIME),
+    "answered_at": Column("answered_at", CellType.TIME),
+    "finished_at": Column("finished_at", CellType.TIME),
     "job_id": Column("job_id"),
     "record_id": Column("record_id"),
     "job_type": Column("job_type"),
-    "job_created_at": Column("job_created_at", Kind.TIME),
-    "job_finished_at": Column("job_finished_at", Kind.TIME),
+    "job_created_at": Column("job_created_at", CellType.TIME),
+    "job_finished_at": Column("job_finished_at", CellType.TIME),
     "log_path": Column("log_path"),
     "failed_message": Column("failed_message"),
     "conflict_holder": Column("conflict_holder"),
-    "conflict_run_id": Column("conflict_run_id", Kind.NUMBER),
-    "evidence": Column("evidence", Kind.WORD),
-    "corrected_from": Column("corrected_from", Kind.WORD),
+    "conflict_run_id": Column("conflict_run_id", CellType.NUMBER),
+    "evidence": Column("evidence", CellType.WORD),
+    "corrected_from": Column("corrected_from", CellType.WORD),
 }
 
 
-def shape_of(kind: ExportAs, zone: str = "") -> Shape:
+def line_format(kind: ExportAs, zone: str = "") -> LineFormat:
     """How the lines of an export are written.
 
     Args:
@@ -72,7 +72,7 @@ def shape_of(kind: ExportAs, zone: str = "") -> Shape:
     """
     match kind:
         case ExportAs.EXCEL:
-            return Shape(zone=zone or "UTC")
+            return LineFormat(zone=zone or "UTC")
         case ExportAs.JSONL:
             return JSON_LINES
         case _:
@@ -93,7 +93,7 @@ def knows_zone(zone: str) -> bool:
 
 
 def begin(
-    found: HistoryFilter, kind: ExportAs, shape: Shape, *, query: str, actor: Actor
+    found: HistoryFilter, kind: ExportAs, shape: LineFormat, *, query: str, actor: Actor
 ) -> Export:
     """Put an export on record, with an event of the audit trail, before its first line.
 
@@ -129,7 +129,9 @@ def begin(
     return export
 
 
-def stream(export: Export, found: HistoryFilter, shape: Shape | None = None) -> Iterator[bytes]:
+def stream(
+    export: Export, found: HistoryFilter, shape: LineFormat | None = None
+) -> Iterator[bytes]:
     """Write the runs that match, newest first.
 
     Every batch is a query of its own that starts where the last one ended: no transaction and no
@@ -144,7 +146,7 @@ def stream(export: Export, found: HistoryFilter, shape: Shape | None = None) -> 
     Yields:
         Whole lines, UTF-8.
     """
-    shape = shape or shape_of(ExportAs(export.format))
+    shape = shape or line_format(ExportAs(export.format))
     rows, reported = 0, time.monotonic()
     state = Export.State.BROKEN_OFF
     try:
@@ -164,7 +166,7 @@ def _update(export: Export, **changes: Any) -> None:
     Export.objects.filter(pk=export.pk).update(changed_at=timezone.now(), **changes)
 
 
-def _batches(branches: list[Runs], before: datetime, shape: Shape) -> Iterator[Lines]:
+def _batches(branches: list[Runs], before: datetime, shape: LineFormat) -> Iterator[Lines]:
     branches = [branch.filter(requested_at__lt=before) for branch in branches]
     place, size = Place(), BATCH
     while True:

@@ -48,7 +48,7 @@ class Change(StrEnum):
     STOP_POLICY = "stop_policy"
 
 
-class Ending(StrEnum):
+class ChangeOutcome(StrEnum):
     """What came of a decision."""
 
     DONE = "done"  # accepted or not answered, and read back as wanted
@@ -91,7 +91,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ChangeResult:
     """What came of it.
 
     Attributes:
@@ -102,7 +102,7 @@ class Result:
         now: the settings read afterwards, None where they could not be.
     """
 
-    ending: Ending
+    ending: ChangeOutcome
     why: str = ""
     answer: Answer | None = None
     before: LogSettings | None = None
@@ -153,7 +153,9 @@ def as_wanted(decision: Decision, now: LogSettings) -> bool:
     return not now.auto_enabled
 
 
-def ending_of(decision: Decision, outcome: Answer | CssApiError, now: LogSettings | None) -> Ending:
+def ending_of(
+    decision: Decision, outcome: Answer | CssApiError, now: LogSettings | None
+) -> ChangeOutcome:
     """Judge a call by its answer and by what was read afterwards.
 
     Args:
@@ -163,12 +165,12 @@ def ending_of(decision: Decision, outcome: Answer | CssApiError, now: LogSetting
     """
     what_next = classify(outcome).next
     if not isinstance(outcome, Answer) and what_next is not Next.SETTLE:
-        return Ending.NOT_SENT
+        return ChangeOutcome.NOT_SENT
     if what_next not in (Next.FOLLOW, Next.SETTLE):
-        return Ending.REFUSED
+        return ChangeOutcome.REFUSED
     if now is not None and as_wanted(decision, now):
-        return Ending.DONE
-    return Ending.ACCEPTED if what_next is Next.FOLLOW else Ending.UNKNOWN
+        return ChangeOutcome.DONE
+    return ChangeOutcome.ACCEPTED if what_next is Next.FOLLOW else ChangeOutcome.UNKNOWN
 
 
 # A token and three exchanges, each at its limit and each with a new token, take less.
@@ -196,7 +198,7 @@ def read_settings(cluster: Cluster) -> StoredSettings:
     return store_settings(cluster, client.get_log_settings(cluster.cluster_id), began)
 
 
-def decide(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
+def decide(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResult:
     """Carry out a decision: read, compare, record, call once, read back, keep, record.
 
     It must not run inside a transaction: what was decided is committed before the cloud is asked.
@@ -213,7 +215,7 @@ def decide(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
     if lease is None:
         # settings that were never read fit no form
         known = StoredSettings.objects.filter(cluster=cluster).exists()
-        return Result(Ending.OCCUPIED if known else Ending.STALE)
+        return ChangeResult(ChangeOutcome.OCCUPIED if known else ChangeOutcome.STALE)
     try:
         return _carry_out(cluster, decision, actor)
     finally:
@@ -235,7 +237,7 @@ def _claim(cluster: Cluster) -> leases.Lease | None:
     return leases.claim(stored, free, {"changing_until": until}, hold=HOLD)
 
 
-def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
+def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResult:
     try:
         if why := instance.problem():
             raise ConfigurationError(why)
@@ -244,17 +246,17 @@ def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
         before = client.get_log_settings(cluster.cluster_id)
     except CssApiError as error:
         answer = error.answer if isinstance(error, ApiError) else None
-        result = Result(Ending.NOT_SENT, str(error), answer)
+        result = ChangeResult(ChangeOutcome.NOT_SENT, str(error), answer)
         hold_and_retry(lambda: _record_ending(cluster, decision, actor, result), seconds=HOLD)
         return result
     if fingerprint(before) != decision.seen:
         store_settings(cluster, before, began)
-        return Result(Ending.STALE, before=before, now=before)
+        return ChangeResult(ChangeOutcome.STALE, before=before, now=before)
     requested = _record_request(cluster, decision, actor, before)
     outcome = _call(client, cluster.cluster_id, decision)
     began = timezone.now()
     now = _read_back(client, cluster.cluster_id)
-    result = Result(
+    result = ChangeResult(
         ending_of(decision, outcome, now),
         _why(outcome),
         outcome if isinstance(outcome, Answer) else None,
@@ -320,11 +322,11 @@ def _record_ending(
     cluster: Cluster,
     decision: Decision,
     actor: Actor,
-    result: Result,
+    result: ChangeResult,
     requested: AuditEvent | None = None,
 ) -> None:
     answer = result.answer
-    taken = result.ending in (Ending.DONE, Ending.ACCEPTED)
+    taken = result.ending in (ChangeOutcome.DONE, ChangeOutcome.ACCEPTED)
     record(
         _DONE[decision.change] if taken else Action.LOG_CHANGE_FAILED,
         actor=actor,

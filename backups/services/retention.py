@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from backups import heartbeats
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
-from backups.models import BackupRun, Export, Kind, RetentionPolicy, RetentionRun, RunEvent
+from backups.models import BackupRun, Export, RetentionKind, RetentionPolicy, RetentionRun, RunEvent
 from backups.models.run import BackupRunQuerySet
 from dashboard.audit.actions import Action
 from dashboard.audit.models import AuditEvent
@@ -44,10 +44,15 @@ CHUNK = 200  # runs of one transaction: short, since on SQLite everybody else wa
 MOST_COUNTED = 10_000  # a preview counts no further
 # Names go first: what is deleted afterwards needs no masking, and an interrupted masking is soon
 # continued.
-ORDER = (Kind.PERSONAL, Kind.SUCCESSES, Kind.FAILURES, Kind.AUDIT)
-_STATES: dict[Kind, list[RunState]] = {
-    Kind.SUCCESSES: [RunState.SUCCEEDED],
-    Kind.FAILURES: sorted(TERMINAL - {RunState.SUCCEEDED}),
+ORDER = (
+    RetentionKind.PERSONAL,
+    RetentionKind.SUCCESSES,
+    RetentionKind.FAILURES,
+    RetentionKind.AUDIT,
+)
+_STATES: dict[RetentionKind, list[RunState]] = {
+    RetentionKind.SUCCESSES: [RunState.SUCCEEDED],
+    RetentionKind.FAILURES: sorted(TERMINAL - {RunState.SUCCEEDED}),
 }
 
 
@@ -63,7 +68,7 @@ class Preview:
         more: there are more than were counted.
     """
 
-    kind: Kind
+    kind: RetentionKind
     days: int | None = None
     cutoff: datetime | None = None
     count: int = 0
@@ -78,16 +83,16 @@ def preview(policy: RetentionPolicy, now: datetime | None = None) -> list[Previe
         now: the moment that days count back from.
     """
     now = now or timezone.now()
-    return [_preview(kind, policy.days(kind), now) for kind in Kind]
+    return [_preview(kind, policy.days(kind), now) for kind in RetentionKind]
 
 
-def _preview(kind: Kind, days: int | None, now: datetime) -> Preview:
+def _preview(kind: RetentionKind, days: int | None, now: datetime) -> Preview:
     if days is None:
         return Preview(kind)
     cutoff = _cutoff(days, now)
-    if kind is Kind.AUDIT:
+    if kind is RetentionKind.AUDIT:
         return Preview(kind, days, cutoff, prunable(cutoff).events)
-    if kind is Kind.PERSONAL:
+    if kind is RetentionKind.PERSONAL:
         runs = _up_to_limit(_maskable_runs(cutoff).filter(requested_at__gte=_masked_until()))
         return Preview(kind, days, cutoff, runs + maskable(cutoff), runs >= MOST_COUNTED)
     count = 0
@@ -123,7 +128,7 @@ def change(days: dict[str, int | None], *, actor: Actor, reason: str = "") -> bo
 
 
 def start(
-    kind: Kind, policy: RetentionPolicy, *, actor: Actor, automatic: bool = False
+    kind: RetentionKind, policy: RetentionPolicy, *, actor: Actor, automatic: bool = False
 ) -> RetentionRun | None:
     """Announce a retention run; `work` then does it.
 
@@ -135,13 +140,13 @@ def start(
         return None
     if RetentionRun.objects.filter(kind=kind, finished_at=None).exists():
         return None
-    action = Action.PERSONAL_DATA_MASKED if kind is Kind.PERSONAL else Action.RETENTION_RUN
+    action = Action.PERSONAL_DATA_MASKED if kind is RetentionKind.PERSONAL else Action.RETENTION_RUN
     details: dict[str, Any] = {"class": kind.value, "before": found.cutoff, "days": found.days}
     details["about"] = f"{found.count}+" if found.more else str(found.count)
     run = RetentionRun(kind=kind, cutoff=found.cutoff, automatic=automatic)
     try:
         with transaction.atomic():
-            if kind is Kind.AUDIT:
+            if kind is RetentionKind.AUDIT:
                 return _announce_pruning(run, actor, details)
             run.told = record(action, actor=actor, details=details).sequence
             run.save()
@@ -163,9 +168,9 @@ def work(run: RetentionRun) -> bool:
     if lease is None:
         return False
     try:
-        if run.kind == Kind.PERSONAL:
+        if run.kind == RetentionKind.PERSONAL:
             _mask(run, lease)
-        elif run.kind == Kind.AUDIT:
+        elif run.kind == RetentionKind.AUDIT:
             delete_anchored()
         else:
             _delete(run, lease)
@@ -205,7 +210,7 @@ def run_due() -> int:
     return done
 
 
-def deleted_before(kind: Kind) -> datetime | None:
+def deleted_before(kind: RetentionKind) -> datetime | None:
     """Up to where runs of a class were deleted, or are being deleted; None: nowhere."""
     newest = RetentionRun.objects.filter(kind=kind).order_by("-cutoff").first()
     return newest.cutoff if newest else None
@@ -243,7 +248,7 @@ def _maskable_runs(cutoff: datetime) -> BackupRunQuerySet:
 
 def _masked_until() -> datetime:
     """Before this all but a few runs are masked; only for counting."""
-    masked = RetentionRun.objects.filter(kind=Kind.PERSONAL).exclude(finished_at=None)
+    masked = RetentionRun.objects.filter(kind=RetentionKind.PERSONAL).exclude(finished_at=None)
     newest = masked.order_by("-cutoff").first()
     longest = timedelta(days=30)
     return newest.cutoff - longest if newest else datetime.min.replace(tzinfo=UTC)
@@ -270,7 +275,9 @@ def _announce_pruning(
 
 def _delete(run: RetentionRun, lease: leases.Lease) -> None:
     def chunk() -> list[int]:
-        for state in _STATES[Kind(run.kind)]:  # one state after the other, each by its index
+        for state in _STATES[
+            RetentionKind(run.kind)
+        ]:  # one state after the other, each by its index
             oldest = _deletable(state, run.cutoff).order_by("requested_at", "pk")
             if pks := list(oldest.values_list("pk", flat=True)[:CHUNK]):
                 return pks

@@ -32,7 +32,7 @@ API_WINDOW = timedelta(hours=24)
 MOST_CALLS = 50_000
 
 
-class Result(TextChoices):
+class ResultGroup(TextChoices):
     """How a request for a backup came out, as the chart groups it."""
 
     VERIFIED = "verified", _("Verified")
@@ -46,13 +46,13 @@ class Result(TextChoices):
         return [state for state, result in _RESULTS.items() if result is self]
 
 
-_RESULTS: dict[RunState, Result] = {
-    RunState.SUCCEEDED: Result.VERIFIED,
-    RunState.FAILED: Result.FAILED,
-    RunState.REJECTED: Result.REJECTED,
-    RunState.UNKNOWN: Result.UNPROVEN,
-    RunState.UNVERIFIED: Result.UNPROVEN,
-    RunState.NOT_STARTED: Result.UNPROVEN,
+_RESULTS: dict[RunState, ResultGroup] = {
+    RunState.SUCCEEDED: ResultGroup.VERIFIED,
+    RunState.FAILED: ResultGroup.FAILED,
+    RunState.REJECTED: ResultGroup.REJECTED,
+    RunState.UNKNOWN: ResultGroup.UNPROVEN,
+    RunState.UNVERIFIED: ResultGroup.UNPROVEN,
+    RunState.NOT_STARTED: ResultGroup.UNPROVEN,
 }
 
 
@@ -77,7 +77,7 @@ class Day:
     """One UTC day's runs, by how they came out; the day is the one on which they were requested."""
 
     date: date
-    counts: dict[Result, int]
+    counts: dict[ResultGroup, int]
 
     @property
     def next_day(self) -> datetime:
@@ -102,8 +102,8 @@ class Outcomes:
     made_at: datetime
 
     @property
-    def totals(self) -> dict[Result, int]:
-        return {result: sum(day.counts[result] for day in self.days) for result in Result}
+    def totals(self) -> dict[ResultGroup, int]:
+        return {result: sum(day.counts[result] for day in self.days) for result in ResultGroup}
 
     @property
     def total(self) -> int:
@@ -176,13 +176,16 @@ def _outcomes(runs: Rows[BackupRun], days: list[date], now: datetime) -> Outcome
         .annotate(count=Count("pk"))
         for state in sorted(_RESULTS)
     )
-    found: dict[date, Counter[Result]] = {day: Counter() for day in days}
+    found: dict[date, Counter[ResultGroup]] = {day: Counter() for day in days}
     for state, day, count in first.union(*others, all=True):
         # A request of the future (a clock that was set back) belongs to no day of the chart.
         if day in found:
             found[day][_RESULTS[RunState(state)]] += count
     return Outcomes(
-        [Day(day, {result: counts[result] for result in Result}) for day, counts in found.items()],
+        [
+            Day(day, {result: counts[result] for result in ResultGroup})
+            for day, counts in found.items()
+        ],
         now,
     )
 

@@ -26,7 +26,7 @@ from backups.services.attention import BLOCKED, Attention, Finding, Need
 from backups.services.clusters import protection
 from backups.services.clusters.protection import Summary
 from backups.services.result_cache import COUNTS_TIMEOUT, cached
-from backups.services.statistics import ApiFigures, Outcomes, Result
+from backups.services.statistics import ApiFigures, Outcomes, ResultGroup
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
@@ -70,7 +70,7 @@ class ResultTotal:
         query: finds them in the history.
     """
 
-    result: Result
+    result: ResultGroup
     count: int
     query: str
 
@@ -155,7 +155,7 @@ class Home:
     def results(self) -> list[ResultTotal]:
         """The chart's legend: each kind of result, how many runs had it, and where they are."""
         since = self.outcomes.days[0].date
-        states = {result: [("state", s) for s in result.states] for result in Result}
+        states = {result: [("state", s) for s in result.states] for result in ResultGroup}
         return [
             ResultTotal(result, count, urlencode([*states[result], ("since", f"{since}T00:00Z")]))
             for result, count in self.outcomes.totals.items()

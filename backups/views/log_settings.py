@@ -25,9 +25,9 @@ from backups.rules.outcomes import outcome_of
 from backups.services.clusters.preflight import blocked_reason
 from backups.services.log_settings import (
     Change,
+    ChangeOutcome,
+    ChangeResult,
     Decision,
-    Ending,
-    Result,
     decide,
     fingerprint,
     read_settings,
@@ -109,13 +109,17 @@ def _read_again(request: PageRequest, cluster: Cluster) -> HttpResponse:
 
 
 def _answer(
-    request: PageRequest, cluster: Cluster, change: Change, form: SettingsFormBase, result: Result
+    request: PageRequest,
+    cluster: Cluster,
+    change: Change,
+    form: SettingsFormBase,
+    result: ChangeResult,
 ) -> HttpResponse:
-    if result.ending not in (Ending.DONE, Ending.ACCEPTED):
+    if result.ending not in (ChangeOutcome.DONE, ChangeOutcome.ACCEPTED):
         # What was typed stays in its form, which now speaks of the settings read just now.
         fresh = _cluster(request, cluster.pk)
         return _page(request, fresh, change, form, words.problem(result))
-    if result.ending is Ending.DONE:
+    if result.ending is ChangeOutcome.DONE:
         messages.success(request, words.done(change, cluster))
     for text in (words.caution(result), words.ended_policy(change, result)):
         if text:
@@ -245,9 +249,9 @@ def done(change: Change, cluster: Cluster) -> str:
     return str(_DONE[change]) % {"cluster": cluster.name}
 
 
-def caution(result: Result) -> str:
+def caution(result: ChangeResult) -> str:
     """What has to be said of a change that the cloud accepted, "" where all is as wanted."""
-    if result.ending is Ending.ACCEPTED:
+    if result.ending is ChangeOutcome.ACCEPTED:
         if result.now is None:
             return _(
                 "The cloud accepted the change, but its settings could not be read since. Read "
@@ -260,7 +264,7 @@ def caution(result: Result) -> str:
     return ""
 
 
-def ended_policy(change: Change, result: Result) -> str:
+def ended_policy(change: Change, result: ChangeResult) -> str:
     """That the daily backup went with another change, "" where it did not."""
     if change is Change.CHANGE and result.ended_policy:
         return _(
@@ -270,24 +274,24 @@ def ended_policy(change: Change, result: Result) -> str:
     return ""
 
 
-def problem(result: Result) -> Problem:
+def problem(result: ChangeResult) -> Problem:
     """What is said of a change that was refused, not sent, or of which nothing is known."""
-    if result.ending is Ending.REFUSED and result.answer is not None:
+    if result.ending is ChangeOutcome.REFUSED and result.answer is not None:
         text = _("The cloud refused the change.") + " " + _state(result)
         return Problem(text, words=explained(result.answer), status=422)
-    if result.ending is Ending.UNKNOWN:
+    if result.ending is ChangeOutcome.UNKNOWN:
         text = _(
             "Whether the cloud took the change is not known. It was not sent again. %(state)s"
         ) % {"state": _state(result)}
         return Problem(text, why=result.why, status=502)
-    if result.ending is Ending.NOT_SENT:
+    if result.ending is ChangeOutcome.NOT_SENT:
         words = explained(result.answer) if result.answer is not None else None
         if result.before is None:
             text = _("Nothing was sent: the settings that the cloud has could not be read.")
         else:
             text = _("Nothing was changed: the cloud could not be asked.")
         return Problem(text, why="" if words else result.why, words=words, status=502)
-    if result.ending is Ending.OCCUPIED:
+    if result.ending is ChangeOutcome.OCCUPIED:
         text = _(
             "Nothing was sent: another change of these settings is under way, or was cut off. It "
             "is over in three minutes at most; look then, and decide again."
@@ -300,7 +304,7 @@ def problem(result: Result) -> Problem:
     return Problem(text, status=409)
 
 
-def _state(result: Result) -> str:
+def _state(result: ChangeResult) -> str:
     if result.has_changed is None:
         return _("What it has now could not be read: read it again before you decide anew.")
     if result.has_changed:

@@ -9,8 +9,8 @@ from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
 from backups.services.log_settings import (
     Change,
+    ChangeOutcome,
     Decision,
-    Ending,
     decide,
     fingerprint,
     read_settings,
@@ -44,7 +44,9 @@ def fitting(make_cluster: MakeCluster, change: Change) -> Cluster:
     """A cluster on which a change can be made, and does something."""
     cluster = make_cluster(log_backup=CHANGES[change][1])
     if change is Change.STOP_POLICY:
-        assert decide(cluster, wanted(cluster, Change.SET_POLICY), ANNA).ending is Ending.DONE
+        assert (
+            decide(cluster, wanted(cluster, Change.SET_POLICY), ANNA).ending is ChangeOutcome.DONE
+        )
     return cluster
 
 
