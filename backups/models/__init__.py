@@ -1,4 +1,4 @@
-"""The domain's tables. The database row is the truth about a run."""
+"""The tables of the domain. The database row is the truth about a run."""
 
 from .cluster import Cluster, ClusterTag, LogSettings
 from .processes import Canary, Heartbeat, Instance, Ticker

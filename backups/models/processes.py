@@ -9,19 +9,19 @@ from django.db.models import Q
 
 
 def new_uid() -> str:
-    """An id that no other instance has."""
+    """A random id for an instance."""
     return secrets.token_hex(8)
 
 
 class Instance(models.Model):
-    """The instance, and the place that it runs in, as `backups/instance.py` recognises it.
+    """The instance that a database belongs to, and where it runs (`backups/instance.py`).
 
-    A copy of the database brings this row along. Whoever runs the copy finds another place than
-    `home`, gives the row an id of its own and takes `adopted` away: nothing is sent to a cloud
-    until somebody adopts it.
+    A copy of the database contains this row. An instance that starts on a copy runs in another
+    place than `home`: it writes a new id and clears `adopted`, and sends nothing to a cloud until
+    an administrator adopts the database.
     """
 
-    # in the name of every key in Redis, so that two instances may share one
+    # part of every Redis key, so that two instances can share a Redis
     uid = models.CharField(max_length=32, default=new_uid)
     home = models.JSONField(default=dict, help_text="facts of the place; empty: never served")
     generation = models.PositiveIntegerField(default=0, help_text="counts changes of this row")
@@ -38,22 +38,22 @@ class Instance(models.Model):
 
 
 class Heartbeat(models.Model):
-    """A worker process reports every HEARTBEAT_INTERVAL seconds; silence means it is gone."""
+    """Written by each worker process every HEARTBEAT_INTERVAL seconds; a silent process is dead."""
 
     class Kind(models.TextChoices):
         WORKER = "worker", "worker"
 
     kind = models.CharField(max_length=10, choices=Kind)
-    # "host:pid:random": never used twice, so that a dead process's claims stay recognisable
+    # "host:pid:random", never reused, so that the claims of a dead process are recognised
     name = models.CharField(max_length=120, unique=True)
     started_at = models.DateTimeField()
-    # Of the process's own wall clock: for people, and to see that it has changed. Who is silent
-    # is judged by `seen_uptime`.
+    # The process's own wall clock: for display, and to detect changes. Silence is judged by
+    # `seen_uptime`.
     seen_at = models.DateTimeField()
     seen_uptime = models.FloatField(null=True, blank=True, help_text="Ticker.uptime when it wrote")
 
     class Meta:
-        # the banner asks for the newest of a kind
+        # the banner reads the newest of a kind
         indexes = [models.Index(fields=["kind", "-seen_at"], name="heartbeat_newest")]
 
     def __str__(self) -> str:
@@ -61,12 +61,12 @@ class Heartbeat(models.Model):
 
 
 class Ticker(models.Model):
-    """The one row that says which worker ticks, and for how long the product has been ticking.
+    """Which worker ticks, and the product's own clock: one row.
 
-    ``ticks`` is the lease: whoever waits takes it over once it has stood still for some seconds of
-    the waiting process's own monotonic clock. ``uptime`` is the clock by which limits are judged.
-    It only moves forward, and only while somebody sweeps: each tick adds the monotonic time since
-    the tick before, two intervals at most. Steps of the wall clock and outages do not move it.
+    ``ticks`` is the lease: a waiting process takes it over when the counter has not changed for
+    some seconds of its own monotonic clock. ``uptime`` is the clock for time limits. It only moves
+    forward, and only while a worker ticks: each tick adds the monotonic time since the last one,
+    at most two intervals. Wall-clock changes and outages do not move it.
     """
 
     holder = models.CharField(max_length=120, blank=True, help_text="Heartbeat.name; empty: free")
@@ -84,9 +84,9 @@ class Ticker(models.Model):
 
 
 class Canary(models.Model):
-    """The last message that a worker consumed, whatever it was about.
+    """The last message that a worker consumed, of any task: one row.
 
-    ``number`` counts, so that it can be seen to change by somebody whose clock differs.
+    ``number`` counts messages, so that a process with another clock can detect changes.
     """
 
     number = models.PositiveBigIntegerField(default=0)

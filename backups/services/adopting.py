@@ -1,4 +1,4 @@
-"""Adopting a database that was copied or moved here: until then nothing is sent to a cloud."""
+"""Adopting a copied or moved database: until then nothing is sent to a cloud."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ NOT_SENT = (
 
 
 class NothingToAdopt(Exception):
-    """The database is at home here; the message says so."""
+    """The database belongs to this instance already; the message says so."""
 
 
 class ReasonMissing(Exception):
-    """Whoever adopts a database must say why; the message says so."""
+    """A reason is required; the message says so."""
 
 
 def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
-    """Let this instance send what its database asks for.
+    """Adopt the database: this instance sends its runs from now on.
 
-    Runs that were accepted, or of which nobody knows whether they were sent, are settled by the
-    cloud's records, which only reads.
+    Runs that were accepted or may have been sent are settled by the cloud's records, which are only
+    read.
 
     Args:
-        actor: who adopts it.
-        reason: why; it must not be empty.
-        moved: the instance that the database comes from runs no more and has sent nothing since
-            the copy was made: queued runs are sent from here. Else they are cancelled, since that
-            instance may have sent them.
+        actor: for the audit trail.
+        reason: free text, required.
+        moved: the database was moved: the original instance no longer runs and has sent nothing
+            since the copy was made. Queued runs are then sent from here. Otherwise they are
+            cancelled, because the original instance may have sent them.
 
     Returns:
-        How many queued runs were cancelled.
+        The number of cancelled runs.
 
     Raises:
-        NothingToAdopt: it is adopted already.
+        NothingToAdopt: it was adopted already.
         ReasonMissing: no reason was given.
     """
     if not reason.strip():
@@ -56,7 +56,7 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
             pk=1, generation=row.generation, adopted=False
         ).update(adopted=True, generation=F("generation") + 1):
             raise NothingToAdopt(_("This database is at home here: there is nothing to adopt."))
-        # nothing is claimed before a database is adopted: these claims came with the copy
+        # nothing is claimed before the adoption: these claims are from the copied database
         for run in BackupRun.objects.filter(state=RunState.SENDING).order_by("pk"):
             take_over(run, why="The run came with a copy of the database")
         queued = BackupRun.objects.filter(state=RunState.QUEUED).order_by("pk")

@@ -1,11 +1,11 @@
-"""Changing log backup settings in the cloud: one call for a decision, read back, audited.
+"""Changing log backup settings in the cloud: one API call per decision, read back and audited.
 
-The cloud is asked while the page waits: who decides sees what came of it. Its settings are read
-before (has somebody changed them since the page was made?) and after (what does it have now?). A
-call that stays without an answer is not sent again; the settings that are read back tell.
+The call is made while the page loads, so that the user sees the result. The settings are read
+before the call (were they changed since the form was displayed?) and after it. A call without a
+response is not repeated; the settings that are read back show the result.
 
-The decision is in the audit trail before the cloud is asked, and what came of it afterwards: a
-process that dies in between leaves the first.
+The audit trail records the decision before the call and the result after it. If the process dies in
+between, the decision remains.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from dashboard.db.concurrency import hold_and_retry
 
 
 class Change(StrEnum):
-    """What can be decided."""
+    """Kinds of changes."""
 
     ENABLE = "enable"
     CHANGE = "change"
@@ -49,27 +49,27 @@ class Change(StrEnum):
 
 
 class ChangeOutcome(StrEnum):
-    """What came of a decision."""
+    """Result of a decision."""
 
-    DONE = "done"  # accepted or not answered, and read back as wanted
-    ACCEPTED = "accepted"  # accepted, but the cloud shows something else, or cannot be read
-    REFUSED = "refused"  # the cloud said no
-    UNKNOWN = "unknown"  # it may have arrived, and what was read back does not show it
-    NOT_SENT = "not_sent"  # no token, no way to the cloud, or its settings could not be read
-    STALE = "stale"  # the settings are others than those that were looked at: nothing was sent
-    OCCUPIED = "occupied"  # another change of the same cluster is under way: nothing was sent
+    DONE = "done"  # accepted or unanswered, and read back as requested
+    ACCEPTED = "accepted"  # accepted, but not read back as requested
+    REFUSED = "refused"  # rejected by the cloud
+    UNKNOWN = "unknown"  # it may have arrived, but was not read back as requested
+    NOT_SENT = "not_sent"  # no token, no connection, or the settings could not be read
+    STALE = "stale"  # the settings have changed since they were displayed: nothing was sent
+    OCCUPIED = "occupied"  # another change of the cluster is in progress: nothing was sent
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What somebody wants.
+    """A requested change.
 
     Attributes:
-        change: what.
-        storage: where to, for ENABLE and CHANGE.
-        period: the hour in the cloud's notation, for SET_POLICY.
-        seen: `fingerprint` of the settings that it was decided on.
-        reason: why, in their words.
+        change: the kind of change.
+        storage: the storage, for ENABLE and CHANGE.
+        period: the time in the cloud's notation, for SET_POLICY.
+        seen: `fingerprint` of the displayed settings.
+        reason: free text.
     """
 
     change: Change
@@ -79,7 +79,7 @@ class Decision:
     reason: str = ""
 
     def as_facts(self) -> dict[str, Any]:
-        """What is wanted, as the audit trail keeps it."""
+        """The change as stored in the audit trail."""
         facts: dict[str, Any] = {"change": self.change.value}
         if self.storage is not None:
             facts["bucket"] = self.storage.bucket
@@ -92,14 +92,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """What came of it.
+    """The result of a change.
 
     Attributes:
-        ending: in one word.
-        why: the cloud's or the network's reason, "" where all is well.
-        answer: the cloud's answer that decided, None when there was none.
-        before: the settings just before, None where they could not be read.
-        now: the settings read afterwards, None where they could not be.
+        ending: the result.
+        why: the error from the cloud or the network, "" if there was none.
+        answer: the deciding response, None without one.
+        before: the settings before, None if they could not be read.
+        now: the settings afterwards, None if they could not be read.
     """
 
     ending: ChangeOutcome
@@ -110,21 +110,21 @@ class ChangeResult:
 
     @property
     def has_changed(self) -> bool | None:
-        """Whether the cloud's settings are others than before; None where that cannot be told."""
+        """Whether the cloud's settings have changed; None if unknown."""
         if self.before is None or self.now is None:
             return None
         return as_facts(self.before) != as_facts(self.now)
 
     @property
     def ended_policy(self) -> bool:
-        """Whether the cloud's daily backup was on before, and is off although log backup is on."""
+        """Whether the change turned off the cloud's daily backup, with log backup still on."""
         if self.before is None or self.now is None:
             return False
         return self.before.auto_enabled and self.now.enabled and not self.now.auto_enabled
 
 
 def as_facts(settings: LogSettings | StoredSettings) -> dict[str, Any]:
-    """Settings as the audit trail keeps them."""
+    """Settings as stored in the audit trail."""
     automatic = settings.auto_enabled if isinstance(settings, LogSettings) else settings.automatic
     return {
         "enabled": settings.enabled,
@@ -137,12 +137,12 @@ def as_facts(settings: LogSettings | StoredSettings) -> dict[str, Any]:
 
 
 def fingerprint(settings: LogSettings | StoredSettings) -> str:
-    """What tells settings from others: a short digest for a form."""
+    """A short hash of settings, for forms."""
     return hashlib.sha256(repr(sorted(as_facts(settings).items())).encode()).hexdigest()[:32]
 
 
-def as_wanted(decision: Decision, now: LogSettings) -> bool:
-    """Whether settings are what a decision asked for."""
+def is_as_requested(decision: Decision, now: LogSettings) -> bool:
+    """Whether settings are as requested."""
     if decision.change in (Change.ENABLE, Change.CHANGE):
         found = LogStorage(bucket=now.bucket, base_path=now.base_path, agency=now.agency)
         return now.enabled and found == decision.storage
@@ -156,26 +156,26 @@ def as_wanted(decision: Decision, now: LogSettings) -> bool:
 def ending_of(
     decision: Decision, outcome: Answer | CssApiError, now: LogSettings | None
 ) -> ChangeOutcome:
-    """Judge a call by its answer and by what was read afterwards.
+    """The result of a call, from its response and the settings afterwards.
 
     Args:
-        decision: what was wanted.
-        outcome: the answer, or what stands in its place.
-        now: the settings read afterwards, None where they could not be.
+        decision: the requested change.
+        outcome: the response or the error.
+        now: the settings afterwards, None if they could not be read.
     """
     what_next = classify(outcome).next
     if not isinstance(outcome, Answer) and what_next is not Next.SETTLE:
         return ChangeOutcome.NOT_SENT
     if what_next not in (Next.FOLLOW, Next.SETTLE):
         return ChangeOutcome.REFUSED
-    if now is not None and as_wanted(decision, now):
+    if now is not None and is_as_requested(decision, now):
         return ChangeOutcome.DONE
     return ChangeOutcome.ACCEPTED if what_next is Next.FOLLOW else ChangeOutcome.UNKNOWN
 
 
-# A token and three exchanges, each at its limit and each with a new token, take less.
+# Longer than a token and three requests with a new token each, all at their timeouts.
 LONGEST_CHANGE = timedelta(minutes=3)
-# Seconds to hold on to an answer while the database is away; somebody waits for the page.
+# Seconds to retry while the database is unavailable; the user waits for the page.
 HOLD = 20.0
 
 _DONE = {
@@ -188,7 +188,7 @@ _DONE = {
 
 
 def read_settings(cluster: Cluster) -> StoredSettings:
-    """Read a cluster's settings from the cloud and keep them.
+    """Read a cluster's settings from the cloud and store them.
 
     Raises:
         CssApiError: they cannot be read.
@@ -199,21 +199,21 @@ def read_settings(cluster: Cluster) -> StoredSettings:
 
 
 def decide(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResult:
-    """Carry out a decision: read, compare, record, call once, read back, keep, record.
+    """Carry out a decision: read, compare, record, call once, read back, store, record.
 
-    It must not run inside a transaction: what was decided is committed before the cloud is asked.
+    Do not call it in a transaction: the decision is committed before the API call.
 
     Args:
-        cluster: whose settings.
-        decision: what is wanted; it has been validated.
-        actor: who decided.
+        cluster: the cluster.
+        decision: the change, validated.
+        actor: for the audit trail.
 
     Returns:
-        What came of it. Nothing but a failure of our own database is raised.
+        The result. Only database errors are raised.
     """
     lease = _claim(cluster)
     if lease is None:
-        # settings that were never read fit no form
+        # settings that were never read match no form
         known = StoredSettings.objects.filter(cluster=cluster).exists()
         return ChangeResult(ChangeOutcome.OCCUPIED if known else ChangeOutcome.STALE)
     try:
@@ -226,12 +226,12 @@ def decide(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResult:
 def _claim(cluster: Cluster) -> leases.Lease | None:
     """Claim a cluster's settings for one change.
 
-    Otherwise a form that is sent twice at once would find the same settings twice, and call twice.
+    Otherwise a form that is sent twice at once would pass the comparison twice and call twice.
     """
     now = timezone.now()
     until = now + LONGEST_CHANGE
     free = Q(changing_until=None) | Q(changing_until__lt=now) | Q(changing_until=until)
-    # no change takes longer: the clock has been set back since
+    # further ahead than any change can take: the clock was set back
     free |= Q(changing_until__gt=now + 2 * LONGEST_CHANGE)
     stored = StoredSettings.objects.filter(cluster=cluster)
     return leases.claim(stored, free, {"changing_until": until}, hold=HOLD)
@@ -305,7 +305,7 @@ def _why(outcome: Answer | CssApiError) -> str:
 def _record_request(
     cluster: Cluster, decision: Decision, actor: Actor, before: LogSettings
 ) -> AuditEvent:
-    # durable: the cloud is not asked before this has been committed
+    # durable: committed before the API call
     with transaction.atomic(durable=True):
         return record(
             Action.LOG_CHANGE_REQUESTED,

@@ -28,12 +28,12 @@ from .result_cache import FIGURES_TIMEOUT, cached
 
 OUTCOME_DAYS = 30
 API_WINDOW = timedelta(hours=24)
-# Of more calls than these only the newest are counted: the time it takes has a limit.
+# Only this many of the newest calls are counted, to limit the time it takes.
 MOST_CALLS = 50_000
 
 
 class ResultGroup(TextChoices):
-    """How a request for a backup came out, as the chart groups it."""
+    """Groups of run states in the chart."""
 
     VERIFIED = "verified", _("Verified")
     FAILED = "failed", _("Backup failed")
@@ -42,7 +42,7 @@ class ResultGroup(TextChoices):
 
     @property
     def states(self) -> list[RunState]:
-        """The states in the group; cancelled runs and those in progress are in none."""
+        """The states in the group. Cancelled and active runs are in no group."""
         return [state for state, result in _RESULTS.items() if result is self]
 
 
@@ -57,10 +57,10 @@ _RESULTS: dict[RunState, ResultGroup] = {
 
 
 class UtcDay(Func):
-    """The UTC day of a moment.
+    """The UTC day of a timestamp.
 
-    On SQLite, Django's TruncDate calls Python for each row. The text that Django stores is in UTC
-    and starts with the day.
+    On SQLite, Django's TruncDate calls Python for each row; the stored text starts with the UTC
+    day.
     """
 
     output_field = DateField()
@@ -74,14 +74,14 @@ class UtcDay(Func):
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One UTC day's runs, by how they came out; the day is the one on which they were requested."""
+    """The runs that were requested on a UTC day, by result group."""
 
     date: date
     counts: dict[ResultGroup, int]
 
     @property
     def next_day(self) -> datetime:
-        """The first moment that no longer belongs to it."""
+        """The first moment of the next day."""
         return start_of_day(self.date) + timedelta(days=1)
 
     @property
@@ -91,10 +91,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Runs by day and result, the oldest day first, every day present.
+    """Runs by day and result group.
 
     Attributes:
-        days: as many as were asked for; the last one is today.
+        days: all days, the oldest first; the last one is today.
         made_at: when they were counted.
     """
 
@@ -112,17 +112,16 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class ApiFigures:
-    """How the cloud's API answered.
+    """Latency and errors of the cloud's API.
 
     Attributes:
-        calls: how many calls ended.
-        median_ms, p95_ms: how long an answer took, in milliseconds (nearest rank); None where there
-            was none.
-        refused: answered with a 4xx.
-        failed: answered with a 5xx.
-        unanswered: ended without an answer (no connection, or it broke).
-        since: from when on calls were counted.
-        limited: that is later than 24 hours ago, because there were more than MOST_CALLS since.
+        calls: calls that ended.
+        median_ms, p95_ms: response time in milliseconds (nearest rank); None without responses.
+        refused: responses with a 4xx status.
+        failed: responses with a 5xx status.
+        unanswered: calls that ended without a response.
+        since: the start of the period.
+        limited: the period is shorter than 24 hours, because it had more than MOST_CALLS calls.
         made_at: when they were counted.
     """
 
@@ -142,7 +141,7 @@ class ApiFigures:
 
     @property
     def error_percent(self) -> float:
-        """Errors in a hundred calls; 0 where there were no calls."""
+        """Errors in percent of all calls; 0 without calls."""
         return 100 * self.errors / self.calls if self.calls else 0.0
 
 
@@ -152,13 +151,13 @@ def start_of_day(day: date) -> datetime:
 
 
 def last_days(count: int, now: datetime) -> list[date]:
-    """The last UTC days, the oldest first; the last one is today."""
+    """The last UTC days up to today, the oldest first."""
     today = now.astimezone(UTC).date()
     return [today - timedelta(days=back) for back in reversed(range(count))]
 
 
 def outcomes_by_day(user: User, now: datetime | None = None) -> Outcomes:
-    """Runs that a user may see by day and result, for the last 30 UTC days; one query at most."""
+    """Visible runs of the last 30 UTC days by day and result group; at most one query."""
     now = now or timezone.now()
     runs = BackupRun.objects.visible_to(user)
     days = last_days(OUTCOME_DAYS, now)
@@ -167,8 +166,8 @@ def outcomes_by_day(user: User, now: datetime | None = None) -> Outcomes:
 
 
 def _outcomes(runs: Rows[BackupRun], days: list[date], now: datetime) -> Outcomes:
-    # One branch a state: each is a range of an index that holds all it needs. Asked for several
-    # states at once, both databases read the rows themselves.
+    # One branch for each state, so that an index-only scan answers it. With several states in one
+    # condition both databases read the table.
     first, *others = (
         runs.filter(requested_at__gte=start_of_day(days[0]), state=state)
         .order_by()
@@ -178,7 +177,7 @@ def _outcomes(runs: Rows[BackupRun], days: list[date], now: datetime) -> Outcome
     )
     found: dict[date, Counter[ResultGroup]] = {day: Counter() for day in days}
     for state, day, count in first.union(*others, all=True):
-        # A request of the future (a clock that was set back) belongs to no day of the chart.
+        # a request in the future (the clock was set back) is on no day of the chart
         if day in found:
             found[day][_RESULTS[RunState(state)]] += count
     return Outcomes(
@@ -191,8 +190,7 @@ def _outcomes(runs: Rows[BackupRun], days: list[date], now: datetime) -> Outcome
 
 
 def api_figures(user: User, now: datetime | None = None) -> ApiFigures:
-    """Latency and errors of the API over the last 24 hours, for calls on behalf of runs that a
-    user may see; two queries at most."""
+    """API latency and errors of the last 24 hours, for visible runs; at most two queries."""
     now = now or timezone.now()
     calls = ApiCall.objects.filter(visible_q(user, "run__project"))
     return cached("api", calls, lambda: _figures(calls, now), FIGURES_TIMEOUT)
@@ -200,13 +198,13 @@ def api_figures(user: User, now: datetime | None = None) -> ApiFigures:
 
 def _figures(calls: Rows[ApiCall], now: datetime) -> ApiFigures:
     since = now - API_WINDOW
-    # Where the window holds too many, it is made shorter: by the index over the time alone.
+    # shorten the window where it has too many calls, by the index over the time
     window = ApiCall.objects.filter(started_at__gte=since, started_at__lte=now)
     times_back = window.order_by("-started_at").values_list("started_at", flat=True)
     last = list(times_back[MOST_CALLS - 1 : MOST_CALLS + 1])
     limited = len(last) > 1
     since = last[0] if limited else since
-    # Equal durations are counted by the database: thousands of calls become a few hundred rows.
+    # the database groups equal durations: thousands of calls become a few hundred rows
     rows = (
         calls.filter(started_at__gte=since, started_at__lte=now, finished_at__isnull=False)
         .order_by()
@@ -244,11 +242,11 @@ def percentile(times: Counter[int], percent: int) -> int | None:
     """The smallest value that at least `percent` of 100 values do not exceed (nearest rank).
 
     Args:
-        times: how often each value occurs.
+        times: number of occurrences by value.
         percent: 1 to 100.
 
     Returns:
-        A value that occurs; None where there is none at all.
+        The value; None where there are no values.
     """
     wanted = -(-sum(times.values()) * percent // 100)
     seen = 0
@@ -262,12 +260,12 @@ def percentile(times: Counter[int], percent: int) -> int | None:
 # --- One cluster ---------------------------------------------------------------------------------
 
 DAYS = 90
-# A backup every ten minutes makes 12,960 runs in 90 days; of more the newest count.
+# one backup every ten minutes is 12,960 runs in 90 days; of more the newest are counted
 MOST_RUNS = 15_000
 
 
 class Mark(StrEnum):
-    """What a day brought: a verified backup counts more than a bad end on the same day."""
+    """The result of a day: a verified backup outweighs a failure on the same day."""
 
     VERIFIED = "verified"
     FAILED = "failed"
@@ -276,10 +274,10 @@ class Mark(StrEnum):
 
 @dataclass(slots=True)
 class ClusterDay:
-    """One UTC day of a cluster; a run belongs to the day on which it was requested.
+    """The runs of a cluster that were requested on a UTC day.
 
     Attributes:
-        verified: runs that ended as verified backups.
+        verified: verified backups.
         bad: runs that ended otherwise, or whose outcome is unknown.
     """
 
@@ -299,10 +297,10 @@ class ClusterHistory:
     """A cluster's last 90 days.
 
     Attributes:
-        days: the oldest first, every day present; the last one is today.
-        verified_runs: how many backups were verified.
-        median, longest: from request to verification; None where none was verified.
-        limited: there were more than MOST_RUNS runs; the newest were counted.
+        days: all days, the oldest first; the last one is today.
+        verified_runs: number of verified backups.
+        median, longest: time from request to verification; None without verified backups.
+        limited: there were more than MOST_RUNS runs; only the newest were counted.
     """
 
     days: list[ClusterDay]
@@ -312,7 +310,7 @@ class ClusterHistory:
     limited: bool
 
     def count(self, mark: Mark) -> int:
-        """How many days have a mark."""
+        """The number of days with a mark."""
         return sum(1 for day in self.days if day.mark is mark)
 
 
@@ -330,7 +328,7 @@ def cluster_history(cluster: Cluster, now: datetime) -> ClusterHistory:
     durations = []
     for requested_at, finished_at, state in runs[:MOST_RUNS]:
         day = days.get(requested_at.astimezone(UTC).date())
-        if day is None:  # requested in the future, by a clock that was set back
+        if day is None:  # requested in the future: the clock was set back
             continue
         if state == RunState.SUCCEEDED:
             day.verified += 1

@@ -1,4 +1,4 @@
-"""Testing a connection step by step: configuration, identity, catalog, permission to list."""
+"""Connection test: configuration, sign-in, catalog, permission to list; and faults by error."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from backups.css_api.types import Answer
 from backups.rules.outcomes import outcome_of
 from backups.services.cloud import INTERACTIVE
 
-# Seconds after which no further page of a long list is waited for: the first proves the permission.
+# Seconds after which no further page of a long list is read: the first proves the permission.
 LIST_BUDGET = 10.0
 
 
 class StepState(StrEnum):
-    """How a step went."""
+    """Result of a step."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -47,10 +47,10 @@ class StepResult:
     """One step of the test.
 
     Attributes:
-        label: what is looked at.
-        state: how it went.
-        text: what was found, or the error.
-        fault: why it failed; the guide says what that means, who acts and what to do.
+        label: what is tested.
+        state: the result.
+        text: details, or the error.
+        fault: the kind of error, explained by the guide.
     """
 
     label: str | Promise
@@ -61,7 +61,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The result of a test; `passed` when every step was."""
+    """The result of a test."""
 
     steps: tuple[StepResult, ...]
 
@@ -81,16 +81,16 @@ LABELS = (
 def diagnose(cloud: str, region: str) -> Diagnosis:
     """Test a clouds.yaml entry.
 
-    It runs while somebody waits for the page. Getting a token and each request end after
-    INTERACTIVE.total seconds (15), and after LIST_BUDGET (10) no further page is asked for: 40
-    seconds at most, and a minute where the service refuses the first token.
+    It runs while the user waits for the page. Getting a token and each request time out after
+    INTERACTIVE.total seconds (15), and after LIST_BUDGET (10) no further page is requested: 40
+    seconds at most, or a minute where the service rejects the first token.
 
     Args:
         cloud: name of the entry.
         region: one of its regions, "" where it names none.
 
     Returns:
-        All steps in order; after one that failed the others are not tried.
+        All steps in order; after a failed step the others are not tried.
     """
     passed: list[str] = []
     try:
@@ -104,7 +104,7 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
         passed.append(_("It is at %(url)s.") % {"url": identity.endpoint})
         passed.append(_list(connection))
     except (CatalogError, ConfigurationError) as error:
-        if passed:  # the entry can be used, so it is the endpoint that cannot
+        if passed:  # the entry is valid, so the endpoint is not
             passed.append(_("Signed in."))
         return _diagnosis(passed, error)
     except IdentityError as error:
@@ -127,7 +127,7 @@ def _diagnosis(passed: list[str], error: CssApiError | None = None) -> Diagnosis
 
 
 def _list(connection: CloudConnection) -> str:
-    """What the permission to list is worth. Raises CssApiError."""
+    """Test the permission to list. Raises CssApiError."""
     budget = _Budget()
     try:
         count = len(CssClient(connection, budget).list_clusters())
@@ -143,11 +143,11 @@ def _list(connection: CloudConnection) -> str:
 
 
 class _Spent(Exception):
-    """The list takes longer than somebody wants to wait."""
+    """The list takes longer than LIST_BUDGET."""
 
 
 class _Budget:
-    """Ends the reading of a list, between two pages, when its time is over."""
+    """Stops reading a list, between two pages, when its time is over."""
 
     def __init__(self) -> None:
         self._end = time.monotonic() + LIST_BUDGET
@@ -174,10 +174,10 @@ _TRANSPORT: dict[TransportKind, ConnectionFault] = {
 
 
 def fault_of(error: CssApiError) -> ConnectionFault:
-    """The fault that an error of a sign-in, a list or a detail stands for.
+    """The fault for an error of a sign-in, a list or a detail.
 
     Args:
-        error: what the client raised.
+        error: raised by the client.
     """
     if isinstance(error, ConfigurationError):
         return ConnectionFault.CONFIGURATION
@@ -211,7 +211,7 @@ def _of_identity(error: IdentityError) -> ConnectionFault:
 
 
 def _of_answer(answer: Answer) -> ConnectionFault:
-    # before the code: 403 with CSS.0015 is “not found or denied”, and a list cannot be missing
+    # before the error code: 403 with CSS.0015 means “not found or denied”, and a list always exists
     if answer.status in (401, 403):
         return ConnectionFault.FORBIDDEN
     outcome = outcome_of(answer)

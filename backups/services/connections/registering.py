@@ -1,4 +1,4 @@
-"""Clusters as the cloud describes them, as rows: few queries, however many clusters there are."""
+"""Storing the cloud's clusters and tags, with a constant number of queries per batch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BATCH = 500
 
 
 class Stored(NamedTuple):
-    """What became of a list.
+    """What storing a list changed.
 
     Attributes:
-        project: whose clusters they are.
-        added: how many are new.
-        gone: how many are marked as vanished.
+        project: the project of the clusters.
+        added: number of new clusters.
+        gone: number of clusters marked as gone.
     """
 
     project: Project
@@ -31,7 +31,7 @@ class Stored(NamedTuple):
 
 
 def store_project(identity: ProjectIdentity) -> Project:
-    """The row of the project that an entry's credentials reach."""
+    """Create or update the project that an entry's credentials reach."""
     project, _is_new = Project.objects.update_or_create(
         cloud=identity.cloud,
         region=identity.region,
@@ -42,14 +42,14 @@ def store_project(identity: ProjectIdentity) -> Project:
 
 
 def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stored:
-    """Bring the clusters of a cloud and region up to date. To be called in a transaction.
+    """Update the clusters of a cloud and region from a list. Call it in a transaction.
 
-    Only what has changed is written, since most lists are those of five minutes ago. Nothing is
-    deleted: what the list leaves out is marked as gone.
+    Only changes are written, because most lists have none. Nothing is deleted: clusters that are
+    not in the list are marked as gone.
 
     Args:
-        identity: where the list comes from.
-        listed: all of it.
+        identity: the source of the list.
+        listed: the complete list.
     """
     project = store_project(identity)
     columns = ("pk", "cluster_id", "by_hand", "gone_at", *_COLUMNS)
@@ -68,7 +68,7 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
         update_fields=[*_COLUMNS, "gone_at"],
     )
     _check_again([held[key]["pk"] for key in wanted if key in held and held[key]["gone_at"]])
-    # Registered by its id, it may be one that lists never show: its own check decides.
+    # A cluster registered by its id may never be listed: its check decides.
     missed = [
         row["pk"]
         for row in held.values()
@@ -76,7 +76,7 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
     ]
     gone = _mark_gone(missed)
     store_tags(project, listed)
-    # and those of a project that the entry's credentials reached before
+    # clusters of another project that the entry's credentials reached before
     elsewhere = Cluster.objects.present().filter(
         project__cloud=identity.cloud, project__region=identity.region
     )
@@ -85,14 +85,14 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
 
 
 def store_one(project: Project, info: ClusterInfo) -> tuple[Cluster, bool]:
-    """Register one cluster by hand. To be called in a transaction.
+    """Register one cluster by hand. Call it in a transaction.
 
     Args:
         project: its project.
-        info: as the cloud describes it.
+        info: the cloud's description.
 
     Returns:
-        Its row, and whether it was not there before, or had gone.
+        Its row, and whether it is new or had gone.
     """
     known = {**cluster_columns(info), "by_hand": True, "gone_at": None}
     cluster, fresh = Cluster.objects.get_or_create(
@@ -110,23 +110,23 @@ def store_one(project: Project, info: ClusterInfo) -> tuple[Cluster, bool]:
 
 
 def retire(cloud: str, region: str) -> int:
-    """Mark the clusters of an entry that has left clouds.yaml as gone: nobody can reach them.
+    """Mark the clusters of an entry that was removed from clouds.yaml as gone.
 
     Returns:
-        How many were marked.
+        The number of clusters marked.
     """
     there = Cluster.objects.present().filter(project__cloud=cloud, project__region=region)
     return there.update(**gone_columns(timezone.now()))
 
 
 def forget_readiness(project_id: int) -> int:
-    """What was known of a project's clusters counts no longer: nobody checks them any more.
+    """Reset the readiness of a project's clusters: they are no longer checked.
 
     Args:
         project_id: primary key of a project whose last connection was disconnected.
 
     Returns:
-        How many clusters it is about.
+        The number of clusters.
     """
     return (
         Cluster.objects.present()
@@ -141,7 +141,7 @@ def forget_readiness(project_id: int) -> int:
 
 
 def check_again(project_id: int) -> None:
-    """Have the clusters of a project checked: its connection is back."""
+    """Request checks of a project's clusters: it is connected again."""
     here = Cluster.objects.present().filter(project=project_id)
     here.update(check_due_at=ASKED_FOR)
 
@@ -162,7 +162,7 @@ def _mark_gone(pks: Sequence[int]) -> int:
 
 
 def _check_again(pks: Sequence[int]) -> None:
-    """Clusters that are back are read anew; what was known of them is of before."""
+    """Reset the readiness of clusters that are back, and request checks."""
     for some in _batches(pks):
         Cluster.objects.filter(pk__in=some).update(
             readiness=Readiness.UNKNOWN,
@@ -173,11 +173,11 @@ def _check_again(pks: Sequence[int]) -> None:
 
 
 def store_tags(project: Project, listed: Sequence[ClusterInfo]) -> None:
-    """Bring the clusters' cloud tags up to date; labels of our own stay as they are.
+    """Update the clusters' cloud tags; labels do not change.
 
     Args:
-        project: theirs.
-        listed: clusters that are stored already.
+        project: the project of the clusters.
+        listed: clusters that are already stored.
     """
     clusters = project.clusters.all()
     found = ClusterTag.objects.filter(cluster__project=project, origin=ClusterTag.Origin.CLOUD)

@@ -1,4 +1,9 @@
-"""Keeping the registered clusters in step with the clouds. Nothing is ever deleted."""
+"""Synchronisation of the registered clusters with the clouds. Nothing is ever deleted.
+
+One synchronisation of a connection runs at a time, under a lease: `Connection.sync_started_at` is
+its mark, `next_sync_at` its end. The last one begun counts: a list that was read under a lease that
+has been lost since is not stored.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +36,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProjectSync:
-    """What a sync did for one cloud and region.
+    """The result of synchronising one cloud and region.
 
     Attributes:
-        cloud, region: the entry of clouds.yaml and its region.
-        project: the project's name, "" when it was not reached.
-        listed: clusters that the cloud listed.
-        added: of these, new ones.
-        gone: clusters marked as vanished by this sync.
-        error: why it failed, "" when it did not; then nothing was changed.
+        cloud, region: the clouds.yaml entry and its region.
+        project: the project's name, "" if it was not reached.
+        listed: clusters in the list.
+        added: new clusters.
+        gone: clusters marked as gone.
+        error: why it failed, "" if it did not; a failure changes nothing.
     """
 
     cloud: str
@@ -58,7 +63,7 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
         cloud: only this entry of clouds.yaml; "" for all.
 
     Returns:
-        A result for each cloud and region; one that fails does not keep the others from it.
+        A result for each cloud and region; a failure does not stop the others.
 
     Raises:
         ConfigurationError: no cloud is configured, or none of that name.
@@ -86,13 +91,13 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
 
 
 def connect_new_entries() -> None:
-    """Connect what is in clouds.yaml and was never connected, where AUTO_CONNECT allows it."""
+    """Connect entries of clouds.yaml that were never connected, if AUTO_CONNECT is on."""
     if not settings.AUTO_CONNECT:
         return
     try:
         configured = config.list_clouds()
     except ConfigurationError:
-        return  # the connections page and the command name what is wrong with the file
+        return  # the connections page and the command report the problem with the file
     known = set(Connection.objects.values_list("cloud", "region"))
     for cloud, region in configured:
         if (cloud, region) not in known:
@@ -100,7 +105,7 @@ def connect_new_entries() -> None:
 
 
 def is_configured(cloud: str, region: str) -> bool:
-    """Whether clouds.yaml has this entry and region: only such can be called.
+    """Whether clouds.yaml contains this entry and region.
 
     Raises:
         ConfigurationError: the file cannot be read.
@@ -109,11 +114,11 @@ def is_configured(cloud: str, region: str) -> bool:
 
 
 def sync_connection(connection_id: int) -> None:
-    """Synchronise one connection; what came of it is kept with it, for the pages.
+    """Synchronise a connection and store the result with it.
 
     Args:
-        connection_id: primary key; one that is gone, disconnected or being synchronised by
-            another worker is left alone.
+        connection_id: primary key; a connection that is missing, disconnected or being synchronised
+            by another worker is skipped.
     """
     row = Connection.objects.connected().filter(pk=connection_id).first()
     lease = claim(connection_id) if row is not None else None
@@ -122,13 +127,13 @@ def sync_connection(connection_id: int) -> None:
 
 
 def synchronise(row: Connection) -> ProjectSync:
-    """Synchronise one connection, in place of a sync that is under way.
+    """Synchronise a connection, replacing a synchronisation in progress.
 
     Args:
         row: the connection.
 
     Returns:
-        The result; a failure is in `error`, and kept with the connection for the pages.
+        The result; it is also stored with the connection.
     """
     lease = claim(row.pk, take_over=True)
     if lease is None:
@@ -147,7 +152,7 @@ def _sync(row: Connection, lease: SyncLease) -> ProjectSync:
     except CssApiError as error:
         why, fault = str(error), fault_of(error)
         logger.warning("sync of %s %s failed: %s", cloud, region, why)
-    except Exception as error:  # a defect: it must neither hinder the others nor go unseen
+    except Exception as error:  # a defect: log it and continue with the others
         why, fault = type(error).__name__, ConnectionFault.INTERNAL
         logger.exception("sync of %s %s failed", cloud, region)
     try:
@@ -161,8 +166,8 @@ def _attempt(row: Connection, lease: SyncLease) -> ProjectSync:
     """Read the list and store it. Raises CssApiError, LeaseLost."""
     here = Cluster.objects.present().filter(project__cloud=row.cloud, project__region=row.region)
     if not is_configured(row.cloud, row.region) and not here.exists():
-        # It has left clouds.yaml and its clusters are marked as gone. Marking them is for people
-        # (sync_clusters, disconnecting): perhaps only this machine's file does not have it.
+        # Removed from clouds.yaml, and its clusters are marked as gone already. Only users mark
+        # them (sync_clusters, disconnect): perhaps only this machine's file lacks the entry.
         lease.release(sync_error="", sync_fault=ConnectionFault.NONE, listed=0, added=0, gone=0)
         return ProjectSync(row.cloud, row.region)
     connection = session.connect(row.cloud, row.region, timeouts=default_timeouts())
@@ -176,7 +181,7 @@ def _attempt(row: Connection, lease: SyncLease) -> ProjectSync:
 def _store(
     identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: SyncLease
 ) -> ProjectSync:
-    # first, since it locks the connection's row: from here on no other sync of it can begin
+    # first: it locks the connection's row, so that no other synchronisation can begin
     lease.renew()
     stored = store_list(identity, listed)
     lease.release(
@@ -195,7 +200,7 @@ def _store(
 
 
 def _retired(cloud: str, region: str) -> ProjectSync:
-    """The result for an entry that has left clouds.yaml."""
+    """Mark the clusters of an entry that was removed from clouds.yaml as gone."""
     name = Project.objects.filter(cloud=cloud, region=region).values_list("name", flat=True).first()
     Connection.objects.filter(cloud=cloud, region=region).update(
         sync_error="", sync_fault=ConnectionFault.NONE
