@@ -15,8 +15,8 @@ from .runs.sweeping import take_over
 from .runs.transitions import transition
 
 NOT_SENT = (
-    "Not sent by this instance: the run came with a copy of the database, and the instance that "
-    "it came from may have sent it"
+    "Not sent by this instance: the run is from a copied database, and the original instance "
+    "may have sent it"
 )
 
 
@@ -55,10 +55,12 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         if row is None or not Instance.objects.filter(
             pk=1, generation=row.generation, adopted=False
         ).update(adopted=True, generation=F("generation") + 1):
-            raise NothingToAdopt(_("This database is at home here: there is nothing to adopt."))
+            raise NothingToAdopt(
+                _("This database belongs to this instance already: there is nothing to adopt.")
+            )
         # nothing is claimed before the adoption: these claims are from the copied database
         for run in BackupRun.objects.filter(state=RunState.SENDING).order_by("pk"):
-            take_over(run, why="The run came with a copy of the database")
+            take_over(run, why="The run is from a copied database")
         queued = BackupRun.objects.filter(state=RunState.QUEUED).order_by("pk")
         cancelled = 0
         if not moved:

@@ -231,7 +231,7 @@ def test_of_two_registrations_at_once_one_is_told_of_the_other(cloud: SimulatorC
             return str(error)
 
     told = sorted(map(str, at_once([register, register])))
-    assert told == ["The cluster is registered already, as “hidden”.", "hidden"]
+    assert told == ["The cluster is already registered as “hidden”.", "hidden"]
     assert Cluster.objects.count() == 1
     assert actions() == ["cluster_registered"]
 

@@ -258,7 +258,7 @@ def test_a_cluster_is_registered_by_its_id(admin: Client, cloud: SimulatorContro
     assert answer["Location"] == f"/clusters/{cluster.pk}/"
     again = admin.post("/clusters/register/", {"connection": row.pk, "cluster_id": cluster_id})
     assert again.status_code == 409
-    assert "registered already" in again.content.decode()
+    assert "already registered" in again.content.decode()
     assert f'href="/clusters/{cluster.pk}/"' in again.content.decode()
 
 

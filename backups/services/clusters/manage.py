@@ -21,8 +21,8 @@ class CannotArchive(Exception):
     def __init__(self, run: BackupRun) -> None:
         super().__init__(
             _(
-                "Run %(run)d of this cluster is under way (%(state)s): "
-                "archive it when that has ended."
+                "Run %(run)d of this cluster is in progress (%(state)s). "
+                "Archive the cluster after it has ended."
             )
             % {"run": run.pk, "state": run.run_state.label}
         )
@@ -37,7 +37,7 @@ class LabelsChanged(Exception):
     """
 
     def __init__(self, now: Mapping[str, str]) -> None:
-        super().__init__(_("Somebody has changed these labels meanwhile."))
+        super().__init__(_("These labels have been changed in the meantime."))
         self.now = dict(now)
 
 

@@ -101,7 +101,7 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
             _("Signed in to project %(project)s.")
             % {"project": identity.project_name or identity.project_id}
         )
-        passed.append(_("It is at %(url)s.") % {"url": identity.endpoint})
+        passed.append(_("Endpoint: %(url)s.") % {"url": identity.endpoint})
         passed.append(_list(connection))
     except (CatalogError, ConfigurationError) as error:
         if passed:  # the entry is valid, so the endpoint is not
@@ -132,11 +132,11 @@ def _list(connection: CloudConnection) -> str:
     try:
         count = len(CssClient(connection, budget).list_clusters())
     except _Spent:
-        return _("Clusters can be listed; there are too many to count them all while you wait.")
+        return _("Clusters can be listed; there are too many to count now.")
     if not count:
         return _(
-            "The list can be read and is empty. Where clusters were expected, check project and "
-            "region of the entry: each project has a list of its own."
+            "Clusters can be listed, and the list is empty. If you expected clusters, check "
+            "project and region of the entry: each project has its own list."
         )
     text = ngettext("%(count)d cluster can be listed.", "%(count)d clusters can be listed.", count)
     return text % {"count": count}

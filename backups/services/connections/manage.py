@@ -225,9 +225,9 @@ def register_by_hand(row: Connection, cluster_id: str, actor: Actor) -> Cluster:
         project = store_project(identity)
         cluster, fresh = store_one(project, info)
         if not fresh:
-            text = _("The cluster is registered already, as “%(name)s”.")
+            text = _("The cluster is already registered as “%(name)s”.")
             if cluster.archived_at is not None:
-                text = _("The cluster is registered already, as “%(name)s”, and archived.")
+                text = _("The cluster is already registered as “%(name)s”, and archived.")
             raise RegisterError(text % {"name": cluster.name}, cluster=cluster)
         record(
             Action.CLUSTER_REGISTERED,
@@ -249,14 +249,14 @@ def _ask(row: Connection, cluster_id: str) -> tuple[ProjectIdentity, ClusterInfo
         if _is_unknown(error):
             raise RegisterError(
                 _(
-                    "The cloud knows no cluster %(id)s in project %(project)s, or hides it from "
-                    "the entry's user. Check the id in the cloud's console, and the connection."
+                    "Cluster %(id)s does not exist in project %(project)s, or the entry's user "
+                    "may not see it. Check the id in the cloud's console, and the connection."
                 )
                 % {"id": cluster_id, "project": identity.project_name or identity.project_id}
             ) from error
         raise RegisterError(str(error), fault_of(error)) from error
     if info.id != cluster_id:
-        text = _("The cloud was asked for cluster %(id)s and described another one.")
+        text = _("The cloud returned another cluster than %(id)s.")
         raise RegisterError(text % {"id": cluster_id}, ConnectionFault.MALFORMED)
     return identity, info
 

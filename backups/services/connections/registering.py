@@ -133,7 +133,7 @@ def forget_readiness(project_id: int) -> int:
         .filter(project=project_id)
         .update(
             readiness=Readiness.UNKNOWN,
-            readiness_detail="Its connection is disconnected: it is not checked.",
+            readiness_detail="The connection is disconnected: the cluster is not checked.",
             checked_at=None,
             check_error="",
         )

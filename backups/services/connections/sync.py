@@ -147,7 +147,7 @@ def _sync(row: Connection, lease: SyncLease) -> ProjectSync:
         return _attempt(row, lease)
     except LeaseLost:
         logger.info("sync of %s %s: superseded", cloud, region)
-        why = "another synchronisation of it has begun, or it was disconnected: that one counts"
+        why = "another synchronisation has begun since, or it was disconnected"
         return ProjectSync(cloud, region, error=why)
     except CssApiError as error:
         why, fault = str(error), fault_of(error)
