@@ -36,6 +36,11 @@ class Instance(models.Model):
     def __str__(self) -> str:
         return self.uid
 
+    @property
+    def clashes(self) -> bool:
+        """Whether another instance has the same id; a copy has the original's id as `origin`."""
+        return not self.adopted and self.origin == self.uid
+
 
 class Heartbeat(models.Model):
     """Written by each worker process every HEARTBEAT_INTERVAL seconds; a silent process is dead."""

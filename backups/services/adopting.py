@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from backups.choices import RunState
 from backups.models import BackupRun, Instance
+from backups.models.processes import new_uid
 from dashboard.audit.actions import Action
 from dashboard.audit.trail import Actor, record
 
@@ -32,7 +33,8 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
     """Adopt the database: this instance sends its runs from now on.
 
     Runs that were accepted or may have been sent are settled by the cloud's records, which are only
-    read.
+    read. Where another instance has the same id, this one gets a new id; web and workers must then
+    be restarted.
 
     Args:
         actor: for the audit trail.
@@ -52,13 +54,15 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         raise ReasonMissing(_("A reason is required."))
     with transaction.atomic():
         row = Instance.objects.filter(pk=1).first()
+        renamed = {"uid": new_uid()} if row is not None and row.clashes else {}
         if row is None or not Instance.objects.filter(
             pk=1, generation=row.generation, adopted=False
-        ).update(adopted=True, generation=F("generation") + 1):
+        ).update(adopted=True, generation=F("generation") + 1, **renamed):
             raise NothingToAdopt(
                 _("This database belongs to this instance already: there is nothing to adopt.")
             )
-        # nothing is claimed before the adoption: these claims are from the copied database
+        uid = renamed.get("uid", row.uid)
+        # no run is claimed before adoption: these claims are from the copy, or are fenced off
         for run in BackupRun.objects.filter(state=RunState.SENDING).order_by("pk"):
             take_over(run, why="The run is from a copied database")
         queued = BackupRun.objects.filter(state=RunState.QUEUED).order_by("pk")
@@ -71,10 +75,10 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         record(
             Action.INSTANCE_ADOPTED,
             actor=actor,
-            target_label=f"instance {row.uid}",
+            target_label=f"instance {uid}",
             reason=reason,
             before={"instance": row.origin},
-            after={"instance": row.uid},
+            after={"instance": uid},
             details={"differs": row.differs, "moved": moved, "cancelled": cancelled},
         )
     return cancelled
