@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.models import Cluster
-from backups.services.clusters import history
+from backups.services import statistics
 from backups.services.statistics import Mark
 from tests.views.conftest import MakeCluster, MakeRun
 from tests.views.page_text import page, tight, words
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 def history_of(cluster: Cluster) -> dict[date, Mark]:
-    found = history.cluster_history(cluster, NOW)
+    found = statistics.cluster_history(cluster, NOW)
     assert len(found.days) == 90
     assert found.days[-1].date == NOW.date()
     return {day.date: day.mark for day in found.days if day.mark is not Mark.NONE}
@@ -80,7 +80,7 @@ def test_median_and_longest_duration_are_those_of_verified_runs(
         make_run(cluster, state="failed", **made | {"finished_at": at + HOUR})
     old = NOW - timedelta(days=95)
     make_run(cluster, state="succeeded", requested_at=old, finished_at=old + HOUR)
-    found = history.cluster_history(cluster, NOW)
+    found = statistics.cluster_history(cluster, NOW)
     assert found.median == timedelta(seconds=30)
     assert found.longest == timedelta(seconds=300)
     assert (found.verified_runs, found.limited) == (4, False)
