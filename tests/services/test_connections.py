@@ -242,7 +242,9 @@ def test_a_cluster_that_the_cloud_does_not_know_is_not_registered(
 ) -> None:
     if preset:
         cloud.fault("status", endpoint="detail", preset=preset)
-    with pytest.raises(RegisterError, match=r"Cluster 00000000-dead-beef does not exist in project"):
+    with pytest.raises(
+        RegisterError, match=r"Cluster 00000000-dead-beef does not exist in project"
+    ):
         register_by_hand(row, "00000000-dead-beef", ANNA)
     assert not Cluster.objects.exists()
     cloud.clear_faults()

@@ -89,7 +89,7 @@ def test_median_and_longest_duration_are_those_of_verified_runs(
 def test_of_too_many_runs_the_newest_count_and_the_page_says_so(
     web: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "MOST_RUNS", 3)
+    monkeypatch.setattr(statistics, "MOST_RUNS", 3)
     now = timezone.now()
     run = make_run(state="succeeded", requested_at=now - timedelta(days=9))
     for days in range(3):
