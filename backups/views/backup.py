@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 from backups.choices import Trigger
 from backups.forms import MAX_WAIT_MINUTES, BackupForm, BulkBackupForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.preflight import would_be_rejected
 from backups.services.runs.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
 from dashboard.accounts.access import Permission, may, require_somewhere
 
@@ -33,7 +33,7 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
         return _ask_again(request, cluster, wrong=form, status=422)
     reason: str = form.cleaned_data["reason"]
     wait_minutes: int = form.cleaned_data["wait_minutes"] or 0
-    if not form.cleaned_data["anyway"] and would_be_refused(cluster, wait_minutes=wait_minutes):
+    if not form.cleaned_data["anyway"] and would_be_rejected(cluster, wait_minutes=wait_minutes):
         return _ask_again(request, cluster, explains=True, status=409)
     try:
         made = request_backup(
@@ -193,7 +193,7 @@ def bulk_backup(request: PageRequest) -> HttpResponse:
 def _ask(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> BulkAnswer:
     if not may(request.user, Permission.RUN, cluster.project):
         return BulkAnswer(cluster, Result.REFUSED, _("Your account may not back up this cluster."))
-    if not form.cleaned_data["anyway"] and would_be_refused(cluster):
+    if not form.cleaned_data["anyway"] and would_be_rejected(cluster):
         text = _("Not requested: the cloud would probably reject it. %(why)s")
         return BulkAnswer(cluster, Result.WARNED, text % {"why": cluster.readiness_detail})
     try:

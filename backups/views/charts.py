@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import ngettext
 
-from backups.services.clusters.history import ClusterDay, Mark
-from backups.services.statistics import Day, Result
+from backups.services.statistics import ClusterDay, Day, Mark, ResultGroup
 
 HEIGHT = 200
 SLOT = 20  # the width of a day
@@ -87,7 +86,7 @@ def stacked(days: Sequence[Day]) -> StackedChart:
     bars = []
     for place, day in enumerate(days):
         x, y, parts = place * SLOT, float(HEIGHT), []
-        for result in Result:
+        for result in ResultGroup:
             if count := day.counts[result]:
                 height = max(count * (HEIGHT - HEADROOM) / top, LEAST)
                 y -= height
@@ -145,7 +144,7 @@ def strip(days: Sequence[ClusterDay]) -> Strip:
     return Strip(cells, width=len(days) * CELL_SLOT)
 
 
-def counted(counts: Mapping[Result, int]) -> str:
+def counted(counts: Mapping[ResultGroup, int]) -> str:
     """How many runs had each result.
 
     Args:
@@ -161,12 +160,12 @@ def day_summary(day: ClusterDay) -> str:
     return f"{verified % {'count': day.verified}}, {bad % {'count': day.bad}}"
 
 
-def _phrase(result: Result, count: int) -> str:
-    if result is Result.VERIFIED:
+def _phrase(result: ResultGroup, count: int) -> str:
+    if result is ResultGroup.VERIFIED:
         text = ngettext("%(count)d verified", "%(count)d verified", count)
-    elif result is Result.FAILED:
+    elif result is ResultGroup.FAILED:
         text = ngettext("%(count)d backup failed", "%(count)d backup failed", count)
-    elif result is Result.REJECTED:
+    elif result is ResultGroup.REJECTED:
         text = ngettext("%(count)d rejected", "%(count)d rejected", count)
     else:
         text = ngettext(

@@ -19,14 +19,14 @@ from backups.choices import ACTIVE, Protection, Readiness
 from backups.forms import MAX_WAIT_MINUTES, ArchiveForm, LabelsForm, ObjectiveForm, form_problems
 from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings, Project
-from backups.models.cluster import STATUS_LABELS
-from backups.models.labels import labels_as_text
+from backups.models.cluster import STATUS_LABELS, labels_as_text
 from backups.services.attention import BLOCKED, bad_results
 from backups.services.clusters import checks, manage
-from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
 from backups.services.clusters.manage import CannotArchive, LabelsChanged
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.clusters.protection import set_objective
 from backups.services.clusters.readiness import request_check
+from backups.services.statistics import ClusterHistory, Mark, cluster_history
 from dashboard.accounts.access import Permission, may, require
 from dashboard.audit.trail import Actor
 
@@ -181,6 +181,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         page.now,
         may_run=may(request.user, Permission.RUN, cluster.project),
         may_configure=may(request.user, Permission.CONFIGURE, cluster.project),
+        blocked=blocked_reason(cluster),
     )
     return {
         "page": page,

@@ -13,6 +13,7 @@ from django.utils import timezone
 from backups.choices import Outcome, Protection, Readiness, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from backups.models.cluster import ClusterQuerySet, attach_latest_runs, protection_at
+from backups.services.clusters.preflight import blocked_reasons
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
@@ -32,6 +33,7 @@ class ClusterRow:
         cluster: with its project, its tags and its latest run.
         now: the moment at which protection is judged.
         may_run, may_configure: what the user may do with it.
+        blocked: why it cannot be backed up at all, "" where it can.
         reason, wait: what was typed into the row's options.
         problems: what was wrong with it, as sentences.
         wrong: the fields that were wrong.
@@ -43,6 +45,7 @@ class ClusterRow:
     now: datetime
     may_run: bool = False
     may_configure: bool = False
+    blocked: str = ""
     reason: str = ""
     wait: str = ""
     problems: list[str] = field(default_factory=list)
@@ -61,9 +64,8 @@ class ClusterRow:
 
     @property
     def may_ask(self) -> bool:
-        """Whether to show the backup button: not for clusters that are gone or archived."""
-        out_of_the_way = self.cluster.gone_at or self.cluster.archived_at
-        return self.may_run and not out_of_the_way
+        """Whether to show the backup button."""
+        return self.may_run and not self.blocked
 
     @property
     def reason_required(self) -> bool:
@@ -116,12 +118,16 @@ def with_row_parts(clusters: ClusterQuerySet) -> ClusterQuerySet:
 
 
 def rows_of(clusters: Iterable[Cluster], user: User) -> list[ClusterRow]:
-    """Rows for clusters that came from `with_row_parts()`; one query for all their runs."""
+    """Rows for clusters that came from `with_row_parts()`; two queries more for all of them."""
     listed = list(clusters)
     attach_latest_runs(listed)
     now = timezone.now()
     allowed = _allowed(user, {cluster.project_id for cluster in listed})
-    return [ClusterRow(cluster, now, *allowed[cluster.project_id]) for cluster in listed]
+    blocked = blocked_reasons(listed)
+    return [
+        ClusterRow(cluster, now, *allowed[cluster.project_id], blocked=blocked.get(cluster.pk, ""))
+        for cluster in listed
+    ]
 
 
 def tokens_of(pks: Iterable[int], user: User) -> dict[int, str]:

@@ -25,8 +25,8 @@ from backups.services import attention, statistics
 from backups.services.attention import BLOCKED, Attention, Finding, Need
 from backups.services.clusters import protection
 from backups.services.clusters.protection import Summary
-from backups.services.result_cache import kept, key_for
-from backups.services.statistics import ApiFigures, Outcomes, Result
+from backups.services.result_cache import COUNTS_TIMEOUT, cached
+from backups.services.statistics import ApiFigures, Outcomes, ResultGroup
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
@@ -36,7 +36,6 @@ from .common import PageRequest, new_key
 from .live import Shown, live_response, live_view, token
 
 MOST_ACTIVE = 10
-KEPT_SUMMARY = 3  # seconds
 
 
 class Section(IntEnum):
@@ -71,7 +70,7 @@ class ResultTotal:
         query: finds them in the history.
     """
 
-    result: Result
+    result: ResultGroup
     count: int
     query: str
 
@@ -90,9 +89,7 @@ class Home:
     @cached_property
     def summary(self) -> Summary:
         watched = Cluster.objects.watched().visible_to(self.user)
-        return kept(
-            key_for("summary", watched), KEPT_SUMMARY, lambda: protection.summary(self.user)
-        )
+        return cached("summary", watched, lambda: protection.summary(self.user), COUNTS_TIMEOUT)
 
     @property
     def unprotected(self) -> list[tuple[Protection, int]]:
@@ -158,7 +155,7 @@ class Home:
     def results(self) -> list[ResultTotal]:
         """The chart's legend: each result, its number of runs, and a query that finds them."""
         since = self.outcomes.days[0].date
-        states = {result: [("state", s) for s in result.states] for result in Result}
+        states = {result: [("state", s) for s in result.states] for result in ResultGroup}
         return [
             ResultTotal(result, count, urlencode([*states[result], ("since", f"{since}T00:00Z")]))
             for result, count in self.outcomes.totals.items()

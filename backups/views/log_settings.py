@@ -22,8 +22,16 @@ from backups.guide import explain
 from backups.models import Cluster, LogSettings
 from backups.rules.log_settings import OFFSETS, split_period
 from backups.rules.outcomes import outcome_of
-from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
-from backups.services.log_settings.reading import decide, read_settings
+from backups.services.clusters.preflight import blocked_reason
+from backups.services.log_settings import (
+    Change,
+    ChangeOutcome,
+    ChangeResult,
+    Decision,
+    decide,
+    fingerprint,
+    read_settings,
+)
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, grantors, may, require
 from dashboard.audit.trail import Actor
@@ -101,13 +109,17 @@ def _read_again(request: PageRequest, cluster: Cluster) -> HttpResponse:
 
 
 def _answer(
-    request: PageRequest, cluster: Cluster, change: Change, form: SettingsFormBase, result: Result
+    request: PageRequest,
+    cluster: Cluster,
+    change: Change,
+    form: SettingsFormBase,
+    result: ChangeResult,
 ) -> HttpResponse:
-    if result.ending not in (Ending.DONE, Ending.ACCEPTED):
+    if result.ending not in (ChangeOutcome.DONE, ChangeOutcome.ACCEPTED):
         # What was typed stays in its form, which now speaks of the settings read just now.
         fresh = _cluster(request, cluster.pk)
         return _page(request, fresh, change, form, words.problem(result))
-    if result.ending is Ending.DONE:
+    if result.ending is ChangeOutcome.DONE:
         messages.success(request, words.done(change, cluster))
     for text in (words.caution(result), words.ended_policy(change, result)):
         if text:
@@ -145,7 +157,7 @@ def _page(
             "may_configure": may_configure,
             "grantors": [] if may_configure else grantors(cluster.project),
             "may_back_up": may(request.user, Permission.RUN, cluster.project)
-            and not (cluster.gone_at or cluster.archived_at),
+            and not blocked_reason(cluster),
             "knows_better": _knows_better(cluster, settings),
             "key": new_key(),
             "reason_required": reason_required(Trigger.BUTTON),
@@ -237,9 +249,9 @@ def done(change: Change, cluster: Cluster) -> str:
     return str(_DONE[change]) % {"cluster": cluster.name}
 
 
-def caution(result: Result) -> str:
+def caution(result: ChangeResult) -> str:
     """Warning for a change that the cloud accepted but does not show; "" if there is none."""
-    if result.ending is Ending.ACCEPTED:
+    if result.ending is ChangeOutcome.ACCEPTED:
         if result.now is None:
             return _(
                 "The cloud accepted the change, but its settings could not be read since. Read "
@@ -252,7 +264,7 @@ def caution(result: Result) -> str:
     return ""
 
 
-def ended_policy(change: Change, result: Result) -> str:
+def ended_policy(change: Change, result: ChangeResult) -> str:
     """Warning that a change has ended the daily backup; "" if it has not."""
     if change is Change.CHANGE and result.ended_policy:
         return _(
@@ -262,24 +274,24 @@ def ended_policy(change: Change, result: Result) -> str:
     return ""
 
 
-def problem(result: Result) -> Problem:
+def problem(result: ChangeResult) -> Problem:
     """Describe a change that was refused or not sent, or whose result is unknown."""
-    if result.ending is Ending.REFUSED and result.answer is not None:
+    if result.ending is ChangeOutcome.REFUSED and result.answer is not None:
         text = _("The cloud refused the change.") + " " + _state(result)
         return Problem(text, words=explained(result.answer), status=422)
-    if result.ending is Ending.UNKNOWN:
+    if result.ending is ChangeOutcome.UNKNOWN:
         text = _(
             "It is not known whether the cloud made the change. It was not sent again. %(state)s"
         ) % {"state": _state(result)}
         return Problem(text, why=result.why, status=502)
-    if result.ending is Ending.NOT_SENT:
+    if result.ending is ChangeOutcome.NOT_SENT:
         words = explained(result.answer) if result.answer is not None else None
         if result.before is None:
             text = _("Nothing was sent: the current settings could not be read from the cloud.")
         else:
             text = _("Nothing was changed: the cloud could not be reached.")
         return Problem(text, why="" if words else result.why, words=words, status=502)
-    if result.ending is Ending.OCCUPIED:
+    if result.ending is ChangeOutcome.OCCUPIED:
         text = _(
             "Nothing was sent: another change of these settings is in progress or was "
             "interrupted. It ends within three minutes; check the settings then, and decide "
@@ -293,7 +305,7 @@ def problem(result: Result) -> Problem:
     return Problem(text, status=409)
 
 
-def _state(result: Result) -> str:
+def _state(result: ChangeResult) -> str:
     if result.has_changed is None:
         return _("Its current settings could not be read: read them again before you decide.")
     if result.has_changed:

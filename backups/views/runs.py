@@ -17,6 +17,7 @@ from backups.forms import SettleForm, form_problems
 from backups.models import ApiCall, BackupRun, RunEvent
 from backups.models.run_log import LONGEST_RULING, records_read
 from backups.serialize import run_document
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
 from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
@@ -115,6 +116,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "token": _token(run, events, calls, resolving),
         "key": secrets.token_urlsafe(16),
         "may_run": may(request.user, Permission.RUN, run.project),
+        "blocked": blocked_reason(run.cluster) if run.is_terminal else "",
         "reason_required": reason_required(Trigger.BUTTON),
     }
 

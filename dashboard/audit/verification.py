@@ -11,8 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from dashboard.db import triggers
-from dashboard.db.concurrency import stood_still
+from dashboard.db import leases, triggers
+from dashboard.db.leases import expired
 
 from . import chain
 from .actions import Action
@@ -184,9 +184,9 @@ def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
         Whether it was done here.
     """
     now = timezone.now()
-    free = Q(started_at=None) | stood_still("started_at", GIVEN_UP_AFTER)
-    waiting = Verification.objects.filter(free, pk=verification.pk, result="waiting")
-    if not waiting.update(started_at=now):
+    free = Q(started_at=None) | expired("started_at", GIVEN_UP_AFTER)
+    waiting = Verification.objects.filter(pk=verification.pk, result="waiting")
+    if leases.claim(waiting, free, {"started_at": now}) is None:
         return False
     before = Verification.objects.filter(result="intact").order_by("-pk").first()
     if before is not None and before.last and before.last > chain.beginning().sequence:

@@ -1,4 +1,4 @@
-"""Holding on to a result, rules that count before they write, and holders that fell silent."""
+"""Writing while the database is away or locked, and rules that count before they write."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Q
-from django.utils import timezone
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,16 +93,3 @@ def one_at_a_time(name: str) -> None:
         number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
-
-
-def stood_still(column: str, limit: timedelta) -> Q:
-    """The condition for rows whose holder has not written for some time.
-
-    One that was written in the future was so by a clock that has been set back since.
-
-    Args:
-        column: when the holder last wrote.
-        limit: for how long it may be silent.
-    """
-    now = timezone.now()
-    return Q(**{f"{column}__lte": now - limit}) | Q(**{f"{column}__gte": now + limit})

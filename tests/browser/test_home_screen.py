@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,16 +12,9 @@ from playwright.sync_api import Page, expect
 
 from backups.choices import Outcome, Readiness, RunState
 from backups.models import BackupRun, Cluster
-from backups.services import result_cache
 from backups.services.runs.transitions import transition
 
 MakeCluster = Callable[[str], Cluster]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made anew each time, however slow the machine is."""
-    monkeypatch.setattr(result_cache, "WORTH_KEEPING", math.inf)
 
 
 def overdue(cluster: Cluster) -> None:

@@ -20,7 +20,7 @@ from backups.models import (
     RunEvent,
     SavedView,
 )
-from backups.models.retention import Kind
+from backups.models.retention import RetentionKind
 from backups.services import retention
 from backups.services.clusters import readiness
 from backups.services.connections.sync import sync_clusters
@@ -230,7 +230,7 @@ def _kept(root: User, ben: User, now: datetime) -> None:
         Cluster.objects.order_by("pk")[4], _S.SUCCEEDED, _O.ACCEPTED, 200, "",
         now - timedelta(days=300), job_id="job-old",
     )  # fmt: skip
-    begun = retention.start(Kind.PERSONAL, RetentionPolicy.current(), actor=who)
+    begun = retention.start(RetentionKind.PERSONAL, RetentionPolicy.current(), actor=who)
     assert begun, f"nothing to mask, not even run {old.pk}"
     assert retention.work(begun)
 

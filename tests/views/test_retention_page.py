@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups.models import BackupRun, Kind, RetentionPolicy, RetentionRun
+from backups.models import BackupRun, RetentionKind, RetentionPolicy, RetentionRun
 from backups.services import retention
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
@@ -79,7 +79,7 @@ def test_a_policy_by_which_something_goes_is_asked_for_twice(
     assert "1" in text_of(admin.get(URL).content.decode())
     assert admin.post(f"{URL}run/", {"seen": seen()}).status_code == 302
     announced = RetentionRun.objects.get()
-    assert announced.kind == Kind.SUCCESSES
+    assert announced.kind == RetentionKind.SUCCESSES
     assert "under way" in text_of(admin.get(URL).content.decode())
     assert BackupRun.objects.filter(pk=run.pk).exists(), "a worker does it, not the page"
     assert retention.run_due() == 1

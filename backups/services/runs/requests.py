@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from backups import instance
 from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.dispatch import dispatch_send
 from dashboard.accounts.models import User
 from dashboard.audit.actions import Action
@@ -129,7 +130,7 @@ def request_backup(
                 if why := instance.problem():
                     raise CannotBackUp(why)
                 cluster.refresh_from_db(fields=["gone_at", "archived_at"])
-                if why := out_of_the_question(cluster):
+                if why := blocked_reason(cluster):
                     raise CannotBackUp(why)
                 active = cluster.runs.filter(state__in=ACTIVE).first()
                 if active is not None:
@@ -143,17 +144,6 @@ def request_backup(
             continue  # somebody was faster: the next turn finds their run
         run.refresh_from_db()
         return BackupRequest(run, created=True)
-
-
-def out_of_the_question(cluster: Cluster) -> str:
-    """Why a cluster cannot be backed up at all, "" where it can."""
-    if cluster.gone_at:
-        return _("This cluster has gone from the cloud: there are no logs left to back up.")
-    if cluster.archived_at:
-        return _("This cluster is archived: restore it first.")
-    if cluster.project.is_disconnected:
-        return _("The cloud of this cluster is disconnected: connect it first.")
-    return ""
 
 
 def reason_required(trigger: Trigger) -> bool:
