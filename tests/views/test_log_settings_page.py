@@ -103,7 +103,7 @@ def test_the_daily_backup_is_switched_off_without_an_hour(admin: Client, cluster
     admin.post(url(cluster), policy)
     stop = {"do": "stop_policy", "seen": seen(admin, cluster), "hour": "x", "offset": "y"}
     text = admin.post(url(cluster), stop, follow=True).content.decode()
-    assert "no longer backs up the logs of orders by itself" in text
+    assert "no longer backs up the logs of orders automatically" in text
     assert not LogSettings.objects.get(cluster=cluster).automatic
 
 
