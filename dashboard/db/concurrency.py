@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Q
@@ -57,23 +58,27 @@ def one_line(error: DatabaseError | InterfaceError) -> str:
 
 @functools.cache
 def _migrations_of_the_code() -> frozenset[tuple[str, str]]:
-    """App and name of every migration that this process's code brings; read once."""
+    """App and name of every migration of this code; read once per process."""
     return frozenset(MigrationLoader(None).disk_migrations)
 
 
-def unapplied_migrations() -> list[str]:
-    """Name the migrations that this code brings and the database does not have.
+def unapplied_migrations(database: BaseDatabaseWrapper | None = None) -> list[str]:
+    """Name the migrations of this code that are not applied to the database.
 
-    One query, so that probes may ask. Migrations beyond those are no fault: while an upgrade goes
-    on, the code before it runs on the new schema.
+    Probes may call it: it takes one query. Migrations that this code does not know are fine: during
+    an upgrade, the old code runs on the new schema.
+
+    Args:
+        database: the connection to ask, by default the default one.
 
     Returns:
         "app.name" of each, sorted; all of them on an empty database.
 
     Raises:
-        DatabaseError: the database cannot be asked.
+        DatabaseError: the query failed.
     """
-    missing = _migrations_of_the_code() - MigrationRecorder(connection).applied_migrations().keys()
+    applied = MigrationRecorder(database or connection).applied_migrations()
+    missing = _migrations_of_the_code() - applied.keys()
     return sorted(f"{app}.{name}" for app, name in missing)
 
 
