@@ -11,8 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dashboard.local_run.console import say
-from dashboard.local_run.paths import StartError
+from dashboard.local_run.console import StartError, say
 
 from .process import StackError
 from .scenario import Options, Scenario

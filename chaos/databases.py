@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from dashboard.local_run.processes import Program
+from dashboard.local_run.supervisor import Program
 
 from .process import Guard, Process, StackError, until
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dashboard.local_run import guard as guard_script
-from dashboard.local_run.processes import Program, tail
+from dashboard.local_run.supervisor import Program, tail
 
 POLL_SECONDS = 0.05
 

@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dashboard.local_run import listening, processes, redis
-from dashboard.local_run.paths import redis_socket
-from dashboard.local_run.processes import Program
+from dashboard.local_run import listening, redis, startup
+from dashboard.local_run.redis import redis_socket
+from dashboard.local_run.supervisor import Program
 from simulator.client import SimulatorControl
 
 from .databases import Database, PostgresCluster, SqliteFile
@@ -104,7 +104,7 @@ class Stack:
         self.simulator = self._process(Program("simulator", self._simulator(), self.environ))
         self._listener = listening.listen("127.0.0.1", 0)
         self.url = listening.url(self._listener, "127.0.0.1").rstrip("/")
-        self.web = self._process(processes.web(self.environ, self._listener.fileno()))
+        self.web = self._process(startup.web_server(self.environ, self._listener.fileno()))
         self.workers = [self._worker(number) for number in range(1, self._worker_count + 1)]
 
     def _simulator(self) -> list[str]:
@@ -116,7 +116,7 @@ class Stack:
         ]
 
     def _worker(self, number: int) -> Process:
-        made = processes.worker(self.environ, number)
+        made = startup.worker(self.environ, number)
         return self._process(Program(f"worker-{number}", made.command, made.environ, made.grace))
 
     def _process(self, program: Program) -> Process:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from .environment import env, secret
 from .generated import data_dir, generated_secret
-from .local_run.paths import redis_socket
+from .local_run.redis import redis_socket
 from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
 from .service_urls import broker_url, database_of

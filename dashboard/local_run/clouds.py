@@ -14,8 +14,8 @@ from dashboard.clouds_yaml import FILE_NAMES, search_path
 from dashboard.environment import FALSE, TRUE, clean
 from dashboard.http.errors import ExchangeError
 
+from .console import StartError
 from .instance import demo_environment
-from .paths import StartError
 
 
 def demo_wanted(environ: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""What the person at the terminal reads."""
+"""Output for the person at the terminal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 
 RULE = "─" * 78
 ASCII_RULE = "-" * 78
+
+
+class StartError(Exception):
+    """The instance cannot start. The text is one line: what is wrong, and what to do."""
 
 
 def say(text: str) -> None:

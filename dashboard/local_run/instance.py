@@ -14,7 +14,7 @@ import psutil
 
 from dashboard.environment import FALSE, clean
 
-from .paths import StartError
+from .console import StartError
 
 LOCK_NAME = "run.lock"
 LET_GO_SECONDS = 20.0  # longer than the guard takes to clean up after a killed supervisor

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from dashboard.environment import clean
 
-from .paths import StartError
+from .console import StartError
 
 BACKLOG = 128
 LOOPBACK = "127.0.0.1"

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from dashboard.checks import problems
 from dashboard.generated import generated_secret
 
-from .paths import StartError
+from .console import StartError
 
 ADMIN = "admin"
 PASSWORD_FILE = "admin_password"  # noqa: S105 - a file's name

@@ -18,8 +18,13 @@ from tests.instances import ROOT, assert_gone
 SUPERVISE = """
     import os, sys
     from pathlib import Path
-    from dashboard.local_run.processes import Guard, Program
-    from dashboard.local_run.supervisor import GaveUpError, StopAskedError, Supervisor
+    from dashboard.local_run.supervisor import (
+        GaveUpError,
+        Guard,
+        Program,
+        StopAskedError,
+        Supervisor,
+    )
 
     folder = Path(sys.argv[1])
     guard = Guard(os.open(folder / "lock", os.O_RDWR | os.O_CREAT))
