@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from .checks import Check
 from .evidence import Evidence, Run, Step
-from .log import AWAY, Diary, Interval, intersection, overlap, union
-from .verify import Check
+from .trouble import AWAY, Diary, Interval, intersection, overlap, union
 
 RESUME_TARGET = 15.0  # seconds until queued work is sent again
 SETTLE_TARGET = 30.0  # seconds until a dead worker's run is settled

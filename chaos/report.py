@@ -9,10 +9,10 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from .checks import Check
 from .evidence import Evidence
 from .recovery import Distribution
 from .scenario import Options, Story
-from .verify import Check
 
 RUN_IDS = re.compile(r"\bruns? \[?(\d+)")
 SHOWN = 12  # offences of a check on the terminal; all are in the JSON

@@ -14,10 +14,8 @@ from simulator.client import ControlError
 
 from . import faults
 from .clicks import Answer, Clickers, Person, plan
-from .log import Diary
-from .process import StackError, until
-from .stack import REGIONS, Stack
-from .trouble import TroubleMaker
+from .stack import REGIONS, Stack, StackError, until
+from .trouble import Diary, TroubleMaker
 
 PEOPLE = ("ada", "grace", "hedy")
 STAMPS = ("ms", "seconds")  # how records write their times, cluster by cluster

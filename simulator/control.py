@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .css import cluster_json, record_json
 from .faults import ANY, fault_from_json
 from .ledger import entry_json
-from .render import cluster_json, record_json
 from .state import STAMPS, Cluster, JobScript
 from .wire import Refusal, Reply, Request, json_reply
 

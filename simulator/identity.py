@@ -1,17 +1,21 @@
-"""The identity service: what of Keystone v3 signs a client in and tells it where CSS is."""
+"""The identity service, and the checkers for the tokens that CSS receives."""
 
 from __future__ import annotations
 
 import hmac
+import http.client
+import json
 import secrets
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from .clock import Clock
-from .state import NAMESPACE, Project
+from .state import NAMESPACE, Clock, Project
 from .wire import Reply, Request, json_reply, keystone_error
 
 DOMAIN = {"id": uuid.uuid5(NAMESPACE, "domain").hex, "name": "css-simulator"}
@@ -252,3 +256,99 @@ def _same(given: object, ours: str) -> bool:
 
 def _unauthorized() -> Reply:
     return keystone_error(401, "Unauthorized", "The request you have made requires authentication.")
+
+
+CACHE_SECONDS = 30.0
+TIMEOUT_SECONDS = 10.0
+
+
+class TokenVerdict(Enum):
+    """What a token is worth for a project."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    OTHER_PROJECT = "other project"
+    UNKNOWN = "identity does not answer"
+
+
+class TokenChecker(Protocol):
+    """Judges the X-Auth-Token of a request to CSS."""
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """Judge `token` for the project in the path."""
+
+
+class OwnTokens:
+    """Tokens of the simulator's identity service."""
+
+    def __init__(self, identity: IdentityService) -> None:
+        self._identity = identity
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """A living token that is scoped to the project."""
+        found = self._identity.token(token)
+        if found is None:
+            return TokenVerdict.INVALID
+        same = found.project is not None and found.project.id == project_id
+        return TokenVerdict.OK if same else TokenVerdict.OTHER_PROJECT
+
+
+class AnyToken:
+    """Every token that is not empty."""
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """Only the empty token is invalid."""
+        return TokenVerdict.OK if token else TokenVerdict.INVALID
+
+
+class KeystoneTokens:
+    """Tokens of another identity service, which is asked (`GET /v3/auth/tokens`) and believed for
+    CACHE_SECONDS."""
+
+    def __init__(self, url: str) -> None:
+        """`url` may end in /v3 or not; raises ValueError when it is no URL."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http(s) URL: {url}")
+        self._parts = parts
+        self._path = parts.path.rstrip("/").removesuffix("/v3") + "/v3/auth/tokens?nocatalog"
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, str]] = {}
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """Valid at the identity service, and scoped to the project."""
+        if not token:
+            return TokenVerdict.INVALID
+        with self._lock:
+            until, scope = self._known.get(token, (0.0, ""))
+        if time.monotonic() >= until:
+            try:
+                status, scope = self._ask(token)
+            except (OSError, http.client.HTTPException, ValueError):
+                return TokenVerdict.UNKNOWN
+            if status != 200:
+                return TokenVerdict.INVALID if status in (401, 403, 404) else TokenVerdict.UNKNOWN
+            with self._lock:
+                now = time.monotonic()
+                self._known = {key: each for key, each in self._known.items() if each[0] > now}
+                self._known[token] = (now + CACHE_SECONDS, scope)
+        return TokenVerdict.OK if scope == project_id else TokenVerdict.OTHER_PROJECT
+
+    def _ask(self, token: str) -> tuple[int, str]:
+        kind = (
+            http.client.HTTPSConnection
+            if self._parts.scheme == "https"
+            else http.client.HTTPConnection
+        )
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_SECONDS)
+        try:
+            headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+            connection.request("GET", self._path, headers=headers)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        if response.status != 200:
+            return response.status, ""
+        project = json.loads(body).get("token", {}).get("project") or {}
+        return 200, str(project.get("id", ""))

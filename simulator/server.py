@@ -11,17 +11,15 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from . import clouds_file
-from .clock import Clock
 from .config import SimulatorConfig
 from .control import ControlApi
 from .css import CssService
 from .demo import populate
 from .faults import FaultRegistry
 from .handler import Handler
-from .identity import IdentityService
+from .identity import AnyToken, IdentityService, KeystoneTokens, OwnTokens, TokenChecker
 from .ledger import Ledger
-from .state import CloudState
-from .tokens import AnyToken, KeystoneTokens, OwnTokens, TokenChecker
+from .state import Clock, CloudState
 
 
 class SimulatorServer(ThreadingHTTPServer):

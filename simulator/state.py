@@ -1,14 +1,44 @@
-"""What the simulated cloud knows: projects, clusters, log configurations and log backup jobs."""
+"""The state of the simulated cloud: its clock, projects, clusters and jobs."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 
-from .clock import Clock
+
+class Clock:
+    """Tells the cloud's time (`now`) apart from how much time has passed (`elapsed`).
+
+    Shifting the clock changes what the cloud writes into its answers; it does not make a running
+    job end sooner or later.
+    """
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
+    def now(self) -> float:
+        """Unix time in seconds on the cloud's clock."""
+        return time.time() + self.offset
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds on the cloud's clock."""
+        return int(self.now() * 1000)
+
+    @staticmethod
+    def elapsed() -> float:
+        """Seconds on a clock that nobody can shift."""
+        return time.monotonic()
+
+    @staticmethod
+    def iso(timestamp: float) -> str:
+        """`timestamp` as identity writes times: UTC with microseconds and a Z."""
+        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
 
 # Ids are made from names, so that a restarted simulator still is the cloud that a database knows.
 NAMESPACE = uuid.UUID("6f1a3a52-0d0c-5f0a-9f39-5b8d3f6f0c55")

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from chaos.checks import Limits, check_outcomes, check_ownership
 from chaos.evidence import Call, Evidence, Run, Sent
-from chaos.log import Diary, Entry
-from chaos.ownership import Limits, check_ownership
-from chaos.verify import check_outcomes
+from chaos.trouble import Diary, Entry
 from simulator.client import JobView
 from simulator.ledger import LedgerEntry
 
