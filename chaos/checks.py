@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from backups.choices import TERMINAL
 
-from .clicks import Answer
-from .evidence import Call, Evidence, Run, Sent
+from .clicks import ClickResult
+from .evidence import Call, Findings, Run, StoredPost
 from .trouble import Diary, overlap
 
 # Answers after which the same decision may send again: the cloud has refused, or turned away at
@@ -42,7 +42,7 @@ class Check:
         return not self.offences
 
 
-def check_clicks(evidence: Evidence, answers: Iterable[Answer], dark: set[str]) -> Check:
+def check_clicks(evidence: Findings, answers: Iterable[ClickResult], dark: set[str]) -> Check:
     """1: every answered click has exactly one run, and every run ends or honestly says UNKNOWN.
 
     Args:
@@ -108,7 +108,7 @@ def _made_by(run: Run, person: str, first_sent: float) -> bool:
     return run.requester == person and run.requested >= first_sent
 
 
-def check_requests(evidence: Evidence, diary: Diary) -> Check:
+def check_requests(evidence: Findings, diary: Diary) -> Check:
     """2: as many requests as stored attempts, and no decision sends twice what may be taken."""
     check = Check("requests received = attempts stored; no decision sends what may be taken twice")
     tally: Counter[str] = Counter()
@@ -143,7 +143,7 @@ def check_requests(evidence: Evidence, diary: Diary) -> Check:
     return check
 
 
-def _has_job(evidence: Evidence, call: Call) -> bool:
+def _has_job(evidence: Findings, call: Call) -> bool:
     return bool(evidence.request_of[call.id].job_id)
 
 
@@ -159,7 +159,7 @@ def _why_not_received(run: Run, call: Call, closed: list[tuple[float, float]]) -
     return ""
 
 
-def _no_blind_repeat(evidence: Evidence, run: Run, check: Check) -> None:
+def _no_blind_repeat(evidence: Findings, run: Run, check: Check) -> None:
     made = [(c, evidence.request_of[c.id]) for c in run.calls if c.id in evidence.request_of]
     jobs = [call for call, entry in made if entry.job_id and call.status != LYING]
     if len(jobs) > 1:
@@ -176,7 +176,7 @@ def _no_blind_repeat(evidence: Evidence, run: Run, check: Check) -> None:
             check.offences.append(f"run {run.id}: sent again after its job had been started")
 
 
-def check_outcomes(evidence: Evidence) -> Check:
+def check_outcomes(evidence: Findings) -> Check:
     """3: no run says succeeded without its job's SUCCESS, none denies a job that was listed.
 
     Whether the job is the run's own is told by check 5. Late listings are over: a run that ended
@@ -251,7 +251,7 @@ class Limits:
 
 @dataclass(slots=True)
 class _Judge:
-    evidence: Evidence
+    evidence: Findings
     moves: list[tuple[float, float]]
     limits: Limits
     check: Check
@@ -259,7 +259,7 @@ class _Judge:
     displaced: set[int] = field(default_factory=set)
 
 
-def check_ownership(evidence: Evidence, diary: Diary, limits: Limits) -> Check:
+def check_ownership(evidence: Findings, diary: Diary, limits: Limits) -> Check:
     """5: no run carries a job that another POST made.
 
     The simulator knows which request made which job. "Proven" must be right. "Inferred" may be
@@ -313,7 +313,7 @@ def _carried(judge: _Judge, run: Run) -> None:
         check.offences.append(f"{what} of its attempt {call.attempt}, and credits another")
 
 
-def _carries(run: Run, post: Sent) -> bool:
+def _carries(run: Run, post: StoredPost) -> bool:
     """Whether the run has its job by this POST.
 
     The row of a POST without any `Date` names no job that was only inferred: it goes on competing

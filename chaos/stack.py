@@ -33,11 +33,11 @@ class StackError(Exception):
     """Something of the stack did not start; the text is for the person at the terminal."""
 
 
-class Guard:
+class ThreadedGuard:
     """dashboard/local_run/guard.py as a process: it ends our children when we are killed.
 
-    The supervisor's own `Guard` registers a child between fork and exec, which is safe only in a
-    process with one thread. Here there are many, so a child is registered directly after it.
+    The supervisor's `Guard` registers a child between fork and exec, which is safe only in a
+    process with one thread. This process has many, so it registers a child right after its start.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Process:
     """
 
     def __init__(
-        self, program: Program, logs: Path, guard: Guard, *, user: str | None = None
+        self, program: Program, logs: Path, guard: ThreadedGuard, *, user: str | None = None
     ) -> None:
         self.program = program
         self.log = logs / f"{program.name}.log"
@@ -207,7 +207,7 @@ class SqliteFile:
 class PostgresCluster:
     """A PostgreSQL cluster of our own, on a unix socket only; the machine's own is not touched."""
 
-    def __init__(self, logs: Path, guard: Guard) -> None:
+    def __init__(self, logs: Path, guard: ThreadedGuard) -> None:
         self._bin = find_binaries()
         self._user = _unprivileged_user()
         # Its own user must reach it, and the paths of sockets must be short: hence /tmp.
@@ -381,7 +381,7 @@ class Stack:
         (self._simulator_dir / "secure.yaml").write_text("{}\n")
         self._seed = seed
         self._worker_count = workers
-        self._guard = Guard()
+        self._guard = ThreadedGuard()
         self._listener: socket.socket | None = None
         self._started: list[Process] = []
         self.database: Database = SqliteFile(self.data_dir)

@@ -22,7 +22,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DiaryEntry:
     """One trouble; times are Unix seconds.
 
     Attributes:
@@ -44,13 +44,13 @@ class Diary:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: list[Entry] = []
+        self._entries: list[DiaryEntry] = []
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: DiaryEntry) -> None:
         with self._lock:
             self._entries.append(entry)
 
-    def entries(self, *kinds: str) -> list[Entry]:
+    def entries(self, *kinds: str) -> list[DiaryEntry]:
         """Entries of these kinds, all without any, in order of their beginning."""
         with self._lock:
             found = [each for each in self._entries if not kinds or each.kind in kinds]
@@ -206,7 +206,7 @@ class TroubleMaker:
         self._stop.wait(seconds)
 
     def _note(self, kind: str, began: float, *, pid: int = 0, detail: str = "") -> None:
-        self.diary.add(Entry(kind, began, time.time(), pid, detail))
+        self.diary.add(DiaryEntry(kind, began, time.time(), pid, detail))
 
     # --- workers ---------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class TroubleMaker:
         )
         self._pause(rng.uniform(0, 2))
         victim.start()
-        self.diary.add(Entry(AWAY, began, time.time(), pid, victim.program.name))
+        self.diary.add(DiaryEntry(AWAY, began, time.time(), pid, victim.program.name))
 
     def kill_ticker(self, rng: random.Random) -> None:
         """SIGKILL the worker that ticks: another takes over."""

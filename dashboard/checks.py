@@ -19,10 +19,10 @@ from django.core.checks.messages import ERROR
 from django.core.exceptions import ImproperlyConfigured
 
 from . import environment
-from .clouds_yaml import FILE_NAMES, search_path
-from .generated import unwritable
+from .environment import CLOUDS_FILE_NAMES, clouds_search_path
+from .generated import storage_problem
 from .service_urls import checks_certificates
-from .web.url_prefix import USABLE, clashes
+from .web.middleware import USABLE, clashes
 
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
@@ -126,7 +126,7 @@ def _prefix() -> Iterator[CheckMessage]:
 
 def _environment() -> Iterator[CheckMessage]:
     """What the readers of the environment could not use, and what is not read."""
-    if names := environment.disowned:
+    if names := environment.removed_variables:
         yield Info(
             f"{', '.join(names)}: not used, since another project's Celery may be meant.",
             hint="Set REDIS_URL to the broker of this one, and unset the others.",
@@ -171,7 +171,7 @@ def _data_dir() -> Iterator[CheckMessage]:
         )
         if here
     ]
-    if not kept or not (problem := unwritable(Path(settings.DATA_DIR))):
+    if not kept or not (problem := storage_problem(Path(settings.DATA_DIR))):
         return
     # the last one alone is made when it is first needed
     kind, number = (Warning, "css.W003") if kept[0].endswith("trail") else (Error, "css.E021")
@@ -229,8 +229,8 @@ def _unreadable_clouds_files() -> Iterator[CheckMessage]:
     ):
         if os.environ.get(variable):
             continue
-        names = [name for name in FILE_NAMES if name.startswith(stem)]
-        found = next(filter(None, (_there(folder, names) for folder in search_path())), None)
+        names = [name for name in CLOUDS_FILE_NAMES if name.startswith(stem)]
+        found = next(filter(None, (_there(folder, names) for folder in clouds_search_path())), None)
         if found and not os.access(found, os.X_OK if found.is_dir() else os.R_OK):
             yield Error(
                 f"{found} cannot be read by this user (uid {os.getuid()}).",

@@ -40,7 +40,7 @@ Switch = bool
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SettingProblem:
     """A setting that cannot work.
 
     Attributes:
@@ -75,16 +75,16 @@ class Environment:
 
     def __init__(self, environ: Mapping[Text, Text]) -> None:
         self._environ = environ
-        self._problems: dict[tuple[Text, Text], Problem] = {}
+        self._problems: dict[tuple[Text, Text], SettingProblem] = {}
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[SettingProblem, ...]:
         """What was noted so far, each once."""
         return tuple(self._problems.values())
 
     def note(self, name: Text, text: Text, hint: Text, id: Text) -> None:
-        """Note that a variable cannot work; the arguments are those of `Problem`."""
-        self._problems[name, id] = Problem(name, text, hint, id)
+        """Note that a variable cannot work; the arguments are those of `SettingProblem`."""
+        self._problems[name, id] = SettingProblem(name, text, hint, id)
 
     def str(
         self,
@@ -250,8 +250,25 @@ class Environment:
 FOREIGN = ("BROKER_URL", "RESULT_BACKEND", "CONFIG_MODULE", "LOADER", "SKIP_CHECKS")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
+CLOUDS_FILE_NAMES = tuple(
+    f"{stem}.{suffix}" for stem in ("clouds", "secure") for suffix in ("yaml", "yml", "json")
+)
 
-def disown(environ: MutableMapping[str, str]) -> Texts:
+
+def clouds_search_path() -> list[Path]:
+    """The folders to search for clouds.yaml: openstacksdk's, as a test verifies, and the checkout.
+
+    Importing openstacksdk for this would take two seconds.
+    """
+    import platformdirs
+
+    user = platformdirs.PlatformDirs("openstack", "OpenStack", multipath=True)
+    folders = [user.user_config_dir, str(Path("~/.config/openstack").expanduser())]
+    folders += [*user.site_config_dir.split(os.pathsep), "/etc/openstack"]
+    return [Path.cwd(), CHECKOUT, *map(Path, folders)]
+
+
+def remove_foreign_variables(environ: MutableMapping[str, str]) -> Texts:
     """Take out what other projects left: Celery's variables, and settings of another project.
 
     Celery takes CELERY_BROKER_URL and its like for the broker whatever REDIS_URL says, and its
@@ -269,6 +286,6 @@ def disown(environ: MutableMapping[str, str]) -> Texts:
     return sorted(found)
 
 
-disowned = disown(os.environ)
+removed_variables = remove_foreign_variables(os.environ)
 env = Environment(os.environ)
 secret = env.secret

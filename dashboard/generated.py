@@ -15,11 +15,14 @@ def data_dir() -> Path:
     configured = env.str("DATA_DIR", "") or str(Path(__file__).resolve().parent.parent / "var")
     try:
         return Path(configured).expanduser().resolve()
-    except (OSError, RuntimeError):  # no such user, a loop of links: `unwritable` says the rest
+    except (
+        OSError,
+        RuntimeError,
+    ):  # unknown user, or a symlink loop: see `storage_problem`
         return Path(configured)
 
 
-def unwritable(folder: Path) -> str:
+def storage_problem(folder: Path) -> str:
     """Why an instance cannot keep its files in a folder, "" where it can."""
     place = folder
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
@@ -35,7 +38,7 @@ def unwritable(folder: Path) -> str:
     return ""
 
 
-def refuse_as_root(folder: Path) -> None:
+def refuse_root(folder: Path) -> None:
     """End a command that root runs in another user's folder.
 
     What it makes there, such as SQLite's journal or a secret, would be root's, and the service

@@ -40,7 +40,7 @@ class LineFormatter(logging.Formatter):
         return FOLD.join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
-def log_what_python_prints() -> None:
+def log_warnings_and_exceptions() -> None:
     """Make events of what Python would print over several lines: warnings, uncaught errors.
 
     For processes that serve. Whoever runs a command reads a traceback as Python prints it.

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from . import logs
 from .faults import PRESETS
 from .identity import TokenChecker, TokenVerdict
-from .state import NAMESPACE, CloudState, Cluster, Job, JobScript
-from .wire import Refusal, Reply, Request, css_error, gateway_error, json_reply
+from .state import NAMESPACE, Job, JobScript, SimulatedCloud, SimulatedCluster
+from .wire import AbortRequest, RawReply, RawRequest, css_error, gateway_error, json_reply
 
 Item = TypeVar("Item")
 
@@ -22,7 +22,7 @@ def page(items: Sequence[Item], query: Mapping[str, str]) -> Sequence[Item]:
     """The part of `items` that the query asks for (the first 10 unless it says otherwise).
 
     Raises:
-        Refusal: 400 CSS.5038, a number is none or out of range.
+        AbortRequest: 400 CSS.5038, a number is none or out of range.
     """
     start = _number(query.get("offset") or query.get("start") or "1", maximum=None)
     limit = _number(query.get("limit") or "10", maximum=1000)
@@ -32,11 +32,13 @@ def page(items: Sequence[Item], query: Mapping[str, str]) -> Sequence[Item]:
 def _number(text: str, maximum: int | None) -> int:
     value = int(text) if text.isascii() and text.isdigit() else 0
     if value < 1 or (maximum is not None and value > maximum):
-        raise Refusal(css_error(400, "CSS.5038", "The parameter value is out of range.", text[:40]))
+        raise AbortRequest(
+            css_error(400, "CSS.5038", "The parameter value is out of range.", text[:40])
+        )
     return value
 
 
-def cluster_json(cluster: Cluster) -> dict[str, Any]:
+def cluster_json(cluster: SimulatedCluster) -> dict[str, Any]:
     """One cluster as the list and the detail show it."""
     # The cloud gives no time zone here, so neither do we.
     created = datetime.fromtimestamp(cluster.created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -76,7 +78,7 @@ def cluster_json(cluster: Cluster) -> dict[str, Any]:
     return value
 
 
-def _instance_json(cluster: Cluster, number: int) -> dict[str, Any]:
+def _instance_json(cluster: SimulatedCluster, number: int) -> dict[str, Any]:
     name = f"{cluster.name}-ess-esn-{number}-1"
     return {
         "id": str(uuid.uuid5(NAMESPACE, f"{cluster.id} node {number}")),
@@ -90,7 +92,7 @@ def _instance_json(cluster: Cluster, number: int) -> dict[str, Any]:
     }
 
 
-def settings_json(cluster: Cluster, *, real_time: bool) -> dict[str, Any]:
+def settings_json(cluster: SimulatedCluster, *, real_time: bool) -> dict[str, Any]:
     """The answer of `GET …/logs/settings`."""
     if real_time:
         collection = cluster.real_time
@@ -126,7 +128,7 @@ def settings_json(cluster: Cluster, *, real_time: bool) -> dict[str, Any]:
     }
 
 
-def record_json(cluster: Cluster, job: Job, status: str) -> dict[str, Any]:
+def record_json(cluster: SimulatedCluster, job: Job, status: str) -> dict[str, Any]:
     """One row of `GET …/logs/records`."""
     running = status == "RUNNING"
     return {
@@ -144,7 +146,7 @@ def record_json(cluster: Cluster, job: Job, status: str) -> dict[str, Any]:
     }
 
 
-def _stamp(cluster: Cluster, milliseconds: int) -> int | str:
+def _stamp(cluster: SimulatedCluster, milliseconds: int) -> int | str:
     if cluster.stamps == "seconds":
         return milliseconds // 1000 * 1000
     return str(milliseconds) if cluster.stamps == "string" else milliseconds
@@ -190,14 +192,16 @@ def route(method: str, path: str) -> CssRoute | None:
 class CssService:
     """Answers CSS requests out of the state."""
 
-    def __init__(self, state: CloudState, tokens: TokenChecker, *, foreign_projects: bool) -> None:
+    def __init__(
+        self, state: SimulatedCloud, tokens: TokenChecker, *, foreign_projects: bool
+    ) -> None:
         """`foreign_projects`: project ids come from another identity service, so each stands for
         the first project of this simulator."""
         self._state = state
         self._tokens = tokens
         self._foreign_projects = foreign_projects
 
-    def refuse_token(self, where: CssRoute, request: Request) -> Reply | None:
+    def refuse_token(self, where: CssRoute, request: RawRequest) -> RawReply | None:
         """The gateway's answer when the token does not open the project, None when it does."""
         verdict = self._tokens.check(request.headers.get("x-auth-token", ""), where.project_id)
         if verdict is TokenVerdict.OK:
@@ -210,7 +214,7 @@ class CssService:
             return gateway_error(500, "APIGW.0601", "Internal server error", request.request_id)
         return PRESETS["unauthorized"](request.request_id)
 
-    def handle(self, where: CssRoute, request: Request, script: JobScript) -> Reply:
+    def handle(self, where: CssRoute, request: RawRequest, script: JobScript) -> RawReply:
         """Answer a request whose token is good; `script` is for the job a collect may create."""
         try:
             if where.endpoint == "list":
@@ -229,19 +233,19 @@ class CssService:
                 return logs.search(cluster, request, self._state.clock)
             with self._state.lock:
                 return logs.change(where.endpoint, self._state, cluster, request)
-        except Refusal as refusal:
+        except AbortRequest as refusal:
             return refusal.reply
 
     def _project_id(self, where: CssRoute) -> str:
         return self._state.first_project.id if self._foreign_projects else where.project_id
 
-    def _cluster(self, where: CssRoute) -> Cluster:
+    def _cluster(self, where: CssRoute) -> SimulatedCluster:
         try:
             return self._state.find(where.cluster_id, self._project_id(where))
         except KeyError:
-            raise Refusal(PRESETS["vanished"]("")) from None
+            raise AbortRequest(PRESETS["vanished"]("")) from None
 
-    def _list(self, where: CssRoute, request: Request) -> Reply:
+    def _list(self, where: CssRoute, request: RawRequest) -> RawReply:
         clusters = self._state.clusters(self._project_id(where))
         engine = request.query.get("datastoreType")
         if engine:
@@ -252,25 +256,25 @@ class CssService:
         ]
         return json_reply({"totalSize": len(clusters), "clusters": shown})
 
-    def _records(self, cluster: Cluster, request: Request) -> Reply:
+    def _records(self, cluster: SimulatedCluster, request: RawRequest) -> RawReply:
         status = request.query.get("status", "")
         if status not in ("", "FAIL", "NOT_FAIL"):
-            raise Refusal(
+            raise AbortRequest(
                 css_error(400, "CSS.5038", "The parameter value is out of range.", status)
             )
         records = self._state.records(cluster, status)
         shown = [record_json(cluster, job, word) for job, word in page(records, request.query)]
         return json_reply({"clusterLogRecord": shown, "totalSize": len(records)})
 
-    def _collect(self, cluster: Cluster, script: JobScript) -> Reply:
+    def _collect(self, cluster: SimulatedCluster, script: JobScript) -> RawReply:
         with self._state.lock:
             if cluster.status != "200":
-                raise Refusal(PRESETS["not_allowed"](""))
+                raise AbortRequest(PRESETS["not_allowed"](""))
             if cluster.log is None or not cluster.log.enabled:
-                raise Refusal(PRESETS["precondition"](""))
+                raise AbortRequest(PRESETS["precondition"](""))
             if self._state.running_job(cluster):
-                raise Refusal(PRESETS["backup_running"](""))
+                raise AbortRequest(PRESETS["backup_running"](""))
             if cluster.actions:
-                raise Refusal(PRESETS["busy"](""))
+                raise AbortRequest(PRESETS["busy"](""))
             job = self._state.start_job(cluster, "Manual", script)
-        return replace(Reply(200), job_id=job.job_id)
+        return replace(RawReply(200), job_id=job.job_id)

@@ -16,9 +16,9 @@ from functools import cache
 from typing import Any
 
 from .state import NEVER, JobScript
-from .wire import HTML_TYPE, JSON_TYPE, Headers, Reply, css_error, gateway_error
+from .wire import HTML_TYPE, JSON_TYPE, Headers, RawReply, css_error, gateway_error
 
-Preset = Callable[[str], Reply]
+Preset = Callable[[str], RawReply]
 """Makes the answer for a request id (the gateway repeats it in its body)."""
 
 HUGE_BYTES = 10 * 1024 * 1024
@@ -40,7 +40,7 @@ def _page(status: int, title: str) -> Preset:
         f"<body><center><h1>{status} {title}</h1></center><hr>"
         "<center>css-simulator</center></body></html>\n"
     ).encode()
-    return lambda request_id: Reply(status, body, (HTML_TYPE,))
+    return lambda request_id: RawReply(status, body, (HTML_TYPE,))
 
 
 PRESETS: dict[str, Preset] = {
@@ -84,17 +84,19 @@ def _gzip_bomb() -> bytes:
     return gzip.compress(b"\0" * BOMB_BYTES, compresslevel=9)
 
 
-BODY_KINDS: dict[str, Callable[[int], Reply]] = {
-    "empty": Reply,
+BODY_KINDS: dict[str, Callable[[int], RawReply]] = {
+    "empty": RawReply,
     "html": lambda status: replace(PRESETS["html_200"](""), status=status),
-    "not_json": lambda status: Reply(status, b"upstream said no {", (JSON_TYPE,)),
-    "huge": lambda status: Reply(status, headers=(JSON_TYPE,), chunks=_huge),
+    "not_json": lambda status: RawReply(status, b"upstream said no {", (JSON_TYPE,)),
+    "huge": lambda status: RawReply(status, headers=(JSON_TYPE,), chunks=_huge),
     "hostile": lambda status: css_error(status, "CSS.0001", HOSTILE),
-    "gzip_bomb": lambda status: Reply(
+    "gzip_bomb": lambda status: RawReply(
         status, _gzip_bomb(), (JSON_TYPE, ("Content-Encoding", "gzip"))
     ),
-    "wrong_shape": lambda status: Reply(status, b'[1, null, {"clusters": "none"}]', (JSON_TYPE,)),
-    "invalid_utf8": lambda status: Reply(status, b'{"errCode": "\xff\xfe\xc3"}', (JSON_TYPE,)),
+    "wrong_shape": lambda status: RawReply(
+        status, b'[1, null, {"clusters": "none"}]', (JSON_TYPE,)
+    ),
+    "invalid_utf8": lambda status: RawReply(status, b'{"errCode": "\xff\xfe\xc3"}', (JSON_TYPE,)),
 }
 
 
@@ -149,12 +151,12 @@ class Fault:
         if self.times is not None and self.times < 1:
             raise ValueError("times is 1 or more, or null for all")
 
-    def answer(self, request_id: str) -> Reply:
+    def answer(self, request_id: str) -> RawReply:
         """The answer that this fault gives."""
         if self.preset or not self.status:
             reply = PRESETS[self.preset or "gateway_timeout"](request_id)
         else:
-            reply = Reply(self.status, self.body.encode())
+            reply = RawReply(self.status, self.body.encode())
         if self.body_kind:
             reply = BODY_KINDS[self.body_kind](reply.status)
         return replace(reply, headers=(*reply.headers, *self.headers.items()))
@@ -183,7 +185,7 @@ class Plan:
     processed: bool = True
     process_after: float | None = None
     delay_after: float = 0.0
-    answer: Callable[[str], Reply] | None = None
+    answer: Callable[[str], RawReply] | None = None
     ending: str = "answered"
     drip: float | None = None
     date_shift: float | None = 0.0
@@ -203,7 +205,7 @@ def _error_after(fault: Fault, plan: Plan) -> None:
 
 def _redirect(fault: Fault, plan: Plan) -> None:
     plan.processed = False
-    plan.answer = lambda request_id: Reply(302, headers=(("Location", fault.location),))
+    plan.answer = lambda request_id: RawReply(302, headers=(("Location", fault.location),))
 
 
 def _ending(ending: str, *, processed: bool) -> Effect:

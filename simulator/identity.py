@@ -15,8 +15,8 @@ from enum import Enum
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from .state import NAMESPACE, Clock, Project
-from .wire import Reply, Request, json_reply, keystone_error
+from .state import NAMESPACE, CloudClock, SimulatedProject
+from .wire import RawReply, RawRequest, json_reply, keystone_error
 
 DOMAIN = {"id": uuid.uuid5(NAMESPACE, "domain").hex, "name": "css-simulator"}
 USERNAME = "simulator-operator"
@@ -58,9 +58,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token; `dies` in seconds of Clock.elapsed(), the other times in Unix seconds."""
+    """A token; `dies` in seconds of CloudClock.elapsed(), the other times in Unix seconds."""
 
-    project: Project | None
+    project: SimulatedProject | None
     method: str
     issued: float
     expires: float
@@ -72,8 +72,8 @@ class IdentityService:
 
     def __init__(
         self,
-        clock: Clock,
-        projects: dict[str, Project],
+        clock: CloudClock,
+        projects: dict[str, SimulatedProject],
         token_seconds: float,
         urls: Callable[[], dict[str, str]],
     ) -> None:
@@ -109,7 +109,7 @@ class IdentityService:
             self._tokens.clear()
         return count
 
-    def handle(self, endpoint: str, request: Request) -> Reply:
+    def handle(self, endpoint: str, request: RawRequest) -> RawReply:
         """Answer one request to `endpoint`."""
         if endpoint == "versions":
             return json_reply({"versions": {"values": [self._version()]}}, 300)
@@ -127,17 +127,17 @@ class IdentityService:
             return json_reply({"catalog": self._catalog(token.project)})
         return self._subject(endpoint, request.headers.get("x-subject-token", ""))
 
-    def _subject(self, endpoint: str, value: str) -> Reply:
+    def _subject(self, endpoint: str, value: str) -> RawReply:
         token = self.token(value)
         if token is None:
             return keystone_error(404, "Not Found", "Could not find token.")
         if endpoint == "token_revoke":
             with self._lock:
                 self._tokens.pop(value, None)
-            return Reply(204)
+            return RawReply(204)
         return json_reply({"token": self._token_json(token)}, 200, (("X-Subject-Token", value),))
 
-    def _sign_in(self, request: Request) -> Reply:
+    def _sign_in(self, request: RawRequest) -> RawReply:
         try:
             auth = request.json_object()["auth"]
             method, application = self._authenticate(auth["identity"])
@@ -175,7 +175,7 @@ class IdentityService:
             return "token", False
         raise PermissionError
 
-    def _scope(self, scope: Any, *, application: bool) -> Project | None:
+    def _scope(self, scope: Any, *, application: bool) -> SimulatedProject | None:
         if application:
             return next(iter(self._projects.values()))
         if not isinstance(scope, dict) or "project" not in scope:
@@ -190,8 +190,8 @@ class IdentityService:
         value: dict[str, Any] = {
             "methods": [token.method],
             "user": {"id": _user_id(), "name": self.credentials.username, "domain": DOMAIN},
-            "issued_at": Clock.iso(token.issued),
-            "expires_at": Clock.iso(token.expires),
+            "issued_at": CloudClock.iso(token.issued),
+            "expires_at": CloudClock.iso(token.expires),
             "audit_ids": [],
         }
         if token.project:
@@ -204,7 +204,7 @@ class IdentityService:
             value["catalog"] = self._catalog(token.project)
         return value
 
-    def _catalog(self, project: Project | None) -> list[dict[str, Any]]:
+    def _catalog(self, project: SimulatedProject | None) -> list[dict[str, Any]]:
         if project is None:
             return []
         urls = self._urls()
@@ -234,7 +234,7 @@ def _service(kind: str, name: str, region: str, url: str) -> dict[str, Any]:
     }
 
 
-def _project_json(project: Project) -> dict[str, Any]:
+def _project_json(project: SimulatedProject) -> dict[str, Any]:
     return {
         "id": project.id,
         "name": project.name,
@@ -254,7 +254,7 @@ def _same(given: object, ours: str) -> bool:
     return isinstance(given, str) and hmac.compare_digest(given.encode(), ours.encode())
 
 
-def _unauthorized() -> Reply:
+def _unauthorized() -> RawReply:
     return keystone_error(401, "Unauthorized", "The request you have made requires authentication.")
 
 

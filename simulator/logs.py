@@ -8,8 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .faults import PRESETS
-from .state import Clock, CloudState, Cluster, LogConfiguration, RealTimeCollection
-from .wire import Refusal, Reply, Request, css_error, json_reply
+from .state import (
+    CloudClock,
+    LogConfiguration,
+    RealTimeCollection,
+    SimulatedCloud,
+    SimulatedCluster,
+)
+from .wire import AbortRequest, RawReply, RawRequest, css_error, json_reply
 
 REAL_TIME = "real_time_log_collect"
 ACTIONS = ("", "base_log_collect", REAL_TIME)
@@ -20,12 +26,14 @@ _PATH_FORBIDDEN = re.compile(r"""[\\:*?"<>|'{}]|^/|^\.|\.$|///|\.\.\.""")
 _PERIOD = re.compile(r"([01]\d|2[0-3]):00 GMT[+-](0\d|1[0-4]):[0-5]\d")
 
 
-def change(endpoint: str, state: CloudState, cluster: Cluster, request: Request) -> Reply:
+def change(
+    endpoint: str, state: SimulatedCloud, cluster: SimulatedCluster, request: RawRequest
+) -> RawReply:
     """Carry out open, close, settings_update, policy_update, policy_close or connectivity.
 
     Raises:
-        Refusal: 400 for a parameter that breaks a rule, 415 CSS.0004 where log backup is not in
-            the state for it, 400 CSS.5090 or 409 CSS.0011 where the cluster is not.
+        AbortRequest: 400 for an invalid parameter; 415 CSS.0004 if log backup is not in the
+            required state; 400 CSS.5090 or 409 CSS.0011 if the cluster is not.
     """
     try:
         body = request.json_object()
@@ -37,11 +45,11 @@ def change(endpoint: str, state: CloudState, cluster: Cluster, request: Request)
     now = state.clock.now_ms()
     if endpoint == "connectivity":
         _known_cluster(state, body.get("target_cluster_id"))
-        return Reply(200)
+        return RawReply(200)
     if cluster.status != "200":
-        raise Refusal(PRESETS["not_allowed"](""))
+        raise AbortRequest(PRESETS["not_allowed"](""))
     if cluster.actions:
-        raise Refusal(PRESETS["busy"](""))
+        raise AbortRequest(PRESETS["busy"](""))
     if endpoint == "policy_update":
         log = _enabled(cluster)
         log.period, log.auto_enabled, log.updated_ms = _period(body.get("period")), True, now
@@ -59,17 +67,17 @@ def change(endpoint: str, state: CloudState, cluster: Cluster, request: Request)
         if endpoint == "settings_update":
             _enabled(cluster)
         cluster.log = _configuration(cluster, body, now)
-    return Reply(200)
+    return RawReply(200)
 
 
-def _configuration(cluster: Cluster, body: dict[str, Any], now: int) -> LogConfiguration:
+def _configuration(cluster: SimulatedCluster, body: dict[str, Any], now: int) -> LogConfiguration:
     agency = body.get("agency")
     if not isinstance(agency, str) or not _AGENCY.fullmatch(agency):
-        raise Refusal(css_error(400, "CSS.5130", "Invalid agency name."))
+        raise AbortRequest(css_error(400, "CSS.5130", "Invalid agency name."))
     bucket = _first(body, "log_bucket", "log_Bucket", "logBucket")
     path = _first(body, "log_base_path", "log_Base_Path", "logBasePath")
     if not _BUCKET.fullmatch(bucket):  # a bucket of such a name cannot exist
-        raise Refusal(PRESETS["bucket"](""))
+        raise AbortRequest(PRESETS["bucket"](""))
     if not path or len(path) > 512 or _PATH_FORBIDDEN.search(path):
         raise _bad("log_base_path")
     automatic = body.get("auto_enable", False)  # by the documents left out is off, here too
@@ -87,7 +95,7 @@ def _configuration(cluster: Cluster, body: dict[str, Any], now: int) -> LogConfi
 
 
 def _change_real_time(
-    endpoint: str, state: CloudState, cluster: Cluster, body: dict[str, Any], now: int
+    endpoint: str, state: SimulatedCloud, cluster: SimulatedCluster, body: dict[str, Any], now: int
 ) -> None:
     current = cluster.real_time
     if (current is None) != (endpoint == "open"):
@@ -110,13 +118,13 @@ def _change_real_time(
     )
 
 
-def _enabled(cluster: Cluster) -> LogConfiguration:
+def _enabled(cluster: SimulatedCluster) -> LogConfiguration:
     if cluster.log is None or not cluster.log.enabled:
         raise _illegal("Illegal operation")
     return cluster.log
 
 
-def _known_cluster(state: CloudState, cluster_id: object) -> str:
+def _known_cluster(state: SimulatedCloud, cluster_id: object) -> str:
     try:
         return state.find(str(cluster_id)).id
     except KeyError:
@@ -125,7 +133,9 @@ def _known_cluster(state: CloudState, cluster_id: object) -> str:
 
 def _period(value: object) -> str:
     if not isinstance(value, str) or not _PERIOD.fullmatch(value):
-        raise Refusal(css_error(400, "CSS.5018", "Invalid backup period: on the hour, with zone."))
+        raise AbortRequest(
+            css_error(400, "CSS.5018", "Invalid backup period: on the hour, with zone.")
+        )
     return value
 
 
@@ -137,12 +147,12 @@ def _first(body: dict[str, Any], *names: str) -> str:
     return ""
 
 
-def _bad(detail: str) -> Refusal:
-    return Refusal(css_error(400, "CSS.0001", "Incorrect parameters.", detail))
+def _bad(detail: str) -> AbortRequest:
+    return AbortRequest(css_error(400, "CSS.0001", "Incorrect parameters.", detail))
 
 
-def _illegal(detail: str) -> Refusal:
-    return Refusal(css_error(415, "CSS.0004", "Invalid operation.", detail))
+def _illegal(detail: str) -> AbortRequest:
+    return AbortRequest(css_error(415, "CSS.0004", "Invalid operation.", detail))
 
 
 LOG_TYPES = ("deprecation", "indexingSlow", "searchSlow", "instance")
@@ -160,11 +170,11 @@ _LINES = {
 }  # fmt: skip
 
 
-def search(cluster: Cluster, request: Request, clock: Clock) -> Reply:
+def search(cluster: SimulatedCluster, request: RawRequest, clock: CloudClock) -> RawReply:
     """Lines of one node's log, the newest first.
 
     Raises:
-        Refusal: 400, a parameter breaks its rule.
+        AbortRequest: 400, a parameter breaks its rule.
     """
     try:
         body = request.json_object()
@@ -200,7 +210,7 @@ def search(cluster: Cluster, request: Request, clock: Clock) -> Reply:
     return json_reply({"logList": lines, "type": body["log_type"], "completed": len(lines) < limit})
 
 
-def _before(value: object, clock: Clock) -> datetime:
+def _before(value: object, clock: CloudClock) -> datetime:
     if not value:
         return datetime.fromtimestamp(clock.now(), UTC).replace(second=0, microsecond=0)
     try:

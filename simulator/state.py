@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 
 
-class Clock:
+class CloudClock:
     """Tells the cloud's time (`now`) apart from how much time has passed (`elapsed`).
 
     Shifting the clock changes what the cloud writes into its answers; it does not make a running
@@ -48,7 +48,7 @@ STAMPS = ("ms", "seconds", "string")
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class SimulatedProject:
     """A project, which lives in one region as on Open Telekom Cloud."""
 
     id: str
@@ -83,7 +83,7 @@ class RealTimeCollection:
 
 
 @dataclass(slots=True)
-class Cluster:
+class SimulatedCluster:
     """A cluster; the fields up to `log_backup` may be given to the control API.
 
     Attributes:
@@ -134,7 +134,7 @@ class JobScript:
 
 @dataclass(slots=True)
 class Job:
-    """A log backup job; `started`, `duration` and `visible_from` are seconds of Clock.elapsed()."""
+    """A log backup job; `started`, `duration`, `visible_from`: seconds of CloudClock.elapsed()."""
 
     record_id: str
     job_id: str
@@ -154,38 +154,38 @@ class Job:
         return "FAIL" if self.failed_message else "SUCCESS"
 
 
-class CloudState:
+class SimulatedCloud:
     """Everything the cloud knows. Hold `lock` around what must be seen or changed as one."""
 
-    def __init__(self, clock: Clock, regions: tuple[str, ...], job_seconds: float) -> None:
+    def __init__(self, clock: CloudClock, regions: tuple[str, ...], job_seconds: float) -> None:
         self.lock = threading.RLock()
         self.clock = clock
         self.job_seconds = job_seconds
         self.projects = {
             project.id: project
             for project in (
-                Project(
+                SimulatedProject(
                     uuid.uuid5(NAMESPACE, f"project {region}").hex, f"{region}_simulator", region
                 )
                 for region in regions
             )
         }
-        self._clusters: dict[str, Cluster] = {}
+        self._clusters: dict[str, SimulatedCluster] = {}
         self._order = 0
 
     @property
-    def first_project(self) -> Project:
+    def first_project(self) -> SimulatedProject:
         """The project that clusters go to unless they name another."""
         return next(iter(self.projects.values()))
 
-    def project(self, region: str) -> Project:
+    def project(self, region: str) -> SimulatedProject:
         """The project of `region`; raises KeyError when there is none."""
         for project in self.projects.values():
             if project.region == region:
                 return project
         raise KeyError(region)
 
-    def add_cluster(self, cluster: Cluster) -> Cluster:
+    def add_cluster(self, cluster: SimulatedCluster) -> SimulatedCluster:
         """Take in a cluster, filling in what it leaves open; raises ValueError: its id is taken."""
         with self.lock:
             cluster.project_id = cluster.project_id or self.first_project.id
@@ -210,9 +210,9 @@ class CloudState:
             self._clusters[cluster.id] = cluster
             return cluster
 
-    def change_cluster(self, cluster_id: str, changes: dict[str, object]) -> Cluster:
+    def change_cluster(self, cluster_id: str, changes: dict[str, object]) -> SimulatedCluster:
         """Set fields of a cluster; raises KeyError (no such cluster), ValueError (field)."""
-        known = {entry.name for entry in fields(Cluster)}
+        known = {entry.name for entry in fields(SimulatedCluster)}
         with self.lock:
             cluster = self._clusters[cluster_id]
             for name, value in changes.items():
@@ -228,7 +228,7 @@ class CloudState:
         with self.lock:
             del self._clusters[cluster_id]
 
-    def find(self, cluster_id: str, project_id: str = "") -> Cluster:
+    def find(self, cluster_id: str, project_id: str = "") -> SimulatedCluster:
         """A cluster by id, within a project if one is given; raises KeyError."""
         with self.lock:
             cluster = self._clusters[cluster_id]
@@ -236,13 +236,13 @@ class CloudState:
                 raise KeyError(cluster_id)
             return cluster
 
-    def clusters(self, project_id: str = "") -> list[Cluster]:
+    def clusters(self, project_id: str = "") -> list[SimulatedCluster]:
         """Clusters, of one project if given, the newest first."""
         with self.lock:
             found = [c for c in self._clusters.values() if project_id in ("", c.project_id)]
         return sorted(found, key=lambda cluster: (cluster.created, cluster.order), reverse=True)
 
-    def running_job(self, cluster: Cluster) -> Job | None:
+    def running_job(self, cluster: SimulatedCluster) -> Job | None:
         """The job that occupies the cluster, listed or not."""
         elapsed = self.clock.elapsed()
         with self.lock:
@@ -251,7 +251,9 @@ class CloudState:
                     return job
         return None
 
-    def start_job(self, cluster: Cluster, job_type: str, script: JobScript | None = None) -> Job:
+    def start_job(
+        self, cluster: SimulatedCluster, job_type: str, script: JobScript | None = None
+    ) -> Job:
         """Start a job of `job_type` (Manual or Auto), be the cluster busy or not."""
         script = script or JobScript()
         own = self.job_seconds if cluster.job_seconds is None else cluster.job_seconds
@@ -273,7 +275,7 @@ class CloudState:
             cluster.jobs.append(job)
         return job
 
-    def end_jobs(self, cluster: Cluster, failed_message: str = "") -> int:
+    def end_jobs(self, cluster: SimulatedCluster, failed_message: str = "") -> int:
         """End every running job of a cluster now, FAIL if a message is given; returns how many."""
         elapsed = self.clock.elapsed()
         with self.lock:
@@ -283,7 +285,7 @@ class CloudState:
                 job.failed_message = failed_message or job.failed_message
         return len(running)
 
-    def records(self, cluster: Cluster, status: str = "") -> list[tuple[Job, str]]:
+    def records(self, cluster: SimulatedCluster, status: str = "") -> list[tuple[Job, str]]:
         """Listed jobs with their status, newest first; `status` is FAIL, NOT_FAIL or "" for all."""
         elapsed = self.clock.elapsed()
         with self.lock:
@@ -293,7 +295,7 @@ class CloudState:
             return found
         return [(job, word) for job, word in found if (word == "FAIL") == (status == "FAIL")]
 
-    def switch_log_backup_off(self, cluster: Cluster) -> None:
+    def switch_log_backup_off(self, cluster: SimulatedCluster) -> None:
         """Disable log backup: the automatic policy goes, and so do the records of failures."""
         elapsed = self.clock.elapsed()
         with self.lock:

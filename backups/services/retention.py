@@ -34,7 +34,7 @@ from dashboard.audit.retention import (
     prunable,
 )
 from dashboard.audit.trail import Actor, record
-from dashboard.db.concurrency import stood_still
+from dashboard.db.concurrency import stale_since
 
 from .runs.posts import skew
 
@@ -157,7 +157,7 @@ def work(run: RetentionRun) -> bool:
         False where another process is at it.
     """
     me, now = heartbeats.process_name(), timezone.now()
-    free = Q(claimed_by="") | stood_still("changed_at", RetentionRun.LOST_AFTER)
+    free = Q(claimed_by="") | stale_since("changed_at", RetentionRun.LOST_AFTER)
     if not _mine(run).filter(free).update(claimed_by=me, changed_at=now):
         return False
     run.claimed_by = me

@@ -35,7 +35,7 @@ from backups.lists.history.paging import (
 from backups.lists.history.windows import Window, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
-from dashboard.web.display import PAGE_SIZES, look_of
+from dashboard.web.display import PAGE_SIZES, display_of
 
 from . import presentation
 from .common import PageRequest, bad_request, mark_live, unchanged
@@ -174,7 +174,7 @@ def history(request: PageRequest) -> HttpResponse:
         place = _place(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    look = look_of(request)
+    look = display_of(request)
     page = read_page(found.branches(), listed_runs, place, look.rows)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)

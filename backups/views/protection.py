@@ -20,7 +20,7 @@ from backups.services.attention import bad_results
 from backups.services.clusters import protection as services
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may
-from dashboard.web.display import look_of
+from dashboard.web.display import display_of
 
 from .cluster_rows import ClusterRow, rows_in_order
 from .clusters import MOST_OFFERED, url_query
@@ -72,7 +72,7 @@ def protection(request: PageRequest) -> HttpResponse:
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts_by_state()
-    size = look_of(request).rows
+    size = display_of(request).rows
     page = page_of(found.clusters(), found.count(counts), found.page_number, size)
     rows = rows_in_order(page.pks, request.user)
     bad = bad_results(Cluster.objects.filter(pk__in=page.pks))

@@ -14,7 +14,7 @@ from backups.forms import SavedViewForm
 from backups.lists.history.filters import HistoryFilter
 from backups.lists.history.windows import pinned
 from backups.models import SavedView
-from dashboard.db.concurrency import one_at_a_time
+from dashboard.db.concurrency import advisory_lock
 
 from .common import PageRequest, bad_request
 from .history import filter_query
@@ -35,7 +35,7 @@ def save(request: PageRequest) -> HttpResponse:
     name: str = form.cleaned_data["name"]
     own = SavedView.objects.filter(owner=request.user)
     with transaction.atomic():
-        one_at_a_time(f"save a view of {request.user.pk}")
+        advisory_lock(f"save a view of {request.user.pk}")
         if not own.filter(name=name).exists() and own.count() >= MOST_KEPT:
             return bad_request(request, [_("At most %(n)d views can be kept.") % {"n": MOST_KEPT}])
         view, made = SavedView.objects.update_or_create(

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.forms import DisplayForm, ListForm, form_problems
-from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
+from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, display_of, store_display
 
 from .common import PageRequest, bad_request, local_path
 
@@ -35,10 +35,10 @@ def display(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     cleaned = form.cleaned_data
     look = replace(
-        look_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
+        display_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
     )
     response = redirect(f"{reverse('backups:settings')}#display")
-    remember(response, look)
+    store_display(response, look)
     messages.info(request, _("Kept for this browser."))
     return response
 
@@ -51,9 +51,9 @@ def list_look(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     name: str = form.cleaned_data["list"]
     shown = {int(place) for place in form.cleaned_data["column"]}
-    look = look_of(request)
+    look = display_of(request)
     hidden = {**look.hidden, name: frozenset(COLUMNS[name]) - shown}
     back = local_path(request, request.POST.get("back", ""), reverse(f"backups:{name}"))
     response = redirect(back)
-    remember(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
+    store_display(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
     return response

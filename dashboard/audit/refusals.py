@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.db.concurrency import stood_still
+from dashboard.db.concurrency import stale_since
 
 from .actions import Action
 from .canonical import instant
@@ -73,7 +73,7 @@ def tell_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
 
 def tell_counted() -> int:
     """Record what was counted and whose minute is over; returns how many events were made."""
-    ended = RefusalCount.objects.filter(stood_still("told_at", EVERY))
+    ended = RefusalCount.objects.filter(stale_since("told_at", EVERY))
     return sum(_tell_one(key) for key in list(ended.values_list("pk", flat=True)))
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from dashboard.db import triggers
-from dashboard.db.concurrency import stood_still
+from dashboard.db.concurrency import stale_since
 
 from . import chain
 from .actions import Action
@@ -184,7 +184,7 @@ def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
         Whether it was done here.
     """
     now = timezone.now()
-    free = Q(started_at=None) | stood_still("started_at", GIVEN_UP_AFTER)
+    free = Q(started_at=None) | stale_since("started_at", GIVEN_UP_AFTER)
     waiting = Verification.objects.filter(free, pk=verification.pk, result="waiting")
     if not waiting.update(started_at=now):
         return False

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def hold_and_retry(work: Callable[[], T], *, seconds: float = 60.0) -> T:
+def retry_while_unavailable(work: Callable[[], T], *, seconds: float = 60.0) -> T:
     """Run a database transaction, again and again while the database is unreachable or locked.
 
     Args:
@@ -82,7 +82,7 @@ def unapplied_migrations(database: BaseDatabaseWrapper | None = None) -> list[st
     return sorted(f"{app}.{name}" for app, name in missing)
 
 
-def one_at_a_time(name: str) -> None:
+def advisory_lock(name: str) -> None:
     """Let one transaction at a time pass this place, until its end. Needs a transaction.
 
     A rule such as “one admin stays” or “at most twenty” counts rows and then writes. On PostgreSQL
@@ -103,7 +103,7 @@ def one_at_a_time(name: str) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
 
 
-def stood_still(column: str, limit: timedelta) -> Q:
+def stale_since(column: str, limit: timedelta) -> Q:
     """The condition for rows whose holder has not written for some time.
 
     One that was written in the future was so by a clock that has been set back since.

@@ -10,8 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from dashboard.clouds_yaml import FILE_NAMES, search_path
-from dashboard.environment import FALSE, TRUE, clean
+from dashboard.environment import CLOUDS_FILE_NAMES, FALSE, TRUE, clean, clouds_search_path
 from dashboard.http.errors import ExchangeError
 
 from .console import StartError
@@ -47,7 +46,9 @@ def surely_none(environ: Mapping[str, str]) -> bool:
     named += ["SNAP_REAL_HOME"]  # moves openstacksdk's search path
     if any(environ.get(name) for name in named):
         return False
-    return not any((folder / name).exists() for folder in search_path() for name in FILE_NAMES)
+    return not any(
+        (folder / name).exists() for folder in clouds_search_path() for name in CLOUDS_FILE_NAMES
+    )
 
 
 def environment(environ: Mapping[str, str], clouds_file: Path) -> dict[str, str]:

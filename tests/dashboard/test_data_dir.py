@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dashboard.checks import check_everywhere
-from dashboard.generated import unwritable
+from dashboard.generated import storage_problem
 from tests.instances import ROOT, clean_environment
 
 COMMANDS = {
@@ -55,9 +55,9 @@ def test_every_process_says_so_in_a_line(tmp_path: Path, name: str) -> None:
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert unwritable(tmp_path / "file" / "data") == f"{tmp_path / 'file'} is no folder"
-    assert unwritable(tmp_path / "file") == f"{tmp_path / 'file'} is no folder"
-    assert unwritable(tmp_path / "new" / "data") == ""
+    assert storage_problem(tmp_path / "file" / "data") == f"{tmp_path / 'file'} is no folder"
+    assert storage_problem(tmp_path / "file") == f"{tmp_path / 'file'} is no folder"
+    assert storage_problem(tmp_path / "new" / "data") == ""
 
 
 def test_where_nothing_is_kept_the_folder_does_not_matter(settings: Any, tmp_path: Path) -> None:

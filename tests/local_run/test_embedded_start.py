@@ -151,7 +151,7 @@ def test_the_search_path_is_the_one_of_openstacksdk(tmp_path: Path) -> None:
     """Both read the environment at import, so each side is asked in a fresh process."""
     environ = clean_environment(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "xdg"))
     ours = _printed(
-        "from dashboard.clouds_yaml import search_path as s; print(*s(), sep='\\n')", environ
+        "from dashboard.environment import clouds_search_path as s; print(*s(), sep='\\n')", environ
     )
     theirs = _printed(
         "import os; from openstack.config import loader\n"

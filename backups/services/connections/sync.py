@@ -14,7 +14,7 @@ from backups.css_api.errors import ConfigurationError, CssApiError
 from backups.css_api.types import ClusterInfo, ProjectIdentity
 from backups.models import Cluster, Connection, Project
 from backups.services.cloud import default_timeouts
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from .faults import fault_of
 from .registering import retire, store_list
@@ -174,7 +174,7 @@ def _attempt(row: Connection, lease: Lease) -> ProjectSync:
     lease.tell(SyncStep.LISTING)
     listed = CssClient(connection, lease).list_clusters()
     lease.tell(SyncStep.STORING)
-    return hold_and_retry(lambda: _store(identity, listed, lease))
+    return retry_while_unavailable(lambda: _store(identity, listed, lease))
 
 
 def _store(identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: Lease) -> ProjectSync:

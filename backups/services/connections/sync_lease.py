@@ -21,7 +21,7 @@ from backups.choices import SyncStep
 from backups.css_api.client import Exchange, ShownRequest
 from backups.models import Connection
 from backups.models.project import ConnectionQuerySet
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 # How long a message may wait for a worker before it is dropped, and the sync handed out again.
 MESSAGE_WORTH = timedelta(seconds=60)
@@ -114,7 +114,7 @@ class Lease:
 
     def _update(self, **columns: Any) -> None:
         mine = Connection.objects.filter(pk=self.pk, sync_started_at=self.started)
-        if not hold_and_retry(lambda: mine.update(**columns)):
+        if not retry_while_unavailable(lambda: mine.update(**columns)):
             raise Superseded
 
 
@@ -142,4 +142,4 @@ def begin(connection_id: int, *, take_over: bool = False) -> Lease | None:
             version=F("version") + 1,
         )
 
-    return Lease(connection_id, started) if hold_and_retry(take) else None
+    return Lease(connection_id, started) if retry_while_unavailable(take) else None

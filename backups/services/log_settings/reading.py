@@ -28,7 +28,7 @@ from backups.services.clusters.readiness import request_check, store_settings
 from dashboard.audit.actions import Action
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor, record
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from .changing import Change, Decision, Ending, Result, as_facts, ending_of, fingerprint
 
@@ -78,7 +78,7 @@ def decide(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
     try:
         return _carry_out(cluster, decision, actor)
     finally:
-        hold_and_retry(lambda: _leave(cluster, until), seconds=HOLD)
+        retry_while_unavailable(lambda: _leave(cluster, until), seconds=HOLD)
 
 
 def _occupy(cluster: Cluster, until: datetime) -> bool:
@@ -109,7 +109,9 @@ def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
     except CssApiError as error:
         answer = error.answer if isinstance(error, ApiError) else None
         result = Result(Ending.NOT_SENT, str(error), answer)
-        hold_and_retry(lambda: _record_ending(cluster, decision, actor, result), seconds=HOLD)
+        retry_while_unavailable(
+            lambda: _record_ending(cluster, decision, actor, result), seconds=HOLD
+        )
         return result
     if fingerprint(before) != decision.seen:
         store_settings(cluster, before, began)
@@ -132,7 +134,7 @@ def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> Result:
         request_check(cluster)
         _record_ending(cluster, decision, actor, result, requested)
 
-    hold_and_retry(keep, seconds=HOLD)
+    retry_while_unavailable(keep, seconds=HOLD)
     return result
 
 

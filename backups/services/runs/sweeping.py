@@ -17,7 +17,7 @@ from backups.models import ApiCall, BackupRun
 from backups.services.clusters.checks import dispatch_checks
 from backups.services.connections.sync import connect_new_entries, due_for_sync
 from backups.services.dispatch import dispatch_follow, dispatch_send, dispatch_sync
-from dashboard.db.concurrency import stood_still
+from dashboard.db.concurrency import stale_since
 
 from .call_log import stored_result
 from .due_times import pull_in
@@ -53,7 +53,7 @@ def due_for_sending(limit: int) -> list[int]:
     """
     now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
     due = BackupRun.objects.filter(state=RunState.QUEUED, not_before__lte=now).filter(
-        Q(dispatched_at__isnull=True) | stood_still("dispatched_at", worth)
+        Q(dispatched_at__isnull=True) | stale_since("dispatched_at", worth)
     )
     return list(due.order_by("not_before").values_list("pk", flat=True)[:limit])
 
