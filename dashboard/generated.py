@@ -28,9 +28,9 @@ def storage_problem(folder: Path) -> str:
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
         place = place.parent
     if not place.is_dir():
-        return f"{place} is no folder"
+        return f"{place} is not a folder"
     if not os.access(place, os.W_OK | os.X_OK):
-        return f"this user may not write into {place}"
+        return f"this user cannot write to {place}"
     for name in ("db.sqlite3", "secret_key", "audit_signing_key"):
         wanted = os.R_OK | (os.W_OK if name == "db.sqlite3" else 0)
         if os.path.exists(folder / name) and not os.access(folder / name, wanted):  # noqa: PTH110
@@ -57,8 +57,8 @@ def refuse_root(folder: Path) -> None:
     except KeyError:  # a user of another machine, or of a container
         name = f"'#{owner}'"
     raise SystemExit(
-        f"{folder} belongs to {name}, and what root writes there {name} could not use. "
-        f"Run it as that user: sudo -u {name} …"
+        f"{folder} belongs to {name}, who could not use files that root creates there. "
+        f"Run the command as that user: sudo -u {name} …"
     )
 
 

@@ -65,7 +65,7 @@ def wait_for_migrations() -> None:
     told = ""
     while why := _not_migrated():
         if why != told:
-            logger.warning("waiting before the start: %s", why)
+            logger.warning("waiting to start: %s", why)
             told = why
         time.sleep(MIGRATION_PAUSE)
     if told:
@@ -76,7 +76,7 @@ def _not_migrated() -> str:
     try:
         missing = unapplied_migrations()
     except (DatabaseError, InterfaceError) as error:
-        return f"the database cannot be asked ({one_line(error)})"
+        return f"the database cannot be reached ({one_line(error)})"
     finally:
         connection.close()
     return "migrations are not applied: run manage.py migrate" if missing else ""

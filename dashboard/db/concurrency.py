@@ -45,7 +45,7 @@ def retry_while_unavailable(work: Callable[[], T], *, seconds: float = 60.0) -> 
         except (OperationalError, InterfaceError) as error:
             if connection.in_atomic_block or time.monotonic() + pause > deadline:
                 raise
-            logger.warning("database unavailable, holding the result: %s", one_line(error))
+            logger.warning("database unavailable, will retry: %s", one_line(error))
             connection.close()
             time.sleep(pause)
             pause = min(pause * 2, 2.0)

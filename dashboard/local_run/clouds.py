@@ -27,16 +27,16 @@ def demo_wanted(environ: Mapping[str, str]) -> bool:
     choice = clean(environ.get("DEMO_CLOUD", "")).lower()
     if choice:
         if choice not in TRUE | FALSE:
-            raise StartError(f"DEMO_CLOUD={choice!r} is neither 1 nor 0")
+            raise StartError(f"DEMO_CLOUD={choice!r} is not 1 or 0")
         return choice in TRUE
     if surely_none(environ):
         return True
     try:
         configured = import_string(settings.CONFIGURED_CLOUDS)()
     except ExchangeError as error:
-        raise StartError(f"{error} (`DEMO_CLOUD=1 make run` starts the demo instead)") from error
+        raise StartError(f"{error} (or start the demo: `DEMO_CLOUD=1 make run`)") from error
     if not configured and environ.get("OS_CLOUD"):
-        raise StartError(f"OS_CLOUD={environ['OS_CLOUD']!r} is in no clouds.yaml")
+        raise StartError(f"OS_CLOUD={environ['OS_CLOUD']!r} is not defined in any clouds.yaml")
     return not configured
 
 

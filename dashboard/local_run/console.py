@@ -38,13 +38,13 @@ def welcome(
     sign_in = (
         f"user admin, password {password}"
         if password
-        else "with your own account (new one: `.venv/bin/python manage.py createsuperuser`)"
+        else "with your own account (to create one: `.venv/bin/python manage.py createsuperuser`)"
     )
     if demo:
         cloud = [
-            "DEMO: a simulated cloud with demo clusters; nothing real is contacted.",
-            "Real cloud: put a clouds.yaml into this folder or ~/.config/openstack/, or set",
-            "OS_CLIENT_CONFIG_FILE to one, and start again.",
+            "DEMO: a simulated cloud with demo clusters; no real cloud is contacted.",
+            "Real cloud: put a clouds.yaml in this folder or ~/.config/openstack/, or set",
+            "OS_CLIENT_CONFIG_FILE to its path, and start again.",
         ]
     else:
         cloud = ["the clouds of your clouds.yaml or OS_* variables"]

@@ -35,7 +35,7 @@ def find_server() -> Path:
             return path
         tried.append(f"{path}: {problem}")
     raise StartError(
-        "no usable redis-server or valkey-server was found: install one, or set REDIS_URL"
+        "no usable redis-server or valkey-server found: install one, or set REDIS_URL"
         + "".join(f"; {each}" for each in tried)
     )
 
@@ -64,7 +64,7 @@ def _problem(server: Path) -> str:
         return f"does not start ({type(error).__name__})"
     version = VERSION.search(answer.stdout)
     if answer.returncode or not version:
-        return "does not tell its version"
+        return "does not report its version"
     return "" if int(version[1]) >= OLDEST else f"is older than version {OLDEST}"
 
 

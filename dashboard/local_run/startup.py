@@ -55,8 +55,8 @@ def run(
         host, port = address(environ)
         if name := foreign_host(environ):
             say(
-                f"note: HOST={name} is no IP address (conda and some shells set it): listening on "
-                f"{host}. To listen elsewhere give an address, as in HOST=0.0.0.0."
+                f"note: HOST={name} is not an IP address (conda and some shells set it): "
+                f"listening on {host}. To listen elsewhere, give an address such as HOST=0.0.0.0."
             )
         lock = InstanceLock(data_dir)
         try:
@@ -154,7 +154,7 @@ class _Instance:
         probe = PageProbe(self.listener)
         if not self.supervisor.until(probe.answered, PAGE_SECONDS):
             raise StartError(
-                f"no page after {PAGE_SECONDS:.0f} s.\n{self.supervisor.log_tail('web')}"
+                f"no page within {PAGE_SECONDS:.0f} s.\n{self.supervisor.log_tail('web')}"
             )
         say(
             welcome(
@@ -189,7 +189,7 @@ class _Instance:
     def _await(self, name: str, condition: Callable[[], bool], seconds: float) -> None:
         if not self.supervisor.until(condition, seconds):
             tail = self.supervisor.log_tail(name)
-            raise StartError(f"{name} was not ready after {seconds:.0f} s.\n{tail}")
+            raise StartError(f"{name} was not ready within {seconds:.0f} s.\n{tail}")
 
     def _synced(self, status: int) -> None:
         lines = self.supervisor.log_tail("sync").splitlines()
@@ -197,7 +197,7 @@ class _Instance:
             say("\n".join(["clusters registered:", *(f"  {line}" for line in lines)]))
             return
         say(
-            "the clusters could not be synchronised: "
+            "the clusters could not be synchronized: "
             f"{lines[-1] if lines else 'no reason given'} "
             f"(log: {self.data_dir / 'logs' / 'sync.log'})"
         )

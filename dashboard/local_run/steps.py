@@ -34,7 +34,7 @@ def migrate() -> None:
         call_command("migrate", verbosity=0, interactive=False)
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise StartError(f"the database cannot be used: {reason}") from error
+        raise StartError(f"the database is not usable: {reason}") from error
     finally:
         connection.close()
 

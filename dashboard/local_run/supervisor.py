@@ -303,7 +303,7 @@ class Supervisor:
         pause = FIRST_PAUSE * 2 ** (len(kept.crashes) - 1)
         kept.restart_at = now + pause
         say(
-            f"{name} ended ({describe_exit(status)}); it is started again in {pause:g} s. "
+            f"{name} ended ({describe_exit(status)}); restarting in {pause:g} s. "
             f"Log: {kept.child.log}"
         )
 

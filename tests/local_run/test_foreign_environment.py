@@ -47,7 +47,7 @@ def test_all_that_others_leave_at_once_keeps_nothing_from_working(tmp_path: Path
         product.wait_ready()
         product.wait_for_text("clusters registered")
         product.wait_for_worker()
-        assert "note: HOST=x86_64-conda-linux-gnu is no IP address" in product.text
+        assert "note: HOST=x86_64-conda-linux-gnu is not an IP address" in product.text
         assert product.url.startswith("http://127.0.0.1:")
         with requests.Session() as session:
             session.trust_env = False
