@@ -73,7 +73,9 @@ class SessionLimitsMiddleware:
         if started is None or (asked is not None and (asked.url_name or "").endswith(LIVE)):
             return
         now = time.time()
-        if now - started["seen"] >= min(SEEN_EVERY, settings.SESSION_IDLE_MINUTES * 60 / 10):
+        # ahead of now: the clock was set back, and the session would be idle for that much longer
+        passed = now - started["seen"]
+        if passed < 0 or passed >= min(SEEN_EVERY, settings.SESSION_IDLE_MINUTES * 60 / 10):
             request.session[STARTED] = Started(**{**started, "seen": now})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from backups import instance
+from backups.models import Instance
 from backups.services.adopting import NothingToAdopt, ReasonMissing, adopt
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
@@ -34,8 +35,11 @@ class Command(DatabaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         actor = Actor.process(f"{getpass.getuser()} (command line)")
         instance.look_around()
+        before = instance.uid()
         try:
             cancelled = adopt(actor, options["reason"], moved=options["moved"])
         except (NothingToAdopt, ReasonMissing) as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"adopted; {cancelled} queued runs cancelled")
+        if Instance.objects.get(pk=1).uid != before:
+            self.stdout.write("The instance has got another id: restart web and workers.")
