@@ -52,7 +52,7 @@ def test_a_worker_waits_for_the_migrations(tmp_path: Path, redis_url: str) -> No
         assert len(silent.stderr.splitlines()) == 1
         assert _manage(environ, "migrate", "-v", "0").returncode == 0
         _wait_for(lambda: _manage(environ, *ping).returncode == 0, log)
-        assert log.read_text().count("waiting before the start") == 1
+        assert log.read_text().count("waiting to start") == 1
         assert "starting: all migrations are applied" in log.read_text()
     finally:
         worker.terminate()

@@ -49,7 +49,7 @@ def _before_the_migrations(report: Report, project: ComposeProject) -> None:
     status, text = visitor.open("/readyz")
     said = checks_of(text).get("migrations", "")
     report.check("web says 503 and names the migrations", status == 503 and "migrate" in said, text)
-    waits = wait_for(lambda: "waiting before the start" in project.logs("worker"), 30)
+    waits = wait_for(lambda: "waiting to start" in project.logs("worker"), 30)
     report.check("the worker waits for them", waits, project.logs("worker"))
     report.check("and is not healthy", not project.is_healthy("worker"))
 
