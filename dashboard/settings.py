@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from .environment import env, secret
 from .generated import data_dir, generated_secret
-from .local_run.paths import redis_socket
+from .local_run.redis import redis_socket
 from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
 from .service_urls import broker_url, database_of
@@ -77,13 +77,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "dashboard.web.health.HealthMiddleware",
     "dashboard.web.middleware.RequestIdMiddleware",
-    "dashboard.web.url_prefix.CookiePathMiddleware",
+    "dashboard.web.middleware.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "dashboard.web.middleware.CompressedPagesMiddleware",
     "dashboard.web.middleware.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "dashboard.web.request_text.RequestTextMiddleware",
+    "dashboard.web.middleware.RequestTextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

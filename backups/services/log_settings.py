@@ -35,7 +35,7 @@ from dashboard.audit.actions import Action
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor, record
 from dashboard.db import leases
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 
 class Change(StrEnum):
@@ -249,7 +249,9 @@ def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResu
     except CssApiError as error:
         answer = error.answer if isinstance(error, ApiError) else None
         result = ChangeResult(ChangeOutcome.NOT_SENT, str(error), answer)
-        hold_and_retry(lambda: _record_ending(cluster, decision, actor, result), seconds=HOLD)
+        retry_while_unavailable(
+            lambda: _record_ending(cluster, decision, actor, result), seconds=HOLD
+        )
         return result
     if fingerprint(before) != decision.seen:
         store_settings(cluster, before, began)
@@ -272,7 +274,7 @@ def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResu
         request_check(cluster)
         _record_ending(cluster, decision, actor, result, requested)
 
-    hold_and_retry(keep, seconds=HOLD)
+    retry_while_unavailable(keep, seconds=HOLD)
     return result
 
 

@@ -24,7 +24,7 @@ from backups.lists.clusters import (
 from backups.lists.filtering import active_chips, without_empty
 from backups.models import Connection, Project
 from backups.services.runs.requests import reason_required
-from dashboard.web.display import PAGE_SIZES, look_of
+from dashboard.web.display import PAGE_SIZES, display_of
 
 from .cluster_rows import rows_in_order, tokens_of
 from .common import PageRequest, bad_request, new_key
@@ -112,7 +112,7 @@ def clusters(request: PageRequest) -> HttpResponse:
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts()
-    look = look_of(request)
+    look = display_of(request)
     page = page_of(found.clusters(), counts[found.presence], found.page_number, look.rows)
     rows = rows_in_order(list(page), request.user)
     problems = Connection.objects.visible_to(request.user).connected().exclude(sync_error="")

@@ -27,9 +27,9 @@ from backups.lists.filtering import active_chips, without_empty
 from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, HistoryWindow, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
-from dashboard.db.concurrency import one_at_a_time
+from dashboard.db.concurrency import advisory_lock
 from dashboard.db.keyset import BadCursor, Cursor, PageQuery, count_up_to
-from dashboard.web.display import PAGE_SIZES, look_of
+from dashboard.web.display import PAGE_SIZES, display_of
 
 from . import presentation
 from .common import PageRequest, bad_request
@@ -164,7 +164,7 @@ def history(request: PageRequest) -> HttpResponse:
         wanted = _page_query(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    look = look_of(request)
+    look = display_of(request)
     page = RUN_KEYSET.read(found.branches(), wanted, look.rows, listed_runs)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
@@ -273,7 +273,7 @@ def save_view(request: PageRequest) -> HttpResponse:
     name: str = form.cleaned_data["name"]
     own = SavedView.objects.filter(owner=request.user)
     with transaction.atomic():
-        one_at_a_time(f"save a view of {request.user.pk}")
+        advisory_lock(f"save a view of {request.user.pk}")
         if not own.filter(name=name).exists() and own.count() >= MOST_KEPT:
             return bad_request(request, [_("At most %(n)d views can be saved.") % {"n": MOST_KEPT}])
         view, made = SavedView.objects.update_or_create(

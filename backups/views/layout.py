@@ -23,7 +23,7 @@ from backups.work import Trouble
 from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
 from dashboard.accounts.models import User
 from dashboard.version import VERSION
-from dashboard.web.display import look_of
+from dashboard.web.display import display_of
 
 from .common import PageRequest
 from .live import mark_live
@@ -56,7 +56,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "product_version": VERSION,
         "server_now": timezone.now(),
         "zone_name": timezone.get_current_timezone_name(),
-        "look": look_of(request),
+        "look": display_of(request),
         "places": _nav_links(request.path, user) if signed_in else [],
         "has_access": signed_in and has_access(user),
         "may_connect": signed_in and may(user, Permission.CONFIGURE),

@@ -18,7 +18,7 @@ from backups.services.attention import bad_results
 from backups.services.clusters import protection as services
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may
-from dashboard.web.display import look_of
+from dashboard.web.display import display_of
 
 from .cluster_rows import ClusterRow, NextStep, next_step, rows_in_order
 from .clusters import MOST_OFFERED, url_query
@@ -69,7 +69,7 @@ def protection(request: PageRequest) -> HttpResponse:
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts_by_state()
-    size = look_of(request).rows
+    size = display_of(request).rows
     page = page_of(found.clusters(), found.count(counts), found.page_number, size)
     pks = list(page)
     rows = rows_in_order(pks, request.user)

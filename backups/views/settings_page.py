@@ -18,7 +18,7 @@ from backups.models import BackupRun, Instance
 from backups.services.adopting import NothingToAdopt, adopt
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
-from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
+from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, display_of, store_display
 
 from .common import PageRequest, bad_request, local_path
 
@@ -41,10 +41,10 @@ def display(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     cleaned = form.cleaned_data
     look = replace(
-        look_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
+        display_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
     )
     response = redirect(f"{reverse('backups:settings')}#display")
-    remember(response, look)
+    store_display(response, look)
     messages.info(request, _("Saved for this browser."))
     return response
 
@@ -57,11 +57,11 @@ def list_look(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     name: str = form.cleaned_data["list"]
     shown = {int(place) for place in form.cleaned_data["column"]}
-    look = look_of(request)
+    look = display_of(request)
     hidden = {**look.hidden, name: frozenset(COLUMNS[name]) - shown}
     back = local_path(request, request.POST.get("back", ""), reverse(f"backups:{name}"))
     response = redirect(back)
-    remember(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
+    store_display(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
     return response
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from .concurrency import hold_and_retry
+from .concurrency import retry_while_unavailable
 
 HOLD = 60.0  # seconds to wait for a database that is away or locked
 
@@ -71,7 +71,7 @@ class Lease:
 
     def _write(self, columns: Mapping[str, Any]) -> None:
         held = self.rows.filter(**self.mark)
-        if not hold_and_retry(lambda: held.update(**columns), seconds=self.hold):
+        if not retry_while_unavailable(lambda: held.update(**columns), seconds=self.hold):
             raise LeaseLost
 
 
@@ -92,7 +92,9 @@ def claim(
     Returns:
         The lease; None where the row is not free, or not there.
     """
-    taken = hold_and_retry(lambda: rows.filter(free).update(**mark, **columns), seconds=hold)
+    taken = retry_while_unavailable(
+        lambda: rows.filter(free).update(**mark, **columns), seconds=hold
+    )
     return Lease(rows, mark, hold) if taken else None
 
 

@@ -12,7 +12,7 @@ from dashboard.accounts.access import Permission, Role, grantors
 from dashboard.accounts.models import Grant, User
 from dashboard.accounts.roles import roles_with
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.db.concurrency import one_at_a_time
+from dashboard.db.concurrency import advisory_lock
 
 if TYPE_CHECKING:
     from backups.models import Project
@@ -83,7 +83,7 @@ def withdraw(made: Grant, actor: Actor, *, even_the_last: bool = False) -> bool:
         LastGrantor: nothing was changed.
     """
     with transaction.atomic():
-        one_at_a_time("withdraw a role")  # two who withdraw the last two admins must not both pass
+        advisory_lock("withdraw a role")  # two who withdraw the last two admins must not both pass
         gone, _rows = Grant.objects.filter(pk=made.pk).delete()
         if not gone:
             return False

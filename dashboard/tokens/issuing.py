@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.db.concurrency import one_at_a_time
+from dashboard.db.concurrency import advisory_lock
 
 from .models import ApiToken
 from .secret import Scope, TokenText
@@ -52,7 +52,7 @@ def make_token(
     """
     text, now = TokenText.make(), timezone.now()
     with transaction.atomic():
-        one_at_a_time(f"make a token of {user.pk}")
+        advisory_lock(f"make a token of {user.pk}")
         if ApiToken.objects.of(user).living(now).count() >= MOST_LIVING:
             raise CannotMake(
                 _("An account has %(most)d tokens at most: revoke one that is not needed.")

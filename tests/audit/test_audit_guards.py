@@ -10,8 +10,9 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
-from dashboard.audit import guards, trail
+from dashboard.audit import trail
 from dashboard.audit.actions import Action
+from dashboard.audit.guards import GUARDS
 from dashboard.audit.models import Anchor, AuditEvent
 from dashboard.audit.trail import Actor
 from dashboard.audit.verification import read_chain
@@ -36,7 +37,7 @@ def refuses(sql: str, *parameters: Any) -> bool:
 
 
 def test_the_guards_are_there_after_migrating() -> None:
-    assert guards.missing(connection) == set()
+    assert GUARDS.missing(connection) == set()
 
 
 def test_a_trigger_that_was_taken_away_or_switched_off_is_missed() -> None:
@@ -47,9 +48,9 @@ def test_a_trigger_that_was_taken_away_or_switched_off_is_missed() -> None:
         else:
             cursor.execute("DROP TRIGGER audit_event_mask")
             cursor.execute("DROP TRIGGER audit_event_prune")
-    assert guards.missing(connection) == {"audit_event_mask", "audit_event_prune"}
+    assert GUARDS.missing(connection) == {"audit_event_mask", "audit_event_prune"}
     call_command("migrate", "audit", verbosity=0)
-    assert guards.missing(connection) == set()
+    assert GUARDS.missing(connection) == set()
 
 
 NEW_VALUES = {
@@ -202,5 +203,5 @@ def test_a_row_that_was_changed_all_the_same_is_not_hidden_by_reinstalling(
 ) -> None:
     make_events(2)
     tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 1")
-    assert guards.missing(connection) == set()
+    assert GUARDS.missing(connection) == set()
     assert read_chain().broken_at == 1

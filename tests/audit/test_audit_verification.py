@@ -17,8 +17,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from dashboard.audit import guards, tasks, verification
+from dashboard.audit import tasks, verification
 from dashboard.audit.chain import Link
+from dashboard.audit.guards import GUARDS
 from dashboard.audit.models import AuditEvent, Verification
 from dashboard.audit.verification import perform, read_chain, request_verification
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
@@ -209,12 +210,12 @@ def test_the_command_ends_with_a_status_that_tells(
 def test_the_command_tells_a_missing_trigger(make_events: MakeEvents) -> None:
     make_events(1)
     with transaction.atomic():
-        guards.remove(connection)
+        GUARDS.remove(connection)
         with pytest.raises(CommandError, match="audit_event_mask"):
             call_command("audit_verify", stdout=StringIO())
         assert "audit_event_mask" in Verification.objects.latest("pk").guards_missing
         transaction.set_rollback(True)
-    assert guards.missing(connection) == set()
+    assert GUARDS.missing(connection) == set()
 
 
 def test_the_command_refuses_what_is_no_head() -> None:

@@ -32,7 +32,7 @@ from backups.rules.readiness import LASTING_CODES, STORAGE_CODES, Refusal, judge
 from backups.services.cloud import client_for
 from backups.services.runs import importing
 from backups.services.runs.posts import without_job
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from . import checks
 from .columns import policy_columns, settings_columns, state_columns
@@ -85,9 +85,11 @@ def check_cluster(cluster_id: int) -> None:
     # before reading the records, so that every POST that can have created one is included
     posts = without_job(cluster)
     found = _read(cluster, posts)
-    hold_and_retry(lambda: _store(cluster, found, started, posts))
+    retry_while_unavailable(lambda: _store(cluster, found, started, posts))
     if found.out_of_reach:
-        hold_and_retry(lambda: checks.postpone_project(cluster.project_id, found.out_of_reach))
+        retry_while_unavailable(
+            lambda: checks.postpone_project(cluster.project_id, found.out_of_reach)
+        )
 
 
 def store_settings(

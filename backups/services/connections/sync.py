@@ -25,7 +25,7 @@ from backups.css_api.types import ClusterInfo, ProjectIdentity
 from backups.models import Cluster, Connection, Project
 from backups.services.cloud import default_timeouts
 from dashboard.db import leases
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 from dashboard.db.leases import LeaseLost
 
 from .diagnosis import fault_of
@@ -175,7 +175,7 @@ def _attempt(row: Connection, lease: SyncLease) -> ProjectSync:
     lease.show_step(SyncStep.LISTING)
     listed = CssClient(connection, lease).list_clusters()
     lease.show_step(SyncStep.STORING)
-    return hold_and_retry(lambda: _store(identity, listed, lease))
+    return retry_while_unavailable(lambda: _store(identity, listed, lease))
 
 
 def _store(

@@ -14,7 +14,7 @@ from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent
 from backups.css_api.types import Answer
 from backups.models import ApiCall, BackupRun, Post
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class CallLog:
     def before_send(self, request: ShownRequest) -> None:
         """Store the call as in flight; called directly before the first byte."""
         now = timezone.now()
-        self._open = hold_and_retry(lambda: self._store(request, now))
+        self._open = retry_while_unavailable(lambda: self._store(request, now))
 
     def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
         # Not create: a try whose COMMIT was cut off may have left the row.
@@ -74,7 +74,7 @@ class CallLog:
         if call is None:  # the error came before before_send: there is no row to close
             return
         fill(call, exchange)
-        hold_and_retry(call.save)
+        retry_while_unavailable(call.save)
 
 
 class ClusterTaken(Exception):

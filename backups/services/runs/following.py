@@ -19,7 +19,7 @@ from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Post
 from backups.services.cloud import client_for
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import CallLog
 from .posts import (
@@ -67,11 +67,11 @@ def follow_run(run_id: int) -> None:
     except CssApiError as error:
         note = f"The cloud's records cannot be read: {error}"
         why = str(error)
-        hold_and_retry(lambda: _unreadable(copy(run), note, why))
+        retry_while_unavailable(lambda: _unreadable(copy(run), note, why))
         return
-    hold_and_retry(lambda: learn_date(posts, reading.date))
+    retry_while_unavailable(lambda: learn_date(posts, reading.date))
     # A copy for each try: one whose COMMIT failed has changed the object and not the row.
-    hold_and_retry(lambda: _conclude(copy(run), reading, read_at, ticked))
+    retry_while_unavailable(lambda: _conclude(copy(run), reading, read_at, ticked))
 
 
 def _look_back_to(run: BackupRun, posts: Sequence[Post]) -> datetime:

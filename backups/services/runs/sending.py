@@ -26,7 +26,7 @@ from backups.rules.matching import record_keys
 from backups.rules.outcomes import Next, Verdict, classify
 from backups.services.cloud import client_for
 from backups.services.dispatch import dispatch_follow
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
@@ -300,7 +300,7 @@ def apply_result(
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
-    return hold_and_retry(lambda: _apply(run, verdict, result, facts, holder, actor))
+    return retry_while_unavailable(lambda: _apply(run, verdict, result, facts, holder, actor))
 
 
 def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
