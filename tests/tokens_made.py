@@ -14,8 +14,7 @@ from django.utils import timezone
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.tokens.issuing import make_token
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 
 
 def token_of(user: User, scope: Scope = Scope.RUN, name: str = "", days: int = 30) -> str:

@@ -19,7 +19,7 @@ from backups.services.runs.requests import CannotCancel, KeyReused, ReasonMissin
 from dashboard.accounts.access import Refused
 from dashboard.audit.refusals import access_denied
 from dashboard.tokens.authentication import NotAuthenticated, SecondFactorMissing, TooManyFailures
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 
 logger = logging.getLogger("django.request")
 

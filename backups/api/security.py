@@ -7,8 +7,7 @@ from ninja.security.base import AuthBase
 
 from dashboard.accounts.models import User
 from dashboard.tokens.authentication import authenticate
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 
 from .problems import OutOfScope
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from backups.lists.history.filters import HistoryFilter
 from backups.lists.history.paging import Place, Runs, keys_at, read_at
 from backups.models import BackupRun, Export, ExportAs
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.web.moments import zone_names
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, Group
 from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models, transaction
 from django.db.models import Q
@@ -17,9 +18,6 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from .roles import PERMISSIONS, Permission, Role
-
-if TYPE_CHECKING:
-    from .sessions import SessionStore
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -189,6 +187,6 @@ class Session(AbstractBaseSession):
         pass
 
     @classmethod
-    def get_session_store_class(cls) -> type[SessionStore]:
-        store: type[SessionStore] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+    def get_session_store_class(cls) -> type[SessionBase]:
+        store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
         return store

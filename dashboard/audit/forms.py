@@ -12,8 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard.web.moments import MomentField
 
-from .actions import Action
-from .models import AuditEventQuerySet
+from .models import Action, AuditEventQuerySet
 
 
 class Window(TextChoices):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dashboard.db.triggers import Guards, RowGuard
 
-from .canonical import GENESIS
+from .values import GENESIS
 
 EVENTS, ANCHORS = "audit_event", "audit_anchor"
 # What masking empties; the columns of a target only where the target is a person.

@@ -18,11 +18,9 @@ from django.utils import timezone
 from dashboard.accounts.models import User
 from dashboard.db.concurrency import stood_still
 
-from .actions import Action
-from .canonical import instant
-from .models import AuditEvent, RefusalCount
+from .models import Action, AuditEvent, RefusalCount
 from .trail import Actor, record
-from .values import line, storable
+from .values import instant, line, storable
 
 EVERY = timedelta(minutes=1)
 MOST_PLACES = 10  # named in an event

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 
-from . import chain
+from . import trail
 from .models import Anchor, AuditEvent, AuditEventQuerySet
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def prunable(before: datetime) -> Prunable:
     A clock that was set back may have given a later event an earlier time: it stays as long as an
     event in front of it stays, since only a prefix of the chain can go.
     """
-    first = chain.beginning().sequence + 1
+    first = trail.beginning().sequence + 1
     kept = AuditEvent.objects.filter(at__gte=before, sequence__gte=first)
     first_kept = _first(kept)
-    last = chain.head().sequence if first_kept is None else first_kept - 1
+    last = trail.head().sequence if first_kept is None else first_kept - 1
     newest = AuditEvent.objects.filter(sequence=last, sequence__gte=first).first()
     if newest is None:
         return Prunable()
@@ -65,7 +65,7 @@ def move_anchor(before: datetime, tell: Callable[[Prunable], AuditEvent]) -> int
         How many events the anchor was moved over.
     """
     with transaction.atomic():
-        chain.lock()
+        trail.lock()
         found = prunable(before)
         if found.events:
             event = tell(found)
@@ -78,7 +78,7 @@ def move_anchor(before: datetime, tell: Callable[[Prunable], AuditEvent]) -> int
 
 def delete_anchored() -> None:
     """Delete what stands before the anchor, also what an interrupted run has left."""
-    last = chain.beginning().sequence
+    last = trail.beginning().sequence
     for chunk in _chunks(AuditEvent.objects.filter(sequence__lte=last)):
         chunk.delete()
 
@@ -101,7 +101,7 @@ def mask_events(before: datetime, person: User | None, tell: Callable[[int], Aud
         How many were masked.
     """
     # up to the present end: no more are masked than the event tells of
-    todo = _unmasked(before, person).filter(sequence__lte=chain.head().sequence)
+    todo = _unmasked(before, person).filter(sequence__lte=trail.head().sequence)
     events = todo.count()
     if not events:
         return 0

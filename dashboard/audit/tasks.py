@@ -7,9 +7,9 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
-from . import chain, refusals, verification
-from .canonical import instant
+from . import refusals, trail, verification
 from .models import AuditEvent
+from .values import instant
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 @shared_task(ignore_result=True)
 def emit_head() -> None:
     """Write number and hash of the newest event to the log, so that they can be kept outside."""
-    head = chain.head()
+    head = trail.head()
     newest = AuditEvent.objects.filter(sequence=head.sequence).first()
     if newest is not None:
         logger.info("audit head %d:%s %s", head.sequence, head.hash, instant(newest.at))

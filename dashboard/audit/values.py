@@ -1,13 +1,53 @@
-"""What may be stored of the values around an event: no secrets, nothing a database changes."""
+"""The values of an event: what may be stored of them, and the bytes that are hashed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from .canonical import instant
+VERSION = 1  # of the form below; a change of it is a new number, old events keep theirs
+GENESIS = "0" * 64  # stands for the hash before the first event
+
+
+def canonical(value: Any) -> bytes:
+    """JSON in the one spelling that is hashed.
+
+    Args:
+        value: of dicts with text keys, lists, texts, integers, booleans and None; no floats, whose
+            spelling differs between languages and databases.
+
+    Returns:
+        Keys sorted by code point, no white space, every character outside ASCII as \\uXXXX.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode("ascii")
+
+
+def sha256(value: Any) -> str:
+    """The SHA-256 of a value's canonical JSON, in lower-case hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def personal_digest(salt: str, personal: Mapping[str, Any]) -> str:
+    """What stands for the personal part in an event's content.
+
+    Args:
+        salt: random, in hexadecimal; it goes when the personal part is masked, and then names and
+            addresses cannot be guessed from the digest.
+        personal: the personal part.
+    """
+    return sha256({"personal": dict(personal), "salt": salt})
+
+
+def instant(moment: datetime) -> str:
+    """A moment as it is hashed: UTC to the millisecond, as in 2026-01-31T12:00:00.000Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
 
 REDACTED = "[redacted]"
 LONGEST_TEXT = 2_000

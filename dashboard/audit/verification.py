@@ -14,10 +14,9 @@ from django.utils import timezone
 from dashboard.db import triggers
 from dashboard.db.concurrency import stood_still
 
-from . import chain
-from .actions import Action
-from .chain import Link
-from .models import Anchor, AuditEvent, Verification
+from . import trail
+from .models import Action, Anchor, AuditEvent, Verification
+from .trail import Link
 
 CHUNK = 2_000  # events read at once
 GIVEN_UP_AFTER = timedelta(hours=1)  # then a reading that has not ended is begun anew
@@ -64,8 +63,8 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
         The range that is right and the first break. Events that are added or pruned meanwhile do
         not disturb it.
     """
-    goal = chain.head()
-    place = begun = chain.beginning()
+    goal = trail.head()
+    place = begun = trail.beginning()
     reading = Reading(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
     wanted: defaultdict[int, set[str]] = defaultdict(set)
     for link in known:
@@ -74,7 +73,7 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
         events = AuditEvent.objects.filter(sequence__gt=place.sequence).order_by("sequence")
         chunk = list(events.filter(sequence__lte=goal.sequence)[:CHUNK])
         if not chunk or chunk[0].sequence != place.sequence + 1:
-            anchor = chain.beginning()
+            anchor = trail.beginning()
             if anchor.sequence <= place.sequence:
                 return reading.broke(place.sequence + 1, "The event is missing.")
             place = begun = anchor  # pruned while we read
@@ -189,7 +188,7 @@ def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
     if not waiting.update(started_at=now):
         return False
     before = Verification.objects.filter(result="intact").order_by("-pk").first()
-    if before is not None and before.last and before.last > chain.beginning().sequence:
+    if before is not None and before.last and before.last > trail.beginning().sequence:
         known = [*known, Link(before.last, before.head)]
     reading = read_chain(known)
     verification.result = (

@@ -23,10 +23,9 @@ from dashboard.accounts.access import (
 )
 from dashboard.accounts.models import User
 
-from . import chain
-from .actions import Action
+from . import trail
 from .forms import EventFilter, Window
-from .models import AuditEvent, AuditEventQuerySet, Verification
+from .models import Action, AuditEvent, AuditEventQuerySet, Verification
 from .paging import read_page
 from .refusals import access_denied
 from .tasks import verify
@@ -62,7 +61,7 @@ def _trust() -> Trust:
     ended = Verification.objects.exclude(result="waiting").order_by("-pk").first()
     waiting = Verification.objects.filter(result="waiting").first()
     read = ended.last if ended is not None and ended.last else 0
-    return Trust(ended, waiting, max(0, chain.head().sequence - read))
+    return Trust(ended, waiting, max(0, trail.head().sequence - read))
 
 
 def _permitted(user: User) -> AuditEventQuerySet:

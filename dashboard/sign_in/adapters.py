@@ -1,8 +1,9 @@
-"""Where django-allauth asks how accounts and second factors are handled here."""
+"""How django-allauth handles accounts, second factors and rate limits here."""
 
 from __future__ import annotations
 
 import base64
+import logging
 import secrets
 import time
 from typing import Any
@@ -20,9 +21,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.contrib import messages
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -31,8 +34,6 @@ from qrcode.image.svg import SvgPathFillImage
 
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.web.client_ip import client_ip
-
-from .limits import too_many
 
 UNSAID = (
     "account/messages/logged_in.txt",
@@ -156,3 +157,24 @@ def _ciphers() -> MultiFernet:
 def _derived(key: str) -> bytes:
     made = HKDF(SHA256(), 32, salt=None, info=b"second factors").derive(key.encode())
     return base64.urlsafe_b64encode(made)
+
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = 300  # seconds: the longest window in ACCOUNT_RATE_LIMITS
+RECORDED_EVERY = 60  # seconds, for one address: a flood must not fill the audit trail
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    """Django-allauth's handler429: a page that says so, and an event each minute."""
+    address = client_ip(request) or "unknown"
+    try:
+        if cache.add(f"limited:{address}", True, RECORDED_EVERY):
+            facts = {"method": request.method, "path": request.path}
+            record(Action.SIGN_IN_LIMITED, actor=Actor.of(request), details=facts)
+    except DatabaseError:
+        # the refusal stands without its event
+        logger.exception("a limit could not be recorded: %s", request.path)
+    answer = render(request, "429.html", status=429)
+    answer["Retry-After"] = str(RETRY_AFTER)
+    return answer

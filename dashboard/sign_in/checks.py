@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Error, register
 from dashboard.accounts.roles import Role
 from dashboard.checks import TAG
 
-from .role_entries import ROLE_MAP_HINT
+from .role_map import ROLE_MAP_HINT
 
 
 @register(TAG)

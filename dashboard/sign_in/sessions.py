@@ -1,17 +1,20 @@
-"""How long a session lasts, which ones an account has, and how they are ended."""
+"""Sessions: where they are kept, how long they last, how they are ended, and their events."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict, cast
 
+from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, logout
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model, logout
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -19,9 +22,42 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import Session, User
-from dashboard.accounts.sessions import STARTED, Started
+from dashboard.audit.trail import Action, Actor, record
 from dashboard.audit.values import line
 from dashboard.web.client_ip import client_ip
+
+STARTED = "started"  # what a session holds about its own beginning
+
+
+class Started(TypedDict):
+    """How a session began, and when it was last used. Times are seconds since the epoch."""
+
+    handle: str
+    at: float
+    seen: float
+    ip: str | None
+    user_agent: str
+
+
+class SessionStore(DatabaseStore):
+    """Keeps the columns of `Session` as the data says, at each saving."""
+
+    @classmethod
+    def get_model_class(cls) -> type[Session]:
+        return Session
+
+    def create_model_instance(self, data: dict[str, Any]) -> Session:
+        session = cast(Session, super().create_model_instance(data))
+        started: Started | None = data.get(STARTED)
+        if started is not None and SESSION_KEY in data:
+            session.user_id = int(data[SESSION_KEY])
+            session.handle = started["handle"]
+            session.signed_in_at = datetime.fromtimestamp(started["at"], UTC)
+            session.seen_at = datetime.fromtimestamp(started["seen"], UTC)
+            session.ip = started["ip"]
+            session.user_agent = started["user_agent"]
+        return session
+
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -144,3 +180,36 @@ def end_other_sessions(request: HttpRequest, user: User) -> int:
 def is_current(request: HttpRequest, session: Session) -> bool:
     """Whether a session is the one that asks."""
     return session.pk == request.session.session_key
+
+
+@receiver(user_logged_in)
+def _signed_in(request: HttpRequest, user: Any, **kwargs: Any) -> None:
+    actor = replace(Actor.of(request), name=user.get_username(), user=user)
+    steps = [
+        step.get("type") or step["method"] for step in get_authentication_records(request, user)
+    ]
+    record(Action.SIGN_IN, actor=actor, details={"by": steps} if steps else None)
+
+
+@receiver(user_logged_out)
+def _signed_out(request: HttpRequest, user: Any, **kwargs: Any) -> None:
+    if user is None:  # nobody was signed in
+        return
+    actor = replace(Actor.of(request), name=user.get_username(), user=user)
+    # set where a limit ended the session
+    why = getattr(request, "sign_out_reason", "")
+    record(Action.SIGN_OUT, actor=actor, details={"why": why} if why else None)
+
+
+@receiver(user_login_failed)
+def _failed(
+    credentials: Mapping[str, Any], request: HttpRequest | None = None, **kwargs: Any
+) -> None:
+    """The name is kept only if it is an account's: people type passwords into that field."""
+    accounts = get_user_model()
+    tried = str(credentials.get(accounts.USERNAME_FIELD) or "")[:255].replace("\x00", "")
+    account = accounts._default_manager.filter(**{accounts.USERNAME_FIELD: tried}).first()
+    actor = Actor.of(request) if request is not None else Actor.process("sign-in")
+    actor = replace(actor, name=account.get_username() if account else "unknown account")
+    active = account.is_active if account else None
+    record(Action.SIGN_IN_FAILED, actor=actor, target=account, details={"account_active": active})

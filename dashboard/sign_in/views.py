@@ -1,4 +1,4 @@
-"""Signing in with a password, and the pages of one's own account."""
+"""Signing in, and the pages of one's own account."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from typing import Any, cast
 from allauth.account.adapter import get_adapter
 from allauth.account.views import LoginView, PasswordChangeView
 from allauth.account.views import ReauthenticateView as PasswordAgainView
+from allauth.decorators import rate_limit
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.adapter import get_adapter as get_social_adapter
+from allauth.socialaccount.helpers import render_authentication_error
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
 
-from .configured import oidc_is_configured
 from .forms import SignInForm
+from .oidc import OidcAdapter, oidc_is_configured
 from .sessions import end_other_sessions, end_session, is_current, living_sessions
 
 OTHERS = "others"  # what the form sends in place of a session to end all the others
@@ -118,3 +124,48 @@ class PasswordAgain(OnlyIfPossible, PasswordAgainView):
     """The password again, before something that matters."""
 
     template_name = "account/confirm_password.html"
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@rate_limit(action="login")
+def oidc_start(request: HttpRequest) -> HttpResponse:
+    """Lead to the provider.
+
+    By a page and not by a redirect: the Content-Security-Policy lets a form lead to this site only,
+    and browsers hold that against every redirect that follows it.
+    """
+    if request.method != "POST" or request.user.is_authenticated or not oidc_is_configured():
+        return redirect("login")
+    provider = get_social_adapter().get_provider(request, settings.OIDC_ISSUER)
+    try:
+        answer = provider.redirect_from_request(request)
+    except OAuth2Error as error:
+        return _failed(request, provider, error)
+    if answer.status_code != 302:
+        return cast(HttpResponse, answer)
+    return render(
+        request,
+        "account/to_provider.html",
+        {"address": answer["Location"], "oidc_name": settings.OIDC_NAME},
+    )
+
+
+@login_not_required
+@require_safe
+def oidc_callback(request: HttpRequest) -> HttpResponse:
+    """Take the provider's answer."""
+    if request.user.is_authenticated or not oidc_is_configured():
+        return redirect("login")
+    adapter = OidcAdapter(request, settings.OIDC_ISSUER)
+    try:
+        return cast(HttpResponse, OAuth2CallbackView.adapter_view(adapter)(request))
+    except OAuth2Error as error:
+        return _failed(request, adapter.get_provider(), error)
+
+
+def _failed(request: HttpRequest, provider: object, error: OAuth2Error) -> HttpResponse:
+    answer = render_authentication_error(
+        request, provider, exception=error, extra_context={"state": {}}
+    )
+    return cast(HttpResponse, answer)

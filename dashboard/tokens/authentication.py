@@ -17,11 +17,10 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.access import limit
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.sign_in.required import account_lacks_second_factor
+from dashboard.sign_in.second_factor import account_lacks_second_factor
 from dashboard.web.client_ip import client_ip
 
-from .models import ApiToken
-from .secret import Scope, TokenText
+from .models import ApiToken, Scope, TokenText
 
 logger = logging.getLogger(__name__)
 

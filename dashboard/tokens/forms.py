@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .secret import Scope
+from .models import Scope
 
 USUAL_DAYS = 90
 

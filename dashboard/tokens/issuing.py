@@ -1,4 +1,4 @@
-"""Making and revoking tokens, each with its event in the audit trail."""
+"""Issuing and revoking tokens, each with its event in the audit trail."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from allauth.core import context
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -14,8 +16,7 @@ from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.db.concurrency import one_at_a_time
 
-from .models import ApiToken
-from .secret import Scope, TokenText
+from .models import ApiToken, Scope, TokenText
 
 MOST_LIVING = 50  # of an account: a page shows them all
 BY_PASSWORD = "password"  # noqa: S105 - why a token was revoked
@@ -126,3 +127,24 @@ def _tell(action: Action, token: ApiToken, actor: Actor, **more: Any) -> None:
     """Its owner is the target: a name that can be masked, unlike the token's."""
     details = {"name": token.name, "lookup": token.lookup, **more}
     record(action, actor=actor, target=token.user, details=details)
+
+
+class TokensEnd:
+    """Takes every password; Django tells it of each new one, also of commands and of its admin.
+
+    It is not told when a password that stays the same is hashed anew.
+    """
+
+    def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        """Any password will do."""
+
+    def password_changed(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        """End the tokens, in the caller's transaction where there is one."""
+        if isinstance(user, User) and user.pk is not None:
+            request = context.request
+            actor = Actor.of(request) if request is not None else Actor.process("password")
+            end_tokens(user, actor, BY_PASSWORD)
+
+    def get_help_text(self) -> str:
+        """Shown where a new password is typed."""
+        return _("The API tokens of the account end with a new password.")

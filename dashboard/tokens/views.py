@@ -14,12 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from dashboard.accounts.access import Permission, require
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
-from dashboard.sign_in.required import account_lacks_second_factor, provider_vouches
+from dashboard.sign_in.second_factor import account_lacks_second_factor, provider_vouches
 
 from .forms import TokenForm
 from .issuing import CannotMake, make_token, revoke_token
-from .models import ApiToken, ApiTokenQuerySet
-from .secret import Scope
+from .models import ApiToken, ApiTokenQuerySet, Scope
 
 MOST_SHOWN = 100  # of one's own; those that work come first
 PAGE_SIZE = 100

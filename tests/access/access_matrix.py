@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from dashboard.accounts.access import Permission
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 
 SEE, RUN, CONFIGURE = Permission.SEE, Permission.RUN, Permission.CONFIGURE
 SETTLE = Permission.SETTLE

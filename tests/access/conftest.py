@@ -17,11 +17,10 @@ from backups.choices import RunState, Trigger
 from backups.models import ApiCall, BackupRun, Cluster, Connection, Project, RunEvent, SavedView
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.tokens.issuing import make_token
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 from tests.security_keys import SoftwareKey
 

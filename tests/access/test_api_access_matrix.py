@@ -11,8 +11,7 @@ from django.urls import reverse
 
 from dashboard.accounts.access import Permission
 from dashboard.accounts.models import User
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 from tests.access.access_matrix import API_MATRIX, Url, Where
 from tests.access.conftest import OTHER, OWN, Person, World
 from tests.access.test_access_matrix import address, expected

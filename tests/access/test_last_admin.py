@@ -18,8 +18,7 @@ from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.members import granting
 from dashboard.tokens import issuing
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,8 +16,7 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import AuditEvent
 from dashboard.tokens import authentication
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope, TokenText
+from dashboard.tokens.models import ApiToken, Scope, TokenText
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
 
@@ -206,7 +205,7 @@ def test_digests_are_compared_in_constant_time(
         seen.append((one, other))
         return one == other
 
-    monkeypatch.setattr("dashboard.tokens.secret.hmac.compare_digest", noted)
+    monkeypatch.setattr("dashboard.tokens.models.hmac.compare_digest", noted)
     assert program.get("token").status == 200
     assert len(seen) == 1
 

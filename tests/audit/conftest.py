@@ -18,9 +18,8 @@ from django.utils import timezone
 
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.audit import chain, retention, verification
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent, Verification
+from dashboard.audit import retention, trail, verification
+from dashboard.audit.models import Action, AuditEvent, Verification
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.verification import perform, request_verification
 from tests.audit_guards import guards_lifted
@@ -72,7 +71,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(chain, "now", made)
+    monkeypatch.setattr(trail, "now", made)
     return made
 
 

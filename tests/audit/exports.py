@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dashboard.audit.canonical import canonical
+from dashboard.audit.values import canonical
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "verify_audit_export.py"
 Items = list[dict[str, Any]]

@@ -16,9 +16,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from dashboard.accounts.models import User
-from dashboard.audit import chain
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit import trail
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.verification import read_chain
 
@@ -30,7 +29,7 @@ import sys, threading
 import django
 django.setup()
 from django.db import connection, transaction
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 name, threads, each = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -169,7 +168,7 @@ def test_a_transaction_with_an_old_snapshot_cannot_fork_the_chain() -> None:
     with pytest.raises(DatabaseError), transaction.atomic():  # noqa: PT012
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        assert chain.head().sequence == 1
+        assert trail.head().sequence == 1
         in_thread(lambda: record(Action.SIGN_IN, actor=Actor.process("other")))
         record(Action.SIGN_OUT, actor=Actor.process("old snapshot"))
     assert read_chain().last == 2
@@ -178,4 +177,4 @@ def test_a_transaction_with_an_old_snapshot_cannot_fork_the_chain() -> None:
 
 def test_the_chain_cannot_be_locked_outside_a_transaction() -> None:
     with pytest.raises(transaction.TransactionManagementError):
-        chain.lock()
+        trail.lock()

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper, page_of

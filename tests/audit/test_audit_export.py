@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from dashboard.audit.export import FORMAT
+from dashboard.audit.export import FORMAT, signing_key
 from dashboard.audit.models import AuditEvent
-from dashboard.audit.signing import signing_key
 from tests import audit_retention
 from tests.audit.conftest import KEEPER, Clock, MakeEvents
 from tests.audit.exports import check, items_of

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError
 
-from dashboard.audit.canonical import canonical
 from dashboard.audit.export import FORMAT
+from dashboard.audit.values import canonical
 from tests.audit.conftest import MakeEvents, Tamper
 from tests.audit.exports import Items, check, items_of, written
 

@@ -11,8 +11,7 @@ from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
 from dashboard.audit import guards, trail
-from dashboard.audit.actions import Action
-from dashboard.audit.models import Anchor, AuditEvent
+from dashboard.audit.models import Action, Anchor, AuditEvent
 from dashboard.audit.trail import Actor
 from dashboard.audit.verification import read_chain
 from tests import audit_retention

@@ -14,10 +14,9 @@ from django.test import RequestFactory
 
 from dashboard.accounts.models import User
 from dashboard.audit import values
-from dashboard.audit.actions import Action
-from dashboard.audit.canonical import GENESIS
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor, record
+from dashboard.audit.values import GENESIS
 from tests.audit.conftest import MakeEvents
 
 pytestmark = pytest.mark.django_db

@@ -12,9 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.audit import chain, retention, trail, verification
-from dashboard.audit.actions import Action
-from dashboard.audit.models import Anchor, AuditEvent, Verification
+from dashboard.audit import retention, trail, verification
+from dashboard.audit.models import Action, Anchor, AuditEvent, Verification
 from dashboard.audit.trail import Actor
 from dashboard.audit.verification import read_chain
 from tests import audit_retention
@@ -120,7 +119,7 @@ def test_pruning_again_and_pruning_everything_keep_the_chain(make_events: MakeEv
     make_events(2)
     assert audit_retention.prune(soon(), actor=KEEPER) == 3
     assert Anchor.objects.count() == 2
-    assert chain.beginning().sequence == 5
+    assert trail.beginning().sequence == 5
     assert make_events(1)[0].sequence == 7
     assert verified().result == "intact"
 
@@ -145,7 +144,7 @@ def test_a_clock_that_was_ahead_does_not_let_later_events_go(
     make_events(1)
     with monkeypatch.context() as patch:
         ahead = timezone.now() + timedelta(days=365)
-        patch.setattr(chain, "now", lambda: ahead)
+        patch.setattr(trail, "now", lambda: ahead)
         make_events(1)
     make_events(1)
     assert retention.prunable(soon()).events == 1

@@ -18,8 +18,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from dashboard.audit import guards, tasks, verification
-from dashboard.audit.chain import Link
 from dashboard.audit.models import AuditEvent, Verification
+from dashboard.audit.trail import Link
 from dashboard.audit.verification import perform, read_chain, request_verification
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
 from tests.audit_retention import prune

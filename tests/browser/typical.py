@@ -26,11 +26,11 @@ from backups.services.clusters import readiness
 from backups.services.connections.sync import sync_clusters
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.verification import perform, request_verification
 from dashboard.tokens.issuing import make_token
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 
 Things = dict[str, dict[str, str]]
 _S, _O = RunState, Outcome

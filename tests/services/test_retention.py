@@ -24,7 +24,7 @@ from backups.models import (
 )
 from backups.services import retention
 from dashboard.accounts.models import User
-from dashboard.audit import chain, verification
+from dashboard.audit import trail, verification
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Action, Actor
 from tests.services.cloud_jobs import check, imported, job, keep, read
@@ -258,7 +258,7 @@ def test_masked_and_pruned_events_leave_the_chain_whole(monkeypatch):
         retention.change(days(successes=number + 1), actor=Actor("anna", ip="192.0.2.7"))
     later = timezone.now() + timedelta(days=20)
     monkeypatch.setattr(timezone, "now", lambda: later)
-    monkeypatch.setattr(chain, "now", lambda: later)
+    monkeypatch.setattr(trail, "now", lambda: later)
     policy(personal=10)
     (masked,) = run_all((Kind.PERSONAL,))
     assert masked.done == 3

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 from dashboard.http.wire import Timeouts
-from dashboard.sign_in import provider_session
+from dashboard.sign_in import oidc
 from tests.sign_in.provider import Claims, Provider, plain
 from tests.sign_in.provider_walk import assert_refused, at_the_provider, begin, begun_in_vain
 
@@ -59,7 +59,7 @@ def test_a_provider_that_drips_or_is_silent_is_given_up(
     path: str,
     slow: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr(provider_session, "TIMEOUTS", Timeouts(connect=1, read=1, total=1))
+    monkeypatch.setattr(oidc, "TIMEOUTS", Timeouts(connect=1, read=1, total=1))
     back = at_the_provider(begin(client))
     provider.answers[path] = slow
     began = time.monotonic()

@@ -13,7 +13,7 @@ from backups.models import Cluster, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import AuditEvent
-from dashboard.sign_in.required import BY_PROVIDER
+from dashboard.sign_in.second_factor import BY_PROVIDER
 from tests.grants import give
 from tests.sign_in.conftest import (
     MakeClient,

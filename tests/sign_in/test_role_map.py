@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.sign_in.role_entries import entries_of
-from dashboard.sign_in.role_map import groups_of, parse_role_map
+from dashboard.sign_in.role_map import entries_of, groups_of, parse_role_map
 from tests.dashboard.test_environment import errors, load
 
 NAME = "CN=css-admins,OU=Groups,DC=corp,DC=example"

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import Session, User
-from dashboard.accounts.sessions import STARTED
+from dashboard.sign_in.sessions import STARTED
 from tests.sign_in.conftest import PASSWORD, MakeClient, events, is_signed_in, sign_in, text_of
 
 NEW_PASSWORD = "another horse, another battery"

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from dashboard.accounts.models import User
-from dashboard.sign_in.settings import ACCOUNT_RATE_LIMITS, CACHES
+from dashboard.settings import ACCOUNT_RATE_LIMITS, CACHES
 from tests.sign_in.conftest import (
     PASSWORD,
     MakeClient,
@@ -202,12 +202,12 @@ def test_the_refusal_stands_where_it_cannot_be_recorded(
 ) -> None:
     from django.db import DatabaseError
 
-    from dashboard.sign_in import limits
+    from dashboard.sign_in import adapters
 
     def broken(*_args: Any, **_kwargs: Any) -> None:
         raise DatabaseError("away")
 
     for number in range(1, FAILURES + 1):
         from_(number)
-    monkeypatch.setattr(limits, "record", broken)
+    monkeypatch.setattr(adapters, "record", broken)
     assert from_(9).status_code == 429

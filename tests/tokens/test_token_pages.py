@@ -17,8 +17,7 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from dashboard.tokens.issuing import MOST_LIVING
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
 

@@ -23,7 +23,7 @@ from backups.models import BackupRun, Export
 from backups.services import exports
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from tests.tokens_made import Program, token_of
 from tests.views.conftest import MakeRun
 

@@ -25,8 +25,7 @@ from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
 from backups.services.cloud import INTERACTIVE, client_for
 from backups.services.clusters.readiness import request_check, store_settings
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor, record
 from dashboard.db.concurrency import hold_and_retry
 

@@ -18,7 +18,7 @@ from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
 from backups.services.dispatch import dispatch_send
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 from .transitions import transition

@@ -1,11 +1,13 @@
-"""Who comes in when a provider vouches for somebody."""
+"""Accounts and roles of people whom an OpenID Connect provider signs in."""
 
 from __future__ import annotations
 
 import logging
 import re
 import unicodedata
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -20,16 +22,20 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 
-from dashboard.accounts.models import User
+from dashboard.accounts.access import Role
+from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Action, Actor, record
+from dashboard.members import granting
+from dashboard.members.granting import ProjectNotFound, find_project
 
-from .configured import oidc_is_configured
-from .limits import RECORDED_EVERY
-from .oidc import username_in
-from .provider_roles import apply_roles, entries_for
-from .provider_session import ProviderSession
-from .required import BY_PROVIDER
-from .role_map import GroupsUnknown, Mapped
+from .adapters import RECORDED_EVERY
+from .oidc import ProviderSession, oidc_is_configured, username_in
+from .role_map import ALL_PROJECTS, GroupsUnknown, Mapped, groups_of, parse_role_map
+from .second_factor import BY_PROVIDER
+
+if TYPE_CHECKING:
+    from backups.models import Project
+
 
 logger = logging.getLogger(__name__)
 
@@ -185,3 +191,58 @@ def free_username(wanted: str) -> str:
         number += 1
         name = f"{base}-{number}"
     return name
+
+
+logger = logging.getLogger(__name__)
+
+Wanted: TypeAlias = "set[tuple[Role, Project | None]]"
+
+
+def entries_for(claims: Mapping[str, Any]) -> list[Mapped]:
+    """The entries of OIDC_ROLE_MAP that the groups in these claims match.
+
+    Raises:
+        GroupsUnknown: see `role_map.groups_of`.
+    """
+    groups = groups_of(claims, settings.OIDC_GROUPS_CLAIM)
+    return [entry for entry in parse_role_map(settings.OIDC_ROLE_MAP) if entry.group in groups]
+
+
+def apply_roles(request: HttpRequest, user: User, entries: list[Mapped]) -> None:
+    """Grant what the provider's groups mean, and withdraw what it granted and no longer does.
+
+    What was granted by hand stays. The last admin may go: who lost the group must not stay for
+    want of another; `manage.py grant` and superusers are there for it.
+
+    Args:
+        request: the sign-in.
+        user: who signs in.
+        entries: those of OIDC_ROLE_MAP that hold for them.
+    """
+    actor = replace(Actor.of(request), name=f"{settings.OIDC_NAME} (OpenID Connect)", user=None)
+    wanted = _wanted(entries)
+    with transaction.atomic():
+        held = Grant.objects.filter(user=user, by_provider=True).select_related("project", "user")
+        for grant in held:
+            if (Role(grant.role), grant.project) in wanted:
+                wanted.discard((Role(grant.role), grant.project))
+            else:
+                granting.withdraw(grant, actor, even_the_last=True)
+        for role, project in sorted(wanted, key=str):
+            try:
+                granting.grant(user, role, project, actor, by_provider=True)
+            except granting.AlreadyGranted:  # by a second sign-in at the same moment
+                continue
+
+
+def _wanted(entries: list[Mapped]) -> Wanted:
+    found: Wanted = set()
+    for entry in entries:
+        if entry.project == ALL_PROJECTS:
+            found.add((entry.role, None))
+            continue
+        try:
+            found.add((entry.role, find_project(entry.project)))
+        except ProjectNotFound as error:
+            logger.warning("OIDC_ROLE_MAP: %s", error)
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from dashboard.audit import verification
-from dashboard.audit.chain import Link
+from dashboard.audit.trail import Link
 from dashboard.commands import DatabaseCommand
 
 

@@ -12,8 +12,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
-from dashboard.audit.export import ExportError, export, find_range
-from dashboard.audit.signing import public_pem, signing_key
+from dashboard.audit.export import ExportError, export, find_range, public_pem, signing_key
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
 from dashboard.web.moments import within_calendar

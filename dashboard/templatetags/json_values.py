@@ -1,4 +1,4 @@
-"""How values of events look in templates."""
+"""Values as JSON in templates."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def as_value(value: Any) -> str:
     if value is None:
         return "\N{EN DASH}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+register = template.Library()
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """A value as JSON, for an attribute that a script reads; the template escapes it."""
+    return json.dumps(value)

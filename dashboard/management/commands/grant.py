@@ -14,7 +14,7 @@ from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
 from dashboard.members import granting
-from dashboard.members.projects import ProjectNotFound, find_project
+from dashboard.members.granting import ProjectNotFound, find_project
 
 if TYPE_CHECKING:
     from backups.models import Project
