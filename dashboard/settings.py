@@ -20,7 +20,7 @@ from .local_run.paths import redis_socket
 from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
 from .service_urls import broker_url, database_of
-from .sign_in.role_map import ROLE_MAP_HINT, entries_of
+from .sign_in.role_map import ROLE_MAP_HINT, split_role_map
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = data_dir()
@@ -104,6 +104,8 @@ HEALTH_WORK_CHECKS = {
     "messages": "backups.work.check_messages",
     "instance": "backups.work.check_instance",
 }
+# What roles are granted for: a model with the fields cloud, region, project_id and name.
+PROJECT_MODEL = "backups.Project"
 # Lists the clouds that are configured; `manage.py run` starts the demo where there are none.
 CONFIGURED_CLOUDS = "backups.css_api.config.list_clouds"
 
@@ -257,7 +259,7 @@ PERIODIC_TASKS = {
     # what was announced on the page, or left unfinished by a worker that died
     "retention-open": ("backups.tasks.continue_retention", 60.0),
     # those that were counted, and not recorded one by one
-    "refusals": ("dashboard.audit.tasks.tell_counted_refusals", 60.0),
+    "refusals": ("dashboard.audit.tasks.record_counted_refusals", 60.0),
 }
 
 # --- Accounts and sign-in; docs/sign-in.md -------------------------------------------------------
@@ -274,7 +276,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-AUTH_PASSWORD_VALIDATORS.append({"NAME": "dashboard.tokens.issuing.TokensEnd"})
+AUTH_PASSWORD_VALIDATORS.append({"NAME": "dashboard.tokens.issuing.RevokeTokensOnPasswordChange"})
 
 # --- Sessions ------------------------------------------------------------------------------------
 SESSION_ENGINE = "dashboard.sign_in.sessions"
@@ -339,12 +341,12 @@ OIDC_USERNAME_CLAIM = env.str("OIDC_USERNAME_CLAIM", "preferred_username")
 OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", "groups")
 OIDC_ROLE_MAP: list[str] = []  # nobody gets a role by a text that cannot be read
 try:
-    OIDC_ROLE_MAP = entries_of(secret("OIDC_ROLE_MAP"))
+    OIDC_ROLE_MAP = split_role_map(secret("OIDC_ROLE_MAP"))
 except (ValueError, csv.Error) as _error:
     env.note("OIDC_ROLE_MAP", f"OIDC_ROLE_MAP: {_error}.", ROLE_MAP_HINT, "css.E016")
 OIDC_CREATE_ACCOUNTS = env.bool("OIDC_CREATE_ACCOUNTS", False)
 OIDC_TRUSTED_FACTORS = env.list("OIDC_TRUSTED_FACTORS", [])
-SOCIALACCOUNT_ADAPTER = "dashboard.sign_in.oidc_accounts.ProviderAdapter"
+SOCIALACCOUNT_ADAPTER = "dashboard.sign_in.oidc_accounts.OidcAccountAdapter"
 SOCIALACCOUNT_PROVIDERS = {
     "openid_connect": {"provider_class": "dashboard.sign_in.oidc.OidcProvider"}
 }

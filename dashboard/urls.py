@@ -24,6 +24,6 @@ urlpatterns = [
 # a refusal is an event of the audit trail
 handler403 = "dashboard.audit.views.refused"
 # django-allauth asks for it where somebody tries too often
-handler429 = "dashboard.sign_in.adapters.too_many"
+handler429 = "dashboard.sign_in.adapters.too_many_requests"
 # no context processors: they ask the database, which may be what failed
 handler500 = "dashboard.web.views.server_error"

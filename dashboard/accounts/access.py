@@ -10,39 +10,48 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Model, Q, QuerySet
-from django.http import Http404
+from django.db.models import F, Manager, Model, Q, QuerySet
+from django.http import Http404, HttpRequest
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from .models import Grant, User
-from .roles import DOINGS, PERMISSIONS, Permission, Role, roles_with
+from .roles import PERMISSION_LABELS, PERMISSIONS, Permission, Role, roles_with
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 __all__ = [
     "PERMISSIONS",
+    "AuthenticatedHttpRequest",
     "Permission",
-    "Refused",
     "Role",
+    "RoleRequired",
+    "all_projects",
     "grantors",
     "has_access",
-    "limit",
     "may",
     "may_somewhere",
     "permitted_q",
     "projects_with",
     "require",
     "require_somewhere",
+    "restrict_permissions",
     "visible_q",
 ]
 
-MOST_NAMED = 5
+MAX_NAMES = 5
 
 
-class Refused(PermissionDenied):
+class AuthenticatedHttpRequest(HttpRequest):
+    """A request of a signed-in user, as LoginRequiredMiddleware ensures."""
+
+    user: User
+
+
+class RoleRequired(PermissionDenied):
     """Somebody sees something and may not do this with it.
 
     The text names no people, since it is kept with the refusal; `grantors` names them to whoever
@@ -67,7 +76,7 @@ class Refused(PermissionDenied):
         """The text in the reader's language; `str` gives it in English, for the record."""
         where = _("a project") if self._somewhere else _("all projects")
         return _("%(doing)s needs the role %(roles)s for %(project)s.") % {
-            "doing": DOINGS[self.permission],
+            "doing": PERMISSION_LABELS[self.permission],
             "roles": _(" or ").join(str(role.label) for role in roles_with(self.permission)),
             "project": self.project or where,
         }
@@ -78,11 +87,11 @@ class Refused(PermissionDenied):
         return grantors(self.project)
 
 
-def _held(user: User | AnonymousUser) -> Mapping[int | None, frozenset[Permission]]:
+def _permissions_of(user: User | AnonymousUser) -> Mapping[int | None, frozenset[Permission]]:
     return user.held_permissions if user.is_authenticated else {}
 
 
-def limit(user: User, permissions: Collection[Permission]) -> None:
+def restrict_permissions(user: User, permissions: Collection[Permission]) -> None:
     """Leave a user these permissions at most, for as long as this object lives.
 
     Args:
@@ -103,7 +112,7 @@ def may(user: User | AnonymousUser, permission: Permission, project: Model | Non
         permission: what.
         project: where; None for all projects.
     """
-    held = _held(user)
+    held = _permissions_of(user)
     if permission in held.get(None, ()):
         return True
     return project is not None and permission in held.get(project.pk, ())
@@ -116,7 +125,7 @@ def may_somewhere(user: User | AnonymousUser, permission: Permission) -> bool:
         user: who wants to.
         permission: what.
     """
-    return any(permission in permissions for permissions in _held(user).values())
+    return any(permission in permissions for permissions in _permissions_of(user).values())
 
 
 def has_access(user: User | AnonymousUser) -> bool:
@@ -136,13 +145,13 @@ def require(
 
     Raises:
         Http404: the user may not even see this project.
-        Refused: the user may see it and not do this; the text says which role is missing.
+        RoleRequired: the user may see it and not do this; the text says which role is missing.
     """
     if may(user, permission, project):
         return
     if project is not None and not may(user, Permission.SEE, project):
         raise Http404
-    raise Refused(permission, project)
+    raise RoleRequired(permission, project)
 
 
 def require_somewhere(user: User | AnonymousUser, permission: Permission) -> None:
@@ -153,10 +162,10 @@ def require_somewhere(user: User | AnonymousUser, permission: Permission) -> Non
         permission: what.
 
     Raises:
-        Refused: nowhere; the text says which role is missing.
+        RoleRequired: nowhere; the text says which role is missing.
     """
     if not may_somewhere(user, permission):
-        raise Refused(permission, None, somewhere=True)
+        raise RoleRequired(permission, None, somewhere=True)
 
 
 def permitted_q(user: User | AnonymousUser, permission: Permission, path: str = "project") -> Q:
@@ -168,7 +177,7 @@ def permitted_q(user: User | AnonymousUser, permission: Permission, path: str = 
         path: the lookup that leads from a row to its project or to the project's key; "" for
             projects themselves.
     """
-    held = _held(user)
+    held = _permissions_of(user)
     if permission in held.get(None, ()):
         return Q()
     keys = sorted(key for key, held_there in held.items() if key and permission in held_there)
@@ -185,6 +194,12 @@ def visible_q(user: User | AnonymousUser, path: str = "project") -> Q:
     return permitted_q(user, Permission.SEE, path)
 
 
+def all_projects() -> QuerySet[Any]:
+    """Every project, whoever asks. The model is settings.PROJECT_MODEL."""
+    manager: Manager[Any] = apps.get_model(settings.PROJECT_MODEL)._default_manager
+    return manager.all()
+
+
 def projects_with(user: User | AnonymousUser, permission: Permission) -> QuerySet[Any]:
     """The projects in which a user may do something, for pages that offer a choice.
 
@@ -192,11 +207,10 @@ def projects_with(user: User | AnonymousUser, permission: Permission) -> QuerySe
         user: who.
         permission: what.
     """
-    projects = apps.get_model("backups", "Project")._default_manager
-    return projects.filter(permitted_q(user, permission, ""))
+    return all_projects().filter(permitted_q(user, permission, ""))
 
 
-def grantors(project: Model | None = None, most: int = MOST_NAMED) -> list[str]:
+def grantors(project: Model | None = None, most: int = MAX_NAMES) -> list[str]:
     """Names of people who can grant a role.
 
     Args:

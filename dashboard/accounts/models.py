@@ -104,7 +104,7 @@ class Grant(models.Model):
     )
     role = models.CharField(max_length=10, choices=Role)
     project = models.ForeignKey(
-        "backups.Project",
+        settings.PROJECT_MODEL,
         null=True,
         blank=True,
         on_delete=models.CASCADE,

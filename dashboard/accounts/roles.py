@@ -46,7 +46,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 # how a sentence about it begins
-DOINGS = {
+PERMISSION_LABELS = {
     Permission.SEE: _("Seeing this"),
     Permission.RUN: _("Backing up, cancelling and checking"),
     Permission.SETTLE: _("Settling a run by hand"),
@@ -56,7 +56,7 @@ DOINGS = {
     Permission.MEMBERS: _("Granting roles"),
 }
 
-ROLE_TEXTS = {
+ROLE_DESCRIPTIONS = {
     Role.VIEWER: _("sees clusters, runs and the history"),
     Role.OPERATOR: _("also backs up, cancels, retries and exports"),
     Role.ADMIN: _("also changes clusters, settings and members, and reads the audit trail"),

@@ -25,10 +25,10 @@ from dashboard.generated import generated_secret
 
 from . import trail
 from .models import Action, AuditEvent
-from .trail import Actor, Link, record
+from .trail import Actor, ChainLink, record
 from .values import canonical, instant
 
-FILE_NAME = "audit_signing_key"
+KEY_FILE_NAME = "audit_signing_key"
 
 
 def signing_key() -> Ed25519PrivateKey:
@@ -40,7 +40,7 @@ def signing_key() -> Ed25519PrivateKey:
     """
     if settings.AUDIT_SIGNING_KEY:
         return _parsed(settings.AUDIT_SIGNING_KEY, "AUDIT_SIGNING_KEY")
-    path = settings.DATA_DIR / FILE_NAME
+    path = settings.DATA_DIR / KEY_FILE_NAME
     return _parsed(generated_secret(path, nbytes=32), str(path))
 
 
@@ -83,7 +83,7 @@ class ExportError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class EventRange:
     """Events next to each other.
 
     Attributes:
@@ -91,7 +91,7 @@ class Range:
         last: number of the last.
     """
 
-    after: Link
+    after: ChainLink
     last: int
 
 
@@ -100,7 +100,7 @@ def find_range(
     last: int | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> Range:
+) -> EventRange:
     """The events from a number and a time on, up to a number and before a time.
 
     The range has no holes, so that it can be verified: it reaches from the first to the last event
@@ -122,10 +122,10 @@ def find_range(
     oldest, newest = events.first(), events.last()
     if oldest is None or newest is None:
         raise ExportError("there is no such event")
-    return Range(Link(oldest.sequence - 1, oldest.previous_hash), newest.sequence)
+    return EventRange(ChainLink(oldest.sequence - 1, oldest.previous_hash), newest.sequence)
 
 
-def export(chosen: Range, *, key: Ed25519PrivateKey, actor: Actor) -> Iterator[str]:
+def export(chosen: EventRange, *, key: Ed25519PrivateKey, actor: Actor) -> Iterator[str]:
     """Lines of an export: a header, an event each, and the seal. The export is itself an event.
 
     Args:
@@ -163,7 +163,7 @@ def export(chosen: Range, *, key: Ed25519PrivateKey, actor: Actor) -> Iterator[s
 
 
 def _items(
-    chosen: Range, made_at: datetime, actor: Actor, public_key: str
+    chosen: EventRange, made_at: datetime, actor: Actor, public_key: str
 ) -> Iterator[dict[str, Any]]:
     yield {
         "type": "header",

@@ -15,7 +15,7 @@ from dashboard.web.moments import MomentField
 from .models import Action, AuditEventQuerySet
 
 
-class Window(TextChoices):
+class EventWindow(TextChoices):
     """A preset of the date range, counted back from now."""
 
     DAY = "24h", _("Last 24 hours")
@@ -25,16 +25,16 @@ class Window(TextChoices):
 
 
 _LENGTHS = {
-    Window.DAY: timedelta(hours=24),
-    Window.MONTH: timedelta(days=30),
-    Window.YEAR: timedelta(days=365),
+    EventWindow.DAY: timedelta(hours=24),
+    EventWindow.MONTH: timedelta(days=30),
+    EventWindow.YEAR: timedelta(days=365),
 }
 
 
 class EventFilter(forms.Form):
     """Which events, and which page of them. Filters narrow each other."""
 
-    window = forms.ChoiceField(choices=Window.choices, required=False)
+    window = forms.ChoiceField(choices=EventWindow.choices, required=False)
     since = MomentField(required=False)
     until = MomentField(required=False, latest=True)
     action = forms.MultipleChoiceField(choices=Action.choices, required=False)
@@ -55,19 +55,19 @@ class EventFilter(forms.Form):
         return cleaned
 
     @property
-    def window_in_force(self) -> Window:
+    def effective_window(self) -> EventWindow:
         """The preset in force; a range or an object that was named goes before the default."""
         cleaned = self.cleaned_data
         if cleaned["window"]:
-            return Window(cleaned["window"])
+            return EventWindow(cleaned["window"])
         named = cleaned["since"] or cleaned["until"] or cleaned["about"]
-        return Window.ALL if named else Window.MONTH
+        return EventWindow.ALL if named else EventWindow.MONTH
 
     def narrow(self, found: AuditEventQuerySet) -> AuditEventQuerySet:
         """Those of the events that match. The form must be valid."""
         cleaned = self.cleaned_data
-        if self.window_in_force in _LENGTHS:
-            found = found.filter(at__gte=timezone.now() - _LENGTHS[self.window_in_force])
+        if self.effective_window in _LENGTHS:
+            found = found.filter(at__gte=timezone.now() - _LENGTHS[self.effective_window])
         if cleaned["since"]:
             found = found.filter(at__gte=cleaned["since"])
         if cleaned["until"]:

@@ -10,7 +10,7 @@ from django.db.models import TextChoices
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from .values import VERSION, instant, personal_digest, sha256
+from .values import CONTENT_FORM, instant, personal_digest, sha256
 
 
 class Action(TextChoices):
@@ -84,7 +84,7 @@ class AuditEvent(models.Model):
     # The promise: no gap and no second event in one place. Given by `record`, not by a database
     # sequence, which leaves gaps where a transaction was rolled back.
     sequence = models.BigIntegerField(primary_key=True)
-    form = models.PositiveSmallIntegerField(default=VERSION, help_text="of the hashed content")
+    form = models.PositiveSmallIntegerField(default=CONTENT_FORM, help_text="of the hashed content")
     at = models.DateTimeField()
     # no choices: a new action is no change of the table
     action = models.CharField(max_length=40)

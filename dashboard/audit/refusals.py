@@ -22,8 +22,8 @@ from .models import Action, AuditEvent, RefusalCount
 from .trail import Actor, record
 from .values import instant, line, storable
 
-EVERY = timedelta(minutes=1)
-MOST_PLACES = 10  # named in an event
+WINDOW = timedelta(minutes=1)
+MAX_PLACES = 10  # named in an event
 
 
 def access_denied(
@@ -39,10 +39,10 @@ def access_denied(
         The event; None where the refusal was counted, for one that is recorded within a minute.
     """
     refused = {"method": request.method, "path": request.path, **(details or {})}
-    return tell_refusal(Actor.of(request), refused)
+    return record_refusal(Actor.of(request), refused)
 
 
-def tell_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
+def record_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
     """Record that somebody was refused, or count it. Not within a transaction.
 
     Args:
@@ -61,29 +61,29 @@ def tell_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
             if made:
                 return record(Action.ACCESS_DENIED, actor=actor, details=details)
         now = timezone.now()  # it may have waited
-        if counted.told_at <= now < counted.told_at + EVERY:
+        if counted.told_at <= now < counted.told_at + WINDOW:
             _count(counted, actor, details, now)
             return None
         more = _summary(counted)
-        _begin(counted, now)
+        _reset(counted, now)
         return record(Action.ACCESS_DENIED, actor=actor, details={**details, **more})
 
 
-def tell_counted() -> int:
+def record_counted() -> int:
     """Record what was counted and whose minute is over; returns how many events were made."""
-    ended = RefusalCount.objects.filter(stood_still("told_at", EVERY))
-    return sum(_tell_one(key) for key in list(ended.values_list("pk", flat=True)))
+    ended = RefusalCount.objects.filter(stood_still("told_at", WINDOW))
+    return sum(_record_one(key) for key in list(ended.values_list("pk", flat=True)))
 
 
 def _locked(key: str) -> RefusalCount | None:
     return RefusalCount.objects.select_for_update().filter(pk=key).first()
 
 
-def _tell_one(key: str) -> bool:
+def _record_one(key: str) -> bool:
     with transaction.atomic():
         counted = _locked(key)
         now = timezone.now()
-        if counted is None or now - EVERY < counted.told_at < now + EVERY:  # somebody was faster
+        if counted is None or now - WINDOW < counted.told_at < now + WINDOW:  # somebody was faster
             return False
         if not counted.count:
             counted.delete()
@@ -96,7 +96,7 @@ def _tell_one(key: str) -> bool:
             user_agent=counted.user_agent,
             token=counted.program,
         )
-        _begin(counted, now)
+        _reset(counted, now)
         record(Action.ACCESS_DENIED, actor=actor, details=more)
         return True
 
@@ -106,7 +106,7 @@ def _count(counted: RefusalCount, actor: Actor, details: Mapping[str, Any], now:
     counted.count += 1
     counted.first_at = counted.first_at or now
     counted.last_at = now
-    if place not in counted.places and len(counted.places) < MOST_PLACES:
+    if place not in counted.places and len(counted.places) < MAX_PLACES:
         counted.places = (storable({"places": [*counted.places, place]}) or {})["places"]
     counted.actor_name = line(actor.name, 255)
     counted.actor_user_id = actor.user.pk if actor.user else None
@@ -128,7 +128,7 @@ def _summary(counted: RefusalCount) -> dict[str, Any]:
     }
 
 
-def _begin(counted: RefusalCount, now: datetime) -> None:
+def _reset(counted: RefusalCount, now: datetime) -> None:
     """A new minute with nothing counted."""
     counted.told_at, counted.count, counted.places = now, 0, []
     counted.first_at = counted.last_at = counted.actor_user_id = None

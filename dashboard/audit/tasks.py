@@ -27,7 +27,7 @@ def emit_head() -> None:
 def verify() -> None:
     """Do the verification that waits, or a new one."""
     requested = verification.request_verification()
-    if verification.perform(requested) and requested.result == "broken":
+    if verification.run_verification(requested) and requested.result == "broken":
         logger.error("audit trail broken at event %d: %s", requested.broken_at, requested.problem)
 
 
@@ -39,6 +39,6 @@ def verify_when_due() -> None:
 
 
 @shared_task(ignore_result=True)
-def tell_counted_refusals() -> None:
+def record_counted_refusals() -> None:
     """Record the refusals that were counted and whose minute is over."""
-    refusals.tell_counted()
+    refusals.record_counted()

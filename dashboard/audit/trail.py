@@ -146,23 +146,23 @@ LOCK = int.from_bytes(b"cssaudit", "big")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """A place in the chain: an event's number and hash."""
 
     sequence: int
     hash: str
 
 
-def head() -> Link:
+def head() -> ChainLink:
     """The newest event; number 0 with the genesis hash where there is none."""
     newest = AuditEvent.objects.order_by("-sequence").values_list("sequence", "hash").first()
-    return Link(*newest) if newest else Link(0, GENESIS)
+    return ChainLink(*newest) if newest else ChainLink(0, GENESIS)
 
 
-def beginning() -> Link:
+def beginning() -> ChainLink:
     """The place before the oldest event that is kept: the newest anchor, or the genesis."""
     anchor = Anchor.objects.order_by("-sequence").values_list("sequence", "hash").first()
-    return Link(*anchor) if anchor else Link(0, GENESIS)
+    return ChainLink(*anchor) if anchor else ChainLink(0, GENESIS)
 
 
 def lock() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-VERSION = 1  # of the form below; a change of it is a new number, old events keep theirs
+CONTENT_FORM = 1  # of the form below; a change of it is a new number, old events keep theirs
 GENESIS = "0" * 64  # stands for the hash before the first event
 
 
@@ -50,10 +50,10 @@ def instant(moment: datetime) -> str:
 
 
 REDACTED = "[redacted]"
-LONGEST_TEXT = 2_000
-MOST_ITEMS = 200
-DEEPEST = 6
-_GREATEST_INTEGER = 2**53  # beyond it JSON readers round
+MAX_TEXT_LENGTH = 2_000
+MAX_ITEMS = 200
+MAX_DEPTH = 6
+_MAX_SAFE_INTEGER = 2**53  # beyond it JSON readers round
 
 _SECRET_NAME = re.compile(
     r"passw(?:or)?d|passcode|passphrase|secret|token|authorization|cookie|credential|session_?key"
@@ -78,7 +78,7 @@ _UNPRINTABLE = re.compile(
 )
 
 
-def text(value: object, limit: int = LONGEST_TEXT) -> str:
+def text(value: object, limit: int = MAX_TEXT_LENGTH) -> str:
     """A printable text of at most `limit` characters, without what looks like a secret."""
     clean = _SECRET_LOOKS.sub(REDACTED, str(value)[: 4 * limit])
     clean = _UNPRINTABLE.sub(" ", clean.replace("\r\n", "\n"))
@@ -101,12 +101,12 @@ def storable(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
         secret, long texts and sequences cut, times as UTC, and everything that JSON has no exact
         form for as text: decimals and floats, since databases spell those as they like.
     """
-    return None if values is None else _mapping(values, DEEPEST)
+    return None if values is None else _mapping(values, MAX_DEPTH)
 
 
 def _mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     kept = {}
-    for key, value in list(values.items())[:MOST_ITEMS]:
+    for key, value in list(values.items())[:MAX_ITEMS]:
         name = line(key, 200)
         secret = _SECRET_NAME.search(name) and not _HARMLESS_NAME.search(name)
         empty = value is None or isinstance(value, bool) or value == ""
@@ -118,7 +118,7 @@ def _value(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(value) if abs(value) < _GREATEST_INTEGER else str(int(value))
+        return int(value) if abs(value) < _MAX_SAFE_INTEGER else str(int(value))
     if isinstance(value, str):
         return text(value)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -133,6 +133,6 @@ def _value(value: Any, depth: int) -> Any:
         if depth <= 0:
             return "[…]"
         ordered = sorted(value, key=str) if isinstance(value, set | frozenset) else list(value)
-        more = [f"[{len(ordered) - MOST_ITEMS} more]"] if len(ordered) > MOST_ITEMS else []
-        return [_value(each, depth - 1) for each in ordered[:MOST_ITEMS]] + more
+        more = [f"[{len(ordered) - MAX_ITEMS} more]"] if len(ordered) > MAX_ITEMS else []
+        return [_value(each, depth - 1) for each in ordered[:MAX_ITEMS]] + more
     return text(value)

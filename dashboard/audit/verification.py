@@ -1,4 +1,4 @@
-"""Reading the whole chain and saying where it breaks first."""
+"""Verifying the hash chain, and where it breaks first."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dashboard.db.concurrency import stood_still
 
 from . import trail
 from .models import Action, Anchor, AuditEvent, Verification
-from .trail import Link
+from .trail import ChainLink
 
 CHUNK = 2_000  # events read at once
-GIVEN_UP_AFTER = timedelta(hours=1)  # then a reading that has not ended is begun anew
-KEPT = 50  # verifications
+STALE_AFTER = timedelta(hours=1)  # then a reading that has not ended is begun anew
+KEEP = 50  # verifications
 
 
 @dataclass
-class Reading:
+class ChainReport:
     """What a reading of the chain came to.
 
     Attributes:
@@ -44,13 +44,13 @@ class Reading:
     problem: str = ""
     masked_by: Counter[int] = field(default_factory=Counter, repr=False)
 
-    def broke(self, sequence: int, problem: str) -> Reading:
+    def broke(self, sequence: int, problem: str) -> ChainReport:
         """Note the first break."""
         self.broken_at, self.problem = sequence, problem
         return self
 
 
-def read_chain(known: Sequence[Link] = ()) -> Reading:
+def verify_chain(known: Sequence[ChainLink] = ()) -> ChainReport:
     """Verify every event from the anchor, or the very first, to the newest.
 
     Args:
@@ -65,7 +65,7 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
     """
     goal = trail.head()
     place = begun = trail.beginning()
-    reading = Reading(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
+    reading = ChainReport(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
     wanted: defaultdict[int, set[str]] = defaultdict(set)
     for link in known:
         wanted[link.sequence].add(link.hash)
@@ -81,15 +81,15 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
         for event in chunk:
             if problem := _problem(event, place, wanted.get(event.sequence, set())):
                 return reading.broke(place.sequence + 1, problem)
-            place = Link(event.sequence, event.hash)
+            place = ChainLink(event.sequence, event.hash)
             reading.last, reading.head = place.sequence, place.hash
             reading.events += 1
             if event.masked_by is not None:
                 reading.masked_by[event.masked_by] += 1
-    return _ends(reading, begun, known) if reading.broken_at is None else reading
+    return _check_ends(reading, begun, known) if reading.broken_at is None else reading
 
 
-def _problem(event: AuditEvent, before: Link, known: Set[str]) -> str:
+def _problem(event: AuditEvent, before: ChainLink, known: Set[str]) -> str:
     """What is wrong with an event at its place; empty if nothing is."""
     if event.sequence != before.sequence + 1:
         return "The event is missing."
@@ -107,7 +107,7 @@ def _problem(event: AuditEvent, before: Link, known: Set[str]) -> str:
     return ""
 
 
-def _ends(reading: Reading, begun: Link, known: Sequence[Link]) -> Reading:
+def _check_ends(reading: ChainReport, begun: ChainLink, known: Sequence[ChainLink]) -> ChainReport:
     """What no single event tells: whether beginning, end and masking are accounted for."""
     for link in sorted(known, key=lambda each: each.sequence):
         if link.sequence > reading.last:
@@ -172,25 +172,25 @@ def request_verification() -> Verification:
         return waiting or Verification.objects.latest("pk")
 
 
-def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
+def run_verification(verification: Verification, known: Sequence[ChainLink] = ()) -> bool:
     """Verify the chain for a verification that waits, unless somebody is at it.
 
     Args:
         verification: the waiting one; it is filled in.
-        known: further heads, as for `read_chain`. The last verified head is known in any case.
+        known: further heads, as for `verify_chain`. The last verified head is known in any case.
 
     Returns:
         Whether it was done here.
     """
     now = timezone.now()
-    free = Q(started_at=None) | stood_still("started_at", GIVEN_UP_AFTER)
+    free = Q(started_at=None) | stood_still("started_at", STALE_AFTER)
     waiting = Verification.objects.filter(free, pk=verification.pk, result="waiting")
     if not waiting.update(started_at=now):
         return False
     before = Verification.objects.filter(result="intact").order_by("-pk").first()
     if before is not None and before.last and before.last > trail.beginning().sequence:
-        known = [*known, Link(before.last, before.head)]
-    reading = read_chain(known)
+        known = [*known, ChainLink(before.last, before.head)]
+    reading = verify_chain(known)
     verification.result = (
         Verification.Result.INTACT if reading.broken_at is None else Verification.Result.BROKEN
     )
@@ -207,6 +207,6 @@ def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
 def _forget_old() -> None:
     """Keep the newest, and the newest intact one, whose head is known to the next reading."""
     ended = Verification.objects.exclude(result="waiting").order_by("-pk")
-    kept = list(ended.values_list("pk", flat=True)[:KEPT])
+    kept = list(ended.values_list("pk", flat=True)[:KEEP])
     kept += list(ended.filter(result="intact").values_list("pk", flat=True)[:1])
     ended.exclude(pk__in=kept).delete()

@@ -14,8 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 from kombu.exceptions import OperationalError as BrokerError
 
 from dashboard.accounts.access import (
+    AuthenticatedHttpRequest,
     Permission,
-    Refused,
+    RoleRequired,
     may,
     permitted_q,
     require,
@@ -24,7 +25,7 @@ from dashboard.accounts.access import (
 from dashboard.accounts.models import User
 
 from . import trail
-from .forms import EventFilter, Window
+from .forms import EventFilter, EventWindow
 from .models import Action, AuditEvent, AuditEventQuerySet, Verification
 from .paging import read_page
 from .refusals import access_denied
@@ -36,46 +37,40 @@ logger = logging.getLogger(__name__)
 PAGE_SIZE = 50
 
 
-class PageRequest(HttpRequest):
-    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
-
-    user: User
-
-
 @dataclass(frozen=True, slots=True)
-class Trust:
+class ChainStatus:
     """What is known of the chain.
 
     Attributes:
         ended: the last verification that has ended.
         waiting: the one that waits or runs.
-        unread: how many events are newer than `ended`.
+        unverified: how many events are newer than `ended`.
     """
 
     ended: Verification | None
     waiting: Verification | None
-    unread: int
+    unverified: int
 
 
-def _trust() -> Trust:
+def _chain_status() -> ChainStatus:
     ended = Verification.objects.exclude(result="waiting").order_by("-pk").first()
     waiting = Verification.objects.filter(result="waiting").first()
     read = ended.last if ended is not None and ended.last else 0
-    return Trust(ended, waiting, max(0, trail.head().sequence - read))
+    return ChainStatus(ended, waiting, max(0, trail.head().sequence - read))
 
 
 def _permitted(user: User) -> AuditEventQuerySet:
     """The events that a user may read: all, or those of the projects that they audit.
 
     Raises:
-        Refused: they audit nothing.
+        RoleRequired: they audit nothing.
     """
     require_somewhere(user, Permission.AUDIT)
     return AuditEvent.objects.filter(permitted_q(user, Permission.AUDIT, "project_id"))
 
 
 @require_safe
-def events(request: PageRequest) -> HttpResponse:
+def events(request: AuthenticatedHttpRequest) -> HttpResponse:
     """A page of the events that match the filter."""
     permitted = _permitted(request.user)
     form = EventFilter(request.GET)
@@ -92,11 +87,11 @@ def events(request: PageRequest) -> HttpResponse:
             "page": page,
             "form": form,
             "actions": Action,
-            "windows": Window,
-            "window": form.window_in_force,
+            "windows": EventWindow,
+            "window": form.effective_window,
             "query": _query(request.GET),
-            "query_of_all_time": _query(request.GET, window=Window.ALL),
-            "trust": _trust(),
+            "query_of_all_time": _query(request.GET, window=EventWindow.ALL),
+            "chain_status": _chain_status(),
             "may_verify": may(request.user, Permission.AUDIT),
         },
     )
@@ -120,7 +115,7 @@ def _query(query: QueryDict, **changes: str) -> str:
 
 
 @require_safe
-def event_detail(request: PageRequest, sequence: int) -> HttpResponse:
+def event_detail(request: AuthenticatedHttpRequest, sequence: int) -> HttpResponse:
     """One event: what was changed, and its link in the chain."""
     permitted = _permitted(request.user)
     event = get_object_or_404(permitted, sequence=sequence)
@@ -138,7 +133,7 @@ def event_detail(request: PageRequest, sequence: int) -> HttpResponse:
 
 
 @require_POST
-def verify_now(request: PageRequest) -> HttpResponse:
+def verify_now(request: AuthenticatedHttpRequest) -> HttpResponse:
     """Queue a verification of the whole chain; one that waits already is enough."""
     require(request.user, Permission.AUDIT)
     request_verification()
@@ -165,5 +160,5 @@ def refused(request: HttpRequest, exception: Exception | None = None) -> HttpRes
     except DatabaseError:
         # The refusal stands; it must not turn into an error page that could be asked for again.
         logger.exception("a refusal could not be recorded: %s %s", request.method, request.path)
-    refusal = exception if isinstance(exception, Refused) else None
+    refusal = exception if isinstance(exception, RoleRequired) else None
     return render(request, "403.html", {"refusal": refusal}, status=403)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db.models import TextChoices
+from django.db.models import Model, TextChoices
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard.accounts.access import Permission, Role, may, projects_with
 from dashboard.accounts.models import User
 
-if TYPE_CHECKING:
-    from backups.models import Project
-
 ALL_PROJECTS = "all"  # a word, so that a field that was left out is an error and not everything
-MOST_DIGITS = 18
+MAX_DIGITS = 18
 
 
-class Kind(TextChoices):
+class SubjectKind(TextChoices):
     """Who can be granted a role."""
 
     USER = "user", gettext_lazy("User")
@@ -36,16 +33,16 @@ class GrantForm(forms.Form):
         sender: who sent it.
     """
 
-    kind = forms.ChoiceField(choices=Kind, label=gettext_lazy("For"))
+    kind = forms.ChoiceField(choices=SubjectKind, label=gettext_lazy("For"))
     name = forms.CharField(max_length=150, label=gettext_lazy("Name"))
     role = forms.ChoiceField(choices=Role, label=gettext_lazy("Role"))
-    project = forms.CharField(max_length=MOST_DIGITS, label=gettext_lazy("Project"))
+    project = forms.CharField(max_length=MAX_DIGITS, label=gettext_lazy("Project"))
 
     def __init__(self, data: Any, *, sender: User) -> None:
         super().__init__(data)
         self.sender = sender
 
-    def clean_project(self) -> Project | None:
+    def clean_project(self) -> Model | None:
         """The project; None for all of them."""
         chosen: str = self.cleaned_data["project"]
         if chosen == ALL_PROJECTS:
@@ -56,7 +53,7 @@ class GrantForm(forms.Form):
         found = offered.filter(pk=int(chosen)).first() if chosen.isdecimal() else None
         if found is None:
             raise ValidationError(_("Choose a project in which you may grant roles."))
-        project: Project = found
+        project: Model = found
         return project
 
     def clean(self) -> dict[str, Any]:
@@ -66,7 +63,7 @@ class GrantForm(forms.Form):
         if not name or not kind:
             return self.cleaned_data
         subject: User | Group | None
-        if kind == Kind.USER:
+        if kind == SubjectKind.USER:
             subject = User.objects.filter(username=name, is_active=True).first()
             problem = _("There is no active account “%(name)s”.")
         else:

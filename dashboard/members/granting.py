@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
-from django.apps import apps
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Model, Q
 from django.utils.translation import gettext as _
 
-from dashboard.accounts.access import Permission, Role, grantors
+from dashboard.accounts.access import Permission, Role, all_projects, grantors
 from dashboard.accounts.models import Grant, User
 from dashboard.accounts.roles import roles_with
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.db.concurrency import one_at_a_time
-
-if TYPE_CHECKING:
-    from backups.models import Project
 
 
 class AlreadyGranted(Exception):
@@ -31,7 +27,7 @@ class LastGrantor(Exception):
 def grant(
     subject: User | Group,
     role: Role,
-    project: Project | None,
+    project: Model | None,
     actor: Actor,
     *,
     by_provider: bool = False,
@@ -58,7 +54,7 @@ def grant(
                 made = Grant.objects.create(
                     **to,
                     role=role,
-                    project=project,
+                    project=cast(Any, project),
                     granted_by_name=actor.name[:255],
                     by_provider=by_provider,
                 )
@@ -66,17 +62,17 @@ def grant(
             raise AlreadyGranted(
                 _("%(name)s has this role there already.") % {"name": _name_of(subject)}
             ) from error
-        _tell(Action.GRANT_ADDED, made, actor)
+        _record(Action.GRANT_ADDED, made, actor)
     return made
 
 
-def withdraw(made: Grant, actor: Actor, *, even_the_last: bool = False) -> bool:
+def withdraw(made: Grant, actor: Actor, *, allow_last: bool = False) -> bool:
     """Take a role away; it counts from the next request on.
 
     Args:
         made: the grant, with its user or group and its project.
         actor: who takes it away. Whether they may is for the caller to ask.
-        even_the_last: also where nobody could grant roles for all projects then.
+        allow_last: also where nobody could grant roles for all projects then.
 
     Returns:
         Whether it was still there.
@@ -90,15 +86,15 @@ def withdraw(made: Grant, actor: Actor, *, even_the_last: bool = False) -> bool:
         if not gone:
             return False
         everywhere = made.project is None and made.role in roles_with(Permission.MEMBERS)
-        if everywhere and not even_the_last and not grantors(None, most=1):
+        if everywhere and not allow_last and not grantors(None, most=1):
             raise LastGrantor(
                 _("Nobody else could grant roles for all projects: make another admin first.")
             )
-        _tell(Action.GRANT_REMOVED, made, actor)
+        _record(Action.GRANT_REMOVED, made, actor)
     return True
 
 
-def _tell(action: Action, made: Grant, actor: Actor) -> None:
+def _record(action: Action, made: Grant, actor: Actor) -> None:
     facts = {"role": made.role, "project": str(made.project or "all projects")}
     record(
         action,
@@ -118,7 +114,7 @@ class ProjectNotFound(Exception):
     """No project is meant, or more than one could be."""
 
 
-def find_project(text: str) -> Project:
+def find_project(text: str) -> Model:
     """The project that is meant.
 
     Args:
@@ -131,11 +127,11 @@ def find_project(text: str) -> Project:
     if len(parts := [part.strip() for part in text.split("/")]) == 3:
         cloud, region, name = parts
         named |= Q(cloud=cloud, region=region, name=name)
-    projects = apps.get_model("backups", "Project")._default_manager
-    found = list(projects.filter(named)[:10])
+    found = list(all_projects().filter(named)[:10])
     if not found:
         raise ProjectNotFound(f"no project '{text}' is known")
     if len(found) > 1:
         ids = ", ".join(f"{each.project_id} ({each})" for each in found)
         raise ProjectNotFound(f"'{text}' is not unique, give CLOUD/REGION/NAME: {ids}")
-    return found[0]
+    project: Model = found[0]
+    return project

@@ -35,12 +35,12 @@ from qrcode.image.svg import SvgPathFillImage
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.web.client_ip import client_ip
 
-UNSAID = (
+SILENT_MESSAGES = (
     "account/messages/logged_in.txt",
     "account/messages/logged_out.txt",
     "mfa/messages/recovery_codes_generated.txt",
 )
-UNREADABLE_BYTES = 40
+REPLACEMENT_BYTES = 40
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -82,7 +82,7 @@ class AccountAdapter(DefaultAccountAdapter):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        if message_template not in UNSAID:
+        if message_template not in SILENT_MESSAGES:
             super().add_message(request, level, message_template, *args, **kwargs)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
@@ -94,7 +94,7 @@ class AccountAdapter(DefaultAccountAdapter):
         try:
             super().pre_authenticate(request, **credentials)
         except ValidationError:
-            raise ImmediateHttpResponse(too_many(request)) from None
+            raise ImmediateHttpResponse(too_many_requests(request)) from None
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """The account alone: django-allauth's own key has the Host header, which clients write."""
@@ -131,7 +131,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):
         try:
             return _ciphers().decrypt(encrypted_text.encode()).decode()
         except InvalidToken:
-            return base64.b32encode(secrets.token_bytes(UNREADABLE_BYTES)).decode()
+            return base64.b32encode(secrets.token_bytes(REPLACEMENT_BYTES)).decode()
 
     def build_totp_svg(self, url: str) -> str:
         """The QR code with a ground of its own: scanners want it dark on light, also at night."""
@@ -151,10 +151,10 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
 def _ciphers() -> MultiFernet:
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(_derived(str(key))) for key in keys])
+    return MultiFernet([Fernet(_derive_key(str(key))) for key in keys])
 
 
-def _derived(key: str) -> bytes:
+def _derive_key(key: str) -> bytes:
     made = HKDF(SHA256(), 32, salt=None, info=b"second factors").derive(key.encode())
     return base64.urlsafe_b64encode(made)
 
@@ -162,14 +162,14 @@ def _derived(key: str) -> bytes:
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 300  # seconds: the longest window in ACCOUNT_RATE_LIMITS
-RECORDED_EVERY = 60  # seconds, for one address: a flood must not fill the audit trail
+RECORD_INTERVAL = 60  # seconds, for one address: a flood must not fill the audit trail
 
 
-def too_many(request: HttpRequest) -> HttpResponse:
+def too_many_requests(request: HttpRequest) -> HttpResponse:
     """Django-allauth's handler429: a page that says so, and an event each minute."""
     address = client_ip(request) or "unknown"
     try:
-        if cache.add(f"limited:{address}", True, RECORDED_EVERY):
+        if cache.add(f"limited:{address}", True, RECORD_INTERVAL):
             facts = {"method": request.method, "path": request.path}
             record(Action.SIGN_IN_LIMITED, actor=Actor.of(request), details=facts)
     except DatabaseError:

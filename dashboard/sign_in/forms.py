@@ -28,7 +28,7 @@ class SignInForm(LoginForm):
         return "username" if field_name == "login" else str(super().add_prefix(field_name))
 
 
-def use_up(authenticator: Authenticator, code: str) -> bool:
+def mark_code_used(authenticator: Authenticator, code: str) -> bool:
     """Note that a code of an authenticator app was used, for as long as it would be taken.
 
     Django-allauth remembers a used code for one step of thirty seconds, but takes those of
@@ -46,40 +46,42 @@ def use_up(authenticator: Authenticator, code: str) -> bool:
     return bool(cache.add(key, True, steps * mfa_settings.TOTP_PERIOD))
 
 
-class OnceOnly:
+class SingleUseCodeMixin:
     """A code of an authenticator app counts once."""
 
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]
         authenticator: Authenticator = self.authenticator  # type: ignore[attr-defined]
-        if authenticator.type == Authenticator.Type.TOTP and not use_up(authenticator, code):
+        if authenticator.type == Authenticator.Type.TOTP and not mark_code_used(
+            authenticator, code
+        ):
             raise get_adapter().validation_error("incorrect_code")
         return code
 
 
-class CodeForm(OnceOnly, AuthenticateForm):
+class CodeForm(SingleUseCodeMixin, AuthenticateForm):
     """The code at the sign-in."""
 
 
-class ConfirmCodeForm(OnceOnly, ReauthenticateForm):
+class ConfirmCodeForm(SingleUseCodeMixin, ReauthenticateForm):
     """The code before something that matters."""
 
 
-LONGEST_ANSWER = 20_000  # characters; those with an attestation have some 2,000
+MAX_RESPONSE_LENGTH = 20_000  # characters; those with an attestation have some 2,000
 # what fido2, its CBOR and cryptography raise for bytes that are no answer of a key
-UNREADABLE = (
+DECODE_ERRORS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError),
     *(InvalidSignature, UnsupportedAlgorithm, NotImplementedError, RecursionError, struct.error),
 )
 
 
-class KeyAnswerField(forms.JSONField):
+class WebAuthnResponseField(forms.JSONField):
     """What a security key answered, as security-key.js sends it: an object of texts."""
 
     def to_python(self, value: Any) -> Any:
         # Its texts are base64url, so none needs an escape; PostgreSQL stores no \u0000 and no half
         # of a surrogate pair.
-        if isinstance(value, str) and (len(value) > LONGEST_ANSWER or "\\u" in value):
+        if isinstance(value, str) and (len(value) > MAX_RESPONSE_LENGTH or "\\u" in value):
             raise get_adapter().validation_error("incorrect_code")
         try:
             found = super().to_python(value)
@@ -87,16 +89,20 @@ class KeyAnswerField(forms.JSONField):
             found = []
         if found is None:
             return None
-        if not isinstance(found, dict) or not _is_of_texts(found.get("response")):
+        if not isinstance(found, dict) or not _has_only_texts(found.get("response")):
             raise get_adapter().validation_error("incorrect_code")
         extensions = found.pop("clientExtensionResults", None)
         response = found.pop("response")
-        if not _is_of_texts(found):
+        if not _has_only_texts(found):
             raise get_adapter().validation_error("incorrect_code")
-        return {**found, "response": response, "clientExtensionResults": _known(extensions)}
+        return {
+            **found,
+            "response": response,
+            "clientExtensionResults": _known_extensions(extensions),
+        }
 
 
-def _is_of_texts(found: object) -> bool:
+def _has_only_texts(found: object) -> bool:
     """Whether this is an object whose values are texts or nothing.
 
     fido2 hands a number to bytes(), which then takes as much memory as the number says.
@@ -106,14 +112,14 @@ def _is_of_texts(found: object) -> bool:
     )
 
 
-def _known(extensions: object) -> dict[str, Any]:
+def _known_extensions(extensions: object) -> dict[str, Any]:
     """Of what extensions said, the one thing that is asked for: is the key's credential on it."""
     properties = extensions.get("credProps") if isinstance(extensions, dict) else None
     on_it = properties.get("rk") if isinstance(properties, dict) else None
     return {"credProps": {"rk": on_it}} if isinstance(on_it, bool) else {}
 
 
-class Unreadable:
+class MalformedResponseMixin:
     """An answer that cannot be read is a wrong one, and no error of ours."""
 
     def clean(self) -> Any:
@@ -122,29 +128,29 @@ class Unreadable:
     def _guarded(self, step: Any) -> Any:
         try:
             return step()
-        except UNREADABLE:
+        except DECODE_ERRORS:
             raise get_adapter().validation_error("incorrect_code") from None
 
 
-class AddKeyForm(Unreadable, AddWebAuthnForm):
+class AddKeyForm(MalformedResponseMixin, AddWebAuthnForm):
     """A security key to add."""
 
-    credential = KeyAnswerField(widget=forms.HiddenInput)
+    credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
 
-class KeyForm(Unreadable, AuthenticateWebAuthnForm):
+class KeyForm(MalformedResponseMixin, AuthenticateWebAuthnForm):
     """A security key at the sign-in."""
 
-    credential = KeyAnswerField(widget=forms.HiddenInput)
+    credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
     def clean_credential(self) -> Authenticator:
         return self._guarded(super().clean_credential)
 
 
-class ConfirmKeyForm(Unreadable, ReauthenticateWebAuthnForm):
+class ConfirmKeyForm(MalformedResponseMixin, ReauthenticateWebAuthnForm):
     """A security key before something that matters."""
 
-    credential = KeyAnswerField(widget=forms.HiddenInput)
+    credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
     def clean_credential(self) -> Authenticator:
         return self._guarded(super().clean_credential)

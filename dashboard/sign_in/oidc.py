@@ -32,8 +32,8 @@ from .role_map import has_groups
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 USERINFO = "userinfo_endpoint"
 NONCES = "oidc_nonces"  # of the session: state → nonce of sign-ins that are under way
-MOST_NONCES = 10
-LONGEST_NAME = 150
+MAX_NONCES = 10
+MAX_NAME_LENGTH = 150
 ERROR_CODE = re.compile(r'"error"\s*:\s*"([a-z_]{1,40})"')
 
 
@@ -56,7 +56,7 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def fetch(url: str, token: str = "") -> Any:
+def fetch_json(url: str, token: str = "") -> Any:
     """Read JSON from the provider; redirects are not followed.
 
     Args:
@@ -81,15 +81,15 @@ def fetch(url: str, token: str = "") -> Any:
         raise OAuth2Error(f"the provider cannot be asked: {error}") from None
 
 
-def _keep_nonce(request: HttpRequest, answer: HttpResponse, nonce: str) -> None:
+def _store_nonce(request: HttpRequest, answer: HttpResponse, nonce: str) -> None:
     """Keep a nonce in the session under the state that goes to the provider with it."""
     state = dict(parse_qsl(urlsplit(answer.get("Location", "")).query)).get("state")
     if state:
-        kept = list(request.session.get(NONCES, {}).items())[-(MOST_NONCES - 1) :]
+        kept = list(request.session.get(NONCES, {}).items())[-(MAX_NONCES - 1) :]
         request.session[NONCES] = {**dict(kept), state: nonce}
 
 
-def _take_nonce(request: HttpRequest) -> str:
+def _pop_nonce(request: HttpRequest) -> str:
     """The nonce that was sent with the state of this answer, once; "" for none."""
     kept = dict(request.session.get(NONCES, {}))
     nonce = str(kept.pop(request.GET.get("state", ""), ""))
@@ -108,7 +108,7 @@ class OidcAdapter(OpenIDConnectOAuth2Adapter):
         return self._openid_config
 
     def _discovered(self) -> dict[str, Any]:
-        found = fetch(f"{settings.OIDC_ISSUER.rstrip('/')}/.well-known/openid-configuration")
+        found = fetch_json(f"{settings.OIDC_ISSUER.rstrip('/')}/.well-known/openid-configuration")
         if not isinstance(found, dict) or found.get("issuer") != settings.OIDC_ISSUER:
             raise OAuth2Error("the discovery document is of another issuer")
         unsafe = [name for name in ENDPOINTS if not is_secure(found.get(name))]
@@ -151,10 +151,10 @@ class OidcAdapter(OpenIDConnectOAuth2Adapter):
         try:
             claims = verified_claims(
                 kwargs["response"].get("id_token"),
-                fetch(self.openid_config["jwks_uri"]),
+                fetch_json(self.openid_config["jwks_uri"]),
                 issuer=settings.OIDC_ISSUER,
                 client_id=settings.OIDC_CLIENT_ID,
-                nonce=_take_nonce(request),
+                nonce=_pop_nonce(request),
             )
         except IdTokenRejected as error:
             raise OAuth2Error(f"ID token rejected: {error}") from None
@@ -167,7 +167,7 @@ class OidcAdapter(OpenIDConnectOAuth2Adapter):
         """Add what the provider tells of the user elsewhere, where the token has no groups."""
         if has_groups(claims, settings.OIDC_GROUPS_CLAIM) or USERINFO not in self.openid_config:
             return claims
-        more = fetch(self.openid_config[USERINFO], token)
+        more = fetch_json(self.openid_config[USERINFO], token)
         if not isinstance(more, dict) or more.get("sub") != claims["sub"]:
             raise OAuth2Error("the provider's userinfo is of another subject")
         return {**more, **claims}
@@ -188,7 +188,7 @@ class OidcProvider(OpenIDConnectProvider):
             scope=settings.OIDC_SCOPES,
             auth_params={"nonce": nonce},
         )
-        _keep_nonce(request, answer, nonce)
+        _store_nonce(request, answer, nonce)
         return cast(HttpResponse, answer)
 
     def get_login_url(self, request: HttpRequest, **kwargs: Any) -> str:
@@ -199,7 +199,7 @@ class OidcProvider(OpenIDConnectProvider):
 
     def extract_extra_data(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """What is kept of the claims: the name, to tell accounts apart."""
-        return {"username": username_in(data["id_token"])}
+        return {"username": username_from(data["id_token"])}
 
     def extract_email_addresses(self, data: object) -> list[Any]:
         """None: no address links accounts here, and no mail is sent."""
@@ -209,24 +209,25 @@ class OidcProvider(OpenIDConnectProvider):
         claims = data["id_token"]
         names = {"first_name": "given_name", "last_name": "family_name", "name": "name"}
         return {
-            "username": username_in(claims),
+            "username": username_from(claims),
             **{
-                field: line(claims.get(claim) or "", LONGEST_NAME) for field, claim in names.items()
+                field: line(claims.get(claim) or "", MAX_NAME_LENGTH)
+                for field, claim in names.items()
             },
         }
 
 
-def username_in(claims: Mapping[str, Any]) -> str:
+def username_from(claims: Mapping[str, Any]) -> str:
     """The name in the claims; it may be anybody's and links no accounts."""
-    return line(claims.get(settings.OIDC_USERNAME_CLAIM) or "", LONGEST_NAME)
+    return line(claims.get(settings.OIDC_USERNAME_CLAIM) or "", MAX_NAME_LENGTH)
 
 
 TIMEOUTS = Timeouts(connect=5.0, read=10.0, total=10.0)  # seconds, for each of the requests
-LARGEST = 1_048_576  # bytes, unpacked; a discovery document has some thousand
+MAX_RESPONSE_BYTES = 1_048_576  # bytes, unpacked; a discovery document has some thousand
 USER_AGENT = "css-log-backup"
 
 
-class ProviderSession(requests.Session):
+class OidcSession(requests.Session):
     """What django-allauth calls in place of a session of requests.
 
     HTTPS only but for loopback, verified certificates, no redirects, no cookies, nothing of a
@@ -260,7 +261,7 @@ class ProviderSession(requests.Session):
                     headers=asked.headers,
                     body=body,
                     timeouts=TIMEOUTS,
-                    cap=LARGEST,
+                    cap=MAX_RESPONSE_BYTES,
                     verify=settings.OIDC_CA_FILE or True,
                     secrets=(settings.OIDC_CLIENT_SECRET,),
                 )

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -18,6 +18,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.cache import cache
 from django.db import transaction
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -28,27 +29,23 @@ from dashboard.audit.trail import Action, Actor, record
 from dashboard.members import granting
 from dashboard.members.granting import ProjectNotFound, find_project
 
-from .adapters import RECORDED_EVERY
-from .oidc import ProviderSession, oidc_is_configured, username_in
-from .role_map import ALL_PROJECTS, GroupsUnknown, Mapped, groups_of, parse_role_map
+from .adapters import RECORD_INTERVAL
+from .oidc import OidcSession, oidc_is_configured, username_from
+from .role_map import ALL_PROJECTS, GroupsOmitted, RoleMapping, groups_of, parse_role_map
 from .second_factor import BY_PROVIDER
-
-if TYPE_CHECKING:
-    from backups.models import Project
-
 
 logger = logging.getLogger(__name__)
 
-ANY = "*"
-LONGEST_NAME = 140  # what is left has room for a number
-OTHER_CHARACTERS = re.compile(r"[^\w.@+-]")  # as Django's validator of user names has it
+ANY_FACTOR = "*"
+MAX_NAME_LENGTH = 140  # what is left has room for a number
+INVALID_CHARACTERS = re.compile(r"[^\w.@+-]")  # as Django's validator of user names has it
 
 
-class ProviderAdapter(DefaultSocialAccountAdapter):
+class OidcAccountAdapter(DefaultSocialAccountAdapter):
     """One provider, from the environment; accounts by its groups; nothing linked by an address."""
 
     def get_requests_session(self) -> requests.Session:
-        return ProviderSession()
+        return OidcSession()
 
     def list_apps(
         self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
@@ -72,14 +69,14 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         # nor may who planted this session: as at the sign-in with a password
         request.session.cycle_key()
         if sociallogin.is_existing:
-            self._bring_up_to_date(request, cast(User, sociallogin.user), sociallogin)
+            self._sync_account(request, cast(User, sociallogin.user), sociallogin)
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """Whether an account is made: for who is in a mapped group, or for everybody."""
-        entries = self._entries(request, sociallogin)
+        entries = self._role_mappings(request, sociallogin)
         if entries or settings.OIDC_CREATE_ACCOUNTS:
             return True
-        raise refused(
+        raise reject_sign_in(
             request,
             "no account and no mapped group",
             _("You have no account here, and none of your groups has a role. Ask an admin."),
@@ -89,12 +86,12 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         """Make the account, with its roles and events, or nothing of it."""
         user = cast(User, sociallogin.user)
         with transaction.atomic():
-            user.username = free_username(username_in(sociallogin.claims))
+            user.username = available_username(username_from(sociallogin.claims))
             user.set_unusable_password()
             sociallogin.save(request)
             details = {"issuer": settings.OIDC_ISSUER}
             record(Action.ACCOUNT_MADE, actor=Actor.of(request), target=user, details=details)
-            self._bring_up_to_date(request, user, sociallogin)
+            self._sync_account(request, user, sociallogin)
         return user
 
     def on_authentication_error(
@@ -109,10 +106,10 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         if error == AuthError.CANCELLED:
             messages.info(request, _("The sign-in was cancelled at the provider."))
         elif "state" not in (extra_context or {}):
-            self._not_begun_here(request)
+            self._report_unknown_state(request)
         else:
             why = str(exception or request.GET.get("error") or "the provider's answer")
-            raise refused(
+            raise reject_sign_in(
                 request,
                 why,
                 _(
@@ -122,19 +119,19 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
             )
         raise ImmediateHttpResponse(redirect("login"))
 
-    def _not_begun_here(self, request: HttpRequest) -> None:
+    def _report_unknown_state(self, request: HttpRequest) -> None:
         """Anybody can open the callback's address: an event a minute for each address is enough."""
         messages.error(request, _("This sign-in was not begun here, or too long ago: try again."))
         actor = Actor.of(request)
-        if cache.add(f"oidc-state:{actor.ip}", True, RECORDED_EVERY):
+        if cache.add(f"oidc-state:{actor.ip}", True, RECORD_INTERVAL):
             details = {"by": "OpenID Connect", "why": "not begun here, or too long ago"}
             record(Action.SIGN_IN_FAILED, actor=actor, details=details)
 
-    def _entries(self, request: HttpRequest, sociallogin: SocialLogin) -> list[Mapped]:
+    def _role_mappings(self, request: HttpRequest, sociallogin: SocialLogin) -> list[RoleMapping]:
         try:
-            return entries_for(sociallogin.claims)
-        except GroupsUnknown:
-            raise refused(
+            return role_mappings_for(sociallogin.claims)
+        except GroupsOmitted:
+            raise reject_sign_in(
                 request,
                 "the provider left the groups out: too many",
                 _(
@@ -143,15 +140,15 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
                 ),
             ) from None
 
-    def _bring_up_to_date(self, request: HttpRequest, user: User, login: SocialLogin) -> None:
-        apply_roles(request, user, self._entries(request, login))
+    def _sync_account(self, request: HttpRequest, user: User, login: SocialLogin) -> None:
+        apply_roles(request, user, self._role_mappings(request, login))
         if has_trusted_factor(login.claims):
             request.session[BY_PROVIDER] = user.pk
         else:
             request.session.pop(BY_PROVIDER, None)
 
 
-def refused(request: HttpRequest, why: str, text: str) -> ImmediateHttpResponse:
+def reject_sign_in(request: HttpRequest, why: str, text: str) -> ImmediateHttpResponse:
     """An answer for whom the provider did not bring in, with its event.
 
     Args:
@@ -169,7 +166,7 @@ def refused(request: HttpRequest, why: str, text: str) -> ImmediateHttpResponse:
 def has_trusted_factor(claims: dict[str, Any]) -> bool:
     """Whether the provider says that it asked for a second factor, in a way that is trusted."""
     trusted = set(settings.OIDC_TRUSTED_FACTORS)
-    if ANY in trusted:
+    if ANY_FACTOR in trusted:
         return True
     methods = claims.get("amr")
     said = (
@@ -180,12 +177,15 @@ def has_trusted_factor(claims: dict[str, Any]) -> bool:
     return not trusted.isdisjoint(said)
 
 
-def free_username(wanted: str) -> str:
+def available_username(wanted: str) -> str:
     """A name like the wanted one that no account has, in whatever case.
 
     An account that has it already is somebody else: providers let people choose their names.
     """
-    base = OTHER_CHARACTERS.sub("", unicodedata.normalize("NFKC", wanted))[:LONGEST_NAME] or "user"
+    base = (
+        INVALID_CHARACTERS.sub("", unicodedata.normalize("NFKC", wanted))[:MAX_NAME_LENGTH]
+        or "user"
+    )
     name, number = base, 1
     while User.objects.filter(username__iexact=name).exists():
         number += 1
@@ -195,20 +195,20 @@ def free_username(wanted: str) -> str:
 
 logger = logging.getLogger(__name__)
 
-Wanted: TypeAlias = "set[tuple[Role, Project | None]]"
+Wanted: TypeAlias = set[tuple[Role, Model | None]]
 
 
-def entries_for(claims: Mapping[str, Any]) -> list[Mapped]:
+def role_mappings_for(claims: Mapping[str, Any]) -> list[RoleMapping]:
     """The entries of OIDC_ROLE_MAP that the groups in these claims match.
 
     Raises:
-        GroupsUnknown: see `role_map.groups_of`.
+        GroupsOmitted: see `role_map.groups_of`.
     """
     groups = groups_of(claims, settings.OIDC_GROUPS_CLAIM)
     return [entry for entry in parse_role_map(settings.OIDC_ROLE_MAP) if entry.group in groups]
 
 
-def apply_roles(request: HttpRequest, user: User, entries: list[Mapped]) -> None:
+def apply_roles(request: HttpRequest, user: User, entries: list[RoleMapping]) -> None:
     """Grant what the provider's groups mean, and withdraw what it granted and no longer does.
 
     What was granted by hand stays. The last admin may go: who lost the group must not stay for
@@ -220,14 +220,14 @@ def apply_roles(request: HttpRequest, user: User, entries: list[Mapped]) -> None
         entries: those of OIDC_ROLE_MAP that hold for them.
     """
     actor = replace(Actor.of(request), name=f"{settings.OIDC_NAME} (OpenID Connect)", user=None)
-    wanted = _wanted(entries)
+    wanted = _resolve(entries)
     with transaction.atomic():
         held = Grant.objects.filter(user=user, by_provider=True).select_related("project", "user")
         for grant in held:
             if (Role(grant.role), grant.project) in wanted:
                 wanted.discard((Role(grant.role), grant.project))
             else:
-                granting.withdraw(grant, actor, even_the_last=True)
+                granting.withdraw(grant, actor, allow_last=True)
         for role, project in sorted(wanted, key=str):
             try:
                 granting.grant(user, role, project, actor, by_provider=True)
@@ -235,7 +235,7 @@ def apply_roles(request: HttpRequest, user: User, entries: list[Mapped]) -> None
                 continue
 
 
-def _wanted(entries: list[Mapped]) -> Wanted:
+def _resolve(entries: list[RoleMapping]) -> Wanted:
     found: Wanted = set()
     for entry in entries:
         if entry.project == ALL_PROJECTS:

@@ -15,7 +15,7 @@ ALL_PROJECTS = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class RoleMapping:
     """One entry: who is in the group has the role.
 
     Attributes:
@@ -29,11 +29,11 @@ class Mapped:
     project: str
 
 
-class GroupsUnknown(Exception):
+class GroupsOmitted(Exception):
     """The provider does not say which groups somebody is in."""
 
 
-def parse_role_map(entries: Iterable[str]) -> list[Mapped]:
+def parse_role_map(entries: Iterable[str]) -> list[RoleMapping]:
     """Read OIDC_ROLE_MAP.
 
     Args:
@@ -50,7 +50,7 @@ def parse_role_map(entries: Iterable[str]) -> list[Mapped]:
             raise ValueError(f"{entry!r} is not GROUP=ROLE:PROJECT")
         if role.strip() not in Role.values:
             raise ValueError(f"{entry!r} names no role: {', '.join(Role.values)}")
-        found.append(Mapped(group.strip(), Role(role.strip()), project.strip()))
+        found.append(RoleMapping(group.strip(), Role(role.strip()), project.strip()))
     return found
 
 
@@ -62,11 +62,11 @@ def groups_of(claims: Mapping[str, Any], name: str) -> frozenset[str]:
         name: of the claim; with dots the way into an object, as in realm_access.roles.
 
     Raises:
-        GroupsUnknown: the provider left them out because there are too many (Entra ID does).
+        GroupsOmitted: the provider left them out because there are too many (Entra ID does).
     """
     elsewhere = claims.get("_claim_names")
     if isinstance(elsewhere, Mapping) and name in elsewhere:
-        raise GroupsUnknown
+        raise GroupsOmitted
     value: Any = claims
     for part in [name] if name in claims else name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -92,7 +92,7 @@ _PART_OF_A_NAME = re.compile(
 )
 
 
-def entries_of(text: str) -> list[str]:
+def split_role_map(text: str) -> list[str]:
     """The entries, each as GROUP=ROLE:PROJECT.
 
     Args:

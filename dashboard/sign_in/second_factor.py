@@ -14,13 +14,20 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import User
 
-from .sessions import LIVE
+from .sessions import LIVE_SUFFIX
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 BY_PROVIDER = "second_factor_by_provider"  # in the session: whom the provider asked for one
 # What is open all the same; the names of the pages of second factors begin with "mfa_".
-OPEN = {"login", "account_login", "logout", "account_reauthenticate", "oidc-start", "oidc-callback"}
+EXEMPT_URL_NAMES = {
+    "login",
+    "account_login",
+    "logout",
+    "account_reauthenticate",
+    "oidc-start",
+    "oidc-callback",
+}
 
 
 class SecondFactorMiddleware:
@@ -34,11 +41,11 @@ class SecondFactorMiddleware:
 
     def process_view(self, request: HttpRequest, *args: Any) -> HttpResponse | None:
         name = (request.resolver_match.url_name if request.resolver_match else None) or ""
-        if name in OPEN or name.startswith("mfa_") or _asks_by_token(request):
+        if name in EXEMPT_URL_NAMES or name.startswith("mfa_") or _uses_token(request):
             return None
         if not lacks_second_factor(request):
             return None
-        if _is_for_a_program(request, name):
+        if _expects_no_page(request, name):
             text = _("Your role needs a second factor: set one up at %(page)s.")
             page = request.build_absolute_uri(redirect("mfa_index").url)
             return HttpResponse(text % {"page": page}, status=403, content_type="text/plain")
@@ -51,10 +58,12 @@ def lacks_second_factor(request: HttpRequest) -> bool:
     """Whether the user of a request has to set up a second factor before anything else."""
     if not settings.MFA_REQUIRED_ROLES or not request.user.is_authenticated:
         return False
-    return not provider_vouches(request) and account_lacks_second_factor(request.user)
+    return not provider_verified_second_factor(request) and account_lacks_second_factor(
+        request.user
+    )
 
 
-def provider_vouches(request: HttpRequest) -> bool:
+def provider_verified_second_factor(request: HttpRequest) -> bool:
     """Whether the identity provider asked whoever signed in here for a second factor."""
     return bool(request.session.get(BY_PROVIDER) == request.user.pk)
 
@@ -70,16 +79,16 @@ def account_lacks_second_factor(user: User) -> bool:
     return user.has_role(required)
 
 
-def _asks_by_token(request: HttpRequest) -> bool:
+def _uses_token(request: HttpRequest) -> bool:
     """Whether a session counts for nothing there: the API asks the token's account itself."""
     return request.resolver_match is not None and request.resolver_match.namespace == "api"
 
 
-def _is_for_a_program(request: HttpRequest, name: str) -> bool:
+def _expects_no_page(request: HttpRequest, name: str) -> bool:
     """Whether the answer goes to a script, which a page in its place would not help."""
     return (
         "HX-Request" in request.headers
-        or name.endswith(LIVE)
+        or name.endswith(LIVE_SUFFIX)
         or request.path.endswith(".json")
         or "application/json" in request.headers.get("Accept", "")
     )

@@ -29,30 +29,30 @@ from django.views.generic.base import ContextMixin
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
 
-from .adapters import too_many
-from .forms import use_up
+from .adapters import too_many_requests
+from .forms import mark_code_used
 from .second_factor import lacks_second_factor
-from .views import OnlyIfPossible
+from .views import HasReauthenticationMethodMixin
 
 Type = Authenticator.Type
-TOO_OFTEN = {"too_many_login_attempts", "rate_limited"}
+RATE_LIMIT_CODES = {"too_many_login_attempts", "rate_limited"}
 
 
-def _was_too_often(form: Form) -> bool:
+def _is_rate_limited(form: Form) -> bool:
     found = (error.code for errors in form.errors.as_data().values() for error in errors)
-    return not TOO_OFTEN.isdisjoint(code or "" for code in found)
+    return not RATE_LIMIT_CODES.isdisjoint(code or "" for code in found)
 
 
-def _has(user: User, *types: str) -> bool:
+def _has_factor(user: User, *types: str) -> bool:
     return bool(Authenticator.objects.filter(user=user, type__in=types).exists())
 
 
-def _tell(action: Action, request: HttpRequest, kind: str, name: str = "") -> None:
+def _record(action: Action, request: HttpRequest, kind: str, name: str = "") -> None:
     details = {"kind": kind, **({"name": name} if name else {})}
     record(action, actor=Actor.of(request), target=cast(User, request.user), details=details)
 
 
-class Limited:
+class RateLimitedCodeMixin:
     """Too many wrong codes are a 429; a wrong one is an event."""
 
     request: HttpRequest
@@ -63,8 +63,8 @@ class Limited:
         return cast(User, self.request.user)
 
     def form_invalid(self, form: Form) -> HttpResponse:
-        if _was_too_often(form):
-            return too_many(self.request)
+        if _is_rate_limited(form):
+            return too_many_requests(self.request)
         owner = self.owner()
         actor = replace(Actor.of(self.request), name=owner.get_username())
         record(Action.SIGN_IN_FAILED, actor=actor, target=owner, details={"step": self.step})
@@ -75,14 +75,14 @@ class Limited:
         return cast(HttpResponse, super().form_invalid(form))  # type: ignore[misc]
 
 
-class SecondStep(Limited, AuthenticateView):
+class SecondFactorStep(RateLimitedCodeMixin, AuthenticateView):
     """The second step of a sign-in."""
 
     def owner(self) -> User:
         return cast(User, self.stage.login.user)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        has_key = _has(self.owner(), Type.WEBAUTHN)
+        has_key = _has_factor(self.owner(), Type.WEBAUTHN)
         return {**super().get_context_data(**kwargs), "has_key": has_key}
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -91,13 +91,13 @@ class SecondStep(Limited, AuthenticateView):
         return cast(HttpResponse, super().post(request, *args, **kwargs))
 
 
-class CodeAgain(OnlyIfPossible, Limited, ReauthenticateView):
+class ConfirmCode(HasReauthenticationMethodMixin, RateLimitedCodeMixin, ReauthenticateView):
     """A code, before something that matters."""
 
     step = "confirmation"
 
 
-class KeyAgain(OnlyIfPossible, Limited, ReauthenticateWebAuthnView):
+class ConfirmKey(HasReauthenticationMethodMixin, RateLimitedCodeMixin, ReauthenticateWebAuthnView):
     """A security key, before something that matters."""
 
     step = "confirmation"
@@ -115,54 +115,54 @@ class Overview(IndexView):
         return {**super().get_context_data(**kwargs), "missing": missing}
 
 
-class AppSetUp(ActivateTOTPView):
+class TotpSetup(ActivateTOTPView):
     """Set an authenticator app up."""
 
     def form_invalid(self, form: Form) -> HttpResponse:
-        if _was_too_often(form):
-            return too_many(self.request)
+        if _is_rate_limited(form):
+            return too_many_requests(self.request)
         return cast(HttpResponse, super().form_invalid(form))
 
     def form_valid(self, form: Form) -> HttpResponse:
         with transaction.atomic():
             answer = cast(HttpResponse, super().form_valid(form))
             app = Authenticator.objects.get(user=cast(User, self.request.user), type=Type.TOTP)
-            use_up(app, form.cleaned_data["code"])  # it signs nobody in any more
-            _tell(Action.SECOND_FACTOR_ADDED, self.request, Type.TOTP)
+            mark_code_used(app, form.cleaned_data["code"])  # it signs nobody in any more
+            _record(Action.SECOND_FACTOR_ADDED, self.request, Type.TOTP)
             if self.did_generate_recovery_codes:
-                _tell(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
+                _record(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
         return answer
 
 
-class AppRemoval(DeactivateTOTPView):
+class TotpRemoval(DeactivateTOTPView):
     """Remove the authenticator app."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not _has(cast(User, request.user), Type.TOTP):
+        if not _has_factor(cast(User, request.user), Type.TOTP):
             return redirect("mfa_index")
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
 
     def form_valid(self, form: Form) -> HttpResponse:
         with transaction.atomic():
             answer = cast(HttpResponse, super().form_valid(form))
-            _tell(Action.SECOND_FACTOR_REMOVED, self.request, Type.TOTP)
+            _record(Action.SECOND_FACTOR_REMOVED, self.request, Type.TOTP)
         return answer
 
 
-class KeySetUp(AddWebAuthnView):
+class SecurityKeySetup(AddWebAuthnView):
     """Add a security key."""
 
     def form_valid(self, form: Form) -> HttpResponse:
         with transaction.atomic():
             answer = cast(HttpResponse, super().form_valid(form))
             name = form.cleaned_data["name"]
-            _tell(Action.SECOND_FACTOR_ADDED, self.request, Type.WEBAUTHN, name)
+            _record(Action.SECOND_FACTOR_ADDED, self.request, Type.WEBAUTHN, name)
             if self.did_generate_recovery_codes:
-                _tell(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
+                _record(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
         return answer
 
 
-class KeyRemoval(RemoveWebAuthnView):
+class SecurityKeyRemoval(RemoveWebAuthnView):
     """Remove a security key."""
 
     success_url = reverse_lazy("mfa_index")
@@ -176,16 +176,16 @@ class KeyRemoval(RemoveWebAuthnView):
         name = self.object.wrap().name
         with transaction.atomic():
             answer = cast(HttpResponse, super().form_valid(form))
-            _tell(Action.SECOND_FACTOR_REMOVED, self.request, Type.WEBAUTHN, name)
+            _record(Action.SECOND_FACTOR_REMOVED, self.request, Type.WEBAUTHN, name)
         return answer
 
 
 @method_decorator(reauthentication_required(app="allauth.mfa"), name="get")
-class Codes(ViewRecoveryCodesView):
+class RecoveryCodes(ViewRecoveryCodesView):
     """The recovery codes. They are shown once, by a POST: looking must not use that up."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not _has(cast(User, request.user), Type.RECOVERY_CODES):
+        if not _has_factor(cast(User, request.user), Type.RECOVERY_CODES):
             return redirect("mfa_index")
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
 
@@ -204,16 +204,16 @@ class Codes(ViewRecoveryCodesView):
         }
 
 
-class NewCodes(GenerateRecoveryCodesView):
+class NewRecoveryCodes(GenerateRecoveryCodesView):
     """New recovery codes in place of the old ones."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not _has(cast(User, request.user), Type.TOTP, Type.WEBAUTHN):
+        if not _has_factor(cast(User, request.user), Type.TOTP, Type.WEBAUTHN):
             return redirect("mfa_index")
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
 
     def form_valid(self, form: Form) -> HttpResponse:
         with transaction.atomic():
             answer = cast(HttpResponse, super().form_valid(form))
-            _tell(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
+            _record(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
         return answer

@@ -26,10 +26,10 @@ from dashboard.audit.trail import Action, Actor, record
 from dashboard.audit.values import line
 from dashboard.web.client_ip import client_ip
 
-STARTED = "started"  # what a session holds about its own beginning
+SESSION_START = "started"  # what a session holds about its own beginning
 
 
-class Started(TypedDict):
+class SessionStart(TypedDict):
     """How a session began, and when it was last used. Times are seconds since the epoch."""
 
     handle: str
@@ -48,7 +48,7 @@ class SessionStore(DatabaseStore):
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
         session = cast(Session, super().create_model_instance(data))
-        started: Started | None = data.get(STARTED)
+        started: SessionStart | None = data.get(SESSION_START)
         if started is not None and SESSION_KEY in data:
             session.user_id = int(data[SESSION_KEY])
             session.handle = started["handle"]
@@ -61,16 +61,16 @@ class SessionStore(DatabaseStore):
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-LIVE = "-live"  # how the names of URLs end that pages ask by themselves
-SEEN_EVERY = 60.0  # seconds: looking costs a write this often at most
-CLEARED_AT_ONCE = 500  # expired sessions, of anybody, with each sign-in
+LIVE_SUFFIX = "-live"  # how the names of URLs end that pages ask by themselves
+SEEN_INTERVAL = 60.0  # seconds: looking costs a write this often at most
+CLEANUP_BATCH = 500  # expired sessions, of anybody, with each sign-in
 
 
 @receiver(user_logged_in)
-def _begin(request: HttpRequest, user: Any, **kwargs: Any) -> None:
+def _begin_session(request: HttpRequest, user: Any, **kwargs: Any) -> None:
     """Note in a session when, where and with what it began."""
     now = time.time()
-    request.session[STARTED] = Started(
+    request.session[SESSION_START] = SessionStart(
         handle=secrets.token_urlsafe(12),
         at=now,
         seen=now,
@@ -79,7 +79,7 @@ def _begin(request: HttpRequest, user: Any, **kwargs: Any) -> None:
     )
     expired = Session.objects.filter(expire_date__lt=timezone.now())
     Session.objects.filter(
-        pk__in=list(expired.values_list("pk", flat=True)[:CLEARED_AT_ONCE])
+        pk__in=list(expired.values_list("pk", flat=True)[:CLEANUP_BATCH])
     ).delete()
 
 
@@ -93,10 +93,12 @@ class SessionLimitsMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if SESSION_KEY in request.session and (why := _over(request.session.get(STARTED))):
+        if SESSION_KEY in request.session and (
+            why := _end_reason(request.session.get(SESSION_START))
+        ):
             request.sign_out_reason = why  # type: ignore[attr-defined]
             logout(request)
-            messages.info(request, _text(why))
+            messages.info(request, _end_message(why))
         elif SESSION_KEY in request.session and not request.user.is_authenticated:
             # Switched off by SQL, or gone: if it comes back, this session does not.
             request.session.flush()
@@ -104,16 +106,16 @@ class SessionLimitsMiddleware:
 
     def process_view(self, request: HttpRequest, *args: Any) -> None:
         """Note that somebody used the session."""
-        started: Started | None = request.session.get(STARTED)
+        started: SessionStart | None = request.session.get(SESSION_START)
         asked = request.resolver_match
-        if started is None or (asked is not None and (asked.url_name or "").endswith(LIVE)):
+        if started is None or (asked is not None and (asked.url_name or "").endswith(LIVE_SUFFIX)):
             return
         now = time.time()
-        if now - started["seen"] >= min(SEEN_EVERY, settings.SESSION_IDLE_MINUTES * 60 / 10):
-            request.session[STARTED] = Started(**{**started, "seen": now})
+        if now - started["seen"] >= min(SEEN_INTERVAL, settings.SESSION_IDLE_MINUTES * 60 / 10):
+            request.session[SESSION_START] = SessionStart(**{**started, "seen": now})
 
 
-def _over(started: Started | None) -> str:
+def _end_reason(started: SessionStart | None) -> str:
     """Why a session ends now; "" if it does not."""
     if started is None:
         return "unknown"
@@ -123,7 +125,7 @@ def _over(started: Started | None) -> str:
     return "idle" if idle and now - started["seen"] >= idle else ""
 
 
-def _text(why: str) -> str:
+def _end_message(why: str) -> str:
     if why == "idle":
         return _("You were signed out after %(minutes)d minutes without a click.") % {
             "minutes": settings.SESSION_IDLE_MINUTES
@@ -135,7 +137,7 @@ def _text(why: str) -> str:
     return _("You were signed out: sign in again.")
 
 
-def living_sessions(user: User) -> list[Session]:
+def active_sessions(user: User) -> list[Session]:
     """The sessions of an account that can still be used, the last used first."""
     now = timezone.now()
     found = Session.objects.filter(
@@ -147,10 +149,10 @@ def living_sessions(user: User) -> list[Session]:
         found = found.filter(seen_at__gt=now - timedelta(minutes=settings.SESSION_IDLE_MINUTES))
     # a password that was changed elsewhere has ended the others, though their rows are still there
     right = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return [session for session in found if _is_of(session, right)]
+    return [session for session in found if _has_auth_hash(session, right)]
 
 
-def _is_of(session: Session, hashes: list[str]) -> bool:
+def _has_auth_hash(session: Session, hashes: list[str]) -> bool:
     of = session.get_decoded().get(HASH_SESSION_KEY, "")
     return any(constant_time_compare(of, each) for each in hashes)
 
@@ -183,7 +185,7 @@ def is_current(request: HttpRequest, session: Session) -> bool:
 
 
 @receiver(user_logged_in)
-def _signed_in(request: HttpRequest, user: Any, **kwargs: Any) -> None:
+def _record_sign_in(request: HttpRequest, user: Any, **kwargs: Any) -> None:
     actor = replace(Actor.of(request), name=user.get_username(), user=user)
     steps = [
         step.get("type") or step["method"] for step in get_authentication_records(request, user)
@@ -192,7 +194,7 @@ def _signed_in(request: HttpRequest, user: Any, **kwargs: Any) -> None:
 
 
 @receiver(user_logged_out)
-def _signed_out(request: HttpRequest, user: Any, **kwargs: Any) -> None:
+def _record_sign_out(request: HttpRequest, user: Any, **kwargs: Any) -> None:
     if user is None:  # nobody was signed in
         return
     actor = replace(Actor.of(request), name=user.get_username(), user=user)
@@ -202,7 +204,7 @@ def _signed_out(request: HttpRequest, user: Any, **kwargs: Any) -> None:
 
 
 @receiver(user_login_failed)
-def _failed(
+def _record_failed_sign_in(
     credentials: Mapping[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
     """The name is kept only if it is an account's: people type passwords into that field."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from allauth.account.adapter import get_adapter
-from allauth.account.views import LoginView, PasswordChangeView
-from allauth.account.views import ReauthenticateView as PasswordAgainView
+from allauth.account.views import LoginView, PasswordChangeView, ReauthenticateView
 from allauth.decorators import rate_limit
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import get_adapter as get_social_adapter
@@ -27,7 +26,7 @@ from dashboard.audit.trail import Action, Actor, record
 
 from .forms import SignInForm
 from .oidc import OidcAdapter, oidc_is_configured
-from .sessions import end_other_sessions, end_session, is_current, living_sessions
+from .sessions import active_sessions, end_other_sessions, end_session, is_current
 
 OTHERS = "others"  # what the form sends in place of a session to end all the others
 
@@ -59,7 +58,7 @@ def account(request: HttpRequest) -> HttpResponse:
         {
             "has_password": user.has_usable_password(),
             "has_second_factor": factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists(),
-            "sessions": [(each, is_current(request, each)) for each in living_sessions(user)],
+            "sessions": [(each, is_current(request, each)) for each in active_sessions(user)],
             "others": OTHERS,
         },
     )
@@ -111,7 +110,7 @@ class PasswordChange(PasswordChangeView):
         return answer
 
 
-class OnlyIfPossible:
+class HasReauthenticationMethodMixin:
     """Asking again is for who has something to be asked for."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -120,7 +119,7 @@ class OnlyIfPossible:
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
 
 
-class PasswordAgain(OnlyIfPossible, PasswordAgainView):
+class ConfirmPassword(HasReauthenticationMethodMixin, ReauthenticateView):
     """The password again, before something that matters."""
 
     template_name = "account/confirm_password.html"

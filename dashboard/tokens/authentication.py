@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from dashboard.accounts.access import limit
+from dashboard.accounts.access import restrict_permissions
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.sign_in.second_factor import account_lacks_second_factor
 from dashboard.web.client_ip import client_ip
@@ -24,10 +24,10 @@ from .models import ApiToken, Scope, TokenText
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 300  # seconds in which failures of one address are counted
-RECORDED_EVERY = 60  # seconds, for one address or token: a flood must not fill the audit trail
-USED_EVERY = timedelta(minutes=1)  # using a token costs a write this often at most
-_NO_DIGEST = "0" * 64
+FAILURE_WINDOW = 300  # seconds in which failures of one address are counted
+RECORD_INTERVAL = 60  # seconds, for one address or token: a flood must not fill the audit trail
+LAST_USED_INTERVAL = timedelta(minutes=1)  # using a token costs a write this often at most
+_DUMMY_DIGEST = "0" * 64
 
 
 class NotAuthenticated(Exception):
@@ -41,7 +41,7 @@ class NotAuthenticated(Exception):
 class TooManyFailures(Exception):
     """This address has sent too many tokens that do not count."""
 
-    retry_after = WINDOW
+    retry_after = FAILURE_WINDOW
 
 
 class SecondFactorMissing(Exception):
@@ -80,26 +80,26 @@ def authenticate(request: HttpRequest) -> ApiToken:
     if not token.user.is_active:
         raise _failed(request, token, _("The token is not known."), "account switched off")
     if not token.second_factor_by_provider and account_lacks_second_factor(token.user):
-        _put_on_record(request, token, "second factor missing")
+        _record_refusal(request, token, "second factor missing")
         raise SecondFactorMissing
-    limit(token.user, Scope(token.scope).permissions)
+    restrict_permissions(token.user, Scope(token.scope).permissions)
     request.user = token.user
     request.token_label = token.label  # type: ignore[attr-defined]
-    _note_use(token, client_ip(request))
+    _update_last_used(token, client_ip(request))
     return token
 
 
 def _find(text: TokenText) -> ApiToken | None:
     """The row of a token; whether the look-up or the secret was wrong takes the same steps."""
     found = ApiToken.objects.select_related("user").filter(lookup=text.lookup).first()
-    matches = text.matches(found.digest if found is not None else _NO_DIGEST)
+    matches = text.matches(found.digest if found is not None else _DUMMY_DIGEST)
     return found if matches else None
 
 
-def _note_use(token: ApiToken, address: str | None) -> None:
+def _update_last_used(token: ApiToken, address: str | None) -> None:
     now = timezone.now()
-    rarely = Q(last_used_at=None) | Q(last_used_at__lte=now - USED_EVERY)
-    if token.last_used_at is None or token.last_used_at <= now - USED_EVERY:
+    rarely = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_INTERVAL)
+    if token.last_used_at is None or token.last_used_at <= now - LAST_USED_INTERVAL:
         ApiToken.objects.filter(rarely, pk=token.pk).update(last_used_at=now, last_used_ip=address)
 
 
@@ -109,24 +109,24 @@ def _failed(request: HttpRequest, token: ApiToken | None, text: str, why: str) -
     A token that counts is let in whatever its address did before: 256 bits are not guessed, and
     behind a proxy many programs have one address. What the limit saves is the log and the trail.
     """
-    _put_on_record(request, token, why)
-    key = f"token-failures:{_counted(request)}"
+    _record_refusal(request, token, why)
+    key = f"token-failures:{_rate_limit_key(request)}"
     failures = (cache.get(key) or 0) + 1
-    cache.set(key, failures, WINDOW)
+    cache.set(key, failures, FAILURE_WINDOW)
     if failures > settings.API_TOKEN_FAILURES:
         return TooManyFailures()
     return NotAuthenticated(text)
 
 
-def _counted(request: HttpRequest) -> str:
+def _rate_limit_key(request: HttpRequest) -> str:
     """The address that tries are counted under: of IPv6 its /64, which one host has whole."""
     address = client_ip(request) or "unknown"
     return str(IPv6Network((address, 64), strict=False)) if ":" in address else address
 
 
-def _put_on_record(request: HttpRequest, token: ApiToken | None, why: str) -> None:
-    whose = f"token-refused:{token.pk if token else _counted(request)}"
-    if not cache.add(whose, True, RECORDED_EVERY):
+def _record_refusal(request: HttpRequest, token: ApiToken | None, why: str) -> None:
+    whose = f"token-refused:{token.pk if token else _rate_limit_key(request)}"
+    if not cache.add(whose, True, RECORD_INTERVAL):
         return
     details = {"why": why, "method": request.method, "path": request.path}
     if token is not None:

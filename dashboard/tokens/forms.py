@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from .models import Scope
 
-USUAL_DAYS = 90
+DEFAULT_DAYS = 90
 
 
 class TokenForm(forms.Form):
@@ -25,7 +25,7 @@ class TokenForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.longest = settings.API_TOKEN_MAX_DAYS
-        self.fields["days"].initial = min(USUAL_DAYS, self.longest)
+        self.fields["days"].initial = min(DEFAULT_DAYS, self.longest)
 
     def clean_name(self) -> str:
         """One line: it stands in tables and events."""

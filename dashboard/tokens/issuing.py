@@ -18,15 +18,15 @@ from dashboard.db.concurrency import one_at_a_time
 
 from .models import ApiToken, Scope, TokenText
 
-MOST_LIVING = 50  # of an account: a page shows them all
-BY_PASSWORD = "password"  # noqa: S105 - why a token was revoked
+MAX_ACTIVE = 50  # of an account: a page shows them all
+PASSWORD_CHANGED = "password"  # noqa: S105 - why a token was revoked
 
 
-class CannotMake(Exception):
+class TokenNotCreated(Exception):
     """No token was made; the text says why."""
 
 
-def make_token(
+def create_token(
     user: User,
     name: str,
     scope: Scope,
@@ -49,15 +49,15 @@ def make_token(
         The row, and the token itself: to be shown now, since nobody can tell it later.
 
     Raises:
-        CannotMake: the name is taken, or there are too many.
+        TokenNotCreated: the name is taken, or there are too many.
     """
     text, now = TokenText.make(), timezone.now()
     with transaction.atomic():
         one_at_a_time(f"make a token of {user.pk}")
-        if ApiToken.objects.of(user).living(now).count() >= MOST_LIVING:
-            raise CannotMake(
+        if ApiToken.objects.of(user).active(now).count() >= MAX_ACTIVE:
+            raise TokenNotCreated(
                 _("An account has %(most)d tokens at most: revoke one that is not needed.")
-                % {"most": MOST_LIVING}
+                % {"most": MAX_ACTIVE}
             )
         # the name of one that has expired is free again
         expired = ApiToken.objects.of(user).filter(
@@ -78,8 +78,10 @@ def make_token(
                     expires_at=now + timedelta(days=days),
                 )
         except IntegrityError as error:
-            raise CannotMake(_("You have a token of this name: choose another one.")) from error
-        _tell(Action.TOKEN_CREATED, token, actor, scope=str(scope), expires_at=token.expires_at)
+            raise TokenNotCreated(
+                _("You have a token of this name: choose another one.")
+            ) from error
+        _record(Action.TOKEN_CREATED, token, actor, scope=str(scope), expires_at=token.expires_at)
     return token, text
 
 
@@ -97,16 +99,16 @@ def revoke_token(token: ApiToken, actor: Actor) -> bool:
         return bool(_revoke([token], actor))
 
 
-def end_tokens(user: User, actor: Actor, why: str) -> int:
+def revoke_all_tokens(user: User, actor: Actor, why: str) -> int:
     """Revoke all tokens of an account that still work; returns how many they were.
 
     Args:
         user: whose.
         actor: who caused it.
-        why: in a word, as in BY_PASSWORD.
+        why: in a word, as in PASSWORD_CHANGED.
     """
     with transaction.atomic():
-        return _revoke(ApiToken.objects.of(user).living().select_related("user"), actor, why)
+        return _revoke(ApiToken.objects.of(user).active().select_related("user"), actor, why)
 
 
 def _revoke(tokens: Iterable[ApiToken], actor: Actor, why: str = "") -> int:
@@ -119,17 +121,17 @@ def _revoke(tokens: Iterable[ApiToken], actor: Actor, why: str = "") -> int:
         )
     ]
     for token in revoked:
-        _tell(Action.TOKEN_REVOKED, token, actor, **({"why": why} if why else {}))
+        _record(Action.TOKEN_REVOKED, token, actor, **({"why": why} if why else {}))
     return len(revoked)
 
 
-def _tell(action: Action, token: ApiToken, actor: Actor, **more: Any) -> None:
+def _record(action: Action, token: ApiToken, actor: Actor, **more: Any) -> None:
     """Its owner is the target: a name that can be masked, unlike the token's."""
     details = {"name": token.name, "lookup": token.lookup, **more}
     record(action, actor=actor, target=token.user, details=details)
 
 
-class TokensEnd:
+class RevokeTokensOnPasswordChange:
     """Takes every password; Django tells it of each new one, also of commands and of its admin.
 
     It is not told when a password that stays the same is hashed anew.
@@ -143,7 +145,7 @@ class TokensEnd:
         if isinstance(user, User) and user.pk is not None:
             request = context.request
             actor = Actor.of(request) if request is not None else Actor.process("password")
-            end_tokens(user, actor, BY_PASSWORD)
+            revoke_all_tokens(user, actor, PASSWORD_CHANGED)
 
     def get_help_text(self) -> str:
         """Shown where a new password is typed."""

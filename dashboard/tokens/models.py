@@ -71,12 +71,12 @@ class Scope(TextChoices):
     @property
     def permissions(self) -> frozenset[Permission]:
         """What of the user's permissions is left to the token."""
-        return _PERMISSIONS[self]
+        return _SCOPE_PERMISSIONS[self]
 
     @property
     def text(self) -> str:
         """What it is for, in words."""
-        return str(_TEXTS[self])
+        return str(_SCOPE_DESCRIPTIONS[self])
 
     def includes(self, other: Scope) -> bool:
         """Whether whatever needs the other scope is content with this one."""
@@ -85,8 +85,8 @@ class Scope(TextChoices):
 
 # an export has nothing that a list does not show, page by page
 _READ = frozenset({Permission.SEE, Permission.AUDIT, Permission.EXPORT})
-_PERMISSIONS = {Scope.READ: _READ, Scope.RUN: _READ | {Permission.RUN}}
-_TEXTS = {
+_SCOPE_PERMISSIONS = {Scope.READ: _READ, Scope.RUN: _READ | {Permission.RUN}}
+_SCOPE_DESCRIPTIONS = {
     Scope.READ: _("sees clusters, protection and runs, and exports runs"),
     Scope.RUN: _("also requests backups and cancels queued runs"),
 }
@@ -97,7 +97,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         """The tokens of an account, those that still work first."""
         return self.filter(user=user)
 
-    def living(self, now: datetime | None = None) -> ApiTokenQuerySet:
+    def active(self, now: datetime | None = None) -> ApiTokenQuerySet:
         """Tokens that are neither revoked nor expired."""
         return self.filter(revoked_at__isnull=True, expires_at__gt=now or timezone.now())
 
@@ -156,7 +156,7 @@ class ApiToken(models.Model):
         return self.expires_at <= timezone.now()
 
     @property
-    def is_living(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether it can still be used, as far as the token itself goes."""
         return self.revoked_at is None and not self.is_expired
 

@@ -123,8 +123,8 @@ MATRIX: dict[str, Url] = {
     "tokens:own": Url(GET=SIGNED_IN),
     "tokens:create": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "tokens:revoke": Url(of="api_token", POST=OWNER),
-    "tokens:everybodys": Url(GET=everywhere(MEMBERS)),
-    "tokens:revoke-anybodys": Url(of="api_token", POST=everywhere(MEMBERS)),
+    "tokens:all": Url(GET=everywhere(MEMBERS)),
+    "tokens:revoke-any": Url(of="api_token", POST=everywhere(MEMBERS)),
     # --- home
     "backups:home": Url(GET=SIGNED_IN, lists=True),
     "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),

@@ -19,7 +19,7 @@ from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
-from dashboard.tokens.issuing import make_token
+from dashboard.tokens.issuing import create_token
 from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 from tests.security_keys import SoftwareKey
@@ -89,7 +89,9 @@ def everything_in(marker: str) -> dict[str, Model]:
         type=Authenticator.Type.WEBAUTHN,
         data={"name": f"key-{marker}", "credential": SoftwareKey().made("")},
     )
-    token, _text = make_token(somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}"))
+    token, _text = create_token(
+        somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}")
+    )
     return {
         "api_token": token,
         "project": project,

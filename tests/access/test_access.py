@@ -15,8 +15,8 @@ from backups.models import BackupRun, Cluster, Connection, Project
 from dashboard.accounts.access import (
     PERMISSIONS,
     Permission,
-    Refused,
     Role,
+    RoleRequired,
     grantors,
     has_access,
     may,
@@ -174,17 +174,17 @@ def test_a_refusal_says_which_role_is_missing_and_who_grants_it(
 ) -> None:
     give(anna, Role.VIEWER, project=project)
     give(User.objects.create_user("boss"), Role.ADMIN, project=project)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RoleRequired) as caught:
         require(anna, P.RUN, project)
     assert str(caught.value) == (
         "Backing up, cancelling and checking needs the role Operator or Admin "
         "for otc / eu-de / shop."
     )
     assert caught.value.grantors == ["boss"]
-    with pytest.raises(Refused, match="needs the role Admin for all projects") as caught:
+    with pytest.raises(RoleRequired, match="needs the role Admin for all projects") as caught:
         require(anna, P.CONFIGURE)
     assert caught.value.grantors == []
-    with pytest.raises(Refused, match="needs the role Admin or Auditor for a project"):
+    with pytest.raises(RoleRequired, match="needs the role Admin or Auditor for a project"):
         require_somewhere(anna, P.AUDIT)
 
 

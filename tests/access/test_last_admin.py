@@ -63,12 +63,12 @@ def test_of_two_admins_withdrawn_at_the_same_moment_one_stays() -> None:
 def test_two_tokens_made_at_the_same_moment_do_not_pass_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(issuing, "MOST_LIVING", 1)
+    monkeypatch.setattr(issuing, "MAX_ACTIVE", 1)
 
     def make(user: User, name: str) -> bool:
         try:
-            issuing.make_token(user, name, Scope.READ, 7, Actor(user.username))
-        except issuing.CannotMake:
+            issuing.create_token(user, name, Scope.READ, 7, Actor(user.username))
+        except issuing.TokenNotCreated:
             return False
         return True
 

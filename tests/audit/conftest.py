@@ -21,7 +21,7 @@ from dashboard.accounts.models import User
 from dashboard.audit import retention, trail, verification
 from dashboard.audit.models import Action, AuditEvent, Verification
 from dashboard.audit.trail import Actor, record
-from dashboard.audit.verification import perform, request_verification
+from dashboard.audit.verification import request_verification, run_verification
 from tests.audit_guards import guards_lifted
 from tests.grants import give
 
@@ -103,7 +103,7 @@ def small_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def verified() -> Verification:
     """A verification as the task does it."""
     asked = request_verification()
-    assert perform(asked)
+    assert run_verification(asked)
     return asked
 
 

@@ -19,7 +19,7 @@ from dashboard.accounts.models import User
 from dashboard.audit import trail
 from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor, record
-from dashboard.audit.verification import read_chain
+from dashboard.audit.verification import verify_chain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,7 +108,7 @@ def test_writers_in_threads_and_processes_make_one_chain_without_a_gap() -> None
     assert list(AuditEvent.objects.order_by("sequence").values_list("sequence", flat=True)) == list(
         range(1, count + 1)
     )
-    reading = read_chain()
+    reading = verify_chain()
     assert (reading.first, reading.last, reading.broken_at) == (1, count, None)
     # every writer's own events stand in the order in which it made them
     for name in set(AuditEvent.objects.values_list("actor_name", flat=True)):
@@ -150,7 +150,7 @@ def test_a_writer_waits_for_the_transaction_before_and_follows_it() -> None:
         follower.result(timeout=60)
     names = AuditEvent.objects.order_by("sequence").values_list("actor_name", flat=True)
     assert list(names) == ["first", "first", "second"]
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 def test_an_event_inside_a_transaction_is_seen_with_it_and_not_before() -> None:
@@ -171,8 +171,8 @@ def test_a_transaction_with_an_old_snapshot_cannot_fork_the_chain() -> None:
         assert trail.head().sequence == 1
         in_thread(lambda: record(Action.SIGN_IN, actor=Actor.process("other")))
         record(Action.SIGN_OUT, actor=Actor.process("old snapshot"))
-    assert read_chain().last == 2
-    assert read_chain().broken_at is None
+    assert verify_chain().last == 2
+    assert verify_chain().broken_at is None
 
 
 def test_the_chain_cannot_be_locked_outside_a_transaction() -> None:

@@ -15,7 +15,7 @@ from dashboard.accounts.models import User
 from dashboard.audit import retention, trail, verification
 from dashboard.audit.models import Action, Anchor, AuditEvent, Verification
 from dashboard.audit.trail import Actor
-from dashboard.audit.verification import read_chain
+from dashboard.audit.verification import verify_chain
 from tests import audit_retention
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, soon, verified
 
@@ -59,7 +59,7 @@ def test_masking_one_person_leaves_the_others(make_events: MakeEvents, anna: Use
     masked = set(AuditEvent.objects.filter(masked_by=4).values_list("pk", flat=True))
     assert masked == {by_ben[0].pk, about_ben[0].pk}
     assert "ben" not in str(AuditEvent.objects.get(pk=4).__dict__)
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 def test_masking_that_no_event_tells_of_is_found(make_events: MakeEvents, tamper: Tamper) -> None:
@@ -68,7 +68,7 @@ def test_masking_that_no_event_tells_of_is_found(make_events: MakeEvents, tamper
         "UPDATE audit_event SET actor_name = '', actor_user_id = NULL, ip = '', user_agent = '', "
         "salt = '', masked_by = 3 WHERE sequence = 2"
     )
-    reading = read_chain()
+    reading = verify_chain()
     assert (reading.broken_at, reading.last) == (2, 3)
 
 
@@ -80,13 +80,13 @@ def test_masking_more_than_the_event_tells_of_is_found(
     limit = clock.between()
     make_events(1)
     assert audit_retention.mask(limit, actor=KEEPER) == 2
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE audit_event SET actor_name = '', actor_user_id = NULL, ip = '', "
             "user_agent = '', salt = '', masked_by = 4 WHERE sequence = 3"
         )
-    reading = read_chain()
+    reading = verify_chain()
     assert (reading.broken_at, reading.last) == (1, 4)
     assert "More events were masked" in reading.problem
 
@@ -166,10 +166,10 @@ def test_pruning_while_the_chain_is_read_is_no_break(
         return problem_of(event, *others)
 
     monkeypatch.setattr(verification, "_problem", prune_meanwhile)
-    reading = read_chain()
+    reading = verify_chain()
     assert reading.broken_at is None
     assert calls == [1, 2]
-    assert read_chain().events == 3
+    assert verify_chain().events == 3
 
 
 def test_an_anchor_that_no_retention_run_tells_of_is_found(
@@ -183,7 +183,7 @@ def test_an_anchor_that_no_retention_run_tells_of_is_found(
         old.at,
     )
     tamper("DELETE FROM audit_event WHERE sequence < 3")
-    assert read_chain().broken_at == 3
+    assert verify_chain().broken_at == 3
 
 
 @pytest.mark.django_db(transaction=True)

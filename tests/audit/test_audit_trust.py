@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from dashboard.accounts.models import User
 from dashboard.audit import tasks
 from dashboard.audit.models import AuditEvent, Verification
-from dashboard.audit.verification import perform, request_verification
+from dashboard.audit.verification import request_verification, run_verification
 from tests.audit.conftest import MakeEvents, Tamper, page_of, shown
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def test_the_page_tells_the_verified_range_and_how_old_that_is(
 ) -> None:
     assert "has not been verified yet" in page_of(web)
     make_events(2)
-    perform(request_verification())
+    run_verification(request_verification())
     make_events(1)
     page = page_of(web)
     assert "Events 1 to 3 are verified: intact." in page
@@ -38,7 +38,7 @@ def test_the_page_tells_the_first_break(
 ) -> None:
     make_events(3)
     tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 3")
-    perform(request_verification())
+    run_verification(request_verification())
     page = page_of(web)
     assert "The chain is broken at event" in page
     assert reverse("audit:event-detail", args=[3]) in page

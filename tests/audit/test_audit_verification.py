@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from dashboard.audit import guards, tasks, verification
 from dashboard.audit.models import AuditEvent, Verification
-from dashboard.audit.trail import Link
-from dashboard.audit.verification import perform, read_chain, request_verification
+from dashboard.audit.trail import ChainLink
+from dashboard.audit.verification import request_verification, run_verification, verify_chain
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
 from tests.audit_retention import prune
 
@@ -85,7 +85,7 @@ def test_a_rehashed_event_does_not_fit_the_one_behind_it(
         event.reason,
         event.content_hash(),
     )
-    assert read_chain().broken_at == 3
+    assert verify_chain().broken_at == 3
 
 
 def test_events_cut_off_at_the_end_are_missed_since_the_last_verification(
@@ -105,20 +105,20 @@ def test_events_cut_off_at_the_end_are_missed_since_the_last_verification(
 def test_a_chain_made_anew_is_found_by_a_head_that_was_kept(
     make_events: MakeEvents, tamper: Tamper
 ) -> None:
-    kept = [Link(event.sequence, event.hash) for event in make_events(3)]
-    assert read_chain(kept).broken_at is None
+    kept = [ChainLink(event.sequence, event.hash) for event in make_events(3)]
+    assert verify_chain(kept).broken_at is None
     tamper("DELETE FROM audit_event")
     make_events(3, reason="another story")
-    assert read_chain().broken_at is None
-    assert read_chain([kept[1]]).broken_at == 2
+    assert verify_chain().broken_at is None
+    assert verify_chain([kept[1]]).broken_at == 2
 
 
 def test_two_requests_are_one_verification(make_events: MakeEvents) -> None:
     make_events(1)
     first = request_verification()
     assert request_verification() == first
-    assert perform(first)
-    assert not perform(Verification.objects.get(pk=first.pk))
+    assert run_verification(first)
+    assert not run_verification(Verification.objects.get(pk=first.pk))
     assert request_verification() != first
 
 
@@ -127,16 +127,16 @@ def test_a_verification_that_died_is_done_again(make_events: MakeEvents) -> None
     asked = request_verification()
     died = timezone.now() - timedelta(minutes=59)
     Verification.objects.filter(pk=asked.pk).update(started_at=died)
-    assert not perform(asked)
+    assert not run_verification(asked)
     Verification.objects.filter(pk=asked.pk).update(started_at=died - timedelta(minutes=2))
-    assert perform(asked)
+    assert run_verification(asked)
     assert asked.result == "intact"
 
 
 def test_old_verifications_go_and_the_last_intact_one_stays(
     make_events: MakeEvents, tamper: Tamper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "KEPT", 2)
+    monkeypatch.setattr(verification, "KEEP", 2)
     make_events(3)
     intact = verified()
     tamper("DELETE FROM audit_event WHERE sequence = 3")
@@ -149,7 +149,7 @@ def test_old_verifications_go_and_the_last_intact_one_stays(
 def test_the_command_prints_range_and_head(make_events: MakeEvents) -> None:
     last = make_events(3)[-1]
     out = StringIO()
-    call_command("audit_verify", head=[Link(3, last.hash)], stdout=out)
+    call_command("audit_verify", head=[ChainLink(3, last.hash)], stdout=out)
     assert out.getvalue() == f"events 1 to 3 are right (3), head 3:{last.hash}\n"
 
 

@@ -268,7 +268,7 @@ def test_masked_and_pruned_events_leave_the_chain_whole(monkeypatch):
     assert pruned.done == 3
     monkeypatch.undo()
     asked = verification.request_verification()
-    assert verification.perform(asked)
+    assert verification.run_verification(asked)
     asked.refresh_from_db()
     assert (asked.result, asked.guards_missing) == ("intact", "")
 

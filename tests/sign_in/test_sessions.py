@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import Session, User
-from dashboard.sign_in.sessions import STARTED
+from dashboard.sign_in.sessions import SESSION_START
 from tests.sign_in.conftest import PASSWORD, MakeClient, events, is_signed_in, sign_in, text_of
 
 NEW_PASSWORD = "another horse, another battery"
@@ -29,7 +29,10 @@ def age(client: Client, **seconds: float) -> None:
     """Let a session have begun (`at`) or have been used (`seen`) that long ago."""
     session = client.session
     now = time.time()
-    session[STARTED] = {**session[STARTED], **{key: now - each for key, each in seconds.items()}}
+    session[SESSION_START] = {
+        **session[SESSION_START],
+        **{key: now - each for key, each in seconds.items()},
+    }
     session.save()
 
 
@@ -59,7 +62,7 @@ def test_a_key_of_a_session_is_on_no_page(anna: User, client_of: MakeClient) -> 
 
 def test_one_session_can_be_ended(anna: User, client_of: MakeClient) -> None:
     here, lost, third = client_of(anna), client_of(anna), client_of(anna)
-    handle = lost.session[STARTED]["handle"]
+    handle = lost.session[SESSION_START]["handle"]
     answer = here.post(reverse("session-end"), {"session": handle})
     assert answer.headers["Location"] == reverse("account")
     assert not is_signed_in(lost)
@@ -82,7 +85,12 @@ def test_a_session_of_somebody_else_cannot_be_ended(
 ) -> None:
     other = client_of(root)
     client = client_of(anna)
-    for handle in (other.session[STARTED]["handle"], other.session.session_key, "", "x" * 500):
+    for handle in (
+        other.session[SESSION_START]["handle"],
+        other.session.session_key,
+        "",
+        "x" * 500,
+    ):
         assert client.post(reverse("session-end"), {"session": handle}).status_code == 302
     client.post(reverse("session-end"), {"session": "others"})
     assert is_signed_in(other)
@@ -129,10 +137,10 @@ def test_a_session_ends_however_it_is_used(anna: User, client_of: MakeClient) ->
 def test_what_a_page_asks_for_by_itself_is_no_use(anna: User, client_of: MakeClient) -> None:
     client = client_of(anna)
     age(client, seen=40 * 60)
-    before = client.session[STARTED]["seen"]
+    before = client.session[SESSION_START]["seen"]
     for name in ("home-live", "clusters-live", "history-live", "connections-live", "exports-live"):
         assert client.get(reverse(f"backups:{name}"), {"shown": "1:x"}).status_code < 400, name
-    assert client.session[STARTED]["seen"] == before
+    assert client.session[SESSION_START]["seen"] == before
     age(client, seen=60 * 60)
     assert client.get(reverse("backups:home-live")).status_code == 302
 
@@ -141,17 +149,17 @@ def test_a_click_is_use(anna: User, client_of: MakeClient) -> None:
     client = client_of(anna)
     age(client, seen=40 * 60)
     client.get("/clusters/")
-    assert time.time() - client.session[STARTED]["seen"] < 30
+    assert time.time() - client.session[SESSION_START]["seen"] < 30
 
 
 def test_clicks_of_a_minute_are_written_once(
     anna: User, client_of: MakeClient, django_assert_num_queries: Any
 ) -> None:
     client = client_of(anna)
-    before = client.session[STARTED]["seen"]
+    before = client.session[SESSION_START]["seen"]
     client.get("/clusters/")
     client.get("/history/")
-    assert client.session[STARTED]["seen"] == before
+    assert client.session[SESSION_START]["seen"] == before
 
 
 @pytest.mark.parametrize("seconds", [{"seen": 3601.0}, {"at": 12 * 3600 + 1.0}])

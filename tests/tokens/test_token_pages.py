@@ -16,7 +16,7 @@ from django.utils import timezone
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
-from dashboard.tokens.issuing import MOST_LIVING
+from dashboard.tokens.issuing import MAX_ACTIVE
 from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
@@ -142,14 +142,14 @@ def test_the_name_of_one_that_has_ended_is_free(web: Client, anna: User) -> None
     web.post(NEW, form())
     expire(anna)
     assert web.post(NEW, form()).status_code == 200
-    assert ApiToken.objects.of(anna).living().count() == 1
+    assert ApiToken.objects.of(anna).active().count() == 1
 
 
 def test_an_account_has_a_bounded_number_of_tokens(web: Client, anna: User) -> None:
-    for number in range(MOST_LIVING):
+    for number in range(MAX_ACTIVE):
         token_of(anna, name=f"t{number}")
     assert "revoke one that is not needed" in web.post(NEW, form()).content.decode()
-    assert ApiToken.objects.count() == MOST_LIVING
+    assert ApiToken.objects.count() == MAX_ACTIVE
 
 
 # --- only for who has just shown who it is

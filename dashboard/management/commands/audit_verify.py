@@ -8,16 +8,16 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from dashboard.audit import verification
-from dashboard.audit.trail import Link
+from dashboard.audit.trail import ChainLink
 from dashboard.commands import DatabaseCommand
 
 
-def link(text: str) -> Link:
+def link(text: str) -> ChainLink:
     """A head as the log has it: number, colon, hash."""
     number, colon, digest = text.partition(":")
     if not (colon and number.isdecimal() and len(digest) == 64):
         raise ArgumentTypeError(f"'{text}' is not NUMBER:HASH")
-    return Link(int(number), digest.lower())
+    return ChainLink(int(number), digest.lower())
 
 
 class Command(DatabaseCommand):
@@ -41,7 +41,7 @@ class Command(DatabaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = verification.request_verification()
-        if not verification.perform(asked, options["head"]):
+        if not verification.run_verification(asked, options["head"]):
             raise CommandError(
                 "another process is verifying it; its result is on the page", returncode=3
             )

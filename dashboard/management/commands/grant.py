@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import getpass
 from argparse import ArgumentParser
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from django.contrib.auth.models import Group
 from django.core.management.base import CommandError
+from django.db.models import Model
 
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
@@ -15,9 +16,6 @@ from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
 from dashboard.members import granting
 from dashboard.members.granting import ProjectNotFound, find_project
-
-if TYPE_CHECKING:
-    from backups.models import Project
 
 
 class Command(DatabaseCommand):
@@ -52,10 +50,10 @@ class Command(DatabaseCommand):
         self.stdout.write(f"granted: {made}")
 
     def _withdraw(
-        self, subject: User | Group, role: Role, project: Project | None, actor: Actor
+        self, subject: User | Group, role: Role, project: Model | None, actor: Actor
     ) -> None:
         whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
-        held = Grant.objects.filter(**whose, role=role, project=project)
+        held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
         made = held.order_by("by_provider").first()  # the provider's would come back
         if made is None:
             raise CommandError(f"{subject} has not the role {role} there")
@@ -78,7 +76,7 @@ def _subject(name: str, *, is_group: bool) -> User | Group:
     return user
 
 
-def _project(text: str) -> Project:
+def _project(text: str) -> Model:
     if not text.strip():
         raise CommandError("--project is empty: leave it out for all projects")
     try:
