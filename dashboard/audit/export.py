@@ -1,4 +1,4 @@
-"""The trail as signed JSON Lines; `tools/verify_audit_export.py` verifies them elsewhere."""
+"""Signed exports of the audit trail as JSON Lines, for `tools/verify_audit_export.py`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ from .models import Action, AuditEvent
 from .trail import Actor, ChainLink, record
 from .values import canonical, instant
 
+FORMAT = "css-log-backup-audit/1"
+CHUNK = 2_000  # events per query
 KEY_FILE_NAME = "audit_signing_key"
 
 
 def signing_key() -> Ed25519PrivateKey:
-    """The Ed25519 key in AUDIT_SIGNING_KEY, else the instance's own, made on first use.
+    """Return the Ed25519 key in AUDIT_SIGNING_KEY, or else a key generated on first use.
 
     Raises:
-        ImproperlyConfigured: what was given is no such key; the text does not show it.
-        OSError: the instance's own can be neither read nor made.
+        ImproperlyConfigured: the value is not such a key; the message does not show it.
+        OSError: the generated key can be neither read nor stored.
     """
     if settings.AUDIT_SIGNING_KEY:
         return _parsed(settings.AUDIT_SIGNING_KEY, "AUDIT_SIGNING_KEY")
@@ -45,13 +47,13 @@ def signing_key() -> Ed25519PrivateKey:
 
 
 def public_pem(key: Ed25519PrivateKey) -> str:
-    """The public key as PEM, for whoever verifies."""
+    """Return the public key as PEM."""
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return pem.decode("ascii")
 
 
 def public_base64(key: Ed25519PrivateKey) -> str:
-    """The public key's 32 bytes in base64."""
+    """Return the 32 bytes of the public key in base64."""
     raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return base64.b64encode(raw).decode("ascii")
 
@@ -67,28 +69,24 @@ def _parsed(text: str, where: str) -> Ed25519PrivateKey:
             padded = text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4)
             return Ed25519PrivateKey.from_private_bytes(base64.b64decode(padded, validate=True))
     except (ValueError, TypeError, binascii.Error, UnsupportedAlgorithm):
-        pass  # raised below, without the chain of errors that could show the key
+        pass  # raised below, without the original error, which could contain the key
     raise ImproperlyConfigured(
-        f"{where} holds no Ed25519 key: give PEM (openssl genpkey -algorithm ed25519) "
+        f"{where} is not an Ed25519 key: use PEM (openssl genpkey -algorithm ed25519) "
         "or the base64 of 32 random bytes (openssl rand -base64 32)."
     )
 
 
-FORMAT = "css-log-backup-audit/1"
-CHUNK = 2_000  # events read at once
-
-
 class ExportError(Exception):
-    """The range cannot be exported; the text says why."""
+    """The range cannot be exported; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """Events next to each other.
+    """Consecutive events.
 
     Attributes:
-        after: the place before the first.
-        last: number of the last.
+        after: the event before the first one.
+        last: number of the last one.
     """
 
     after: ChainLink
@@ -101,13 +99,16 @@ def find_range(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> EventRange:
-    """The events from a number and a time on, up to a number and before a time.
+    """Return the range of events that match.
 
-    The range has no holes, so that it can be verified: it reaches from the first to the last event
-    that match.
+    The range has no gaps, so that it can be verified: it extends from the first to the last match.
+
+    Args:
+        first, last: numbers, both included.
+        since, until: times; `until` is excluded.
 
     Raises:
-        ExportError: there is no such event.
+        ExportError: no event matches.
     """
     events = AuditEvent.objects.order_by("sequence")
     events = events.filter(sequence__gt=trail.beginning().sequence)
@@ -121,23 +122,23 @@ def find_range(
         events = events.filter(at__lt=until)
     oldest, newest = events.first(), events.last()
     if oldest is None or newest is None:
-        raise ExportError("there is no such event")
+        raise ExportError("no event matches")
     return EventRange(ChainLink(oldest.sequence - 1, oldest.previous_hash), newest.sequence)
 
 
 def export(chosen: EventRange, *, key: Ed25519PrivateKey, actor: Actor) -> Iterator[str]:
-    """Lines of an export: a header, an event each, and the seal. The export is itself an event.
+    """Yield an export: a header, one line for each event, and the seal. Records an event itself.
 
     Args:
-        chosen: which events.
+        chosen: the range to export.
         key: signs the seal.
         actor: who exports.
 
     Yields:
-        Lines of canonical JSON, each with its line end. Memory does not grow with the range.
+        Lines of canonical JSON with line breaks. Memory use does not depend on the range.
 
     Raises:
-        ExportError: an event is missing; what was written has no seal and does not verify.
+        ExportError: an event is missing; the output has no seal and does not verify.
     """
     made_at = timezone.now()
     details = {"first": chosen.after.sequence + 1, "last": chosen.last, "format": FORMAT}
@@ -178,7 +179,7 @@ def _items(
         events = AuditEvent.objects.filter(sequence__gte=expected, sequence__lte=chosen.last)
         chunk = list(events.order_by("sequence")[:CHUNK])
         if not chunk or [e.sequence for e in chunk] != list(range(expected, expected + len(chunk))):
-            raise ExportError(f"an event from {expected} on is missing: run audit_verify")
+            raise ExportError(f"an event is missing at or after {expected}: run audit_verify")
         for event in chunk:
             yield {
                 "type": "event",

@@ -1,8 +1,8 @@
-"""Database triggers that keep the trail append-only, on PostgreSQL and SQLite.
+"""Database triggers that keep the audit trail append-only, on PostgreSQL and SQLite.
 
-They refuse every change of an event but two: emptying its personal part after an event says who
-did it, and deleting what stands before an anchor. An event is accepted only as the next link. Who
-owns the database can take them away; docs/audit.md says what is left then.
+They allow two changes of stored events: emptying the personal data once an event records it, and
+deleting events up to an anchor. A new event must be the next link of the chain. The owner of the
+database can drop the triggers; docs/audit.md describes what still holds then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dashboard.db.triggers import Guards, RowGuard
 from .values import GENESIS
 
 EVENTS, ANCHORS = "audit_event", "audit_anchor"
-# What masking empties; the columns of a target only where the target is a person.
+# Columns that masking empties; those of a target only if the target is a person.
 EMPTIED = ("actor_name", "ip", "user_agent", "salt")
 NULLED = ("actor_user_id",)
 EMPTIED_OF_PERSONS = ("target_id", "target_label")

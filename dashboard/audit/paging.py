@@ -1,4 +1,4 @@
-"""Pages of events by (time, number): neither OFFSET nor COUNT."""
+"""Keyset pagination of events by (time, number), without OFFSET and COUNT."""
 
 from __future__ import annotations
 

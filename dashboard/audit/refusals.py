@@ -1,8 +1,8 @@
-"""Refusals: the first of an account at once, what follows within a minute as a number.
+"""Recording of denied requests: the first one at once, later ones as a count for each minute.
 
-A program that is refused asks again, a hundred times a second if it is written so. An event for
-each would let anybody with an account fill the trail. An event cannot be changed once it is in the
-chain, so the number waits in a row beside it until the minute is over.
+A denied program may repeat its request a hundred times a second, and an event for each would let
+anybody with an account flood the trail. Events in the chain cannot be changed, so the count is
+kept in a separate row until the minute is over.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ from .trail import Actor, record
 from .values import instant, line, storable
 
 WINDOW = timedelta(minutes=1)
-MAX_PLACES = 10  # named in an event
+MAX_PLACES = 10  # listed in an event
 
 
 def access_denied(
     request: HttpRequest, *, details: Mapping[str, Any] | None = None
 ) -> AuditEvent | None:
-    """Record that somebody was refused. Call it outside the transaction that is rolled back.
+    """Record a denied request. Call it outside the transaction that is rolled back.
 
     Args:
-        request: what was refused; of its URL only the path is kept, queries can hold anything.
-        details: what else is known, such as the permission that was missing.
+        request: the denied request. Of its URL only the path is stored: a query can have secrets.
+        details: more facts, such as the missing permission.
 
     Returns:
-        The event; None where the refusal was counted, for one that is recorded within a minute.
+        The event; None if the request was counted for a later event.
     """
     refused = {"method": request.method, "path": request.path, **(details or {})}
     return record_refusal(Actor.of(request), refused)
 
 
 def record_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
-    """Record that somebody was refused, or count it. Not within a transaction.
+    """Record or count a denied request. Must not be called within a transaction.
 
     Args:
-        actor: who was refused; counted by account, or by address where nobody has signed in.
-        details: what was refused.
+        actor: who was denied; counted by account, or by address without a sign-in.
+        details: what was denied.
 
     Returns:
-        The event; None where it was counted.
+        The event; None if the request was counted for a later event.
     """
     key = f"account:{actor.user.pk}" if actor.user else f"address:{actor.ip or ''}"
     with transaction.atomic():
         now = timezone.now()
-        # A row that exists is locked; it may be deleted until that is done.
+        # The row may be deleted before it is locked.
         while (counted := _locked(key)) is None:
             _row, made = RefusalCount.objects.get_or_create(key=key, defaults={"told_at": now})
             if made:
                 return record(Action.ACCESS_DENIED, actor=actor, details=details)
-        now = timezone.now()  # it may have waited
+        now = timezone.now()  # after waiting for the lock
         if counted.told_at <= now < counted.told_at + WINDOW:
             _count(counted, actor, details, now)
             return None
@@ -70,7 +70,7 @@ def record_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | Non
 
 
 def record_counted() -> int:
-    """Record what was counted and whose minute is over; returns how many events were made."""
+    """Record the counts whose minute is over, and return the number of events."""
     ended = RefusalCount.objects.filter(stood_still("told_at", WINDOW))
     return sum(_record_one(key) for key in list(ended.values_list("pk", flat=True)))
 
@@ -83,7 +83,9 @@ def _record_one(key: str) -> bool:
     with transaction.atomic():
         counted = _locked(key)
         now = timezone.now()
-        if counted is None or now - WINDOW < counted.told_at < now + WINDOW:  # somebody was faster
+        if (
+            counted is None or now - WINDOW < counted.told_at < now + WINDOW
+        ):  # another process was first
             return False
         if not counted.count:
             counted.delete()
@@ -117,7 +119,7 @@ def _count(counted: RefusalCount, actor: Actor, details: Mapping[str, Any], now:
 
 
 def _summary(counted: RefusalCount) -> dict[str, Any]:
-    """What an event says of refusals that had none of their own."""
+    """Return the details about counted requests for the next event."""
     if not counted.count or counted.first_at is None or counted.last_at is None:
         return {}
     return {
@@ -129,7 +131,7 @@ def _summary(counted: RefusalCount) -> dict[str, Any]:
 
 
 def _reset(counted: RefusalCount, now: datetime) -> None:
-    """A new minute with nothing counted."""
+    """Start a new minute with a count of 0."""
     counted.told_at, counted.count, counted.places = now, 0, []
     counted.first_at = counted.last_at = counted.actor_user_id = None
     counted.actor_name = counted.ip = counted.user_agent = counted.program = ""

@@ -1,4 +1,8 @@
-"""The values of an event: what may be stored of them, and the bytes that are hashed."""
+"""Values of events: redaction before they are stored, and the bytes that are hashed.
+
+docs/audit.md specifies the hashed form. `tools/verify_audit_export.py` implements it a second time
+on purpose: a verifier that shared this code would share its bugs.
+"""
 
 from __future__ import annotations
 
@@ -9,58 +13,21 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-CONTENT_FORM = 1  # of the form below; a change of it is a new number, old events keep theirs
-GENESIS = "0" * 64  # stands for the hash before the first event
-
-
-def canonical(value: Any) -> bytes:
-    """JSON in the one spelling that is hashed.
-
-    Args:
-        value: of dicts with text keys, lists, texts, integers, booleans and None; no floats, whose
-            spelling differs between languages and databases.
-
-    Returns:
-        Keys sorted by code point, no white space, every character outside ASCII as \\uXXXX.
-    """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode("ascii")
-
-
-def sha256(value: Any) -> str:
-    """The SHA-256 of a value's canonical JSON, in lower-case hexadecimal."""
-    return hashlib.sha256(canonical(value)).hexdigest()
-
-
-def personal_digest(salt: str, personal: Mapping[str, Any]) -> str:
-    """What stands for the personal part in an event's content.
-
-    Args:
-        salt: random, in hexadecimal; it goes when the personal part is masked, and then names and
-            addresses cannot be guessed from the digest.
-        personal: the personal part.
-    """
-    return sha256({"personal": dict(personal), "salt": salt})
-
-
-def instant(moment: datetime) -> str:
-    """A moment as it is hashed: UTC to the millisecond, as in 2026-01-31T12:00:00.000Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
+# version of the hashed form; a change needs a new number, and stored events keep theirs
+CONTENT_FORM = 1
+GENESIS = "0" * 64  # the previous hash of the first event
 REDACTED = "[redacted]"
 MAX_TEXT_LENGTH = 2_000
 MAX_ITEMS = 200
 MAX_DEPTH = 6
-_MAX_SAFE_INTEGER = 2**53  # beyond it JSON readers round
+_MAX_SAFE_INTEGER = 2**53  # larger numbers lose precision in many JSON parsers
 
 _SECRET_NAME = re.compile(
     r"passw(?:or)?d|passcode|passphrase|secret|token|authorization|cookie|credential|session_?key"
     r"|access_?key|api_?key|private_?key|signing_?key|signature|^(?:ak|sk|pwd|otp)$",
     re.IGNORECASE,
 )
-# Names of things that are about a secret without being one.
+# Names of values about a secret that are not secret.
 _HARMLESS_NAME = re.compile(
     r"_(?:name|label|count|type|at|until|expires)$|(?<!key)_id$", re.IGNORECASE
 )
@@ -72,34 +39,70 @@ _SECRET_LOOKS = re.compile(
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
     re.IGNORECASE | re.DOTALL,
 )
-# Control characters but tab and newline, lone surrogates, line separators, text direction marks.
+# Control characters except tab and newline, lone surrogates, line separators, text direction marks.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
 )
 
 
+def canonical(value: Any) -> bytes:
+    """Return the canonical JSON of a value.
+
+    Args:
+        value: of dicts with string keys, lists, strings, integers, booleans and None; no floats,
+            whose form differs between languages and databases.
+
+    Returns:
+        JSON with keys sorted by code point, no white space, and non-ASCII characters as \\uXXXX.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode("ascii")
+
+
+def sha256(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of a value, in lower-case hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def personal_digest(salt: str, personal: Mapping[str, Any]) -> str:
+    """Return the digest that replaces the personal data in the content of an event.
+
+    Args:
+        salt: random, in hexadecimal. Masking deletes it, so that names and addresses cannot be
+            guessed from the digest.
+        personal: the personal data.
+    """
+    return sha256({"personal": dict(personal), "salt": salt})
+
+
+def instant(moment: datetime) -> str:
+    """Format a time as it is hashed: UTC to the millisecond, as in 2026-01-31T12:00:00.000Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def text(value: object, limit: int = MAX_TEXT_LENGTH) -> str:
-    """A printable text of at most `limit` characters, without what looks like a secret."""
+    """Return printable text of at most `limit` characters, with likely secrets redacted."""
     clean = _SECRET_LOOKS.sub(REDACTED, str(value)[: 4 * limit])
     clean = _UNPRINTABLE.sub(" ", clean.replace("\r\n", "\n"))
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 
 def line(value: object, limit: int) -> str:
-    """The same folded into one line."""
+    """Return the same as `text`, on a single line."""
     return text(" ".join(text(value, 4 * limit).split()), limit)
 
 
 def storable(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A copy of `values` that can be stored, hashed and shown.
+    """Return a copy of values that can be stored, hashed and displayed.
 
     Args:
-        values: names and values; nested mappings and sequences are kept to a depth of six.
+        values: names and values, nested to a depth of six at most.
 
     Returns:
-        None for None. Otherwise the same with `[redacted]` for each value whose name tells a
-        secret, long texts and sequences cut, times as UTC, and everything that JSON has no exact
-        form for as text: decimals and floats, since databases spell those as they like.
+        None for None. Otherwise a copy with `[redacted]` for values with the name of a secret, long
+        strings and lists truncated, times as UTC, and values without an exact JSON form as text:
+        databases format decimals and floats differently.
     """
     return None if values is None else _mapping(values, MAX_DEPTH)
 

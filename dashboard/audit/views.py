@@ -1,4 +1,4 @@
-"""The audit trail's pages, and the answer to whoever is refused."""
+"""Pages of the audit trail, and the handler of denied requests."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ PAGE_SIZE = 50
 
 @dataclass(frozen=True, slots=True)
 class ChainStatus:
-    """What is known of the chain.
+    """The verification status of the chain.
 
     Attributes:
-        ended: the last verification that has ended.
-        waiting: the one that waits or runs.
-        unverified: how many events are newer than `ended`.
+        ended: the last finished verification.
+        waiting: the waiting or running one.
+        unverified: number of events newer than `ended`.
     """
 
     ended: Verification | None
@@ -60,10 +60,10 @@ def _chain_status() -> ChainStatus:
 
 
 def _permitted(user: User) -> AuditEventQuerySet:
-    """The events that a user may read: all, or those of the projects that they audit.
+    """Return the events that a user may read: all, or those of the projects that they audit.
 
     Raises:
-        RoleRequired: they audit nothing.
+        RoleRequired: the user is not an auditor of any project.
     """
     require_somewhere(user, Permission.AUDIT)
     return AuditEvent.objects.filter(permitted_q(user, Permission.AUDIT, "project_id"))
@@ -71,7 +71,7 @@ def _permitted(user: User) -> AuditEventQuerySet:
 
 @require_safe
 def events(request: AuthenticatedHttpRequest) -> HttpResponse:
-    """A page of the events that match the filter."""
+    """List the events that match the filter."""
     permitted = _permitted(request.user)
     form = EventFilter(request.GET)
     if not form.is_valid():
@@ -98,12 +98,12 @@ def events(request: AuthenticatedHttpRequest) -> HttpResponse:
 
 
 def _place(permitted: AuditEventQuerySet, sequence: int | None) -> AuditEvent | None:
-    """The event that a page begins at; it may be gone."""
+    """Return the event that a page starts at."""
     return None if sequence is None else get_object_or_404(permitted, sequence=sequence)
 
 
 def _query(query: QueryDict, **changes: str) -> str:
-    """The filter in a URL's query, without the page and empty fields."""
+    """Return the filter as a query string, without the page and empty fields."""
     kept = QueryDict(mutable=True)
     for name in query:
         values = [value for value in query.getlist(name) if value]
@@ -116,7 +116,7 @@ def _query(query: QueryDict, **changes: str) -> str:
 
 @require_safe
 def event_detail(request: AuthenticatedHttpRequest, sequence: int) -> HttpResponse:
-    """One event: what was changed, and its link in the chain."""
+    """Show one event with its changes and its link in the chain."""
     permitted = _permitted(request.user)
     event = get_object_or_404(permitted, sequence=sequence)
     return render(
@@ -134,31 +134,31 @@ def event_detail(request: AuthenticatedHttpRequest, sequence: int) -> HttpRespon
 
 @require_POST
 def verify_now(request: AuthenticatedHttpRequest) -> HttpResponse:
-    """Queue a verification of the whole chain; one that waits already is enough."""
+    """Queue a verification of the whole chain, unless one is waiting."""
     require(request.user, Permission.AUDIT)
     request_verification()
     try:
         verify.delay()
     except (BrokerError, OSError) as error:
-        logger.warning("broker unreachable, the verification waits: %s", error)
+        logger.warning("broker unreachable, the verification stays queued: %s", error)
         messages.warning(
             request,
             _(
-                "The queue is unreachable. The verification is stored and is done with the next "
-                "planned one; manage.py audit_verify does it at once."
+                "The queue is unreachable. The verification runs with the next scheduled one. To "
+                "run it now, use manage.py audit_verify."
             ),
         )
     else:
-        messages.info(request, _("The verification is queued; its result is shown here."))
+        messages.info(request, _("Verification queued. The result appears here."))
     return redirect("audit:events")
 
 
-def refused(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Django's handler403: the page that says so, and an event."""
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler403: record the denied request and show the error page."""
     try:
         access_denied(request, details={"why": str(exception)} if str(exception or "") else None)
     except DatabaseError:
-        # The refusal stands; it must not turn into an error page that could be asked for again.
-        logger.exception("a refusal could not be recorded: %s %s", request.method, request.path)
+        # still a 403, even if the event cannot be stored
+        logger.exception("could not record a denied request: %s %s", request.method, request.path)
     refusal = exception if isinstance(exception, RoleRequired) else None
     return render(request, "403.html", {"refusal": refusal}, status=403)

@@ -1,4 +1,4 @@
-"""What a browser may send to grant a role."""
+"""The form that grants a role."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from django.utils.translation import gettext_lazy
 from dashboard.accounts.access import Permission, Role, may, projects_with
 from dashboard.accounts.models import User
 
-ALL_PROJECTS = "all"  # a word, so that a field that was left out is an error and not everything
+ALL_PROJECTS = "all"  # explicit, so that a missing field is an error and does not grant everything
 MAX_DIGITS = 18
 
 
 class SubjectKind(TextChoices):
-    """Who can be granted a role."""
+    """Kinds of subjects that can have a role."""
 
     USER = "user", gettext_lazy("User")
     GROUP = "group", gettext_lazy("Group")
 
 
 class GrantForm(forms.Form):
-    """A role for a user or a group, in a project in which the sender may grant roles.
+    """A role for a user or a group, in a project where the sender may grant roles.
 
     Args:
-        data: what was sent.
-        sender: who sent it.
+        data: the submitted data.
+        sender: the user who submitted it.
     """
 
     kind = forms.ChoiceField(choices=SubjectKind, label=gettext_lazy("For"))
@@ -43,21 +43,23 @@ class GrantForm(forms.Form):
         self.sender = sender
 
     def clean_project(self) -> Model | None:
-        """The project; None for all of them."""
+        """Return the project; None for all projects."""
         chosen: str = self.cleaned_data["project"]
         if chosen == ALL_PROJECTS:
             if not may(self.sender, Permission.MEMBERS):
-                raise ValidationError(_("Only an admin of all projects may grant it for all."))
+                raise ValidationError(
+                    _("Only an admin of all projects can grant a role for all projects.")
+                )
             return None
         offered = projects_with(self.sender, Permission.MEMBERS)
         found = offered.filter(pk=int(chosen)).first() if chosen.isdecimal() else None
         if found is None:
-            raise ValidationError(_("Choose a project in which you may grant roles."))
+            raise ValidationError(_("Choose a project in which you can grant roles."))
         project: Model = found
         return project
 
     def clean(self) -> dict[str, Any]:
-        """Find the account or the group."""
+        """Look up the account or the group."""
         super().clean()
         name, kind = self.cleaned_data.get("name"), self.cleaned_data.get("kind")
         if not name or not kind:

@@ -17,11 +17,11 @@ from dashboard.db.concurrency import one_at_a_time
 
 
 class AlreadyGranted(Exception):
-    """The user or the group has this role there already."""
+    """The user or group already has this role."""
 
 
 class LastGrantor(Exception):
-    """Without this grant nobody could grant roles for all projects."""
+    """Without this grant, nobody could grant roles for all projects."""
 
 
 def grant(
@@ -32,17 +32,14 @@ def grant(
     *,
     by_provider: bool = False,
 ) -> Grant:
-    """Give a role.
+    """Grant a role.
 
     Args:
-        subject: who gets it; the members of a group have it as long as they are in the group.
-        role: which one.
-        project: where; None for all projects, those to come too.
-        actor: who gives it. Whether they may is for the caller to ask.
-        by_provider: it follows from the groups of an OpenID Connect provider, and goes with them.
-
-    Returns:
-        The grant.
+        subject: who gets it; a group's members have it while they are in the group.
+        role: the role.
+        project: a project; None for all projects, including future ones.
+        actor: who grants it. The caller checks whether they may.
+        by_provider: it follows from the groups of an OpenID Connect provider, which also end it.
 
     Raises:
         AlreadyGranted: nothing was changed.
@@ -60,35 +57,35 @@ def grant(
                 )
         except IntegrityError as error:
             raise AlreadyGranted(
-                _("%(name)s has this role there already.") % {"name": _name_of(subject)}
+                _("%(name)s already has this role.") % {"name": _name_of(subject)}
             ) from error
         _record(Action.GRANT_ADDED, made, actor)
     return made
 
 
 def withdraw(made: Grant, actor: Actor, *, allow_last: bool = False) -> bool:
-    """Take a role away; it counts from the next request on.
+    """Withdraw a role, from the next request on.
 
     Args:
         made: the grant, with its user or group and its project.
-        actor: who takes it away. Whether they may is for the caller to ask.
-        allow_last: also where nobody could grant roles for all projects then.
+        actor: who withdraws it. The caller checks whether they may.
+        allow_last: also if nobody could grant roles for all projects afterwards.
 
     Returns:
-        Whether it was still there.
+        False if it was already withdrawn.
 
     Raises:
         LastGrantor: nothing was changed.
     """
     with transaction.atomic():
-        one_at_a_time("withdraw a role")  # two who withdraw the last two admins must not both pass
+        one_at_a_time("withdraw a role")  # else two requests could remove the last two admins
         gone, _rows = Grant.objects.filter(pk=made.pk).delete()
         if not gone:
             return False
         everywhere = made.project is None and made.role in roles_with(Permission.MEMBERS)
         if everywhere and not allow_last and not grantors(None, most=1):
             raise LastGrantor(
-                _("Nobody else could grant roles for all projects: make another admin first.")
+                _("Nobody else could grant roles for all projects. Add another admin first.")
             )
         _record(Action.GRANT_REMOVED, made, actor)
     return True
@@ -111,17 +108,14 @@ def _name_of(subject: User | Group) -> str:
 
 
 class ProjectNotFound(Exception):
-    """No project is meant, or more than one could be."""
+    """The text matches no project, or several."""
 
 
 def find_project(text: str) -> Model:
-    """The project that is meant.
-
-    Args:
-        text: its id in the cloud, its name, or CLOUD/REGION/NAME.
+    """Find a project by its id in the cloud, its name, or CLOUD/REGION/NAME.
 
     Raises:
-        ProjectNotFound: none is, or several are; the text says which.
+        ProjectNotFound: no project matches, or several do; the message lists them.
     """
     named = Q(project_id=text) | Q(name=text)
     if len(parts := [part.strip() for part in text.split("/")]) == 3:
@@ -129,9 +123,9 @@ def find_project(text: str) -> Model:
         named |= Q(cloud=cloud, region=region, name=name)
     found = list(all_projects().filter(named)[:10])
     if not found:
-        raise ProjectNotFound(f"no project '{text}' is known")
+        raise ProjectNotFound(f"no project '{text}'")
     if len(found) > 1:
         ids = ", ".join(f"{each.project_id} ({each})" for each in found)
-        raise ProjectNotFound(f"'{text}' is not unique, give CLOUD/REGION/NAME: {ids}")
+        raise ProjectNotFound(f"'{text}' is not unique, use CLOUD/REGION/NAME: {ids}")
     project: Model = found[0]
     return project

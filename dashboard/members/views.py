@@ -1,9 +1,10 @@
-"""Who has which role, for those who may grant roles."""
+"""The page that lists, grants and withdraws roles."""
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -22,6 +23,7 @@ from dashboard.accounts.access import (
 from dashboard.accounts.models import Grant, User
 from dashboard.accounts.roles import ROLE_DESCRIPTIONS
 from dashboard.audit.trail import Actor
+from dashboard.web.numbered_pages import NumberedPaginator
 
 from . import granting
 from .forms import ALL_PROJECTS, GrantForm, SubjectKind
@@ -47,8 +49,9 @@ def _page(request: AuthenticatedHttpRequest, status: int = 200, **more: object) 
         request,
         "members/grants.html",
         {
-            "page": Paginator(listed, PAGE_SIZE).get_page(request.GET.get("page")),
+            "page": NumberedPaginator(listed, PAGE_SIZE).get_page(request.GET.get("page")),
             "q": query,
+            "query": urlencode({"q": query} if query else {}),
             "everywhere": everywhere,
             "roles": [(role, ROLE_DESCRIPTIONS[role]) for role in Role],
             "kinds": SubjectKind,
@@ -63,7 +66,7 @@ def _page(request: AuthenticatedHttpRequest, status: int = 200, **more: object) 
 
 @require_safe
 def grants(request: AuthenticatedHttpRequest) -> HttpResponse:
-    """The roles that were granted where the user may grant some."""
+    """List the grants of the projects where the user may grant roles."""
     require_somewhere(request.user, Permission.MEMBERS)
     return _page(request)
 
@@ -89,7 +92,7 @@ def grant_add(request: AuthenticatedHttpRequest) -> HttpResponse:
 
 @require_POST
 def grant_withdraw(request: AuthenticatedHttpRequest, pk: int) -> HttpResponse:
-    """Withdraw a role, once that was confirmed."""
+    """Withdraw a role after confirmation."""
     within_reach = Grant.objects.filter(permitted_q(request.user, Permission.MEMBERS))
     made = get_object_or_404(within_reach.select_related("user", "group", "project"), pk=pk)
     if request.POST.get("confirmed") != "1":
@@ -98,6 +101,6 @@ def grant_withdraw(request: AuthenticatedHttpRequest, pk: int) -> HttpResponse:
         withdrawn = granting.withdraw(made, Actor.of(request))
     except granting.LastGrantor as error:
         return _page(request, 409, problems=[str(error)])
-    text = _("Withdrawn: %(grant)s.") if withdrawn else _("It was withdrawn already: %(grant)s.")
+    text = _("Withdrawn: %(grant)s.") if withdrawn else _("Already withdrawn: %(grant)s.")
     messages.info(request, text % {"grant": made})
     return redirect("members:grants")

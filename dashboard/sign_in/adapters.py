@@ -35,6 +35,11 @@ from qrcode.image.svg import SvgPathFillImage
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.web.client_ip import client_ip
 
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = 300  # seconds: the longest window in ACCOUNT_RATE_LIMITS
+# seconds between events of one address, so that a flood cannot fill the audit trail
+RECORD_INTERVAL = 60
 SILENT_MESSAGES = (
     "account/messages/logged_in.txt",
     "account/messages/logged_out.txt",
@@ -44,12 +49,12 @@ REPLACEMENT_BYTES = 40
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Nobody signs up, no mail is sent, redirects stay here, and tries are counted."""
+    """No sign-up, no mail, redirects within this site only, and limited attempts."""
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
         "username_password_mismatch": gettext_lazy(
-            "The user name or the password is not right. Upper and lower case count."
+            "The user name or password is incorrect. Both are case-sensitive."
         ),
     }
 
@@ -86,10 +91,10 @@ class AccountAdapter(DefaultAccountAdapter):
             super().add_message(request, level, message_template, *args, **kwargs)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Count a try; also of a password that is asked for again.
+        """Count an attempt, also when a password is confirmed.
 
         Raises:
-            ImmediateHttpResponse: there were too many; the password is not looked at.
+            ImmediateHttpResponse: too many attempts; the password is not checked.
         """
         try:
             super().pre_authenticate(request, **credentials)
@@ -97,22 +102,22 @@ class AccountAdapter(DefaultAccountAdapter):
             raise ImmediateHttpResponse(too_many_requests(request)) from None
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """The account alone: django-allauth's own key has the Host header, which clients write."""
+        """Count by account only: django-allauth's own key contains the client's Host header."""
         return str(credentials.get("username", "")).lower()
 
     def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
-        """Whom the provider vouches for, and whose account was switched off here."""
+        """Refuse a user of the provider whose account is deactivated here."""
         record(
             Action.SIGN_IN_FAILED,
             actor=Actor.of(request),
             target=user,
             details={"account_active": False},
         )
-        messages.error(request, _("This account is switched off here. An admin can switch it on."))
+        messages.error(request, _("This account is deactivated. An admin can activate it."))
         return redirect("login")
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """Whoever has just signed in is not asked for the password a second time."""
+        """Do not ask for the password again shortly after a sign-in."""
         request = context.request
         records = get_authentication_records(request, request.user)
         if records and time.time() - records[-1]["at"] < account_settings.REAUTHENTICATION_TIMEOUT:
@@ -121,20 +126,20 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Keeps the secrets of second factors encrypted with a key made of SECRET_KEY."""
+    """Encrypts the secrets of second factors with a key derived from SECRET_KEY."""
 
     def encrypt(self, text: str) -> str:
         return _ciphers().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
-        """The secret; where SECRET_KEY is another one now, a random one, which no code fits."""
+        """Decrypt a secret. If SECRET_KEY has changed, return a random one that no code matches."""
         try:
             return _ciphers().decrypt(encrypted_text.encode()).decode()
         except InvalidToken:
             return base64.b32encode(secrets.token_bytes(REPLACEMENT_BYTES)).decode()
 
     def build_totp_svg(self, url: str) -> str:
-        """The QR code with a ground of its own: scanners want it dark on light, also at night."""
+        """Draw the QR code on its own background: scanners need dark on light in dark mode too."""
         image = qrcode.make(url, image_factory=SvgPathFillImage)
         return str(image.to_string(encoding="unicode"))
 
@@ -159,22 +164,16 @@ def _derive_key(key: str) -> bytes:
     return base64.urlsafe_b64encode(made)
 
 
-logger = logging.getLogger(__name__)
-
-RETRY_AFTER = 300  # seconds: the longest window in ACCOUNT_RATE_LIMITS
-RECORD_INTERVAL = 60  # seconds, for one address: a flood must not fill the audit trail
-
-
 def too_many_requests(request: HttpRequest) -> HttpResponse:
-    """Django-allauth's handler429: a page that says so, and an event each minute."""
+    """django-allauth's handler429: an error page, and at most one event a minute."""
     address = client_ip(request) or "unknown"
     try:
         if cache.add(f"limited:{address}", True, RECORD_INTERVAL):
             facts = {"method": request.method, "path": request.path}
             record(Action.SIGN_IN_LIMITED, actor=Actor.of(request), details=facts)
     except DatabaseError:
-        # the refusal stands without its event
-        logger.exception("a limit could not be recorded: %s", request.path)
+        # the request is rejected even if its event cannot be stored
+        logger.exception("could not record a rate limit: %s", request.path)
     answer = render(request, "429.html", status=429)
     answer["Retry-After"] = str(RETRY_AFTER)
     return answer

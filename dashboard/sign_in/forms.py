@@ -1,4 +1,4 @@
-"""What a browser may send to sign in."""
+"""Forms of sign-in and second factors."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from django.core.cache import cache
 
 
 class SignInForm(LoginForm):
-    """User name and password, under the names that browsers and scripts know."""
+    """User name and password, under the field names that browsers and scripts expect."""
 
     def add_prefix(self, field_name: str) -> str:
         return "username" if field_name == "login" else str(super().add_prefix(field_name))
 
 
 def mark_code_used(authenticator: Authenticator, code: str) -> bool:
-    """Note that a code of an authenticator app was used, for as long as it would be taken.
+    """Mark a code of an authenticator app as used while it is valid.
 
-    Django-allauth remembers a used code for one step of thirty seconds, but takes those of
-    MFA_TOTP_TOLERANCE steps before and after, and does not remember the one that set the app up.
+    django-allauth remembers a used code for one step of 30 seconds, but accepts codes of
+    MFA_TOTP_TOLERANCE steps before and after, and does not remember the code of the setup.
 
     Args:
         authenticator: the app.
-        code: a right one, as it was typed.
+        code: a correct code, as entered.
 
     Returns:
-        False where it was used before.
+        False if it was already used.
     """
     key = f"totp:{authenticator.pk}:{re.sub(r'[^0-9]', '', code)}"
     steps = 2 * mfa_settings.TOTP_TOLERANCE + 1
@@ -47,7 +47,7 @@ def mark_code_used(authenticator: Authenticator, code: str) -> bool:
 
 
 class SingleUseCodeMixin:
-    """A code of an authenticator app counts once."""
+    """Accepts each code of an authenticator app once."""
 
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]
@@ -60,15 +60,15 @@ class SingleUseCodeMixin:
 
 
 class CodeForm(SingleUseCodeMixin, AuthenticateForm):
-    """The code at the sign-in."""
+    """The code at sign-in."""
 
 
 class ConfirmCodeForm(SingleUseCodeMixin, ReauthenticateForm):
-    """The code before something that matters."""
+    """The code that confirms the user's identity."""
 
 
-MAX_RESPONSE_LENGTH = 20_000  # characters; those with an attestation have some 2,000
-# what fido2, its CBOR and cryptography raise for bytes that are no answer of a key
+MAX_RESPONSE_LENGTH = 20_000  # characters; a response with an attestation has about 2,000
+# what fido2, its CBOR decoder and cryptography raise for malformed responses
 DECODE_ERRORS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError),
     *(InvalidSignature, UnsupportedAlgorithm, NotImplementedError, RecursionError, struct.error),
@@ -76,11 +76,11 @@ DECODE_ERRORS = (
 
 
 class WebAuthnResponseField(forms.JSONField):
-    """What a security key answered, as security-key.js sends it: an object of texts."""
+    """The response of a security key, as security-key.js sends it: an object of strings."""
 
     def to_python(self, value: Any) -> Any:
-        # Its texts are base64url, so none needs an escape; PostgreSQL stores no \u0000 and no half
-        # of a surrogate pair.
+        # The strings are base64url and need no escapes. PostgreSQL cannot store \u0000 or lone
+        # surrogates.
         if isinstance(value, str) and (len(value) > MAX_RESPONSE_LENGTH or "\\u" in value):
             raise get_adapter().validation_error("incorrect_code")
         try:
@@ -103,9 +103,9 @@ class WebAuthnResponseField(forms.JSONField):
 
 
 def _has_only_texts(found: object) -> bool:
-    """Whether this is an object whose values are texts or nothing.
+    """Return whether this is an object whose values are strings or null.
 
-    fido2 hands a number to bytes(), which then takes as much memory as the number says.
+    fido2 passes a number to bytes(), which would allocate that many bytes.
     """
     return isinstance(found, dict) and all(
         each is None or isinstance(each, str) for each in found.values()
@@ -113,14 +113,14 @@ def _has_only_texts(found: object) -> bool:
 
 
 def _known_extensions(extensions: object) -> dict[str, Any]:
-    """Of what extensions said, the one thing that is asked for: is the key's credential on it."""
+    """Return the one extension result that is used: whether the key stores the credential."""
     properties = extensions.get("credProps") if isinstance(extensions, dict) else None
-    on_it = properties.get("rk") if isinstance(properties, dict) else None
-    return {"credProps": {"rk": on_it}} if isinstance(on_it, bool) else {}
+    resident = properties.get("rk") if isinstance(properties, dict) else None
+    return {"credProps": {"rk": resident}} if isinstance(resident, bool) else {}
 
 
 class MalformedResponseMixin:
-    """An answer that cannot be read is a wrong one, and no error of ours."""
+    """Treats a malformed response as a wrong one instead of a server error."""
 
     def clean(self) -> Any:
         return self._guarded(super().clean)  # type: ignore[misc]
@@ -133,13 +133,13 @@ class MalformedResponseMixin:
 
 
 class AddKeyForm(MalformedResponseMixin, AddWebAuthnForm):
-    """A security key to add."""
+    """A security key to register."""
 
     credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
 
 class KeyForm(MalformedResponseMixin, AuthenticateWebAuthnForm):
-    """A security key at the sign-in."""
+    """A security key at sign-in."""
 
     credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
@@ -148,7 +148,7 @@ class KeyForm(MalformedResponseMixin, AuthenticateWebAuthnForm):
 
 
 class ConfirmKeyForm(MalformedResponseMixin, ReauthenticateWebAuthnForm):
-    """A security key before something that matters."""
+    """A security key that confirms the user's identity."""
 
     credential = WebAuthnResponseField(widget=forms.HiddenInput)
 

@@ -1,4 +1,4 @@
-"""Accounts and roles of people whom an OpenID Connect provider signs in."""
+"""Accounts and roles of users who sign in through an OpenID Connect provider."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ from .role_map import ALL_PROJECTS, GroupsOmitted, RoleMapping, groups_of, parse
 from .second_factor import BY_PROVIDER
 
 logger = logging.getLogger(__name__)
+Wanted: TypeAlias = set[tuple[Role, Model | None]]
 
 ANY_FACTOR = "*"
-MAX_NAME_LENGTH = 140  # what is left has room for a number
-INVALID_CHARACTERS = re.compile(r"[^\w.@+-]")  # as Django's validator of user names has it
+MAX_NAME_LENGTH = 140  # leaves room for a number
+INVALID_CHARACTERS = re.compile(r"[^\w.@+-]")  # as in Django's user name validator
 
 
 class OidcAccountAdapter(DefaultSocialAccountAdapter):
-    """One provider, from the environment; accounts by its groups; nothing linked by an address."""
+    """One provider, from the environment. Its groups decide who gets an account."""
 
     def get_requests_session(self) -> requests.Session:
         return OidcSession()
@@ -50,7 +51,7 @@ class OidcAccountAdapter(DefaultSocialAccountAdapter):
     def list_apps(
         self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
     ) -> list[SocialApp]:
-        """The provider of the environment, and none that somebody put into the database."""
+        """Return the provider from the environment, and none from the database."""
         if not oidc_is_configured():
             return []
         app = SocialApp(
@@ -64,26 +65,26 @@ class OidcAccountAdapter(DefaultSocialAccountAdapter):
         return [app]
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Before somebody who has an account comes in: their roles as the groups are now."""
-        sociallogin.token = None  # it must not wait in the session for a second step
-        # nor may who planted this session: as at the sign-in with a password
+        """Update the roles of an existing account before it is signed in."""
+        sociallogin.token = None  # do not keep it in the session until the second factor
+        # against session fixation, as at sign-in with a password
         request.session.cycle_key()
         if sociallogin.is_existing:
             self._sync_account(request, cast(User, sociallogin.user), sociallogin)
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """Whether an account is made: for who is in a mapped group, or for everybody."""
+        """Return whether to create an account: for users in a mapped group, or for everybody."""
         entries = self._role_mappings(request, sociallogin)
         if entries or settings.OIDC_CREATE_ACCOUNTS:
             return True
         raise reject_sign_in(
             request,
             "no account and no mapped group",
-            _("You have no account here, and none of your groups has a role. Ask an admin."),
+            _("You have no account, and none of your groups has a role. Contact an admin."),
         )
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
-        """Make the account, with its roles and events, or nothing of it."""
+        """Create the account with its roles and events, in one transaction."""
         user = cast(User, sociallogin.user)
         with transaction.atomic():
             user.username = available_username(username_from(sociallogin.claims))
@@ -102,7 +103,7 @@ class OidcAccountAdapter(DefaultSocialAccountAdapter):
         exception: Exception | None = None,
         extra_context: dict[str, Any] | None = None,
     ) -> None:
-        """Lead back to the sign-in page; an event where somebody had come from the provider."""
+        """Return to the sign-in page, and record an event if the user came from the provider."""
         if error == AuthError.CANCELLED:
             messages.info(request, _("The sign-in was cancelled at the provider."))
         elif "state" not in (extra_context or {}):
@@ -113,15 +114,15 @@ class OidcAccountAdapter(DefaultSocialAccountAdapter):
                 request,
                 why,
                 _(
-                    "The provider's answer could not be verified. Whoever runs this server finds "
-                    "why in the log and in the audit trail."
+                    "The provider's response could not be verified. The log and the audit trail "
+                    "have the reason."
                 ),
             )
         raise ImmediateHttpResponse(redirect("login"))
 
     def _report_unknown_state(self, request: HttpRequest) -> None:
-        """Anybody can open the callback's address: an event a minute for each address is enough."""
-        messages.error(request, _("This sign-in was not begun here, or too long ago: try again."))
+        """Record one event a minute for each address: anybody can open the callback URL."""
+        messages.error(request, _("This sign-in was not started here or has expired. Try again."))
         actor = Actor.of(request)
         if cache.add(f"oidc-state:{actor.ip}", True, RECORD_INTERVAL):
             details = {"by": "OpenID Connect", "why": "not begun here, or too long ago"}
@@ -135,8 +136,8 @@ class OidcAccountAdapter(DefaultSocialAccountAdapter):
                 request,
                 "the provider left the groups out: too many",
                 _(
-                    "The provider names too many groups to send them. It must send those of this "
-                    "application only."
+                    "The provider left out your groups because there are too many. It must send "
+                    "only the groups of this application."
                 ),
             ) from None
 
@@ -149,12 +150,12 @@ class OidcAccountAdapter(DefaultSocialAccountAdapter):
 
 
 def reject_sign_in(request: HttpRequest, why: str, text: str) -> ImmediateHttpResponse:
-    """An answer for whom the provider did not bring in, with its event.
+    """Record a failed sign-in, and return the response.
 
     Args:
         request: the callback.
         why: for the log and the audit trail.
-        text: for the person.
+        text: for the user.
     """
     logger.warning("OpenID Connect: %s", why[:300])
     details = {"by": "OpenID Connect", "why": why[:300]}
@@ -164,7 +165,7 @@ def reject_sign_in(request: HttpRequest, why: str, text: str) -> ImmediateHttpRe
 
 
 def has_trusted_factor(claims: dict[str, Any]) -> bool:
-    """Whether the provider says that it asked for a second factor, in a way that is trusted."""
+    """Return whether the claims contain a second factor listed in OIDC_TRUSTED_FACTORS."""
     trusted = set(settings.OIDC_TRUSTED_FACTORS)
     if ANY_FACTOR in trusted:
         return True
@@ -178,9 +179,9 @@ def has_trusted_factor(claims: dict[str, Any]) -> bool:
 
 
 def available_username(wanted: str) -> str:
-    """A name like the wanted one that no account has, in whatever case.
+    """Return a user name like the wanted one that no account has, ignoring case.
 
-    An account that has it already is somebody else: providers let people choose their names.
+    An existing account of that name is another user: providers let users choose their names.
     """
     base = (
         INVALID_CHARACTERS.sub("", unicodedata.normalize("NFKC", wanted))[:MAX_NAME_LENGTH]
@@ -193,13 +194,8 @@ def available_username(wanted: str) -> str:
     return name
 
 
-logger = logging.getLogger(__name__)
-
-Wanted: TypeAlias = set[tuple[Role, Model | None]]
-
-
 def role_mappings_for(claims: Mapping[str, Any]) -> list[RoleMapping]:
-    """The entries of OIDC_ROLE_MAP that the groups in these claims match.
+    """Return the entries of OIDC_ROLE_MAP whose groups are in these claims.
 
     Raises:
         GroupsOmitted: see `role_map.groups_of`.
@@ -209,15 +205,15 @@ def role_mappings_for(claims: Mapping[str, Any]) -> list[RoleMapping]:
 
 
 def apply_roles(request: HttpRequest, user: User, entries: list[RoleMapping]) -> None:
-    """Grant what the provider's groups mean, and withdraw what it granted and no longer does.
+    """Grant the roles of the provider's groups, and withdraw those that no longer apply.
 
-    What was granted by hand stays. The last admin may go: who lost the group must not stay for
-    want of another; `manage.py grant` and superusers are there for it.
+    Roles granted by hand stay. The last admin can lose the role: a user who left the group must not
+    keep it because nobody else has it. `manage.py grant` and superusers can add another admin.
 
     Args:
         request: the sign-in.
         user: who signs in.
-        entries: those of OIDC_ROLE_MAP that hold for them.
+        entries: the matching entries of OIDC_ROLE_MAP.
     """
     actor = replace(Actor.of(request), name=f"{settings.OIDC_NAME} (OpenID Connect)", user=None)
     wanted = _resolve(entries)
@@ -231,7 +227,7 @@ def apply_roles(request: HttpRequest, user: User, entries: list[RoleMapping]) ->
         for role, project in sorted(wanted, key=str):
             try:
                 granting.grant(user, role, project, actor, by_provider=True)
-            except granting.AlreadyGranted:  # by a second sign-in at the same moment
+            except granting.AlreadyGranted:  # by a concurrent sign-in
                 continue
 
 

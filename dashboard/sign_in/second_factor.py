@@ -1,4 +1,4 @@
-"""Who needs a second factor, and what happens until there is one."""
+"""Which accounts need a second factor, and the middleware that requires it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from .sessions import LIVE_SUFFIX
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-BY_PROVIDER = "second_factor_by_provider"  # in the session: whom the provider asked for one
-# What is open all the same; the names of the pages of second factors begin with "mfa_".
+# session key: the user whose second factor the provider verified
+BY_PROVIDER = "second_factor_by_provider"
+# Pages that stay open, with those of second factors, whose names begin with "mfa_".
 EXEMPT_URL_NAMES = {
     "login",
     "account_login",
@@ -31,7 +32,7 @@ EXEMPT_URL_NAMES = {
 
 
 class SecondFactorMiddleware:
-    """Who has a role in MFA_REQUIRED_ROLES and no second factor sets one up, and nothing else."""
+    """Redirects users who need a second factor and have none to its setup."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -46,16 +47,16 @@ class SecondFactorMiddleware:
         if not lacks_second_factor(request):
             return None
         if _expects_no_page(request, name):
-            text = _("Your role needs a second factor: set one up at %(page)s.")
+            text = _("Your role requires a second factor. Set one up at %(page)s.")
             page = request.build_absolute_uri(redirect("mfa_index").url)
             return HttpResponse(text % {"page": page}, status=403, content_type="text/plain")
         if request.method == "POST":
-            messages.warning(request, _("Nothing was done: your role needs a second factor first."))
+            messages.warning(request, _("Nothing was changed. Your role requires a second factor."))
         return redirect("mfa_index")
 
 
 def lacks_second_factor(request: HttpRequest) -> bool:
-    """Whether the user of a request has to set up a second factor before anything else."""
+    """Return whether the user of a request must set up a second factor first."""
     if not settings.MFA_REQUIRED_ROLES or not request.user.is_authenticated:
         return False
     return not provider_verified_second_factor(request) and account_lacks_second_factor(
@@ -64,12 +65,12 @@ def lacks_second_factor(request: HttpRequest) -> bool:
 
 
 def provider_verified_second_factor(request: HttpRequest) -> bool:
-    """Whether the identity provider asked whoever signed in here for a second factor."""
+    """Return whether the identity provider verified a second factor for this session."""
     return bool(request.session.get(BY_PROVIDER) == request.user.pk)
 
 
 def account_lacks_second_factor(user: User) -> bool:
-    """Whether an account has a role that needs a second factor, and has none here."""
+    """Return whether an account has a role that requires a second factor, but none is set up."""
     required = settings.MFA_REQUIRED_ROLES
     if not required:
         return False
@@ -80,12 +81,12 @@ def account_lacks_second_factor(user: User) -> bool:
 
 
 def _uses_token(request: HttpRequest) -> bool:
-    """Whether a session counts for nothing there: the API asks the token's account itself."""
+    """Return whether a request is for the API, which ignores sessions and checks tokens itself."""
     return request.resolver_match is not None and request.resolver_match.namespace == "api"
 
 
 def _expects_no_page(request: HttpRequest, name: str) -> bool:
-    """Whether the answer goes to a script, which a page in its place would not help."""
+    """Return whether a script made the request, so that a redirect to a page would not help."""
     return (
         "HX-Request" in request.headers
         or name.endswith(LIVE_SUFFIX)

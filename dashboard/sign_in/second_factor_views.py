@@ -1,4 +1,4 @@
-"""Second factors, from set-up to removal: django-allauth's views, with events and limits."""
+"""Pages of second factors: django-allauth's views, with audit events and rate limits."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def _record(action: Action, request: HttpRequest, kind: str, name: str = "") -> 
 
 
 class RateLimitedCodeMixin:
-    """Too many wrong codes are a 429; a wrong one is an event."""
+    """Answers too many wrong codes with 429, and records each wrong code."""
 
     request: HttpRequest
     step = "second factor"
 
     def owner(self) -> User:
-        """Whose code it was to be."""
+        """Return the account that the code is for."""
         return cast(User, self.request.user)
 
     def form_invalid(self, form: Form) -> HttpResponse:
@@ -71,12 +71,12 @@ class RateLimitedCodeMixin:
         return self.refused(form)
 
     def refused(self, form: Form) -> HttpResponse:
-        """The page again, with what was wrong."""
+        """Show the form again with its errors."""
         return cast(HttpResponse, super().form_invalid(form))  # type: ignore[misc]
 
 
 class SecondFactorStep(RateLimitedCodeMixin, AuthenticateView):
-    """The second step of a sign-in."""
+    """The second factor at sign-in."""
 
     def owner(self) -> User:
         return cast(User, self.stage.login.user)
@@ -92,13 +92,13 @@ class SecondFactorStep(RateLimitedCodeMixin, AuthenticateView):
 
 
 class ConfirmCode(HasReauthenticationMethodMixin, RateLimitedCodeMixin, ReauthenticateView):
-    """A code, before something that matters."""
+    """Confirm the user's identity with a code."""
 
     step = "confirmation"
 
 
 class ConfirmKey(HasReauthenticationMethodMixin, RateLimitedCodeMixin, ReauthenticateWebAuthnView):
-    """A security key, before something that matters."""
+    """Confirm the user's identity with a security key."""
 
     step = "confirmation"
 
@@ -108,7 +108,7 @@ class ConfirmKey(HasReauthenticationMethodMixin, RateLimitedCodeMixin, Reauthent
 
 
 class Overview(IndexView):
-    """Which second factors one has."""
+    """The second factors of the user."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         missing = lacks_second_factor(self.request)
@@ -116,7 +116,7 @@ class Overview(IndexView):
 
 
 class TotpSetup(ActivateTOTPView):
-    """Set an authenticator app up."""
+    """Set up an authenticator app."""
 
     def form_invalid(self, form: Form) -> HttpResponse:
         if _is_rate_limited(form):
@@ -127,7 +127,7 @@ class TotpSetup(ActivateTOTPView):
         with transaction.atomic():
             answer = cast(HttpResponse, super().form_valid(form))
             app = Authenticator.objects.get(user=cast(User, self.request.user), type=Type.TOTP)
-            mark_code_used(app, form.cleaned_data["code"])  # it signs nobody in any more
+            mark_code_used(app, form.cleaned_data["code"])  # it cannot be used to sign in
             _record(Action.SECOND_FACTOR_ADDED, self.request, Type.TOTP)
             if self.did_generate_recovery_codes:
                 _record(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
@@ -168,7 +168,7 @@ class SecurityKeyRemoval(RemoveWebAuthnView):
     success_url = reverse_lazy("mfa_index")
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # before the password is asked for again: it opens nobody else's key
+        # before the password is asked for: 404 for keys of other users
         get_object_or_404(self.get_queryset(), pk=kwargs["pk"])
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
 
@@ -182,7 +182,7 @@ class SecurityKeyRemoval(RemoveWebAuthnView):
 
 @method_decorator(reauthentication_required(app="allauth.mfa"), name="get")
 class RecoveryCodes(ViewRecoveryCodesView):
-    """The recovery codes. They are shown once, by a POST: looking must not use that up."""
+    """The recovery codes. They are shown once, by a POST, so that a GET does not use that up."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not _has_factor(cast(User, request.user), Type.RECOVERY_CODES):
@@ -190,7 +190,7 @@ class RecoveryCodes(ViewRecoveryCodesView):
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show them, if nobody has seen them yet."""
+        """Show the codes if they have not been shown yet."""
         return cast(HttpResponse, self.render_to_response(super().get_context_data(**kwargs)))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -205,7 +205,7 @@ class RecoveryCodes(ViewRecoveryCodesView):
 
 
 class NewRecoveryCodes(GenerateRecoveryCodesView):
-    """New recovery codes in place of the old ones."""
+    """Replace the recovery codes with new ones."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not _has_factor(cast(User, request.user), Type.TOTP, Type.WEBAUTHN):

@@ -1,4 +1,4 @@
-"""Sessions: where they are kept, how long they last, how they are ended, and their events."""
+"""Sessions: storage, time limits, listing and ending them, and audit events of sign-ins."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ from dashboard.audit.trail import Action, Actor, record
 from dashboard.audit.values import line
 from dashboard.web.client_ip import client_ip
 
-SESSION_START = "started"  # what a session holds about its own beginning
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+LIVE_SUFFIX = "-live"  # URL names of requests that pages make by themselves
+SEEN_INTERVAL = 60.0  # minimum number of seconds between writes of the last use
+CLEANUP_BATCH = 500  # expired sessions of all users, deleted at each sign-in
+SESSION_START = "started"  # session key of a `SessionStart`
 
 
 class SessionStart(TypedDict):
-    """How a session began, and when it was last used. Times are seconds since the epoch."""
+    """When and where a session was started, and its last use. Times are seconds since the epoch."""
 
     handle: str
     at: float
@@ -40,7 +45,7 @@ class SessionStart(TypedDict):
 
 
 class SessionStore(DatabaseStore):
-    """Keeps the columns of `Session` as the data says, at each saving."""
+    """Django's database store, which also fills the columns of `Session` on each save."""
 
     @classmethod
     def get_model_class(cls) -> type[Session]:
@@ -59,16 +64,9 @@ class SessionStore(DatabaseStore):
         return session
 
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
-
-LIVE_SUFFIX = "-live"  # how the names of URLs end that pages ask by themselves
-SEEN_INTERVAL = 60.0  # seconds: looking costs a write this often at most
-CLEANUP_BATCH = 500  # expired sessions, of anybody, with each sign-in
-
-
 @receiver(user_logged_in)
 def _begin_session(request: HttpRequest, user: Any, **kwargs: Any) -> None:
-    """Note in a session when, where and with what it began."""
+    """Store when, where and with which browser a session was started."""
     now = time.time()
     request.session[SESSION_START] = SessionStart(
         handle=secrets.token_urlsafe(12),
@@ -84,9 +82,9 @@ def _begin_session(request: HttpRequest, user: Any, **kwargs: Any) -> None:
 
 
 class SessionLimitsMiddleware:
-    """End sessions that are too old, or that nobody has used for too long.
+    """Ends sessions that are too old, or idle for too long.
 
-    What a page asks by itself to keep up to date is no use.
+    Requests that a page makes by itself to stay up to date do not count as use.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -100,12 +98,12 @@ class SessionLimitsMiddleware:
             logout(request)
             messages.info(request, _end_message(why))
         elif SESSION_KEY in request.session and not request.user.is_authenticated:
-            # Switched off by SQL, or gone: if it comes back, this session does not.
+            # Deactivated by SQL, or deleted: end the session for good.
             request.session.flush()
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *args: Any) -> None:
-        """Note that somebody used the session."""
+        """Update the last use of the session."""
         started: SessionStart | None = request.session.get(SESSION_START)
         asked = request.resolver_match
         if started is None or (asked is not None and (asked.url_name or "").endswith(LIVE_SUFFIX)):
@@ -116,7 +114,7 @@ class SessionLimitsMiddleware:
 
 
 def _end_reason(started: SessionStart | None) -> str:
-    """Why a session ends now; "" if it does not."""
+    """Return why a session ends now; "" if it does not."""
     if started is None:
         return "unknown"
     now, idle = time.time(), settings.SESSION_IDLE_MINUTES * 60
@@ -127,18 +125,18 @@ def _end_reason(started: SessionStart | None) -> str:
 
 def _end_message(why: str) -> str:
     if why == "idle":
-        return _("You were signed out after %(minutes)d minutes without a click.") % {
+        return _("You were signed out after %(minutes)d minutes of inactivity.") % {
             "minutes": settings.SESSION_IDLE_MINUTES
         }
     if why == "age":
-        return _("You were signed out: a session lasts %(hours)d hours at most.") % {
+        return _("You were signed out: a session lasts at most %(hours)d hours.") % {
             "hours": settings.SESSION_MAX_HOURS
         }
-    return _("You were signed out: sign in again.")
+    return _("You were signed out. Sign in again.")
 
 
 def active_sessions(user: User) -> list[Session]:
-    """The sessions of an account that can still be used, the last used first."""
+    """Return the active sessions of an account, most recently used first."""
     now = timezone.now()
     found = Session.objects.filter(
         user=user,
@@ -147,7 +145,7 @@ def active_sessions(user: User) -> list[Session]:
     ).order_by("-seen_at")
     if settings.SESSION_IDLE_MINUTES:
         found = found.filter(seen_at__gt=now - timedelta(minutes=settings.SESSION_IDLE_MINUTES))
-    # a password that was changed elsewhere has ended the others, though their rows are still there
+    # a password change ends other sessions although their rows still exist
     right = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
     return [session for session in found if _has_auth_hash(session, right)]
 
@@ -158,15 +156,7 @@ def _has_auth_hash(session: Session, hashes: list[str]) -> bool:
 
 
 def end_session(user: User, handle: str) -> Session | None:
-    """End one session of an account.
-
-    Args:
-        user: whose.
-        handle: which one.
-
-    Returns:
-        What was ended, None where there is none.
-    """
+    """End one session of an account, and return it; None if there is no such session."""
     session = Session.objects.filter(user=user, handle=handle).exclude(handle="").first()
     if session is not None:
         Session.objects.filter(pk=session.pk).delete()
@@ -174,13 +164,13 @@ def end_session(user: User, handle: str) -> Session | None:
 
 
 def end_other_sessions(request: HttpRequest, user: User) -> int:
-    """End all sessions of an account but the one that asks; returns how many there were."""
+    """End all sessions of an account except the one of the request; return their number."""
     others = Session.objects.filter(user=user).exclude(pk=request.session.session_key)
     return others.delete()[0]
 
 
 def is_current(request: HttpRequest, session: Session) -> bool:
-    """Whether a session is the one that asks."""
+    """Return whether a session is the one of the request."""
     return session.pk == request.session.session_key
 
 
@@ -198,7 +188,7 @@ def _record_sign_out(request: HttpRequest, user: Any, **kwargs: Any) -> None:
     if user is None:  # nobody was signed in
         return
     actor = replace(Actor.of(request), name=user.get_username(), user=user)
-    # set where a limit ended the session
+    # set by SessionLimitsMiddleware
     why = getattr(request, "sign_out_reason", "")
     record(Action.SIGN_OUT, actor=actor, details={"why": why} if why else None)
 
@@ -207,7 +197,7 @@ def _record_sign_out(request: HttpRequest, user: Any, **kwargs: Any) -> None:
 def _record_failed_sign_in(
     credentials: Mapping[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
-    """The name is kept only if it is an account's: people type passwords into that field."""
+    """Record a failed sign-in. Unknown names are not stored: users type passwords there."""
     accounts = get_user_model()
     tried = str(credentials.get(accounts.USERNAME_FIELD) or "")[:255].replace("\x00", "")
     account = accounts._default_manager.filter(**{accounts.USERNAME_FIELD: tried}).first()

@@ -1,4 +1,4 @@
-"""URLs of sign-in and of one's own account. The names with "account_" and "mfa_" are allauth's."""
+"""URLs of sign-in and of one's own account. django-allauth uses the names account_* and mfa_*."""
 
 from __future__ import annotations
 

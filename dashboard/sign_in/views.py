@@ -1,4 +1,4 @@
-"""Signing in, and the pages of one's own account."""
+"""Sign-in, with a password or through the provider, and the pages of one's own account."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from .forms import SignInForm
 from .oidc import OidcAdapter, oidc_is_configured
 from .sessions import active_sessions, end_other_sessions, end_session, is_current
 
-OTHERS = "others"  # what the form sends in place of a session to end all the others
+OTHERS = "others"  # value of the form field that ends all other sessions
 
 
 class SignIn(LoginView):
-    """The page on which everybody begins."""
+    """The sign-in page."""
 
     template_name = "account/sign_in.html"
     form_class = SignInForm
 
     def form_valid(self, form: SignInForm) -> HttpResponse:
-        # who planted this session must not wait in it for the second factor
+        # against session fixation, before the second factor
         self.request.session.cycle_key()
         return cast(HttpResponse, super().form_valid(form))
 
@@ -49,7 +49,7 @@ class SignIn(LoginView):
 
 @require_safe
 def account(request: HttpRequest) -> HttpResponse:
-    """How one signs in, and where one is signed in."""
+    """Show the sign-in settings and the active sessions of the user."""
     user = cast(User, request.user)
     factors = Authenticator.objects.filter(user=user)
     return render(
@@ -66,7 +66,7 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def session_end(request: HttpRequest) -> HttpResponse:
-    """End one of one's own sessions, or all but this one."""
+    """End one session of the user, or all others."""
     user = cast(User, request.user)
     handle = request.POST.get("session", "")
     with transaction.atomic():
@@ -79,19 +79,19 @@ def session_end(request: HttpRequest) -> HttpResponse:
             facts = {"began": session.signed_in_at, "ip": session.ip} if session else {}
         if ended:
             record(Action.SESSION_REVOKED, actor=Actor.of(request), target=user, details=facts)
-    messages.info(request, _("Ended: %(count)d.") % {"count": ended})
+    messages.info(request, _("Sessions ended: %(count)d.") % {"count": ended})
     return redirect("account")
 
 
 class PasswordChange(PasswordChangeView):
-    """Change one's own password; all other sessions end with it."""
+    """Change the password, and end all other sessions."""
 
     template_name = "account/password.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not cast(User, request.user).has_usable_password():
             messages.info(
-                request, _("This account has no password here: its provider signs it in.")
+                request, _("This account has no password. It signs in with the identity provider.")
             )
             return redirect("account")
         return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
@@ -111,7 +111,7 @@ class PasswordChange(PasswordChangeView):
 
 
 class HasReauthenticationMethodMixin:
-    """Asking again is for who has something to be asked for."""
+    """Redirects users who have no method to confirm their identity."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not get_adapter().get_reauthentication_methods(request.user):
@@ -120,7 +120,7 @@ class HasReauthenticationMethodMixin:
 
 
 class ConfirmPassword(HasReauthenticationMethodMixin, ReauthenticateView):
-    """The password again, before something that matters."""
+    """Confirm the user's identity with the password."""
 
     template_name = "account/confirm_password.html"
 
@@ -129,10 +129,10 @@ class ConfirmPassword(HasReauthenticationMethodMixin, ReauthenticateView):
 @require_http_methods(["GET", "HEAD", "POST"])
 @rate_limit(action="login")
 def oidc_start(request: HttpRequest) -> HttpResponse:
-    """Lead to the provider.
+    """Send the browser to the provider.
 
-    By a page and not by a redirect: the Content-Security-Policy lets a form lead to this site only,
-    and browsers hold that against every redirect that follows it.
+    With a page instead of a redirect: `form-action` of the Content-Security-Policy allows this site
+    only, and browsers also apply it to redirects after a form.
     """
     if request.method != "POST" or request.user.is_authenticated or not oidc_is_configured():
         return redirect("login")
@@ -153,7 +153,7 @@ def oidc_start(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def oidc_callback(request: HttpRequest) -> HttpResponse:
-    """Take the provider's answer."""
+    """Handle the response of the provider."""
     if request.user.is_authenticated or not oidc_is_configured():
         return redirect("login")
     adapter = OidcAdapter(request, settings.OIDC_ISSUER)

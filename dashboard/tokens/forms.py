@@ -1,4 +1,4 @@
-"""What a browser may send to make a token."""
+"""The form that creates a token."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class TokenForm(forms.Form):
     """A new token."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=80)
-    scope = forms.ChoiceField(label=gettext_lazy("May"), choices=Scope)
-    days = forms.IntegerField(label=gettext_lazy("Days until it ends"), min_value=1)
+    scope = forms.ChoiceField(label=gettext_lazy("Scope"), choices=Scope)
+    days = forms.IntegerField(label=gettext_lazy("Expires after (days)"), min_value=1)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -28,17 +28,17 @@ class TokenForm(forms.Form):
         self.fields["days"].initial = min(DEFAULT_DAYS, self.longest)
 
     def clean_name(self) -> str:
-        """One line: it stands in tables and events."""
+        """Require one printable line, for tables and events."""
         name: str = self.cleaned_data["name"]
         if not name.isprintable():
-            raise ValidationError(_("A name is one line of letters, digits and signs."))
+            raise ValidationError(_("Use a single line without control characters."))
         return name
 
     def clean_days(self) -> int:
-        """As long as a token may work here."""
+        """Limit the lifetime to API_TOKEN_MAX_DAYS."""
         days: int = self.cleaned_data["days"]
         if days > self.longest:
             raise ValidationError(
-                _("A token works for %(longest)d days at most here.") % {"longest": self.longest}
+                _("A token can be valid for at most %(longest)d days.") % {"longest": self.longest}
             )
         return days

@@ -1,4 +1,4 @@
-"""Pages of API tokens."""
+"""URLs of the pages of API tokens."""
 
 from django.urls import path
 

@@ -1,10 +1,11 @@
-"""One's own tokens, and those of everybody for admins."""
+"""Pages of API tokens: one's own, and for admins those of all accounts."""
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import get_script_prefix
@@ -17,12 +18,13 @@ from dashboard.sign_in.second_factor import (
     account_lacks_second_factor,
     provider_verified_second_factor,
 )
+from dashboard.web.numbered_pages import NumberedPaginator
 
 from .forms import TokenForm
 from .issuing import TokenNotCreated, create_token, revoke_token
 from .models import ApiToken, ApiTokenQuerySet, Scope
 
-MAX_OWN = 100  # of one's own; those that work come first
+MAX_OWN = 100  # of one's own tokens; active ones come first
 PAGE_SIZE = 100
 MAX_SEARCH_LENGTH = 150
 
@@ -49,14 +51,14 @@ def _own_page(request: AuthenticatedHttpRequest, status: int = 200, **more: obje
 
 @require_safe
 def own(request: AuthenticatedHttpRequest) -> HttpResponse:
-    """One's own tokens."""
+    """List one's own tokens."""
     return _own_page(request)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthentication_required(app="tokens")
 def create(request: AuthenticatedHttpRequest) -> HttpResponse:
-    """Make a token, and show it this once."""
+    """Create a token, and show it once."""
     form = TokenForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         wanted = form.cleaned_data
@@ -85,7 +87,7 @@ def create(request: AuthenticatedHttpRequest) -> HttpResponse:
 
 @require_POST
 def revoke(request: AuthenticatedHttpRequest, pk: int) -> HttpResponse:
-    """Revoke one of one's own tokens, once that was confirmed."""
+    """Revoke one of one's own tokens after confirmation."""
     token = get_object_or_404(ApiToken.objects.of(request.user).select_related("user"), pk=pk)
     if request.POST.get("confirmed") != "1":
         return _own_page(request, 422, asked=token)
@@ -100,21 +102,21 @@ def _all_tokens_page(
     found = ApiToken.objects.active().select_related("user").order_by("user__username", "-pk")
     if query:
         found = found.filter(user__username__icontains=query)
-    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {"page": page, "q": query, **more}
+    page = NumberedPaginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {"page": page, "q": query, "query": urlencode({"q": query} if query else {}), **more}
     return render(request, "tokens/all.html", context, status=status)
 
 
 @require_safe
 def all_tokens(request: AuthenticatedHttpRequest) -> HttpResponse:
-    """The tokens that work, of all accounts: a token counts in every project of its account."""
+    """List the active tokens of all accounts. A token is valid in every project of its account."""
     require(request.user, Permission.MEMBERS)
     return _all_tokens_page(request)
 
 
 @require_POST
 def revoke_any(request: AuthenticatedHttpRequest, pk: int) -> HttpResponse:
-    """Revoke a token of any account, once that was confirmed."""
+    """Revoke a token of any account after confirmation."""
     require(request.user, Permission.MEMBERS)
     token = get_object_or_404(ApiToken.objects.select_related("user"), pk=pk)
     if request.POST.get("confirmed") != "1":
@@ -125,7 +127,7 @@ def revoke_any(request: AuthenticatedHttpRequest, pk: int) -> HttpResponse:
 
 def _revoke(request: AuthenticatedHttpRequest, token: ApiToken) -> None:
     if revoke_token(token, Actor.of(request)):
-        text = _("Revoked: %(name)s. It does nothing from now on.")
+        text = _("Revoked: %(name)s.")
     else:
-        text = _("It was revoked already: %(name)s.")
+        text = _("Already revoked: %(name)s.")
     messages.info(request, text % {"name": token.name})

@@ -177,14 +177,14 @@ def test_a_refusal_says_which_role_is_missing_and_who_grants_it(
     with pytest.raises(RoleRequired) as caught:
         require(anna, P.RUN, project)
     assert str(caught.value) == (
-        "Backing up, cancelling and checking needs the role Operator or Admin "
+        "Backing up, cancelling and checking requires the role Operator or Admin "
         "for otc / eu-de / shop."
     )
     assert caught.value.grantors == ["boss"]
-    with pytest.raises(RoleRequired, match="needs the role Admin for all projects") as caught:
+    with pytest.raises(RoleRequired, match="requires the role Admin for all projects") as caught:
         require(anna, P.CONFIGURE)
     assert caught.value.grantors == []
-    with pytest.raises(RoleRequired, match="needs the role Admin or Auditor for a project"):
+    with pytest.raises(RoleRequired, match="requires the role Admin or Auditor for a project"):
         require_somewhere(anna, P.AUDIT)
 
 

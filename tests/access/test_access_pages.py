@@ -133,7 +133,7 @@ def test_a_refusal_says_what_is_missing_who_grants_it_and_is_audited(
     answer = web.post(f"/runs/{run.pk}/cancel/")
     page = answer.content.decode()
     assert answer.status_code == 403
-    assert "needs the role Operator or Admin for otc / eu-de / shop" in page
+    assert "requires the role Operator or Admin for otc / eu-de / shop" in page
     assert "Who can grant it: <bdi>&lt;b&gt;boss&lt;/b&gt;</bdi>." in page
     run.refresh_from_db()
     assert run.state == "queued"

@@ -90,11 +90,11 @@ def test_an_event_that_was_changed_says_so(
     tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 2")
     tamper("UPDATE audit_event SET actor_name = 'eve' WHERE sequence = 3")
     changed = web.get(reverse("audit:event-detail", args=[2])).content.decode()
-    assert "Its content does not come to its hash" in changed
+    assert "Its content does not match its hash" in changed
     changed = web.get(reverse("audit:event-detail", args=[3])).content.decode()
-    assert "Its personal part does not come to its digest" in changed
+    assert "Its personal data does not match its digest" in changed
     right = web.get(reverse("audit:event-detail", args=[1])).content.decode()
-    assert "not as it was written" not in right
+    assert "modified after it was written" not in right
 
 
 def test_a_masked_event_shows_who_masked_it_and_nothing_personal(

@@ -88,7 +88,7 @@ def test_masking_more_than_the_event_tells_of_is_found(
         )
     reading = verify_chain()
     assert (reading.broken_at, reading.last) == (1, 4)
-    assert "More events were masked" in reading.problem
+    assert "More events are masked" in reading.problem
 
 
 def test_pruning_deletes_a_prefix_that_stays_verifiable(

@@ -64,7 +64,7 @@ def test_verify_now_queues_one_verification(
     monkeypatch.setattr(tasks.verify, "delay", lambda: sent.append("verify"))
     for _ in range(2):
         response = web.post(reverse("audit:verify"), follow=True)
-    assert "The verification is queued" in response.content.decode()
+    assert "Verification queued" in response.content.decode()
     assert "A verification is queued since" in response.content.decode()
     assert Verification.objects.filter(result="waiting").count() == 1
     tasks.verify()

@@ -150,7 +150,7 @@ def test_the_command_prints_range_and_head(make_events: MakeEvents) -> None:
     last = make_events(3)[-1]
     out = StringIO()
     call_command("audit_verify", head=[ChainLink(3, last.hash)], stdout=out)
-    assert out.getvalue() == f"events 1 to 3 are right (3), head 3:{last.hash}\n"
+    assert out.getvalue() == f"events 1 to 3 are intact (3), head 3:{last.hash}\n"
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["never verified", "verified before"])

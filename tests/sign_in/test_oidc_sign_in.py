@@ -214,7 +214,7 @@ def test_an_account_that_is_switched_off_stays_out(client: Client, provider: Pro
     User.objects.update(is_active=False)
     other = Client()
     answer = other.get(at_the_provider(begin(other)), follow=True)
-    assert "switched off here" in text_of(answer)
+    assert "account is deactivated" in text_of(answer)
     assert not is_signed_in(other)
     assert events("sign_in_failed")[-1].details == {"account_active": False}
 

@@ -14,7 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from dashboard.accounts.models import Session, User
 from tests.sign_in.conftest import PASSWORD, MakeClient, events, is_signed_in, sign_in, text_of
 
-WRONG = "The user name or the password is not right."
+WRONG = "The user name or password is incorrect."
 TOKEN = re.compile(r'"[A-Za-z0-9]{64}"')
 
 

@@ -50,7 +50,7 @@ def test_they_are_shown_once(anna: User, client_of: MakeClient) -> None:
     set_up_app(client)
     codes = show(client)
     for page in (text_of(client.post(CODES)), text_of(client.get(CODES))):
-        assert "not shown again" in page
+        assert "cannot be shown again" in page
         assert not [code for code in codes if code in page]
 
 

@@ -171,7 +171,7 @@ def test_a_session_that_has_ended_is_not_listed(
     assert len(handles(here)) == 0
     page = text_of(here.get(reverse("account")))
     assert page.count("this one") == 1
-    assert "End all others" not in page
+    assert "End all other sessions" not in page
 
 
 def test_a_new_password_ends_all_other_sessions(anna: User, client_of: MakeClient) -> None:
@@ -211,7 +211,7 @@ def test_an_account_without_a_password_is_told_so(db: None) -> None:
     user = User.objects.create_user("of-the-provider")
     client = Client()
     client.force_login(user)
-    assert "signs this account in" in text_of(client.get(reverse("account")))
+    assert "signs in with the identity provider" in text_of(client.get(reverse("account")))
     answer = client.post(reverse("account_change_password"), {"password1": NEW_PASSWORD})
     assert answer.headers["Location"] == reverse("account")
     user.refresh_from_db()
