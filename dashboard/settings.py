@@ -284,9 +284,9 @@ SESSION_IDLE_MINUTES = env.int("SESSION_IDLE_MINUTES", 60, at_most=5_256_000)  #
 SESSION_MAX_HOURS = env.int("SESSION_MAX_HOURS", 12, at_most=87_600)
 SESSION_COOKIE_AGE = SESSION_MAX_HOURS * 3600
 
-# --- What all processes must count together ------------------------------------------------------
-# Tries to sign in and codes that were used: in the database, which is there whenever somebody can
-# sign in at all. Redis may be away or be emptied at any time.
+# --- Counters shared by all processes ------------------------------------------------------------
+# Sign-in attempts and used codes. In the database, which every sign-in needs anyway; Redis can be
+# unavailable or emptied at any time.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
@@ -297,8 +297,8 @@ CACHES = {
 }
 
 # --- Password ------------------------------------------------------------------------------------
-SIGN_IN_TRIES = env.int("SIGN_IN_TRIES", 30)  # a minute, from one address
-SIGN_IN_FAILURES = env.int("SIGN_IN_FAILURES", 5)  # in five minutes, of one account
+SIGN_IN_TRIES = env.int("SIGN_IN_TRIES", 30)  # per minute and address
+SIGN_IN_FAILURES = env.int("SIGN_IN_FAILURES", 5)  # per five minutes and account
 ACCOUNT_ADAPTER = "dashboard.sign_in.adapters.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"username"}
@@ -312,7 +312,7 @@ ACCOUNT_RATE_LIMITS = {
 # --- Second factors ------------------------------------------------------------------------------
 MFA_REQUIRED_ROLES = env.list("MFA_REQUIRED_ROLES", [])
 MFA_ADAPTER = "dashboard.sign_in.adapters.SecondFactorAdapter"
-MFA_ALLOW_UNVERIFIED_EMAIL = True  # no mail is sent, so no address is ever verified
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # no mail is sent, so addresses cannot be verified
 MFA_FORMS = {
     "authenticate": "dashboard.sign_in.forms.CodeForm",
     "reauthenticate": "dashboard.sign_in.forms.ConfirmCodeForm",
@@ -323,11 +323,11 @@ MFA_FORMS = {
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = "CSS Log Backup"
-MFA_TOTP_TOLERANCE = 1  # steps of 30 s before and after: clocks differ, and people type
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s before and after, for clock skew and typing
 
 # --- API tokens ----------------------------------------------------------------------------------
 API_TOKEN_MAX_DAYS = env.int("API_TOKEN_MAX_DAYS", 365, at_least=1, at_most=36_500)
-# in five minutes, from one address
+# per five minutes and address
 API_TOKEN_FAILURES = env.int("API_TOKEN_FAILURES", 30, at_least=1)
 
 # --- OpenID Connect ------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ OIDC_NAME = env.str("OIDC_NAME", "single sign-on")
 OIDC_SCOPES = env.list("OIDC_SCOPES", ["openid", "profile"])
 OIDC_USERNAME_CLAIM = env.str("OIDC_USERNAME_CLAIM", "preferred_username")
 OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", "groups")
-OIDC_ROLE_MAP: list[str] = []  # nobody gets a role by a text that cannot be read
+OIDC_ROLE_MAP: list[str] = []  # no roles if the value cannot be parsed
 try:
     OIDC_ROLE_MAP = split_role_map(secret("OIDC_ROLE_MAP"))
 except (ValueError, csv.Error) as _error:

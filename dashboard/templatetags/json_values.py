@@ -18,9 +18,6 @@ def as_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
 
 
-register = template.Library()
-
-
 @register.filter
 def as_json(value: object) -> str:
     """Format a value as JSON for an attribute that a script reads; the template escapes it."""

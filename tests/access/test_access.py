@@ -1,4 +1,4 @@
-"""Who may do what follows from the roles that were granted, and from nothing else."""
+"""Permissions follow from granted roles, and from nothing else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def anna(db: None) -> User:
 
 
 def again(user: User) -> User:
-    """The account as the next request has it."""
+    """The account as the next request loads it."""
     return User.objects.get(pk=user.pk)
 
 
@@ -114,7 +114,7 @@ def test_a_deactivated_account_and_a_visitor_may_do_nothing(anna: User, project:
         assert not Project.objects.filter(visible_q(user, "")).exists()
 
 
-# --- what is seen
+# --- visibility
 
 
 def test_rows_of_every_kind_are_those_of_ones_projects(
@@ -234,7 +234,7 @@ def test_a_role_is_granted_once(anna: User, project: Project) -> None:
     assert Grant.objects.count() == 4
 
 
-# --- what it costs
+# --- cost
 
 
 def test_grants_are_read_once_for_each_request(anna: User, project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Rules that count before they write hold also for two at the same moment."""
+"""Rules that count before they write also hold for concurrent requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def at_once(*works: Callable[[], T]) -> list[T]:
-    """Have threads, each with a connection of its own, begin at the same moment."""
+    """Run functions concurrently in threads with their own connections."""
     gate = threading.Barrier(len(works))
 
     def run(work: Callable[[], T]) -> T:

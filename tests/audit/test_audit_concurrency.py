@@ -1,4 +1,4 @@
-"""Many writers at once, in threads and processes: one chain without a gap."""
+"""Concurrent writers in threads and processes: one chain without gaps."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_writers_in_threads_and_processes_make_one_chain_without_a_gap() -> None
     )
     reading = verify_chain()
     assert (reading.first, reading.last, reading.broken_at) == (1, count, None)
-    # every writer's own events stand in the order in which it made them
+    # the events of each writer are in the order in which it made them
     for name in set(AuditEvent.objects.values_list("actor_name", flat=True)):
         own = AuditEvent.objects.filter(actor_name=name).order_by("sequence")
         numbers = [details["number"] for details in own.values_list("details", flat=True)]
@@ -118,7 +118,7 @@ def test_writers_in_threads_and_processes_make_one_chain_without_a_gap() -> None
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
-    """Do something on a connection of its own, closed afterwards."""
+    """Run a function with its own connection, and close that."""
 
     def run() -> Any:
         try:
@@ -131,7 +131,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 
 def test_a_writer_waits_for_the_transaction_before_and_follows_it() -> None:
-    """The head that was read before the lock was free is not the one that is used."""
+    """A head that was read before taking the lock is not used."""
     recorded, waits = threading.Event(), threading.Event()
 
     def second() -> None:

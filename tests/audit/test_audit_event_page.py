@@ -1,4 +1,4 @@
-"""The page of one event."""
+"""The page of an event."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7|add:7 }
 
 @pytest.fixture(autouse=True)
 def no_sign_in_events(web: Client) -> None:
-    """The sign-in of the browser is event 1: tests count from 2."""
+    """The sign-in is event 1; events of tests start at 2."""
 
 
 class Elements(HTMLParser):
-    """What of a page could run: scripts without our address, handlers, styles, odd pictures."""
+    """Find what a page could execute: foreign scripts, handlers, styles, odd images."""
 
     def __init__(self) -> None:
         super().__init__()

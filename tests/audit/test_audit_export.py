@@ -95,7 +95,7 @@ def test_a_key_can_be_given_in_each_form(settings: Any) -> None:
 @pytest.mark.parametrize("text", ["too-short", "-----BEGIN PRIVATE KEY-----\nx", "ü" * 32])
 def test_a_key_that_cannot_be_used_is_told_without_being_shown(settings: Any, text: str) -> None:
     settings.AUDIT_SIGNING_KEY = text
-    with pytest.raises(CommandError, match="AUDIT_SIGNING_KEY holds no Ed25519 key") as raised:
+    with pytest.raises(CommandError, match="AUDIT_SIGNING_KEY is not an Ed25519 key") as raised:
         call_command("audit_export", stdout=StringIO())
     assert text not in str(raised.value)
     assert AuditEvent.objects.count() == 0
@@ -147,7 +147,7 @@ def test_memory_does_not_grow_with_the_range(
         tracemalloc.stop()
         return most
 
-    peak(40)  # what is imported and cached on the way does not count
+    peak(40)  # warm-up: do not measure imports and caches
     assert peak(400) < peak(40) * 1.5
 
 

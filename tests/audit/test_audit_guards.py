@@ -1,4 +1,4 @@
-"""The database itself refuses to change the trail."""
+"""The database itself prevents changes of the trail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POSTGRES = "postgresql"
 
 
 def refuses(sql: str, *parameters: Any) -> bool:
-    """Whether the database refuses a statement, in the words of our triggers."""
+    """Return whether our triggers reject a statement."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql, parameters)
@@ -81,7 +81,7 @@ def test_no_event_can_be_deleted_or_replaced(make_events: MakeEvents) -> None:
         assert refuses("TRUNCATE audit_event")
         assert refuses("TRUNCATE audit_event, audit_anchor CASCADE")
         assert refuses("TRUNCATE audit_anchor")
-    else:  # REPLACE deletes without asking the triggers for deleting
+    else:  # REPLACE deletes without running delete triggers
         copy = columns.replace("sequence", "2").replace("reason", "'x'")
         assert refuses(
             f"INSERT OR REPLACE INTO audit_event ({columns}) "
@@ -120,7 +120,7 @@ EMPTIED = (
 @pytest.mark.parametrize(
     "more",
     [
-        "",  # no event tells of it
+        "",  # no event records it
         ", reason = 'x'",
         ", hash = 'x'",
         ", personal = 'x'",

@@ -1,4 +1,4 @@
-"""The audit trail's pages."""
+"""The pages of the audit trail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def no_sign_in_events(web: Client) -> None:
-    """The sign-in of the browser is event 1: tests count from 2."""
+    """The sign-in is event 1; events of tests start at 2."""
 
 
 def test_events_are_listed_newest_first(web: Client, make_events: MakeEvents) -> None:

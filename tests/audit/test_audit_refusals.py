@@ -1,4 +1,4 @@
-"""Refusals: an event at once, then one a minute with a number; the chain holds."""
+"""Denied requests: an event at once, then one a minute with a count."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def a_minute_later() -> None:
 
 @pytest.fixture
 def refused(db: None, client: Client) -> Client:
-    """A browser of somebody who may read, and audit nothing."""
+    """A browser of a viewer."""
     client.force_login(give(User.objects.create_user("ben"), Role.VIEWER))
     return client
 

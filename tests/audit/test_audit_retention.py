@@ -1,4 +1,4 @@
-"""Masking and pruning leave the chain whole, and what they did is told in it."""
+"""Masking and pruning keep the chain intact and are recorded in it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_masking_that_no_event_tells_of_is_found(make_events: MakeEvents, tamper
 def test_masking_more_than_the_event_tells_of_is_found(
     make_events: MakeEvents, clock: Clock
 ) -> None:
-    """The triggers let it pass, since an event tells of masking; its number does not fit."""
+    """The triggers allow it, since an event records masking; but the number does not match."""
     make_events(2)
     limit = clock.between()
     make_events(1)
@@ -140,7 +140,7 @@ def test_an_interrupted_pruning_is_finished_by_the_next(
 def test_a_clock_that_was_ahead_does_not_let_later_events_go(
     make_events: MakeEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Event 2 was given a time in the future: it and all behind it stay."""
+    """Event 2 has a time in the future: it and all later events stay."""
     make_events(1)
     with monkeypatch.context() as patch:
         ahead = timezone.now() + timedelta(days=365)
@@ -190,7 +190,7 @@ def test_an_anchor_that_no_retention_run_tells_of_is_found(
 def test_a_trail_can_be_carried_to_another_database(
     make_events: MakeEvents, clock: Clock, tmp_path: Path
 ) -> None:
-    """By dumpdata and loaddata, as docs/operations.md says; here it comes back to its own."""
+    """With dumpdata and loaddata, as in docs/operations.md; here into the same database."""
     odd = {"text": "größer \U0001f600", "number": 2**53 - 1, "none": None, "list": [1, {"a": True}]}
     make_events(2)
     limit = clock.between()

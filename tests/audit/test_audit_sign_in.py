@@ -1,4 +1,4 @@
-"""Sign-in, failed sign-in, sign-out and refusals are events."""
+"""Sign-ins, failed sign-ins, sign-outs and denied requests are recorded."""
 
 from __future__ import annotations
 

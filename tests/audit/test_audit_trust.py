@@ -1,4 +1,4 @@
-"""What the page says of the chain, and “Verify now”."""
+"""The status of the chain on the page, and “Verify now”."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def no_sign_in_events(web: Client) -> None:
-    """The sign-in of the browser is event 1: tests count from 2."""
+    """The sign-in is event 1; events of tests start at 2."""
 
 
 def test_the_page_tells_the_verified_range_and_how_old_that_is(
@@ -42,7 +42,7 @@ def test_the_page_tells_the_first_break(
     page = page_of(web)
     assert "The chain is broken at event" in page
     assert reverse("audit:event-detail", args=[3]) in page
-    assert "Events 1 to 2 are right." in page
+    assert "Events 1 to 2 are intact." in page
 
 
 def test_opening_the_page_verifies_nothing(
@@ -65,7 +65,7 @@ def test_verify_now_queues_one_verification(
     for _ in range(2):
         response = web.post(reverse("audit:verify"), follow=True)
     assert "Verification queued" in response.content.decode()
-    assert "A verification is queued since" in response.content.decode()
+    assert "Verification queued since" in response.content.decode()
     assert Verification.objects.filter(result="waiting").count() == 1
     tasks.verify()
     assert "Events 1 to 2 are verified" in page_of(web)

@@ -1,4 +1,4 @@
-"""Verifying the chain: tampering is found, masking and pruning leave it whole."""
+"""Verification of the chain: tampering is found; masking and pruning keep it intact."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_break_is_an_error_in_the_log(
 
 
 def periodic_tasks(**environment: str) -> dict[str, Any]:
-    """The ticker's plan as a process makes it that starts in an environment."""
+    """The ticker's schedule of a process started in an environment."""
     script = (
         "import json; from dashboard.settings import PERIODIC_TASKS as plan; "
         "print(json.dumps(plan))"
@@ -263,7 +263,7 @@ def periodic_tasks(**environment: str) -> dict[str, Any]:
 def test_head_and_verification_are_planned_and_can_be_left_out() -> None:
     plan = periodic_tasks()
     assert plan["audit-head"] == ["dashboard.audit.tasks.emit_head", 3600]
-    # looks once an hour whether AUDIT_VERIFY_INTERVAL is over, also across restarts
+    # checks hourly whether AUDIT_VERIFY_INTERVAL is over, also across restarts
     assert plan["audit-verify"] == ["dashboard.audit.tasks.verify_when_due", 3600]
     off = periodic_tasks(AUDIT_HEAD_INTERVAL="0", AUDIT_VERIFY_INTERVAL="0")
     assert [name for name in off if name.startswith("audit")] == []
@@ -276,8 +276,8 @@ def test_head_and_verification_are_planned_and_can_be_left_out() -> None:
         (None, True),
         (timedelta(hours=-1), False),
         (timedelta(hours=-25), True),
-        (timedelta(hours=7), False),  # our clock was set back by an hour or seven since
-        (timedelta(days=300), True),  # our clock was wrong then: it must not rest for 300 days
+        (timedelta(hours=7), False),  # the clock has been set back by seven hours
+        (timedelta(days=300), True),  # the clock was wrong then: do not wait for 300 days
     ],
 )
 def test_a_verification_is_due_a_day_after_the_last_one(

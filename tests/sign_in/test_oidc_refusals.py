@@ -1,4 +1,4 @@
-"""What a provider, or who stands in for it, may say and is not believed; each with its event."""
+"""Invalid responses of a provider or an impostor, each rejected with an event."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_what_is_no_token_is_refused(client: Client, provider: Provider, token: 
     assert_refused(client, "ID token rejected")
 
 
-# --- the way back -----------------------------------------------------------------------------
+# --- the callback -----------------------------------------------------------------------------
 
 
 def assert_not_begun(client: Client, answer: Any) -> None:
@@ -134,7 +134,7 @@ def assert_not_begun(client: Client, answer: Any) -> None:
         "by": "OpenID Connect",
         "why": "not begun here, or too long ago",
     }
-    assert "not begun here" in text_of(client.get(reverse("login")))
+    assert "not started here" in text_of(client.get(reverse("login")))
 
 
 @pytest.mark.parametrize("query", ["", "?code=x", "?state=", "?code=x&state=made-up", "?error=x"])
@@ -161,7 +161,7 @@ def test_a_callback_of_another_browser_is_refused(client: Client, provider: Prov
 
 
 def test_a_code_of_another_sign_in_is_refused(client: Client, provider: Provider) -> None:
-    """A stolen code: its PKCE challenge is another one's."""
+    """A stolen code has the PKCE challenge of another session."""
     stolen = at_the_provider(begin(Client())).partition("code=")[2].partition("&")[0]
     own = at_the_provider(begin(client))
     code = own.partition("code=")[2].partition("&")[0]

@@ -1,4 +1,4 @@
-"""A provider that is away, slow, or makes no sense: nobody comes in, and nobody waits."""
+"""A provider that is unavailable, slow or broken: nobody is signed in, and nobody waits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_provider_that_goes_down_on_the_way_is_said_to_be(
 
 
 def drip(handler: BaseHTTPRequestHandler) -> None:
-    """A byte every tenth of a second, for ever."""
+    """One byte every tenth of a second, without end."""
     handler.send_response(200)
     handler.end_headers()
     while True:
@@ -86,7 +86,9 @@ MAD = {
 REFUSALS = {
     DISCOVERY: "the request to the provider failed|the discovery document",
     "/token": "the token endpoint",
-    "/keys": "the request to the provider failed|ID token rejected: the provider has no matching key",
+    "/keys": (
+        "the request to the provider failed|ID token rejected: the provider has no matching key"
+    ),
 }
 
 

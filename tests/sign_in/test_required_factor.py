@@ -1,4 +1,4 @@
-"""Roles that need a second factor: nothing opens before there is one."""
+"""Roles that require a second factor: nothing else is accessible without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups with commas in them, as LDAP names have, can be mapped to roles."""
+"""Group names with commas, as in LDAP, can be mapped to roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions: how long they last, where they are listed, and how they are ended."""
+"""Sessions: time limits, the list, and ending them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NEW_PASSWORD = "another horse, another battery"
 
 
 def handles(client: Client) -> list[str]:
-    """What the page offers to end."""
+    """Return the handles that the page offers to end."""
     page = text_of(client.get(reverse("account")))
     return re.findall(r'name="session" value="([^"]+)"', page)
 
 
 def age(client: Client, **seconds: float) -> None:
-    """Let a session have begun (`at`) or have been used (`seen`) that long ago."""
+    """Move the start (`at`) or the last use (`seen`) of a session into the past."""
     session = client.session
     now = time.time()
     session[SESSION_START] = {
@@ -40,9 +40,15 @@ def test_one_sees_where_one_is_signed_in(anna: User, client_of: MakeClient) -> N
     client = client_of(anna, headers={"User-Agent": "Firefox on a desk"}, REMOTE_ADDR="192.0.2.1")
     client_of(anna, headers={"User-Agent": "Safari on a phone"}, REMOTE_ADDR="192.0.2.2")
     page = text_of(client.get(reverse("account")))
-    for text in ("Firefox on a desk", "192.0.2.1", "Safari on a phone", "192.0.2.2", "this one"):
+    for text in (
+        "Firefox on a desk",
+        "192.0.2.1",
+        "Safari on a phone",
+        "192.0.2.2",
+        "This session",
+    ):
         assert text in page
-    assert page.count("this one") == 1
+    assert page.count("This session") == 1
 
 
 def test_the_sessions_of_others_are_not_shown(
@@ -98,7 +104,7 @@ def test_a_session_of_somebody_else_cannot_be_ended(
 
 
 def test_a_browser_before_the_sign_in_is_nobodys_session(anna: User, client_of: MakeClient) -> None:
-    """Its row has an empty handle, which must not match an empty field."""
+    """Its row has an empty handle, which an empty field must not match."""
     visitor = Client()
     session = visitor.session
     session["x"] = 1
@@ -115,7 +121,7 @@ def test_a_session_that_nobody_uses_ends(anna: User, client_of: MakeClient, sett
     age(client, seen=60 * 60)
     answer = client.get("/history/?state=failed", follow=True)
     assert answer.redirect_chain[0][0] == "/sign-in/?next=/history/%3Fstate%3Dfailed"
-    assert "60 minutes without a click" in text_of(answer)
+    assert "60 minutes of inactivity" in text_of(answer)
     assert [event.details for event in events("sign_out")] == [{"why": "idle"}]
     settings.SESSION_IDLE_MINUTES = 0
     assert sign_in(client).status_code == 302
@@ -129,7 +135,7 @@ def test_a_session_ends_however_it_is_used(anna: User, client_of: MakeClient) ->
     assert is_signed_in(client)
     age(client, at=12 * 3600)
     answer = client.get(reverse("account"), follow=True)
-    assert "12 hours at most" in text_of(answer)
+    assert "at most 12 hours" in text_of(answer)
     assert [event.details for event in events("sign_out")] == [{"why": "age"}]
     assert not is_signed_in(client)
 
@@ -170,7 +176,7 @@ def test_a_session_that_has_ended_is_not_listed(
     age(other, **seconds)
     assert len(handles(here)) == 0
     page = text_of(here.get(reverse("account")))
-    assert page.count("this one") == 1
+    assert page.count("This session") == 1
     assert "End all other sessions" not in page
 
 

@@ -1,4 +1,4 @@
-"""Making, seeing and revoking tokens on their pages."""
+"""Creating, listing and revoking tokens on their pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def facts_of(action: str) -> Any:
     return AuditEvent.objects.get(action=action)
 
 
-# --- making one
+# --- creating
 
 
 def test_a_token_is_shown_once_and_works(web: Client, anna: User) -> None:
@@ -135,7 +135,7 @@ def test_a_form_that_is_sent_twice_makes_one_token(web: Client, anna: User) -> N
     assert again.status_code == 422
     assert "You already have a token of this name" in again.content.decode()
     assert ApiToken.objects.count() == 1
-    token_of(User.objects.create_user("ben"), name="nightly")  # others' names are their own
+    token_of(User.objects.create_user("ben"), name="nightly")  # names are unique for each account
 
 
 def test_the_name_of_one_that_has_ended_is_free(web: Client, anna: User) -> None:
@@ -152,7 +152,7 @@ def test_an_account_has_a_bounded_number_of_tokens(web: Client, anna: User) -> N
     assert ApiToken.objects.count() == MAX_ACTIVE
 
 
-# --- only for who has just shown who it is
+# --- requires a recent confirmation
 
 
 def test_who_signed_in_a_while_ago_shows_again_who_it_is(
@@ -171,7 +171,7 @@ def test_who_signed_in_a_while_ago_shows_again_who_it_is(
     assert web.post(NEW, form(name="another")).status_code == 200
 
 
-# --- one's own
+# --- own tokens
 
 
 def test_the_page_shows_what_one_has_and_when_it_was_used(web: Client, anna: User) -> None:
@@ -233,7 +233,7 @@ def test_who_lacks_a_second_factor_is_sent_to_set_one_up(
     assert not ApiToken.objects.exists()
 
 
-# --- a new password
+# --- password changes
 
 
 def test_a_new_password_ends_all_tokens_and_says_so_beforehand(web: Client, anna: User) -> None:
@@ -262,13 +262,13 @@ def test_a_password_that_is_set_on_the_server_ends_them_too(
 
 
 def test_a_password_that_is_hashed_anew_ends_nothing(anna: User) -> None:
-    """Django does so at a sign-in after an upgrade; the password stays the same."""
+    """Django rehashes at a sign-in after an upgrade; the password is unchanged."""
     program = Program(token_of(anna))
     User.objects.filter(pk=anna.pk).update(password="pbkdf2_sha256$1$c2FsdA$" + "x")
     assert program.get("token").status == 200
     fresh = User.objects.get(pk=anna.pk)
     fresh.set_password(PASSWORD)
-    fresh._password = None  # what check_password does when it has to hash anew
+    fresh._password = None  # as check_password does when it rehashes
     fresh.save(update_fields=["password"])
     assert program.get("token").status == 200
 
@@ -279,7 +279,7 @@ def test_a_token_survives_a_new_key_of_the_instance(anna: User, settings: Any) -
     assert program.get("token").status == 200
 
 
-# --- everybody's
+# --- tokens of all accounts
 
 
 def test_an_admin_of_all_projects_sees_which_tokens_there_are(web: Client, anna: User) -> None:
