@@ -4,10 +4,7 @@ from django.conf import settings
 from django.urls import path
 
 from .views import (
-    adoption,
-    bulk_backup,
-    cluster_backup,
-    cluster_manage,
+    backup,
     cluster_page,
     clusters,
     connections,
@@ -20,9 +17,8 @@ from .views import (
     protection,
     retention,
     runs,
-    saved_views,
+    search,
     settings_page,
-    styleguide,
 )
 
 app_name = "backups"
@@ -30,24 +26,22 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("live/", home.home_live, name="home-live"),
     path("frame/live/", layout.frame_live, name="frame-live"),
-    path("search/", layout.search, name="search"),
+    path("search/", search.search, name="search"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/live/", clusters.clusters_live, name="clusters-live"),
-    path("clusters/backup/", bulk_backup.bulk_backup, name="bulk-backup"),
-    path("clusters/<int:pk>/backup/", cluster_backup.cluster_backup, name="cluster-backup"),
+    path("clusters/backup/", backup.bulk_backup, name="bulk-backup"),
+    path("clusters/<int:pk>/backup/", backup.cluster_backup, name="cluster-backup"),
     path("clusters/<int:pk>/", cluster_page.cluster_detail, name="cluster-detail"),
     path("clusters/<int:pk>/live/", cluster_page.cluster_detail_live, name="cluster-detail-live"),
     path("clusters/<int:pk>/check/", cluster_page.cluster_check, name="cluster-check"),
-    path("clusters/<int:pk>/archive/", cluster_manage.cluster_archive, name="cluster-archive"),
-    path("clusters/<int:pk>/restore/", cluster_manage.cluster_restore, name="cluster-restore"),
-    path("clusters/<int:pk>/labels/", cluster_manage.cluster_labels, name="cluster-labels"),
-    path(
-        "clusters/<int:pk>/objective/", cluster_manage.cluster_objective, name="cluster-objective"
-    ),
+    path("clusters/<int:pk>/archive/", cluster_page.cluster_archive, name="cluster-archive"),
+    path("clusters/<int:pk>/restore/", cluster_page.cluster_restore, name="cluster-restore"),
+    path("clusters/<int:pk>/labels/", cluster_page.cluster_labels, name="cluster-labels"),
+    path("clusters/<int:pk>/objective/", cluster_page.cluster_objective, name="cluster-objective"),
     path("protection/", protection.protection, name="protection"),
     path(
         "protection/projects/<int:pk>/objective/",
-        cluster_manage.project_objective,
+        cluster_page.project_objective,
         name="project-objective",
     ),
     path("clusters/<int:pk>/log-backup/", log_settings.log_settings, name="log-settings"),
@@ -70,15 +64,15 @@ urlpatterns = [
     path(
         "settings/connections/<int:pk>/sync/", connections.connection_sync, name="connection-sync"
     ),
-    path("settings/adopt/", adoption.adoption, name="adoption"),
+    path("settings/adopt/", settings_page.adoption, name="adoption"),
     path("settings/retention/", retention.retention, name="retention"),
     path("settings/retention/change/", retention.retention_change, name="retention-change"),
     path("settings/retention/run/", retention.retention_run, name="retention-run"),
     path("history/", history.history, name="history"),
     path("history/live/", history.history_live, name="history-live"),
     path("history/count/", history.history_count, name="history-count"),
-    path("history/views/", saved_views.save, name="saved-views"),
-    path("history/views/<int:pk>/delete/", saved_views.delete, name="saved-view-delete"),
+    path("history/views/", history.save_view, name="saved-views"),
+    path("history/views/<int:pk>/delete/", history.delete_view, name="saved-view-delete"),
     path("history/exports/", exports.exports, name="exports"),
     path("history/exports/live/", exports.exports_live, name="exports-live"),
     path("runs/<int:pk>/", runs.run_detail, name="run-detail"),
@@ -88,4 +82,4 @@ urlpatterns = [
     path("runs/<int:pk>.json", runs.run_json, name="run-json"),
 ]
 if settings.DEBUG:
-    urlpatterns.append(path("styleguide/", styleguide.styleguide, name="styleguide"))
+    urlpatterns.append(path("styleguide/", layout.styleguide, name="styleguide"))

@@ -144,6 +144,7 @@ def other_cards(rng: random.Random) -> list[Card]:
         _card("drip", "drip", seconds=0.01),
         _card("drip beyond the timeout", "drip", seconds=0.2),
         _card("truncated", "truncated"),
+        _card("truncated 400, job started", "error_after", Strike("truncated"), preset="internal"),
     ]
     jobs = [
         _card("late_fail", "late_fail", seconds=1),

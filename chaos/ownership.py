@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .evidence import Evidence, Run
+from .evidence import Evidence, Run, Sent
 from .log import Diary, overlap
 from .verify import Check, names
 
@@ -90,8 +90,19 @@ def _carried(judge: _Judge, run: Run) -> None:
         check.offences.append(f"{what}, made by a request without an attempt")
     elif call.run != run.id:
         check.offences.append(f"{what}, which run {call.run} (attempt {call.attempt}) made")
-    elif call.attempt not in run.posts or run.posts[call.attempt].job_id != run.job_id:
+    elif (made := run.posts.get(call.attempt)) is None or not _carries(run, made):
         check.offences.append(f"{what} of its attempt {call.attempt}, and credits another")
+
+
+def _carries(run: Run, post: Sent) -> bool:
+    """Whether the run has its job by this POST.
+
+    The row of a POST without any `Date` names no job that was only inferred: it goes on competing
+    for others (docs/run-states.md, rule 4).
+    """
+    if any(other.job_id == run.job_id for other in run.posts.values()):
+        return post.job_id == run.job_id
+    return run.evidence == INFERRED and not post.dated and not post.job_id
 
 
 def _outsider(judge: _Judge, run: Run, what: str) -> None:
@@ -100,7 +111,7 @@ def _outsider(judge: _Judge, run: Run, what: str) -> None:
         judge.check.offences.append(f"{what}, which an outsider started")
         return
     beyond = _outside_the_window(judge, run)
-    accepted = any(post.accepted for post in run.posts.values() if post.job_id == run.job_id)
+    accepted = any(post.accepted for post in run.posts.values() if _carries(run, post))
     if beyond == 0:
         judge.tally["outsider"] += 1
     elif accepted and beyond <= judge.limits.skew:
@@ -121,7 +132,7 @@ def _outside_the_window(judge: _Judge, run: Run) -> float:
     nearest = float("inf")
     for call in run.calls:
         post = run.posts.get(call.attempt)
-        if post is None or post.job_id != run.job_id:
+        if post is None or not _carries(run, post):
             continue
         first, last = call.started, call.finished or call.started + limits.longest
         last += 0 if post.accepted else limits.late

@@ -68,11 +68,11 @@ def read_answer(raw: RawAnswer, *, method: str, path: str, secrets: tuple[str, .
     kind, text, document = _look_at(raw)
     code, message = "", ""
     ok = 200 <= raw.status < 300
-    if kind is BodyKind.JSON_OBJECT:
+    if isinstance(document, dict):
         code, message = _error_in(document, ok=ok)
     elif kind is BodyKind.HTML:
         message = "" if ok else _html_text(text[:_WINDOW])
-    elif kind is BodyKind.TEXT:
+    elif kind in (BodyKind.TEXT, BodyKind.TRUNCATED):
         prefix = _CODE_PREFIX.match(text[:100])
         code = prefix[1] if prefix else ""
         message = text[:_WINDOW] if code or not ok else ""
@@ -123,12 +123,15 @@ def _look_at(raw: RawAnswer) -> tuple[BodyKind, str, object]:
     if raw.oversized:
         return BodyKind.OVERSIZED, text[:_WINDOW], None
     if not text.strip():
-        return BodyKind.EMPTY, "", None
+        return (BodyKind.TRUNCATED if raw.cut_short else BodyKind.EMPTY), "", None
     try:
         document: object = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):  # RecursionError: brackets nested thousands deep
-        document = None
+        if raw.cut_short:
+            return BodyKind.TRUNCATED, text, None
     else:
+        if raw.cut_short:
+            return BodyKind.TRUNCATED, text, document
         is_object = isinstance(document, dict)
         return (BodyKind.JSON_OBJECT if is_object else BodyKind.JSON_OTHER), text, document
     if "\x00" in text or (not clean and text.count("\ufffd") * 10 > len(text)):

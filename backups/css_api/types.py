@@ -20,6 +20,7 @@ class BodyKind(StrEnum):
     TEXT = "text"
     BINARY = "binary"
     OVERSIZED = "oversized"
+    TRUNCATED = "truncated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -30,21 +29,6 @@ _BY_HAND = {
     RunState.UNVERIFIED: gettext_lazy("Not verified, by hand"),
     RunState.NOT_STARTED: gettext_lazy("Not started, by hand"),
 }
-
-
-# Finding a URL by its name takes as long as writing a row, and a list has two in each row.
-@lru_cache(maxsize=8)
-def _address_around(name: str) -> tuple[str, str]:
-    before, _number, after = reverse(name, args=[_STAND_IN]).partition(str(_STAND_IN))
-    return before, after
-
-
-_STAND_IN = 4_000_000_007  # nothing else in an address looks like it
-
-
-def _address(name: str, pk: int) -> str:
-    before, after = _address_around(name)
-    return f"{before}{pk}{after}"
 
 
 class BackupRunQuerySet(models.QuerySet["BackupRun"]):
@@ -252,12 +236,12 @@ class BackupRun(models.Model):
         return f"run {self.pk} of {self.cluster_name}"
 
     def get_absolute_url(self) -> str:
-        return _address("backups:run-detail", self.pk)
+        return reverse("backups:run-detail", args=[self.pk])
 
     @property
     def cluster_url(self) -> str:
         """The page of its cluster, without reading the cluster."""
-        return _address("backups:cluster-detail", self.cluster_id)
+        return reverse("backups:cluster-detail", args=[self.cluster_id])
 
     @property
     def run_state(self) -> RunState:

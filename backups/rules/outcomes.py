@@ -33,6 +33,12 @@ class Next(Enum):
     SETTLE = "settle"  # it may have been taken: let the cloud's records decide
 
 
+# Bodies whose error code, if they had one, could not be read.
+UNREAD = frozenset({BodyKind.TRUNCATED, BodyKind.OVERSIZED, BodyKind.BINARY})
+# Statuses with which the gateway refuses a request before the service sees it.
+GATEWAY = frozenset({401, 407, 429})
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """An outcome and its consequence.
@@ -89,6 +95,10 @@ def _classify_answer(answer: Answer) -> Verdict:
             return Verdict(outcome, _next_for(outcome, answer), answer.retry_after)
     if 200 <= answer.status < 300:
         return _classify_2xx(answer)
+    if 400 <= answer.status < 500 and answer.status not in GATEWAY and answer.body_kind in UNREAD:
+        # The unread part may hold a code that changes the meaning: a 400 with CSS.0036 leaves open
+        # whether a backup was started.
+        return Verdict(Outcome.MALFORMED, Next.SETTLE)
     outcome = outcome_of_status(answer.status)
     return Verdict(outcome, _next_for(outcome, answer), answer.retry_after)
 

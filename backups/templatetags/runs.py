@@ -8,19 +8,23 @@ from functools import cache
 from django import template
 from django.db.models import TextChoices
 from django.utils import timezone
-from django.utils.html import escape, format_html
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 from heroicons.templatetags.heroicons import heroicon_mini
 
 from backups.choices import Evidence, Outcome, RunState, Trigger
-from backups.guide import Explanation, explain_run
-from backups.models import ApiCall, BackupRun
-from backups.views import charts, presentation
+from backups.models import BackupRun
+from backups.views import badges, charts, presentation
 
 register = template.Library()
 register.filter("counted", charts.counted)
 register.filter("brought", charts.brought)
+register.filter("headline", presentation.headline)
+register.filter("answer", presentation.answer)
+register.filter("explanation", presentation.explanation)
+register.filter("why_no_record", presentation.why_no_record)
+register.filter("request_text", presentation.request_text)
 
 # A text from outside longer than this is cut on a page; the JSON has all of it.
 LONGEST_TEXT = 10_000
@@ -82,25 +86,24 @@ def state_badge(state: str, text: str = "") -> SafeString:
         state: a RunState.
         text: words in place of the state's label.
     """
-    return _badge(RunState(state), text or str(RunState(state).label))
+    return _run_badge(state, text or str(badges.RUN_STATES[state].label))
 
 
-@cache  # there are few, and a list has one in every row
-def _badge(state: RunState, text: str) -> SafeString:
-    look = presentation.LOOKS[state]
-    return format_html(
-        '<span class="badge {} is-{}">{}<span>{}</span></span>',
-        look.tone,
-        state,
-        heroicon_mini(look.icon, size=16, aria_hidden="true"),
-        text,
-    )
+@cache  # there are few, and a list has one in each row
+def _run_badge(state: str, text: str) -> SafeString:
+    return badges.RUN_STATES[state].render(text, f"is-{state}")
+
+
+@register.simple_tag
+def badge(state: badges.Badge) -> SafeString:
+    """A badge as HTML."""
+    return state.render()
 
 
 @register.simple_tag
 def tone_icon(tone: str) -> str:
     """The icon of a tone that is not a run's state."""
-    return _icon(presentation.TONE_ICONS.get(tone, "information-circle"))
+    return _icon(badges.TONE_ICONS.get(tone, "information-circle"))
 
 
 @cache
@@ -111,7 +114,7 @@ def _icon(name: str) -> SafeString:
 @register.filter
 def tone(state: str) -> str:
     """The colour token of a state."""
-    return presentation.LOOKS[RunState(state)].tone
+    return badges.RUN_STATES[state].tone
 
 
 @register.filter
@@ -141,34 +144,10 @@ def label(choices: type[TextChoices], value: str) -> str:
 
 
 @register.filter
-def headline(run: BackupRun) -> str:
-    """State and outcome in one line."""
-    return presentation.headline(run)
-
-
-@register.filter
-def answer(run: BackupRun) -> str:
-    """HTTP status and code of the cloud's answer."""
-    return presentation.answer(run)
-
-
-@register.filter
 def steps(run: BackupRun) -> list[presentation.Step]:
     """The run's four steps."""
     not_accepted = run.settled_by_hand or run.is_unverified_unanswered
     return presentation.steps(run.run_state, accepted=not not_accepted, tried=bool(run.outcome))
-
-
-@register.filter
-def explanation(run: BackupRun) -> Explanation:
-    """What the run's state means, who acts, what is next."""
-    return explain_run(
-        run.run_state,
-        Outcome(run.outcome),
-        run.error_code,
-        imported=run.is_imported,
-        by_hand=run.settled_by_hand,
-    )
 
 
 @register.filter
@@ -184,12 +163,6 @@ def evidence_explained(evidence: str) -> str:
 
 
 @register.filter
-def why_no_record(run: BackupRun) -> str:
-    """Why there is no record of the cloud."""
-    return presentation.why_no_record(run)
-
-
-@register.filter
 def lasting(duration: timedelta | None) -> str:
     """A duration in words."""
     return NONE if duration is None else presentation.lasting(duration)
@@ -199,12 +172,6 @@ def lasting(duration: timedelta | None) -> str:
 def transport_label(kind: str) -> str:
     """How an exchange failed below HTTP."""
     return str(presentation.TRANSPORT_LABELS.get(kind, kind))
-
-
-@register.filter
-def request_text(call: ApiCall) -> str:
-    """A call's request as it was sent, without its secrets."""
-    return presentation.request_text(call)
 
 
 @register.filter

@@ -1,37 +1,46 @@
-"""A cluster's page: how ready and how protected it is, what it is, and its history."""
+"""A cluster's page: readiness, protection, facts and history; archiving, labels and objective."""
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import ACTIVE, Protection, Readiness
-from backups.forms import MAX_WAIT_MINUTES, LiveForm
+from backups.forms import MAX_WAIT_MINUTES, ArchiveForm, LabelsForm, ObjectiveForm, form_problems
 from backups.guide import READINESS, Explanation
-from backups.models import BackupRun, Cluster, ClusterTag, LogSettings
+from backups.models import BackupRun, Cluster, ClusterTag, LogSettings, Project
 from backups.models.cluster import STATUS_LABELS
 from backups.models.labels import labels_as_text
 from backups.services.attention import BLOCKED, bad_results
-from backups.services.clusters import checks
+from backups.services.clusters import checks, manage
 from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
+from backups.services.clusters.manage import CannotArchive, LabelsChanged
+from backups.services.clusters.protection import set_objective
 from backups.services.clusters.readiness import request_check
-from dashboard.accounts.access import Permission, may
+from dashboard.accounts.access import Permission, may, require
+from dashboard.audit.trail import Actor
 
-from . import charts, presentation
+from . import charts
+from .badges import RUN_STATES
 from .cluster_rows import ClusterRow, permitted_cluster
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request, local_path
 from .history import listed_runs
-from .next_step import words_of
+from .live import Shown, live_response, live_view, token
+from .presentation import explanation
 
+PARTS = tuple(
+    f"backups/cluster_{part}.html" for part in ("head", "state", "days", "latest", "facts")
+)
 LATEST = 10
 
 
@@ -133,14 +142,14 @@ class ClusterPage:
         readiness = Readiness(self.cluster.readiness)
         if self.bad is None or (readiness in BLOCKED and not self.bad.is_active):
             return READINESS[readiness]
-        return words_of(self.bad)
+        return explanation(self.bad)
 
     @property
     def tone(self) -> str:
         """Colour token of the page's head: its worst news."""
         status = self.cluster.status_tone
         if status == "ok" and self.bad is not None:
-            return presentation.LOOKS[self.bad.run_state].tone
+            return RUN_STATES[self.bad.state].tone
         return status
 
     @property
@@ -153,7 +162,7 @@ class ClusterPage:
 
     @property
     def token(self) -> str:
-        """How the page looks, in short: another token means another look."""
+        """The live token of the page."""
         columns = [getattr(self.cluster, f.attname) for f in Cluster._meta.concrete_fields]
         runs = [(run.pk, run.version) for run in self.latest]
         tags = [(tag.origin, tag.key, tag.value) for tag in self.tags]
@@ -161,8 +170,7 @@ class ClusterPage:
         active = self.active and (self.active.pk, self.active.version)
         bad = self.bad and (self.bad.pk, self.bad.version)
         state = (bad, self.protection, self.is_checking, self.now.date(), self.cluster.objective)
-        looks = (columns, runs, tags, settings, active, state)
-        return f"{zlib.crc32(repr(looks).encode()):x}"
+        return token(columns, runs, tags, settings, active, state)
 
 
 def _context(request: PageRequest, pk: int) -> dict[str, object]:
@@ -192,16 +200,13 @@ def cluster_detail(request: PageRequest, pk: int) -> HttpResponse:
     return render(request, "backups/cluster.html", _context(request, pk))
 
 
-@require_safe
-def cluster_detail_live(request: PageRequest, pk: int) -> HttpResponse:
-    """The page's parts again if something has changed; 204 when nothing has."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
+@live_view
+def cluster_detail_live(request: PageRequest, shown: Shown, pk: int) -> HttpResponse | None:
+    """The parts of the page, if something has changed."""
     context = _context(request, pk)
-    if {token for _pk, token in form.cleaned_data["shown"]} == {context["token"]}:
-        return unchanged()
-    return mark_live(render(request, "backups/cluster_page_live.html", context))
+    if {shown_token for _pk, shown_token in shown} == {context["token"]}:
+        return None
+    return live_response(request, context, parts=PARTS)
 
 
 @require_POST
@@ -211,3 +216,110 @@ def cluster_check(request: PageRequest, pk: int) -> HttpResponse:
     request_check(cluster)
     messages.info(request, _("A check of %(cluster)s was asked for.") % {"cluster": cluster.name})
     return redirect(cluster)
+
+
+@require_POST
+def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
+    """Put a cluster out of the way, with a reason; it can be restored at any time."""
+    cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
+    form = ArchiveForm(request.POST)
+    if not form.is_valid():
+        return bad_request(request, form_problems(form))
+    try:
+        archived = manage.archive(cluster, Actor.of(request), form.cleaned_data["reason"])
+    except CannotArchive as error:
+        messages.error(request, str(error))
+    else:
+        messages.info(
+            request,
+            (
+                _("%(cluster)s is archived: it is neither listed, checked nor counted.")
+                if archived
+                else _("%(cluster)s was archived already.")
+            )
+            % {"cluster": cluster.name},
+        )
+    return _back(request, cluster)
+
+
+@require_POST
+def cluster_restore(request: PageRequest, pk: int) -> HttpResponse:
+    """Bring an archived cluster back."""
+    cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
+    restored = manage.restore(cluster, Actor.of(request))
+    text = _("%(cluster)s is restored.") if restored else _("%(cluster)s was not archived.")
+    messages.info(request, text % {"cluster": cluster.name})
+    return _back(request, cluster)
+
+
+@require_POST
+def cluster_labels(request: PageRequest, pk: int) -> HttpResponse:
+    """Replace a cluster's labels, unless somebody else has changed them meanwhile."""
+    cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
+    form = LabelsForm(request.POST)
+    typed = request.POST.get("labels", "")[:6000]
+    if not form.is_valid():
+        seen = request.POST.get("seen", "")[:6000]
+        return _labels_again(request, cluster, typed, seen, form_problems(form), 422)
+    wanted, seen = form.cleaned_data["labels"], form.cleaned_data["seen"]
+    try:
+        changed = manage.set_labels(cluster, wanted, Actor.of(request), seen=seen)
+    except LabelsChanged as error:
+        now = labels_as_text(error.now)
+        problem = f"{error} " + _("They are now: %(labels)s. Save again to replace them.") % {
+            "labels": ", ".join(now.splitlines()) or _("none")
+        }
+        return _labels_again(request, cluster, typed, now, [problem], 409)
+    if changed:
+        messages.info(
+            request, _("The labels of %(cluster)s are saved.") % {"cluster": cluster.name}
+        )
+    return _back(request, cluster)
+
+
+def _labels_again(
+    request: PageRequest, cluster: Cluster, typed: str, seen: str, problems: list[str], status: int
+) -> HttpResponse:
+    """The form again with what was typed; `seen` are the labels that this answer shows."""
+    context = {"cluster": cluster, "typed": typed, "seen": seen, "problems": problems}
+    return render(request, "backups/cluster_labels.html", context, status=status)
+
+
+@require_POST
+def cluster_objective(request: PageRequest, pk: int) -> HttpResponse:
+    """Set a cluster's objective; empty gives it the project's again."""
+    cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
+    form = ObjectiveForm(request.POST)
+    if not form.is_valid():
+        return bad_request(request, form)
+    set_objective(cluster, form.cleaned_data["hours"], Actor.of(request))
+    text = _("The objective of %(cluster)s is %(hours)d h.")
+    messages.info(request, text % {"cluster": cluster.name, "hours": cluster.objective})
+    return _back(request, cluster)
+
+
+@require_POST
+def project_objective(request: PageRequest, pk: int) -> HttpResponse:
+    """Set the objective of all clusters of a project that have none of their own."""
+    project = get_object_or_404(Project.objects.visible_to(request.user), pk=pk)
+    require(request.user, Permission.CONFIGURE, project)
+    form = ObjectiveForm(request.POST)
+    form.fields["hours"].required = True
+    if not form.is_valid():
+        return bad_request(request, form)
+    count = set_objective(project, form.cleaned_data["hours"], Actor.of(request))
+    text = ngettext(
+        "The objective of %(project)s is %(hours)d h; it decides for %(count)d cluster.",
+        "The objective of %(project)s is %(hours)d h; it decides for %(count)d clusters.",
+        count,
+    )
+    messages.info(
+        request, text % {"project": project, "hours": project.objective_hours, "count": count}
+    )
+    return redirect(
+        local_path(request, request.POST.get("back", ""), reverse("backups:protection"))
+    )
+
+
+def _back(request: PageRequest, cluster: Cluster) -> HttpResponse:
+    return redirect(local_path(request, request.POST.get("back", ""), cluster.get_absolute_url()))

@@ -1,16 +1,16 @@
-"""A row of the clusters page, whether it stands in the table or is answered alone."""
+"""A cluster as a row of a list, and the next step that is offered for it."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
-from backups.choices import Protection, Trigger
+from backups.choices import Outcome, Protection, Readiness, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from backups.models.cluster import ClusterQuerySet, attach_latest_runs, protection_at
 from backups.services.runs.requests import reason_required
@@ -18,6 +18,8 @@ from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 
 from .common import PageRequest, new_key
+from .live import token
+from .presentation import explanation
 
 MOST_TAGS = 6  # of a row; the cluster's page has all
 
@@ -82,7 +84,7 @@ class ClusterRow:
 
     @property
     def token(self) -> str:
-        """How the row looks, in short: another token means another look."""
+        """The live token of the row."""
         cluster, run = self.cluster, self.cluster.latest_run
         facts = (*(getattr(cluster, name) for name in _FACTS), cluster.project.objective_hours)
         tags = [(tag.origin, tag.key, tag.value) for tag in cluster.tags.all()]
@@ -105,8 +107,7 @@ def _token(
     allowed: tuple[bool, bool],
     run: tuple[int, int] | None,
 ) -> str:
-    digest = zlib.crc32(repr((facts, sorted(tags), protection, allowed)).encode())
-    return f"{run[0]}.{run[1]}.{digest:x}" if run else f"{digest:x}"
+    return token(facts, sorted(tags), protection, allowed, run)
 
 
 def with_row_parts(clusters: ClusterQuerySet) -> ClusterQuerySet:
@@ -189,3 +190,50 @@ def permitted_cluster(request: PageRequest, pk: int, permission: Permission) -> 
     cluster = get_object_or_404(visible, pk=pk)
     require(request.user, permission, cluster.project)
     return cluster
+
+
+class NextStep(StrEnum):
+    """What is offered for a cluster."""
+
+    NOTHING = "nothing"
+    FOLLOW = "follow"  # the run under way
+    SETTINGS = "settings"
+    CLUSTER = "cluster"
+    READ = "read"  # what to do is on the page of the run that ended badly
+    BACKUP = "backup"
+
+
+def next_step(
+    cluster: Cluster, bad: BackupRun | None, protection: Protection, *, may_ask: bool
+) -> NextStep:
+    """Choose what stands in the way first, then another try where it can help.
+
+    Args:
+        cluster: with its latest run.
+        bad: its last run that came to a result, where that is a bad one.
+        protection: how it stands to its objective.
+        may_ask: whether the user may back it up.
+    """
+    latest, readiness = cluster.latest_run, cluster.readiness
+    if latest and latest.is_active:
+        return NextStep.FOLLOW
+    if bad is None and protection is Protection.PROTECTED:
+        return NextStep.NOTHING
+    if readiness in (Readiness.BACKUP_OFF, Readiness.STORAGE_MISSING):
+        return NextStep.SETTINGS
+    if readiness == Readiness.UNAVAILABLE:
+        return NextStep.CLUSTER
+    if bad and bad.is_active:
+        return NextStep.FOLLOW
+    if bad and not can_end_well(bad, cluster):
+        return NextStep.READ
+    return NextStep.BACKUP if may_ask else NextStep.CLUSTER
+
+
+def can_end_well(run: BackupRun, cluster: Cluster) -> bool:
+    """Whether asking again can help, or what was in the way is gone by a later check."""
+    ended = run.finished_at or run.requested_at
+    ready_since = cluster.readiness == Readiness.READY and (cluster.checked_at or ended) > ended
+    return explanation(run).retryable or (
+        ready_since and run.outcome == Outcome.PRECONDITION_FAILED
+    )

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Readiness, Trigger
-from backups.forms import MAX_WAIT_MINUTES, LiveForm
+from backups.forms import MAX_WAIT_MINUTES
 from backups.lists.clusters.filters import ClusterFilter
 from backups.lists.clusters.paging import page_of
 from backups.lists.clusters.sorting import ORDERS, Order, Sort
@@ -22,7 +22,8 @@ from backups.services.runs.requests import reason_required
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from .cluster_rows import rows_in_order, tokens_of
-from .common import PageRequest, bad_request, mark_live, new_key, unchanged
+from .common import PageRequest, bad_request, new_key
+from .live import Shown, live_response, live_view
 from .presentation import Text
 
 MOST_OFFERED = 500  # projects in the filter
@@ -155,25 +156,17 @@ def clusters(request: PageRequest) -> HttpResponse:
     return render(request, "backups/clusters.html", context)
 
 
-@require_safe
-def clusters_live(request: PageRequest) -> HttpResponse:
-    """Those of the shown rows that have changed; 204 when none has.
+@live_view
+def clusters_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """The shown rows that have changed.
 
-    A row that no longer matches the filter stays until the page is loaded again: it would be taken
-    away from under somebody's hand.
+    A row that no longer matches the filter stays until the page is loaded again, so that no row
+    disappears while somebody is about to click it.
     """
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = dict(form.cleaned_data["shown"])
-    tokens = tokens_of(shown, request.user)
-    changed = [pk for pk, token in tokens.items() if token != shown[pk]]
+    tokens = dict(shown)
+    changed = [pk for pk, now in tokens_of(tokens, request.user).items() if now != tokens[pk]]
     if not changed:
-        return unchanged()
-    return mark_live(
-        render(
-            request,
-            "backups/clusters_live.html",
-            {"rows": rows_in_order(changed, request.user), "max_wait": MAX_WAIT_MINUTES},
-        )
-    )
+        return None
+    rows = rows_in_order(changed, request.user)
+    context = {"rows": rows, "max_wait": MAX_WAIT_MINUTES}
+    return live_response(request, context, row_template="backups/cluster_row.html")

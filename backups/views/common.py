@@ -12,7 +12,6 @@ from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
-from backups import work
 from backups.choices import Trigger
 from backups.forms import form_problems
 from backups.services.runs.requests import Requester
@@ -59,19 +58,3 @@ def local_path(request: HttpRequest, wanted: str, fallback: str) -> str:
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
     return wanted.partition("#")[0] if safe else fallback
-
-
-def unchanged() -> HttpResponse:
-    """Nothing to swap: the page already shows what is."""
-    return mark_live(HttpResponse(status=204))
-
-
-def mark_live(response: HttpResponse) -> HttpResponse:
-    """Tell live.js that this is its answer, and not the sign-in page after a session has ended.
-
-    It also hears why work does not flow, and asks for the frame anew where that has changed.
-    """
-    response["X-Live"] = "1"
-    response["X-Presence"] = work.token()
-    response["Cache-Control"] = "no-store"
-    return response

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import ConnectionFault, SyncStep
-from backups.forms import EntryForm, LiveForm, RegisterForm, form_problems
+from backups.forms import EntryForm, RegisterForm, form_problems
 from backups.guide import CONNECTION_FAULTS, ENTRY_LEFT, Explanation
 from backups.models import Connection
 from backups.services.connections import manage as service
@@ -23,25 +22,17 @@ from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 
-from .common import PageRequest, bad_request, mark_live, unchanged
-from .presentation import Look
+from .badges import Badge
+from .common import PageRequest
+from .live import Shown, live_response, live_view
 
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How a connection fares: its word and its look."""
-
-    label: str | Promise
-    look: Look
-
-
-_NOT_CONNECTED = State(gettext_lazy("Not connected"), Look("muted", "minus-circle"))
-_DISCONNECTED = State(gettext_lazy("Disconnected"), Look("muted", "pause-circle"))
-_LEFT_STATE = State(gettext_lazy("No longer in clouds.yaml"), Look("warn", "exclamation-triangle"))
-_NEVER_REACHED = State(gettext_lazy("Never reached"), Look("bad", "exclamation-circle"))
-_FAILING = State(gettext_lazy("Synchronisation failed"), Look("bad", "exclamation-circle"))
-_CONNECTED = State(gettext_lazy("Connected"), Look("ok", "check-circle"))
-_NEW = State(gettext_lazy("Not yet synchronised"), Look("muted", "clock"))
+_NOT_CONNECTED = Badge("muted", "minus-circle", gettext_lazy("Not connected"))
+_DISCONNECTED = Badge("muted", "pause-circle", gettext_lazy("Disconnected"))
+_LEFT_STATE = Badge("warn", "exclamation-triangle", gettext_lazy("No longer in clouds.yaml"))
+_NEVER_REACHED = Badge("bad", "exclamation-circle", gettext_lazy("Never reached"))
+_FAILING = Badge("bad", "exclamation-circle", gettext_lazy("Synchronisation failed"))
+_CONNECTED = Badge("ok", "check-circle", gettext_lazy("Connected"))
+_NEW = Badge("muted", "clock", gettext_lazy("Not yet synchronised"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +58,7 @@ class ConnectionRow:
         return self.connection is not None and bool(self.connection.sync_step)
 
     @property
-    def state(self) -> State:
+    def state(self) -> Badge:
         """The one word for it."""
         row = self.connection
         if row is None:
@@ -76,7 +67,7 @@ class ConnectionRow:
             return _DISCONNECTED
         if row.sync_step:
             icon = "clock" if row.sync_step == SyncStep.WAITING else "arrow-path"
-            return State(SyncStep(row.sync_step).label, Look("busy", icon))
+            return Badge("busy", icon, SyncStep(row.sync_step).label)
         if not self.entry.configured:
             return _LEFT_STATE
         if row.sync_error:
@@ -152,24 +143,21 @@ def connections(request: PageRequest) -> HttpResponse:
     return _page(request)
 
 
-@require_safe
-def connections_live(request: PageRequest) -> HttpResponse:
-    """Those of the shown connections that have changed."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = dict(form.cleaned_data["shown"])
+@live_view
+def connections_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """The shown connections that have changed, by their version."""
+    tokens = dict(shown)
     everything = may(request.user, Permission.CONFIGURE)
     listed, _problem = service.entries(request.user, all_of_them=everything)
     changed = [
         entry
         for entry in listed
-        if (row := entry.connection) and row.pk in shown and str(row.version) != shown[row.pk]
+        if (row := entry.connection) and row.pk in tokens and str(row.version) != tokens[row.pk]
     ]
     if not changed:
-        return unchanged()
+        return None
     rows = rows_of(changed, request.user)
-    return mark_live(render(request, "backups/connections_live.html", {"rows": rows}))
+    return live_response(request, {"rows": rows}, row_template="backups/connection_row.html")
 
 
 def _entry(request: PageRequest) -> tuple[str, str]:

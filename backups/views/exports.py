@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from django.http import HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods
 
-from backups.forms import ExportForm, LiveForm
+from backups.forms import ExportForm
 from backups.lists.history.filters import HistoryFilter
 from backups.lists.history.windows import pinned
 from backups.models import Export, ExportAs
@@ -16,8 +19,9 @@ from backups.services.exports import LOST_AFTER, begin, knows_zone, shape_of, st
 from dashboard.accounts.access import Permission, require_somewhere
 from dashboard.audit.trail import Actor
 
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request
 from .history import filter_query
+from .live import Shown, live_response, live_view, token
 
 MOST_SHOWN = 50
 
@@ -30,26 +34,48 @@ def exports(request: PageRequest) -> HttpResponseBase:
 
 def _list(request: PageRequest) -> HttpResponse:
     made = Export.objects.filter(owner=request.user).order_by("-started_at")[:MOST_SHOWN]
-    return render(
-        request,
-        "backups/exports.html",
-        {"exports": made, "lost_before": timezone.now() - LOST_AFTER},
-    )
+    return render(request, "backups/exports.html", {"rows": _rows(made)})
 
 
-@require_safe
-def exports_live(request: PageRequest) -> HttpResponse:
-    """Those of the shown exports that have moved on."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = dict(form.cleaned_data["shown"])
-    made = Export.objects.filter(owner=request.user, pk__in=shown)
-    changed = [export for export in made if f"{export.rows}.{export.state}" != shown[export.pk]]
+@live_view
+def exports_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """The rows of shown exports that have changed."""
+    tokens = dict(shown)
+    made = Export.objects.filter(owner=request.user, pk__in=tokens)
+    changed = [row for row in _rows(made) if row.token != tokens[row.export.pk]]
     if not changed:
-        return unchanged()
-    context = {"exports": changed, "lost_before": timezone.now() - LOST_AFTER}
-    return mark_live(render(request, "backups/exports_live.html", context))
+        return None
+    return live_response(request, {"rows": changed}, row_template="backups/export_row.html")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """An export in the table.
+
+    Attributes:
+        export: the export.
+        is_lost: it has not advanced for so long that nobody can still be receiving it.
+    """
+
+    export: Export
+    is_lost: bool
+
+    @property
+    def is_running(self) -> bool:
+        return self.export.state == Export.State.RUNNING and not self.is_lost
+
+    @property
+    def token(self) -> str:
+        """The live token of the row."""
+        return token(self.export.rows, self.export.state)
+
+
+def _rows(exports: Iterable[Export]) -> list[ExportRow]:
+    lost_before = timezone.now() - LOST_AFTER
+    return [
+        ExportRow(export, export.state == Export.State.RUNNING and export.changed_at < lost_before)
+        for export in exports
+    ]
 
 
 def _make(request: PageRequest) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""The history: every run, filtered, a page at a time."""
+"""The history: every run, filtered and a page at a time, and saved views of it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from django.contrib import messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.forms import Form
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from backups.forms import LiveForm
+from backups.forms import SavedViewForm
 from backups.lists.history.chips import active_chips
 from backups.lists.history.filters import HistoryFilter, without_empty
 from backups.lists.history.groups import Group
@@ -35,10 +38,12 @@ from backups.lists.history.paging import (
 from backups.lists.history.windows import Window, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
+from dashboard.db.concurrency import one_at_a_time
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from . import presentation
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .common import PageRequest, bad_request
+from .live import Shown, live_view
 
 _BOXES = ("state", "outcome", "trigger")
 
@@ -101,11 +106,6 @@ def listed_runs(runs: QuerySet[BackupRun] | None = None) -> QuerySet[BackupRun]:
         .defer("message", "failed_message", "conflict_holder", "log_path")
         .annotate(message_start=Left("message", 161), failed_start=Left("failed_message", 161))
     )
-
-
-def run_token(run: BackupRun) -> str:
-    """How a row of the history looks, in short."""
-    return f"{run.version}"
 
 
 def filter_query(query: QueryDict) -> str:
@@ -228,22 +228,19 @@ def history_count(request: PageRequest) -> HttpResponse:
     )
 
 
-@require_safe
-def history_live(request: PageRequest) -> HttpResponse:
-    """Shown runs that have changed, and how many new ones there are; 204 when nothing changed.
+@live_view
+def history_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """Shown runs that have changed, by their version, and the number of new ones.
 
-    Number 0 among the shown stands for the hint "N new runs".
+    Key 0 stands for the link "N new runs"; its token is the number.
     """
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = dict(form.cleaned_data["shown"])
+    tokens = dict(shown)
     visible = listed_runs().filter(
-        pk__in=BackupRun.objects.visible_to(request.user).filter(pk__in=shown).values("pk")
+        pk__in=BackupRun.objects.visible_to(request.user).filter(pk__in=tokens).values("pk")
     )
-    changed = [run for run in visible if run_token(run) != shown[run.pk]]
+    changed = [run for run in visible if str(run.version) != tokens[run.pk]]
     count = None
-    if 0 in shown:
+    if 0 in tokens:
         found = HistoryFilter(request.GET, user=request.user, now=timezone.now())
         if not found.is_valid():
             return bad_request(request, found.form)
@@ -255,14 +252,55 @@ def history_live(request: PageRequest) -> HttpResponse:
         except BadCursor:
             return bad_request(request, [_BAD_CURSOR])
         count = len(keys_at(branches, Place(), MOST_NEW))
-        if str(count) == shown[0]:
+        if str(count) == tokens[0]:
             count = None
     if not changed and count is None:
-        return unchanged()
+        return None
     context = {
         "runs": changed,
         "new_count": count,
         "most_new": MOST_NEW,
         "query": filter_query(request.GET),
     }
-    return mark_live(render(request, "backups/history_live.html", context))
+    return render(request, "backups/history_live.html", context)
+
+
+MOST_KEPT = 100
+
+
+@require_POST
+def save_view(request: PageRequest) -> HttpResponse:
+    """Keep a filter under a name; a name that the user has already is given the new filter."""
+    form = SavedViewForm(request.POST)
+    if not form.is_valid():
+        return bad_request(request, form)
+    query = QueryDict(form.cleaned_data["query"])
+    found = HistoryFilter(query, user=request.user)
+    if not found.is_valid():
+        return bad_request(request, found.form)
+    name: str = form.cleaned_data["name"]
+    own = SavedView.objects.filter(owner=request.user)
+    with transaction.atomic():
+        one_at_a_time(f"save a view of {request.user.pk}")
+        if not own.filter(name=name).exists() and own.count() >= MOST_KEPT:
+            return bad_request(request, [_("At most %(n)d views can be kept.") % {"n": MOST_KEPT}])
+        view, made = SavedView.objects.update_or_create(
+            owner=request.user,
+            name=name,
+            defaults={
+                "query": filter_query(pinned(query, found.form.cleaned_data)),
+                "shared": form.cleaned_data["shared"],
+            },
+        )
+    text = _("View “%(name)s” saved.") if made else _("View “%(name)s” has the new filter.")
+    messages.info(request, text % {"name": view.name})
+    return redirect(view)
+
+
+@require_POST
+def delete_view(request: PageRequest, pk: int) -> HttpResponse:
+    """Delete one of the user's own views."""
+    view = get_object_or_404(SavedView, pk=pk, owner=request.user)
+    view.delete()
+    messages.info(request, _("View “%(name)s” deleted.") % {"name": view.name})
+    return redirect(reverse("backups:history"))

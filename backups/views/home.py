@@ -1,27 +1,28 @@
-"""The home page: what is protected, what is under way, what needs somebody, how it went."""
+"""The home page: protection, runs in progress, what needs attention, outcomes and API figures."""
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 
 from django.db.models import Count
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
+from django.utils.translation import ngettext_lazy
 from django.views.decorators.http import require_safe
 
 from backups.choices import ACTIVE, Protection, RunState
-from backups.forms import LiveForm
 from backups.models import BackupRun, Cluster
 from backups.models.run import BackupRunQuerySet
 from backups.services import attention, statistics
-from backups.services.attention import Attention
+from backups.services.attention import BLOCKED, Attention, Finding, Need
 from backups.services.clusters import protection
 from backups.services.clusters.protection import Summary
 from backups.services.result_cache import kept, key_for
@@ -30,8 +31,9 @@ from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
 from . import charts
-from .attention_rows import AttentionRow, Link, attention_row, more_links
-from .common import PageRequest, bad_request, mark_live, unchanged
+from .cluster_rows import NextStep, next_step
+from .common import PageRequest, new_key
+from .live import Shown, live_response, live_view, token
 
 MOST_ACTIVE = 10
 KEPT_SUMMARY = 3  # seconds
@@ -171,10 +173,10 @@ class Home:
         return statistics.api_figures(self.user, self.now)
 
     def token(self, part: Part) -> str:
-        """How a part looks, in short: another token means another look."""
-        return f"{zlib.crc32(repr(self._looks(part)).encode()):x}"
+        """The live token of a part."""
+        return token(self._facts(part))
 
-    def _looks(self, part: Part) -> object:
+    def _facts(self, part: Part) -> object:
         if part is Part.SUMMARY:
             counts = (self.active_count, self.unknown_count, self.attention.total)
             return (*counts, self.summary, self.attention.counts)
@@ -200,23 +202,105 @@ def _context(shown: Home) -> dict[str, object]:
 def home(request: PageRequest) -> HttpResponse:
     """The page."""
     shown = Home(request.user, timezone.now())
-    if not shown.has_clusters:
-        return render(request, "backups/home_empty.html")
-    return render(request, "backups/home.html", _context(shown))
+    context = _context(shown) if shown.has_clusters else {"home": shown}
+    return render(request, "backups/home.html", context)
 
 
-@require_safe
-def home_live(request: PageRequest) -> HttpResponse:
-    """Those parts of the page that have changed; 204 when none has."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
-    shown = Home(request.user, timezone.now())
-    if "empty" in request.GET and shown.has_clusters:
-        return mark_live(HttpResponse(headers={"HX-Refresh": "true"}))
-    tokens = dict(form.cleaned_data["shown"])
-    changed = [part for part in Part if part in tokens and tokens[part] != shown.token(part)]
+@live_view
+def home_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
+    """The parts of the page that have changed."""
+    page = Home(request.user, timezone.now())
+    if "empty" in request.GET and page.has_clusters:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    tokens = dict(shown)
+    changed = [part for part in Part if part in tokens and tokens[part] != page.token(part)]
     if not changed:
-        return unchanged()
-    context = _context(shown) | {"changed": [part.template for part in changed]}
-    return mark_live(render(request, "backups/home_live.html", context))
+        return None
+    return live_response(request, _context(page), parts=[part.template for part in changed])
+
+
+UNPROTECTED = (Need.OVERDUE_FAILING, Need.NEVER_FAILING, Need.OVERDUE, Need.NEVER)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionRow:
+    """A cluster that needs somebody, and the next thing to do.
+
+    Attributes:
+        finding: the cluster and why.
+        run: the run to open: the one under way, else the one that ended badly.
+        step: what is offered.
+        may_run: whether the user may back up this cluster.
+        key: the idempotency key of its form.
+    """
+
+    finding: Finding
+    run: BackupRun | None
+    step: NextStep
+    may_run: bool
+    key: str = field(default_factory=new_key)
+
+    @property
+    def protection(self) -> Protection:
+        """Where that is why: the state of protection."""
+        never = self.finding.need in (Need.NEVER, Need.NEVER_FAILING)
+        return Protection.NEVER if never else Protection.OVERDUE
+
+    @property
+    def unprotected(self) -> bool:
+        return self.finding.need in UNPROTECTED
+
+    @property
+    def blocked(self) -> bool:
+        """Whether somebody has to act before a backup can end well."""
+        return self.finding.cluster.readiness in BLOCKED
+
+    def looks(self) -> object:
+        """What the row shows; it looks the same as long as this is equal."""
+        cluster, run, bad = self.finding.cluster, self.run, self.finding.run
+        facts = (cluster.pk, cluster.name, cluster.readiness, cluster.verified_at)
+        runs = [(each.pk, each.version) for each in (run, bad) if each]
+        return self.finding.need, self.step, self.may_run, facts, cluster.objective, runs
+
+
+def attention_row(finding: Finding, user: User) -> AttentionRow:
+    """The finding with its next step."""
+    cluster, bad = finding.cluster, finding.run
+    latest = cluster.latest_run
+    run = latest if latest and latest.is_active else bad
+    may_run = may(user, Permission.RUN, cluster.project)
+    step = next_step(cluster, bad, finding.protection, may_ask=may_run)
+    return AttentionRow(finding, run, step, may_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A way to rows that are not shown."""
+
+    text: str
+    url: str
+
+
+_MORE_CONNECTIONS = ngettext_lazy("%d connection", "%d connections")
+_MORE_UNPROTECTED = ngettext_lazy("%d not protected", "%d not protected")
+_MORE_FAILING = ngettext_lazy("%d that ended badly", "%d that ended badly")
+_MORE_BLOCKED = ngettext_lazy("%d due and not ready", "%d due and not ready")
+
+
+def more_links(found: Attention, rows: Sequence[AttentionRow]) -> list[Link]:
+    """Where the rest of what needs attention is, by what can be filtered for."""
+    shown = Counter(row.finding.need for row in rows)
+    rest = Counter({need: max(count - shown[need], 0) for need, count in found.counts.items()})
+    connections = found.connection_count - len(found.connections)
+    unprotected = sum(rest[need] for need in UNPROTECTED)
+    groups = [
+        (connections, _MORE_CONNECTIONS, "connections", ""),
+        (unprotected, _MORE_UNPROTECTED, "protection", ""),
+        (rest[Need.FAILING], _MORE_FAILING, "history", "?group=attention&window=all"),
+        (rest[Need.BLOCKED], _MORE_BLOCKED, "protection", ""),
+    ]
+    return [
+        Link(str(text % count), reverse(f"backups:{page}") + query)
+        for count, text, page, query in groups
+        if count > 0
+    ]

@@ -15,42 +15,13 @@ from django.utils.translation import gettext_lazy
 from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import TransportKind
 from backups.css_api.types import Answer
-from backups.guide import explain
+from backups.guide import Explanation, explain, explain_run
 from backups.models import ApiCall, BackupRun
 from backups.models.run_log import exchange_lasted
 from backups.rules.outcomes import outcome_of
 
 Text = str | Promise
 
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Colour token and icon of a state; the word beside them is the state's label."""
-
-    tone: str
-    icon: str
-
-
-LOOKS: dict[RunState, Look] = {
-    RunState.QUEUED: Look("busy", "clock"),
-    RunState.SENDING: Look("busy", "paper-airplane"),
-    RunState.ACCEPTED: Look("busy", "arrow-path"),
-    RunState.UNKNOWN: Look("warn", "question-mark-circle"),
-    RunState.SUCCEEDED: Look("ok", "check-badge"),
-    RunState.FAILED: Look("bad", "x-circle"),
-    RunState.UNVERIFIED: Look("warn", "exclamation-circle"),
-    RunState.REJECTED: Look("bad", "no-symbol"),
-    RunState.NOT_STARTED: Look("warn", "minus-circle"),
-    RunState.CANCELLED: Look("muted", "stop-circle"),
-}
-
-TONE_ICONS = {
-    "ok": "check-circle",
-    "busy": "information-circle",
-    "warn": "exclamation-triangle",
-    "bad": "exclamation-circle",
-    "muted": "minus-circle",
-}
 
 TRANSPORT_LABELS: dict[str, Text] = {
     TransportKind.DNS: gettext_lazy("name not resolved"),
@@ -301,6 +272,17 @@ def spans(run: BackupRun, calls: Sequence[ApiCall]) -> list[Span]:
         (gettext_lazy("In all"), run.duration),
     )
     return [Span(label, lasted) for label, lasted in parts if lasted is not None]
+
+
+def explanation(run: BackupRun) -> Explanation:
+    """What the state of a run means, who acts, and what is next."""
+    return explain_run(
+        run.run_state,
+        Outcome(run.outcome),
+        run.error_code,
+        imported=run.is_imported,
+        by_hand=run.settled_by_hand,
+    )
 
 
 def headline(run: BackupRun) -> str:

@@ -22,10 +22,9 @@ from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may
 from dashboard.web.display import look_of
 
-from .cluster_rows import ClusterRow, rows_in_order
+from .cluster_rows import ClusterRow, NextStep, next_step, rows_in_order
 from .clusters import MOST_OFFERED, url_query
 from .common import PageRequest, bad_request, new_key
-from .next_step import NextStep, next_step
 
 _CONTROLS = ("protection", "page")  # always seen on the page, so they need no chip
 MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others

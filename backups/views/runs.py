@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import zlib
 from dataclasses import dataclass, field
 
 from django.contrib import messages
@@ -14,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import Ruling, RunState, Trigger
-from backups.forms import LiveForm, SettleForm, form_problems
-from backups.models import BackupRun, Cluster, RunEvent
+from backups.forms import SettleForm, form_problems
+from backups.models import ApiCall, BackupRun, RunEvent
 from backups.models.run_log import LONGEST_RULING, records_read
 from backups.serialize import run_document
 from backups.services.runs.related import audit_events, neighbours, resolved_by
@@ -27,9 +26,14 @@ from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 
 from . import presentation
-from .cluster_backup import row_response
-from .common import PageRequest, bad_request, local_path, mark_live, unchanged
+from .backup import row_response
+from .common import PageRequest, local_path
+from .live import Shown, live_response, live_view, token
 
+PARTS = tuple(
+    f"backups/run_{part}.html"
+    for part in ("head", "facts", "timeline", "calls", "record", "settle", "audit")
+)
 MOST_EVENTS = 200  # of the audit trail on a page; its JSON has all
 
 
@@ -96,33 +100,35 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
     visible = BackupRun.objects.visible_to(request.user)
     run = get_object_or_404(visible.select_related("cluster", "project", "conflict_run"), pk=pk)
     events, calls = list(run.events.all()), list(run.api_calls.all())
-    # A join writes an event and a reader a call without a new version: the counts tell.
-    token = f"{run.version}.{len(events)}.{sum(1 if c.finished_at else 2 for c in calls)}"
-    token += f".{_looks(run.cluster):x}"
-    by = resolved_by(run)
-    token += f".{by.pk}" if by else ""
+    resolving = resolved_by(run)
     return {
         "run": run,
         "spans": presentation.spans(run, calls),
         "records_read": records_read(calls),
         **neighbours(run),
-        "resolved_by": by,
+        "resolved_by": resolving,
         "events": events,
         "ruling": ruling_of(run, events),
         "calls": calls,
         "audit": audit_trail(request.user, run),
         "settling": settling(request.user, run),
-        "token": token,
+        "token": _token(run, events, calls, resolving),
         "key": secrets.token_urlsafe(16),
         "may_run": may(request.user, Permission.RUN, run.project),
         "reason_required": reason_required(Trigger.BUTTON),
     }
 
 
-def _looks(cluster: Cluster) -> int:
-    """How the cluster's readiness looks, in short: it changes without the run."""
-    looks = (cluster.readiness, cluster.readiness_detail, cluster.check_error, cluster.checked_at)
-    return zlib.crc32(repr(looks).encode())
+def _token(
+    run: BackupRun, events: list[RunEvent], calls: list[ApiCall], resolving: BackupRun | None
+) -> str:
+    """The live token of the page: what changes without a new version of the run counts, too."""
+    cluster = run.cluster
+    return token(
+        (run.version, len(events), [call.finished_at for call in calls]),
+        (cluster.readiness, cluster.readiness_detail, cluster.check_error, cluster.checked_at),
+        resolving and resolving.pk,
+    )
 
 
 @require_safe
@@ -131,16 +137,14 @@ def run_detail(request: PageRequest, pk: int) -> HttpResponse:
     return render(request, "backups/run.html", _context(request, pk))
 
 
-@require_safe
-def run_live(request: PageRequest, pk: int) -> HttpResponse:
-    """The run's page again if it has changed; 204 when it has not."""
-    form = LiveForm(request.GET)
-    if not form.is_valid():
-        return bad_request(request, form)
+@live_view
+def run_live(request: PageRequest, shown: Shown, pk: int) -> HttpResponse | None:
+    """The parts of the run's page, if it has changed."""
     context = _context(request, pk)
-    if {token for _pk, token in form.cleaned_data["shown"]} == {context["token"]}:
-        return unchanged()
-    return mark_live(render(request, "backups/run_live.html", context))
+    if {shown_token for _pk, shown_token in shown} == {context["token"]}:
+        return None
+    parts = PARTS if context["audit"] else PARTS[:-1]
+    return live_response(request, context, parts=parts)
 
 
 @require_safe

@@ -1,4 +1,4 @@
-"""The settings: where each of them is, and how pages look in this browser."""
+"""The settings page: display preferences of this browser, and adopting a copied database."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.forms import DisplayForm, ListForm, form_problems
+from backups.choices import RunState
+from backups.forms import AdoptForm, DisplayForm, ListForm, form_problems
+from backups.models import BackupRun, Instance
+from backups.services.adopting import NothingToAdopt, adopt
+from dashboard.accounts.access import Permission, require
+from dashboard.audit.trail import Actor
 from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
 
 from .common import PageRequest, bad_request, local_path
@@ -57,3 +63,30 @@ def list_look(request: PageRequest) -> HttpResponse:
     response = redirect(back)
     remember(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
     return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def adoption(request: PageRequest) -> HttpResponse:
+    """Where the database came from, and the form that adopts it."""
+    require(request.user, Permission.CONFIGURE)
+    form = AdoptForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        moved = form.cleaned_data["queued"] == "send"
+        try:
+            cancelled = adopt(Actor.of(request), form.cleaned_data["reason"], moved=moved)
+        except NothingToAdopt as error:
+            messages.info(request, str(error))
+        else:
+            text = ngettext(
+                "The database was adopted. %(number)d queued run was cancelled.",
+                "The database was adopted. %(number)d queued runs were cancelled.",
+                cancelled,
+            )
+            messages.info(request, text % {"number": cancelled})
+        return redirect("backups:home")
+    context = {
+        "form": form,
+        "instance": Instance.objects.filter(pk=1, adopted=False).first(),
+        "queued": BackupRun.objects.filter(state=RunState.QUEUED).count(),
+    }
+    return render(request, "backups/adoption.html", context, status=422 if form.errors else 200)

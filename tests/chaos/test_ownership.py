@@ -85,6 +85,19 @@ def test_a_job_of_another_attempt_of_the_same_run_is_wrong() -> None:
     assert "credits another" in offence
 
 
+def test_a_post_without_a_date_need_not_name_the_job_that_its_run_inferred() -> None:
+    carrying = run(1, "a")
+    carrying.posts = {1: Sent("", False, True)}
+    assert offences(evidence([carrying], [job("a")], {1: "a"})) == []
+    carrying.posts[2] = Sent("a", True, True)
+    [offence] = offences(evidence([carrying], [job("a")], {1: "a"}))
+    assert "credits another" in offence
+    proven = run(2, "b", "proven")
+    proven.posts = {1: Sent("", False, True)}
+    [offence] = offences(evidence([proven], [job("b")], {2: "b"}))
+    assert "credits another" in offence
+
+
 def test_an_outsiders_job_is_never_proven() -> None:
     [offence] = offences(evidence([run(1, "a", "proven")], [job("a")], {}))
     assert "an outsider" in offence

@@ -104,8 +104,24 @@ def test_an_oversized_body_says_so() -> None:
 def test_a_body_that_broke_off_says_so() -> None:
     raw = RawAnswer(500, {}, b"x" * 9000, oversized=False, cut_short=True, duration_ms=1)
     answer = read_answer(raw, method="GET", path="/").answer
+    assert answer.body_kind is BodyKind.TRUNCATED
     assert answer.excerpt.endswith("[the answer broke off here]")
     assert len(answer.excerpt) <= 4000
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", ""),
+        (b'{"errCode": "CSS.00', ""),
+        (b'{"errCode": "CSS.0036"}', "CSS.0036"),
+        (b"CSS.0036: the cluster", "CSS.0036"),
+    ],
+)
+def test_a_body_that_broke_off_is_neither_empty_nor_whole(body: bytes, code: str) -> None:
+    raw = RawAnswer(400, {}, body, oversized=False, cut_short=True, duration_ms=1)
+    answer = read_answer(raw, method="POST", path="/").answer
+    assert (answer.body_kind, answer.error_code) == (BodyKind.TRUNCATED, code)
 
 
 @pytest.mark.parametrize(

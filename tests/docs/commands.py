@@ -87,7 +87,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "README.md": {
         "make run": "installs; tests/local_run starts it, and the instance of these tests is one",
         "make test": "the suite itself",
-        "DATA_DIR=~/css-log-backup make run": "the instance of these tests has that folder",
     },
     "docs/containers.md": {r"(docker|make secrets|mkdir|sudo|printf|git|curl)\b.*": COMPOSE},
     "docs/operations.md": {

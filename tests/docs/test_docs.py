@@ -104,10 +104,11 @@ def test_the_readme_has_the_two_commands() -> None:
     assert "make test" in code
 
 
-def test_the_readmes_clouds_file_can_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+def test_the_clouds_file_of_a_page_can_be_used(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    example = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    example = re.search(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert example is not None
     path = tmp_path / "clouds.yaml"
     path.write_text(example[1])

@@ -67,6 +67,19 @@ def test_a_status_without_a_code(status, expected):
     assert (verdict.outcome, verdict.next) == expected
 
 
+@pytest.mark.parametrize("kind", [BodyKind.TRUNCATED, BodyKind.OVERSIZED, BodyKind.BINARY])
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 415, 422])
+def test_a_refusal_whose_code_could_not_be_read_is_settled_by_the_records(status, kind):
+    """It may have been CSS.0036, which comes with a 400 and leaves open what happened."""
+    assert classify(answer(status, kind=kind)) == Verdict(O.MALFORMED, N.SETTLE)
+    assert classify(answer(status, "CSS.5090", kind)).next is N.END
+
+
+@pytest.mark.parametrize(("status", "next_"), [(401, N.END), (407, N.END), (429, N.RETRY)])
+def test_a_gateways_refusal_is_one_whatever_its_body_is(status, next_):
+    assert classify(answer(status, kind=BodyKind.TRUNCATED)).next is next_
+
+
 @pytest.mark.parametrize("status", [600, 999])
 def test_a_status_that_http_does_not_have_is_settled_by_the_records(status):
     assert classify(answer(status)) == Verdict(O.MALFORMED, N.SETTLE)

@@ -114,6 +114,18 @@ def test_a_reset_after_sending_leaves_the_outcome_unknown(make_run, cloud):
     assert run.state == S.ACCEPTED, "the record shows that it had been taken"
 
 
+def test_a_400_that_breaks_off_leaves_the_outcome_unknown(make_run, cloud):
+    """Its code is CSS.0036 here: the job was started, and nobody can read that it may have been."""
+    run = make_run()
+    cloud.fault("error_after", run.cluster_cloud_id, preset="internal")
+    cloud.fault("truncated", run.cluster_cloud_id)
+    run = sent(run)
+    assert (run.state, run.outcome, run.http_status) == (S.UNKNOWN, O.MALFORMED, 400)
+    following.follow_run(run.pk)
+    run.refresh_from_db()
+    assert run.state == S.ACCEPTED, "the record shows that it had been taken"
+
+
 def test_a_read_timeout_leaves_the_outcome_unknown(make_run, cloud, settings):
     settings.CSS_READ_TIMEOUT = 0.5
     run = make_run()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from backups.views.styleguide import styleguide
+from backups.views.layout import styleguide
 from dashboard.urls import urlpatterns as product
 
 urlpatterns = [path("styleguide/", styleguide), *product]

@@ -21,6 +21,7 @@ from django.utils import timezone
 from backups.lists.history.filters import HistoryFilter
 from backups.models import BackupRun, Export
 from backups.services import exports
+from backups.views.live import token
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from dashboard.tokens.models import Scope
@@ -184,8 +185,10 @@ def test_the_progress_is_asked_for_by_its_owner_only(web: Client, anna: User) ->
         owner=anna, owner_name="anna", format="csv", rows=5, requested_before=now
     )
     other = Export.objects.create(owner=ben, owner_name="ben", format="csv", requested_before=now)
-    assert web.get(f"{URL}live/?shown={own.pk}:5.running").status_code == 204
-    text = web.get(f"{URL}live/?shown={own.pk}:4.running,{other.pk}:9.running").content.decode()
+    shown = f"{own.pk}:{token(5, 'running')}"
+    assert web.get(f"{URL}live/?shown={shown}").status_code == 204
+    shown = f"{own.pk}:{token(4, 'running')},{other.pk}:{token(9, 'running')}"
+    text = web.get(f"{URL}live/?shown={shown}").content.decode()
     assert f"export-{own.pk}" in text
     assert f"export-{other.pk}" not in text
 

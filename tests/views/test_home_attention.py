@@ -17,8 +17,8 @@ from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Connection, Project
 from backups.services import attention, result_cache
 from backups.services.attention import MOST_SHOWN, Need, needs_attention
-from backups.views.attention_rows import attention_row, more_links
-from backups.views.next_step import NextStep
+from backups.views.cluster_rows import NextStep
+from backups.views.home import attention_row, more_links
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.grants import give

@@ -9,7 +9,7 @@ import pytest
 from backups.choices import RunState
 from backups.css_api.errors import TransportKind
 from backups.models import BackupRun
-from backups.views import presentation
+from backups.views import badges, presentation
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_every_state_has_a_look_steps_and_a_word_about_its_record() -> None:
-    assert set(presentation.LOOKS) == set(RunState) == set(presentation._NO_RECORD)
+    assert set(badges.RUN_STATES) == set(RunState) == set(presentation._NO_RECORD)
     for state in RunState:
         assert len(presentation.steps(state)) == 4
 

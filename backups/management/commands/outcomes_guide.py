@@ -171,6 +171,10 @@ def _answers() -> Iterator[Row]:
     for kind, words in BODIES.items():
         yield _verdict(f"HTTP 200 with {words}", _answer(200, body_kind=kind, excerpt="…"))
     yield _verdict(
+        "HTTP 400, 403, 404, 409, 412, … with a body that breaks off or cannot be read",
+        _answer(400, body_kind=BodyKind.TRUNCATED),
+    )
+    yield _verdict(
         "HTTP 200 with an error code that is not below", _answer(200, error_code="CSS.7777")
     )
 
