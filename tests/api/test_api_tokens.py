@@ -317,7 +317,7 @@ def test_the_last_use_is_noted_once_a_minute(
     with django_assert_num_queries(2):  # the token with its account, and the account's roles
         program.get("token")
     assert ApiToken.objects.get().last_used_at == first.last_used_at
-    earlier = first.last_used_at - authentication.USED_EVERY
+    earlier = first.last_used_at - authentication.LAST_USED_INTERVAL
     ApiToken.objects.update(last_used_at=earlier)
     program.get("token")
     latest = ApiToken.objects.get().last_used_at
