@@ -1,4 +1,4 @@
-"""The product's vocabulary: states, outcomes, faults. One word for one thing, everywhere."""
+"""States, outcomes, triggers and faults, as stored in the database."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from django.utils.translation import gettext_lazy as _
 
 
 def in_english(text: str | Promise) -> str:
-    """A text of a catalogue as rows keep it: who reads it may have another language than who wrote.
+    """A translatable text in English, for rows that readers of any language see.
 
     Args:
-        text: a label, or what gettext_lazy gave.
+        text: a label or lazy translation.
     """
     with translation.override("en"):
         return str(text)
 
 
 class RunState(TextChoices):
-    """Where a run stands. The arrows are in ALLOWED; docs/run-states.md draws them."""
+    """State of a run. ALLOWED has the transitions; docs/run-states.md draws them."""
 
     QUEUED = "queued", _("Queued")
     SENDING = "sending", _("Sending")
@@ -38,7 +38,7 @@ ACTIVE: frozenset[RunState] = frozenset(
 )
 TERMINAL: frozenset[RunState] = frozenset(RunState) - ACTIVE
 
-# Ended without their job: where it is listed later, they are corrected (services.correcting).
+# Ended without a job: corrected when the job is listed later (services.runs.correcting).
 CORRECTABLE: frozenset[RunState] = frozenset({RunState.NOT_STARTED, RunState.UNVERIFIED})
 
 ENDED_BADLY: frozenset[RunState] = TERMINAL - {RunState.SUCCEEDED, RunState.CANCELLED}
@@ -46,11 +46,11 @@ ENDED_BADLY: frozenset[RunState] = TERMINAL - {RunState.SUCCEEDED, RunState.CANC
 _S = RunState
 ALLOWED: dict[RunState, frozenset[RunState]] = {
     _S.QUEUED: frozenset({_S.SENDING, _S.CANCELLED}),
-    # QUEUED again: nothing was sent, or the cloud said "later". UNKNOWN: it may have arrived.
+    # QUEUED: nothing was sent, or the cloud asked to retry later. UNKNOWN: it may have arrived.
     _S.SENDING: frozenset({_S.ACCEPTED, _S.REJECTED, _S.QUEUED, _S.UNKNOWN}),
     _S.ACCEPTED: frozenset({_S.SUCCEEDED, _S.FAILED, _S.UNVERIFIED}),
-    # REJECTED and ACCEPTED: the sender's answer came after the sweeper had taken the run over.
-    # UNVERIFIED: by hand only, as NOT_STARTED can be.
+    # REJECTED and ACCEPTED: the response came after the sweeper had taken over the run.
+    # UNVERIFIED: only when settled by hand.
     _S.UNKNOWN: frozenset(
         {_S.ACCEPTED, _S.REJECTED, _S.SUCCEEDED, _S.FAILED, _S.NOT_STARTED, _S.UNVERIFIED}
     ),
@@ -59,14 +59,14 @@ ALLOWED: dict[RunState, frozenset[RunState]] = {
 
 
 class Ruling(TextChoices):
-    """What somebody found out about a run that the cloud's records cannot settle."""
+    """A user's finding about a run that the cloud's records cannot settle."""
 
     STARTED = "started", _("The cloud started a backup for it")
     NOT_STARTED = "not_started", _("The cloud started nothing for it")
 
 
 class Outcome(TextChoices):
-    """What the request came to: the answer to the POST, in one word."""
+    """Result of a run's request (POST)."""
 
     NONE = "", _("No answer yet")
     ACCEPTED = "accepted", _("Accepted by the cloud")
@@ -84,7 +84,7 @@ class Outcome(TextChoices):
 
 
 class Evidence(TextChoices):
-    """How well it is known that a run's job is its own; matching.py decides."""
+    """How certain it is that a job belongs to a run; rules/matching.py decides."""
 
     NONE = "", _("None")
     PROVEN = "proven", _("Proven")
@@ -92,18 +92,18 @@ class Evidence(TextChoices):
 
 
 class Trigger(TextChoices):
-    """What caused a run."""
+    """What requested a run."""
 
     BUTTON = "button", _("Button")
     BULK = "bulk", _("Bulk")
-    SCHEDULE = "schedule", _("Schedule")
+    SCHEDULE = "schedule", _("Schedule")  # needs no reason; nothing schedules runs yet
     API = "api", _("API")
     CLI = "cli", _("Command line")
     CLOUD = "cloud", _("The cloud's own")
 
 
 class Readiness(TextChoices):
-    """What a request for a log backup would meet; the same words as when a 412 or 409 arrives."""
+    """Expected result of a request for a log backup."""
 
     READY = "ready", _("Ready")
     BACKUP_OFF = "backup_off", _("Log backup is off")
@@ -114,7 +114,7 @@ class Readiness(TextChoices):
 
 
 class Protection(TextChoices):
-    """The time since the last verified backup against the cluster's objective."""
+    """Age of the last verified backup, compared with the cluster's objective."""
 
     PROTECTED = "protected", _("Protected")
     DUE = "due", _("Due")
@@ -123,7 +123,7 @@ class Protection(TextChoices):
 
 
 class SyncStep(TextChoices):
-    """What the synchronisation of a connection is doing."""
+    """Current step of a connection's synchronisation."""
 
     NONE = "", _("Nothing")
     WAITING = "waiting", _("Waiting for a worker")
@@ -133,7 +133,7 @@ class SyncStep(TextChoices):
 
 
 class ConnectionFault(TextChoices):
-    """Why a connection could not be used; the guide says what each means and who acts."""
+    """Why a connection failed; the guide explains each."""
 
     NONE = "", _("No fault")
     CONFIGURATION = "configuration", _("The entry cannot be used")

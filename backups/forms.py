@@ -1,4 +1,4 @@
-"""Everything a browser may send, validated."""
+"""Forms: validation of what browsers and API clients send."""
 
 from __future__ import annotations
 
@@ -24,50 +24,53 @@ MAX_SHOWN = 200
 
 
 class LabelsField(forms.CharField):
-    """Labels as somebody types them; cleans to value by key."""
+    """Labels as text, cleaned to a mapping of keys to values."""
 
     def clean(self, value: str | None) -> dict[str, str]:
         return parse_labels(super().clean(value))
 
 
 class LabelsForm(forms.Form):
-    """A cluster's labels, and those that were there when the form was made."""
+    """A cluster's labels, and those that the form was rendered with."""
 
     labels = LabelsField(label=_("Labels"), max_length=6000, required=False)
-    seen = LabelsField(label=_("Labels that were shown"), max_length=6000, required=False)
+    seen = LabelsField(label=_("Shown labels"), max_length=6000, required=False)
 
 
 class ArchiveForm(forms.Form):
-    """Why a cluster is put out of the way."""
+    """Reason for archiving a cluster."""
 
     reason = forms.CharField(
         label=_("Reason"),
         max_length=500,
-        error_messages={"required": _("Say why the cluster is archived.")},
+        error_messages={"required": _("Enter a reason for archiving the cluster.")},
     )
 
 
 class AdoptForm(forms.Form):
-    """How a copied or moved database is adopted, and why."""
+    """How to adopt a copied or moved database, and why."""
 
     queued = forms.ChoiceField(
         choices=[
-            ("cancel", _("Cancel: it is a copy, and the instance it came from may have sent them")),
+            (
+                "cancel",
+                _("Cancel: this is a copy, and the original instance may have sent them"),
+            ),
             (
                 "send",
-                _("Send from here: the instance was moved, and nothing else runs on its data"),
+                _("Send from here: the instance was moved, and no other instance uses its data"),
             ),
         ],
         error_messages={"required": _("Choose one.")},
     )
     reason = forms.CharField(
         max_length=500,
-        error_messages={"required": _("Say why the database is adopted.")},
+        error_messages={"required": _("Enter a reason for adopting the database.")},
     )
 
 
 class ObjectiveForm(forms.Form):
-    """How old the last verified backup may become; empty: what the project says."""
+    """Maximum age of the last verified backup; empty for the project's default."""
 
     hours = forms.IntegerField(
         label=_("Objective in hours"),
@@ -78,13 +81,13 @@ class ObjectiveForm(forms.Form):
 
 
 class ShownField(forms.CharField):
-    """What a page shows: "pk:token,pk:token,…"; cleans to a list of (pk, token).
+    """Rows on a page, as "pk:token,pk:token,…"; cleaned to a list of (pk, token).
 
-    The token says how the shown thing looked; the server compares it with the one it would give
-    now, so it never has to understand one that came from outside.
+    A token identifies the displayed state of a row. The server compares it with the current token
+    and never interprets it.
     """
 
-    # one look at the whole: every open page sends it each second
+    # one regular expression for all: every open page sends this each second
     items = re.compile(r"(?:[0-9]{1,18}:[0-9a-z._]{0,60}(?:,|\Z))*", re.ASCII)
 
     def __init__(self) -> None:
@@ -93,18 +96,18 @@ class ShownField(forms.CharField):
     def clean(self, value: str | None) -> list[tuple[int, str]]:
         text: str = super().clean(value)
         if not self.items.fullmatch(text):
-            raise forms.ValidationError(_("What the page shows cannot be read."))
+            raise forms.ValidationError(_("The list of shown rows is not valid."))
         items = [item for item in text.split(",") if item]
         if len(items) > MAX_SHOWN:
             raise forms.ValidationError(
-                _("At most %(limit)d rows can be asked for at once."), params={"limit": MAX_SHOWN}
+                _("At most %(limit)d rows can be requested at once."), params={"limit": MAX_SHOWN}
             )
         pairs = (item.split(":") for item in items)
         return [(int(pk), token) for pk, token in pairs]
 
 
 class LiveForm(forms.Form):
-    """The question of a page that keeps itself up to date."""
+    """The poll of a page that updates itself."""
 
     shown = ShownField()
 
@@ -114,46 +117,46 @@ def _name_input() -> forms.TextInput:
 
 
 class SettingsFormBase(forms.Form):
-    """What every form that changes something in the cloud carries."""
+    """Fields of every form that changes settings in the cloud."""
 
-    # of the settings that the form was made with (services.log_changes.fingerprint)
+    # fingerprint of the settings that the form was rendered with
     seen = forms.RegexField(
         r"^[0-9a-f]{32}\Z",
-        label=_("Settings that were shown"),
+        label=_("Shown settings"),
         error_messages={
-            "required": _("The form does not say which settings it was made with."),
-            "invalid": _("The form does not say which settings it was made with."),
+            "required": _("The form is out of date. Reload the page."),
+            "invalid": _("The form is out of date. Reload the page."),
         },
     )
     reason = forms.CharField(
         label=_("Reason"),
         max_length=500,
         required=False,
-        help_text=_("Optional, kept in the audit trail."),
+        help_text=_("Optional. Stored in the audit trail."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
 
 class LogStorageForm(SettingsFormBase):
-    """Where log backups go."""
+    """Destination of log backups."""
 
     bucket = forms.CharField(
         label=_("OBS bucket"),
         max_length=63,
         widget=_name_input(),
-        help_text=_("In the cluster's region, storage class Standard or Warm."),
+        help_text=_("In the cluster's region, with storage class Standard or Warm."),
     )
     base_path = forms.CharField(
         label=_("Path in the bucket"),
         max_length=log_settings.MOST_PATH,
         widget=_name_input(),
-        help_text=_("Such as css/log, without a slash at its beginning."),
+        help_text=_("For example css/log, without a leading slash."),
     )
     agency = forms.CharField(
         label=_("IAM agency"),
         max_length=64,
         widget=_name_input(),
-        help_text=_("It lets CSS read, write, list and delete in the bucket."),
+        help_text=_("Allows CSS to read, write, list and delete objects in the bucket."),
     )
     field_order = ["seen", "bucket", "base_path", "agency", "reason"]
 
@@ -174,16 +177,16 @@ class LogStorageForm(SettingsFormBase):
 
 
 class LogBackupOffForm(SettingsFormBase):
-    """Switching log backup off, once the warning has been read."""
+    """Turning log backup off, after the warning was confirmed."""
 
     confirmed = forms.BooleanField(
         label=_("I have read this"),
-        error_messages={"required": _("Confirm that you have read it.")},
+        error_messages={"required": _("Confirm that you have read the warning.")},
     )
 
 
 class LogPolicyForm(SettingsFormBase):
-    """The hour of the cloud's daily backup; cleans to `period` in the cloud's notation."""
+    """Hour of the cloud's daily backup; cleaned to `period` in the cloud's notation."""
 
     hour = forms.TypedChoiceField(
         label=_("Hour"), choices=[(hour, f"{hour:02d}:00") for hour in range(24)], coerce=int
@@ -201,7 +204,7 @@ class LogPolicyForm(SettingsFormBase):
 
 
 class LogSearchForm(forms.Form):
-    """What to look for in a node's log."""
+    """Search in a node's log."""
 
     node = forms.CharField(label=_("Node"), max_length=255)
     type = forms.ChoiceField(
@@ -217,7 +220,7 @@ class LogSearchForm(forms.Form):
         strip=False,
         error_messages={
             "invalid": _(
-                "At most 64 letters, digits, blanks and _ - . [ ]: the cloud takes no others."
+                "At most 64 letters, digits, spaces and _ - . [ ]; the cloud accepts no others."
             )
         },
     )
@@ -234,32 +237,32 @@ class LogSearchForm(forms.Form):
         cleaned: dict[str, Any] = super().clean() or {}
         some = 0 < len(set(cleaned.get("level", []))) < len(log_settings.LEVELS)
         if cleaned.get("type") == "deprecation" and some:
-            self.add_error("level", _("The cloud gives deprecation logs of all levels only."))
+            self.add_error("level", _("The cloud returns deprecation logs only for all levels."))
         return cleaned
 
 
 class EntryForm(forms.Form):
-    """An entry of clouds.yaml in one region."""
+    """An entry of clouds.yaml and a region."""
 
     cloud = forms.CharField(label=_("Entry"), max_length=100)
     region = forms.CharField(label=_("Region"), max_length=100, required=False)
 
 
 class RegisterForm(forms.Form):
-    """A cluster by its id."""
+    """A cluster to register by its id."""
 
     connection = forms.IntegerField(label=_("Connection"), min_value=1)
     cluster_id = forms.RegexField(
         r"^[A-Za-z0-9._-]{1,64}\Z",
         label=_("Cluster id"),
         error_messages={
-            "invalid": _("An id has 1 to 64 letters, digits, dots, dashes and underscores.")
+            "invalid": _("Enter 1 to 64 letters, digits, dots, dashes and underscores.")
         },
     )
 
 
 class SavedViewForm(forms.Form):
-    """A filter of the history under a name."""
+    """A named filter of the history."""
 
     name = forms.CharField(label=_("Name"), max_length=80)
     query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
@@ -267,7 +270,7 @@ class SavedViewForm(forms.Form):
 
 
 class ExportForm(forms.Form):
-    """What to export, and how."""
+    """Filter and format of an export."""
 
     format = forms.ChoiceField(label=_("Format"), choices=ExportAs.choices)
     local = forms.BooleanField(label=_("Times"), required=False)  # of CSV for Excel
@@ -279,19 +282,19 @@ def _days(label: Any) -> forms.IntegerField:
 
 
 class RetentionRunForm(forms.Form):
-    """Doing what is due by the policy that was shown (services.retention.fingerprint)."""
+    """Running the clean-up by the policy that the page showed."""
 
     seen = forms.RegexField(
         r"^[0-9a-f]{16}\Z",
-        label=_("Policy that was shown"),
+        label=_("Shown policy"),
         error_messages=dict.fromkeys(
-            ("required", "invalid"), _("The form does not say which policy it was made with.")
+            ("required", "invalid"), _("The form is out of date. Reload the page.")
         ),
     )
 
 
 class RetentionForm(RetentionRunForm):
-    """After how many days what goes; empty: never."""
+    """Days after which data is deleted or masked; empty for never."""
 
     successes_days = _days(_("Verified runs"))
     failures_days = _days(_("All other runs"))
@@ -306,7 +309,7 @@ class RetentionForm(RetentionRunForm):
 
 
 def form_problems(form: forms.Form) -> list[str]:
-    """The form's errors as sentences that name their field."""
+    """The form's errors, each prefixed by the label of its field."""
     return [
         f"{form.fields[name].label}: {error}" if name in form.fields else str(error)
         for name, errors in form.errors.items()
@@ -354,9 +357,9 @@ class BackupForm(forms.Form):
     wait_minutes = forms.IntegerField(
         label=_("Minutes to wait"), min_value=0, max_value=MAX_WAIT_MINUTES, required=False
     )
-    # random per page: a form that is sent twice is one request
+    # random for each page, so a form submitted twice makes one request
     idempotency_key = forms.RegexField(IDEMPOTENCY_KEY, label=_("Idempotency key"), required=False)
-    # the explanation of why it would be refused has been read
+    # the user has seen why the cloud would reject it
     anyway = forms.BooleanField(label=_("Back up anyway"), required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -365,7 +368,7 @@ class BackupForm(forms.Form):
 
 
 class ClustersField(forms.MultipleChoiceField):
-    """Keys of clusters, as the boxes of a list send them; cleans to a list of numbers."""
+    """Selected clusters, cleaned to a list of primary keys."""
 
     def validate(self, value: list[str]) -> None:
         if self.required and not value:
@@ -376,17 +379,17 @@ class ClustersField(forms.MultipleChoiceField):
                 params={"most": MOST_SELECTED},
             )
         if not all(each.isascii() and each.isdigit() and len(each) < 19 for each in value):
-            raise forms.ValidationError(_("One of the selected clusters cannot be read."))
+            raise forms.ValidationError(_("One of the selected clusters is not valid."))
 
     def clean(self, value: Any) -> list[int]:
         return list(dict.fromkeys(map(int, super().clean(value))))
 
 
 class BulkBackupForm(BackupForm):
-    """One request for each of several clusters."""
+    """One request for each selected cluster."""
 
     cluster = ClustersField(
-        label=_("Clusters"), error_messages={"required": _("No cluster was selected.")}
+        label=_("Clusters"), error_messages={"required": _("Select at least one cluster.")}
     )
 
 
@@ -401,5 +404,5 @@ class SettleForm(forms.Form):
     reason = forms.CharField(
         label=_("How you know"),
         max_length=LONGEST_RULING,
-        error_messages={"required": _("Say where you looked: it is kept with the run.")},
+        error_messages={"required": _("Enter where you looked. It is stored with the run.")},
     )

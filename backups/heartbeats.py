@@ -1,6 +1,6 @@
-"""Who is alive: every worker process reports to the database from a thread of its own.
+"""Heartbeats: every worker process reports to the database from a separate thread.
 
-The names are never used twice, so a claim tells which process made it, and silence that it died.
+Process names are never reused, so a claim identifies its process, and a stale heartbeat its death.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _PROCESS = re.compile(r"[^\s]{1,80}:\d{1,10}:[0-9a-f]{8}")
 _lock = threading.Lock()
 _name = ""
 _name_pid = 0
-# Of this process's own heartbeat, on the monotonic clock; None: it does not report.
+# This process's last heartbeat on the monotonic clock; None: it does not report.
 _last_beat: float | None = None
 _steady_since = 0.0
 
 
 def process_name() -> str:
-    """This process's name, "host:pid:random"; a forked child gets one of its own."""
+    """Return this process's name, "host:pid:random"; a forked child has another one."""
     global _name, _name_pid
     with _lock:
         if _name_pid != os.getpid():
@@ -47,12 +47,12 @@ def process_name() -> str:
 
 
 def is_process(name: str) -> bool:
-    """Whether a name is a process's, as `process_name` makes it, and no person's."""
+    """Return whether a name is a process name, not a person's."""
     return _PROCESS.fullmatch(name) is not None
 
 
 class Reporter(threading.Thread):
-    """Writes this process's heartbeat until it is stopped.
+    """Thread that writes this process's heartbeat until it is stopped.
 
     Args:
         kind: a value of Heartbeat.Kind.
@@ -76,7 +76,7 @@ class Reporter(threading.Thread):
         connection.close()
 
     def stop(self) -> None:
-        """End the thread and withdraw the heartbeat: a clean end is known at once."""
+        """End the thread and delete the heartbeat, so that the end is visible immediately."""
         self._stopped.set()
         self.join(timeout=5)
         try:
@@ -86,7 +86,7 @@ class Reporter(threading.Thread):
 
 
 def beat(kind: str) -> None:
-    """Report this process as alive, and forget processes that have been silent for a day."""
+    """Write this process's heartbeat, and delete those that are a day old."""
     now, ticked = timezone.now(), uptime.now()
     seen = {"kind": kind, "seen_at": now, "seen_uptime": ticked}
     Heartbeat.objects.update_or_create(
@@ -94,14 +94,14 @@ def beat(kind: str) -> None:
     )
     day = timedelta(days=1)
     silent = Q(seen_uptime__lt=ticked - day.total_seconds())
-    unstamped = Q(seen_uptime=None, seen_at__lt=now - day)  # of an earlier version
+    unstamped = Q(seen_uptime=None, seen_at__lt=now - day)  # written by an earlier version
     Heartbeat.objects.filter(silent | unstamped).delete()
 
 
 def alive(name: str) -> Exists:
-    """The condition that the process a column names has reported lately.
+    """Condition: the process named in a column has a fresh heartbeat.
 
-    It is judged by the product's own clock (`backups.uptime`), which does not jump.
+    Freshness is measured by the product's clock (`backups.uptime`), which is never stepped.
 
     Args:
         name: the column.
@@ -113,7 +113,7 @@ def alive(name: str) -> Exists:
 def _beaten() -> None:
     global _last_beat, _steady_since
     now = time.monotonic()
-    # While a database is away for longer than this, everybody falls silent.
+    # a database outage that is longer than this makes every heartbeat stale
     gap = settings.HEARTBEAT_STALE_AFTER - settings.HEARTBEAT_INTERVAL
     if _last_beat is None or now - _last_beat > gap:
         _steady_since = now
@@ -121,11 +121,11 @@ def _beaten() -> None:
 
 
 def may_judge_silence() -> bool:
-    """Whether this process may take another's silence for its death.
+    """Return whether this process may treat a stale heartbeat as a dead process.
 
-    After the database was away every heartbeat is stale, also of those that live and hold an answer
-    in their hands. So whoever was kept from reporting itself gives the others the time of two
-    heartbeats first, as one does that has just begun.
+    After a database outage every heartbeat is stale, also those of live processes with an answer to
+    store. A process that could not report itself, or has just started, therefore gives the others
+    the time of two heartbeats first.
     """
     if _last_beat is None:
         return True
@@ -135,10 +135,10 @@ def may_judge_silence() -> bool:
 
 
 class Watch:
-    """For how long values have stood still, by this process's own monotonic clock.
+    """Measures how long values have been unchanged, by this process's monotonic clock.
 
-    What another process writes is dated by that one's wall clock, which may be hours off or be
-    stepped at any moment. That it writes at all shows in the value's changing.
+    Timestamps of other processes come from their wall clocks, which may be hours off or be stepped.
+    A change of the value proves that its writer is alive.
     """
 
     def __init__(self) -> None:
@@ -146,11 +146,11 @@ class Watch:
         self._lock = threading.Lock()
 
     def unchanged(self, values: Mapping[str, tuple[object, datetime]]) -> dict[str, float]:
-        """Seconds for which each value has been what it is.
+        """Return the seconds for which each value has been unchanged.
 
         Args:
-            values: all of a kind, as name to value and when it was written. The time counts only
-                for a name that is seen first: nothing else is known of it.
+            values: name to value and its timestamp. The timestamp is only used the first time that
+                a name is seen.
         """
         monotonic, wall = time.monotonic(), timezone.now()
         with self._lock:
@@ -170,11 +170,11 @@ _heartbeats, _ticks = Watch(), Watch()
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Nobody does some kind of work, and has not for too long.
+    """A kind of work that no process has done for too long.
 
     Attributes:
-        kind: "worker": no worker process reports; "scheduler": none sweeps, although one reports.
-        seconds: since somebody last did; None when nobody ever did.
+        kind: "worker": no worker process reports; "scheduler": one reports, and none sweeps.
+        seconds: since the work was last done; None: never.
     """
 
     kind: str
@@ -182,14 +182,14 @@ class Absence:
 
 
 def absences() -> list[Absence]:
-    """What nobody has done for HEARTBEAT_ALARM_AFTER seconds, as far as this process has seen."""
+    """Return the work that was not done for HEARTBEAT_ALARM_AFTER seconds, as seen from here."""
     limit = settings.HEARTBEAT_ALARM_AFTER
     written = Heartbeat.objects.values_list("name", "seen_at")
     silences = _heartbeats.unchanged({name: (seen_at, seen_at) for name, seen_at in written})
     silence = min(silences.values(), default=None)
     if silence is None or silence >= limit:
         return [Absence("worker", silence)]
-    # without a worker there is no sweep either, and one banner says so
+    # without a worker there is no sweep either; one banner is enough
     row = Ticker.objects.filter(pk=1, ticked_at__isnull=False).first()
     if row is None or row.ticked_at is None:
         return [Absence("scheduler", None)]

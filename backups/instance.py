@@ -1,16 +1,15 @@
-"""Which instance this process belongs to, and whether its database is at home where it runs.
+"""The id of the instance that this process belongs to, and whether its database was copied.
 
-A database that was copied, by a dump or with its file, knows queued runs that the instance it came
-from has sent meanwhile. So the place is recognised by facts that a copy does not bring along, or
-that a second installation has of its own:
+A copied database still has queued runs that the original has sent meanwhile. So the place is
+recognised by facts that a copy does not carry over, or that differ between installations:
 
-- PostgreSQL: the server's system identifier where it may be read, and the object ids of the
-  database and of the table `backups_instance`, which a restored dump makes anew.
+- PostgreSQL: the server's system identifier where the role may read it, and the object ids of the
+  database and of the table `backups_instance`, which change when a dump is restored.
 - SQLite: the file's path and inode.
-- everywhere: digests of SECRET_KEY and SECRET_KEY_FALLBACKS.
+- Both: digests of SECRET_KEY and SECRET_KEY_FALLBACKS.
 
-They are the same for all web and worker processes of an installation, whichever machine or address
-they use, and do not change with restarts, new containers or new versions.
+They are the same for all web and worker processes of an installation, on any machine and through
+any address, and survive restarts, new containers and new versions.
 """
 
 from __future__ import annotations
@@ -32,8 +31,9 @@ from backups.models import Instance
 
 logger = logging.getLogger(__name__)
 
-KEYS_KEPT = 8  # digests of SECRET_KEY, so that it can be rotated while old processes run
-WAIT = 2.0  # seconds between two tries to read the instance while the database is away
+KEYS_KEPT = 8  # digests of SECRET_KEY; allows rotation while old processes run
+CLASH = "nothing: another instance has the same id"  # Instance.differs after a clash
+WAIT = 2.0  # seconds between attempts to read the id while the database is unavailable
 
 _lock = threading.Lock()
 _uid = ""
@@ -41,20 +41,19 @@ _serves = False
 
 
 def serve() -> None:
-    """This process serves pages or works: it says where the instance is at home.
+    """Mark this process as web or worker: it records the place, and detects a copy.
 
-    Commands do not. Somebody's shell with half of the environment must not make the instance look
-    as if it had moved.
+    Commands do not, because a shell with an incomplete environment would look like another place.
     """
     global _serves
     _serves = True
 
 
 def uid() -> str:
-    """The instance's id, read once per process.
+    """Return the instance's id, read once per process.
 
     Raises:
-        DatabaseError: it cannot be read.
+        DatabaseError: the id cannot be read.
     """
     global _uid
     with _lock:
@@ -64,7 +63,7 @@ def uid() -> str:
 
 
 def wait_for_uid() -> str:
-    """The instance's id, as soon as the database gives it: also before it has its tables."""
+    """Return the instance's id; wait until the database is available and migrated."""
     said = ""
     while True:
         try:
@@ -78,34 +77,34 @@ def wait_for_uid() -> str:
 
 
 def key_prefix() -> str:
-    """What the name of every key in Redis begins with. Raises DatabaseError."""
+    """Return the prefix of every key in Redis. Raises DatabaseError."""
     return f"css-log-backup:{uid()}:"
 
 
 def look_around() -> None:
-    """Let a command notice that the database was moved, before a process that serves has started.
+    """Detect a copied database in a command, before any web or worker process has started.
 
-    By the facts of the database alone: SECRET_KEY may be missing in somebody's shell.
+    Only facts of the database count: SECRET_KEY may be missing in a shell.
 
     Raises:
-        DatabaseError: it cannot be read.
+        DatabaseError: the facts cannot be read.
     """
     global _uid
-    if set(differences(_read().home, facts())) - {WORDS["keys"]}:
+    if set(differences(_read().home, facts())) - {LABELS["keys"]}:
         with _lock:
             _uid = _settled()
 
 
 def is_elsewhere() -> Exists:
-    """As a condition of an UPDATE: this process may not have anything done in a cloud.
+    """Condition for an UPDATE: this process must not send anything to a cloud.
 
-    Costs no query of its own. Raises DatabaseError.
+    Adds no query. Raises DatabaseError.
     """
     return Exists(Instance.objects.filter(~Q(uid=uid()) | Q(adopted=False), pk=1))
 
 
 def problem() -> str:
-    """Why nothing may be sent to a cloud, "" where it may. Raises DatabaseError."""
+    """Return why nothing may be sent to a cloud, or "". Raises DatabaseError."""
     mine = uid()
     row = Instance.objects.filter(pk=1).first()
     if row is None:
@@ -117,10 +116,36 @@ def problem() -> str:
         )
     if row.adopted:
         return ""
+    if row.clashes:
+        return _(
+            "Another instance with a copy of this database has the same id and uses the same "
+            "Redis, so they take each other's messages. Nothing is sent to a cloud until this one "
+            "is adopted (manage.py adopt) and restarted."
+        )
     return _(
         "This database came from another instance or place (what differs: %(differs)s). Nothing "
         "is sent to a cloud until it is adopted: manage.py adopt."
     ) % {"differs": row.differs}
+
+
+def note_clash() -> None:
+    """Stop sending: another instance has the same id, and a database of its own.
+
+    Adopting this one gives it another id. Raises DatabaseError.
+    """
+    mine = uid()
+    noted = Instance.objects.filter(pk=1, uid=mine, adopted=True).update(
+        adopted=False,
+        origin=mine,
+        differs=CLASH,
+        noticed_at=timezone.now(),
+        generation=F("generation") + 1,
+    )
+    if noted:
+        logger.error(
+            "another instance with a copy of this database has the same id and uses the same "
+            "Redis: nothing is sent to a cloud until this one is adopted (manage.py adopt)"
+        )
 
 
 def _read() -> Instance:
@@ -129,7 +154,7 @@ def _read() -> Instance:
 
 
 def _settled() -> str:
-    """The id of the instance that runs here: a new one where the database was copied."""
+    """Compare the place; return the id, which is a new one if the database was copied."""
     here = facts()
     while True:
         row = _read()
@@ -160,7 +185,7 @@ def _settled() -> str:
 
 # --- The place ------------------------------------------------------------------------------------
 
-WORDS = {
+LABELS = {
     "engine": "database engine",
     "system": "database server",
     "database": "database",
@@ -172,7 +197,7 @@ WORDS = {
 
 
 def facts() -> dict[str, object]:
-    """What the place is recognised by. Raises DatabaseError."""
+    """Return the facts that identify this place. Raises DatabaseError."""
     if connection.vendor == "postgresql":
         place = _postgresql()
     elif connection.vendor == "sqlite":
@@ -200,7 +225,7 @@ def _postgresql() -> dict[str, str]:
 
 
 def _sqlite() -> dict[str, str]:
-    # as the connection has it: the setting may be relative
+    # the path that the connection uses: the setting may be relative
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA database_list")
         name = next(row[2] for row in cursor.fetchall() if row[1] == "main")
@@ -217,29 +242,29 @@ def _keys() -> list[str]:
 
 
 def differences(home: Mapping[str, object], here: Mapping[str, object]) -> list[str]:
-    """In what two places differ, in words; a fact that one of them does not know tells nothing.
+    """Return labels of the facts that differ; a fact that is unknown on one side is ignored.
 
     Args:
-        home: what is stored; empty where nobody has served yet.
-        here: what `facts` says.
+        home: the stored facts; empty before the first web or worker process.
+        here: the result of `facts`.
     """
     if not home:
         return []
     found = [
-        word
-        for name, word in WORDS.items()
+        label
+        for name, label in LABELS.items()
         if name != "keys" and home.get(name) and here.get(name) and home[name] != here[name]
     ]
     if not set(_texts(home.get("keys"))) & set(_texts(here.get("keys"))):
-        found.append(WORDS["keys"])
+        found.append(LABELS["keys"])
     return found
 
 
 def merged(home: Mapping[str, object], here: Mapping[str, object]) -> dict[str, object]:
-    """What is kept of a place: what is known now, and the keys of those who came before."""
+    """Return the facts to store: the current ones, and digests of earlier keys."""
     keys = [*_texts(here.get("keys")), *_texts(home.get("keys"))]
     known = {name: value for name, value in here.items() if value}
-    # a role that may not read the system identifier takes none away
+    # keep the system identifier when this role may not read it
     if home.get("database") == here.get("database") and "system" not in known:
         known |= {name: home[name] for name in ("system",) if home.get(name)}
     return {**known, "keys": sorted(list(dict.fromkeys(keys))[:KEYS_KEPT])}

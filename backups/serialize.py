@@ -1,7 +1,7 @@
-"""Runs and clusters as JSON. The keys are a promise: the API, the command line and tools use them.
+"""Runs and clusters as JSON, for the API, the command line and downloads.
 
-A key is never renamed or removed; new ones come after. Times are ISO 8601 in UTC, null when there
-is none; texts are in English, and "" when there is none.
+Keys are stable: they are never renamed or removed, and new ones are appended. Times are ISO 8601 in
+UTC or null; texts are in English, "" for none.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Json = dict[str, object]
 
 
 def run_line(run: BackupRun) -> Json:
-    """A run without its parts, as `manage.py backup --json` prints it.
+    """A run without events and calls, as `manage.py backup --json` prints it.
 
     Returns:
-        First cluster_id (the cloud's id), cluster (its name), run_id, state, outcome, http_status,
-        error_code, message and request_id; then where, who, why, when and the cloud's job.
+        cluster_id (the cloud's id), cluster (its name), run_id, state, outcome, http_status,
+        error_code, message and request_id first; then project, requester, times and cloud job.
     """
     return {
         "cluster_id": run.cluster_cloud_id,
@@ -76,13 +76,13 @@ def run_document(
     resolved_by: BackupRun | None = None,
     audit: Iterable[AuditEvent] | None = None,
 ) -> Json:
-    """All that its page shows: explanation, every event and API call, times, neighbours.
+    """Everything that the run's page shows: explanation, events, API calls, times, neighbours.
 
     Args:
         run: with its cluster, events and calls.
-        run_before, run_after: the cluster's runs next to it, None where there is none.
-        resolved_by: the cluster's next verified run, of one that ended badly.
-        audit: the audit trail's events about it; None where the reader may not audit.
+        run_before, run_after: the cluster's adjacent runs, None for none.
+        resolved_by: for a failed run, the cluster's next verified run.
+        audit: its audit events; None if the reader lacks the permission to audit.
     """
     words = explain_run(
         run.run_state,
@@ -119,11 +119,11 @@ def run_document(
 
 
 def cluster_line(cluster: Cluster, now: datetime) -> Json:
-    """A cluster as a list has it.
+    """A cluster as an item of a list.
 
     Args:
-        cluster: with its project, its tags and its latest run.
-        now: the moment at which protection is judged.
+        cluster: with its project, tags and latest run.
+        now: the time at which protection is evaluated.
     """
     project = cluster.project
     return {
@@ -161,13 +161,13 @@ def cluster_line(cluster: Cluster, now: datetime) -> Json:
 def cluster_document(
     cluster: Cluster, now: datetime, settings: LogSettings | None, active_run: BackupRun | None
 ) -> Json:
-    """All that is known about a cluster.
+    """All details of a cluster.
 
     Args:
         cluster: as for `cluster_line`.
-        now: the moment at which protection is judged.
-        settings: its log backup settings as last read, None where they never were.
-        active_run: the run under way.
+        now: the time at which protection is evaluated.
+        settings: its log backup settings as last read, None if never.
+        active_run: its active run, None for none.
     """
     return {
         **cluster_line(cluster, now),
@@ -266,5 +266,5 @@ def _seconds(lasted: timedelta | None) -> float | None:
 
 
 def iso(moment: datetime | None) -> str | None:
-    """A moment as all of these have it, such as 2030-01-31T12:00:00Z."""
+    """A time in ISO 8601, such as 2030-01-31T12:00:00Z."""
     return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -1,13 +1,14 @@
-"""The ticker: the thread of each worker process that has the periodic work done.
+"""The ticker: a thread in each worker process that runs the periodic work.
 
-One of them ticks at a time, by a lease in the database (`models.Ticker`). It goes by its own
-monotonic clock: a wall clock that is stepped, by NTP or because a virtual machine was resumed,
-neither stalls it nor makes it hurry. Nothing is kept on disk.
+A lease in the database (`models.Ticker`) lets one thread tick at a time. It uses its own monotonic
+clock, so a step of the wall clock, by NTP or after a virtual machine was resumed, neither stalls
+nor hurries it. It stores nothing on disk.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -19,41 +20,52 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
-from backups import heartbeats
+from backups import heartbeats, instance
 from backups.models import Ticker
 from backups.services.runs import sweeping
 
 logger = logging.getLogger(__name__)
 
 INTERVAL = 1.0  # seconds between two ticks
-TAKE_OVER_AFTER = 5.0  # seconds for which the holder's counter has to stand still
-PUBLISH_AGAIN = 10.0  # seconds after which a periodic task that was not published is tried again
+TAKE_OVER_AFTER = 5.0  # seconds without a renewal after which the lease is taken over
+PUBLISH_AGAIN = 10.0  # seconds until a failed publication is retried
+CLASH_KEY = "ticker"  # after the instance's prefix
+CLASH_LOOK_EVERY = 5.0  # seconds between two looks at CLASH_KEY
+CLASH_LOOKS = 3  # foreign tokens in a row that prove a clash
+CLASH_KEY_SECONDS = 60  # the key's life after the last look
 
 
 class Lease:
-    """The right to tick; wall clocks and the database's clock play no part in it.
+    """The right to tick, independent of wall clocks and of the database's clock.
 
     Args:
         holder: this process's name.
+
+    Attributes:
+        held: whether this process ticks.
+        term: counts how often this process took the lease; the same number twice means that nobody
+            else has held it in between.
     """
 
     def __init__(self, holder: str) -> None:
         self.holder = holder
         self.held = False
+        self.term = 0
         self._renewed_at = 0.0
         self._seen: tuple[str, int] | None = None
         self._unchanged = 0.0
         self._looked_at = 0.0
 
     def hold(self) -> bool:
-        """Renew the lease, or take it over from a holder that has fallen silent.
+        """Renew the lease, or take it over from a holder that stopped renewing it.
 
-        Each renewal moves the product's clock on: by the time since the last one, two intervals at
-        most.
+        Each renewal advances the product's clock by the time since the last one, at most two
+        intervals.
 
         Returns:
-            Whether this process ticks now.
+            Whether this process holds the lease.
         """
         now = time.monotonic()
         if self.held and self._renew(now):
@@ -63,6 +75,7 @@ class Lease:
         self.held = self._take(now)
         if self.held:
             self._renewed_at = now
+            self.term += 1
             logger.info("this worker ticks now")
         return self.held
 
@@ -82,7 +95,7 @@ class Lease:
         if row[0] and not self._stood_still(row, now):
             return False
         self._seen = None
-        # what was seen is the condition: of two that wait one gets it, and a renewal goes first
+        # conditional on the row as read: one of several waiting processes wins, a renewal first
         return bool(
             Ticker.objects.filter(pk=1, holder=row[0], ticks=row[1]).update(
                 holder=self.holder, ticks=F("ticks") + 1, ticked_at=timezone.now()
@@ -93,47 +106,102 @@ class Lease:
         if row != self._seen:
             self._seen, self._unchanged = row, 0.0
         else:
-            # Time in which this process could not look says nothing about the holder.
+            # Time in which this process could not read the row is not held against the holder.
             self._unchanged += min(now - self._looked_at, 2 * INTERVAL)
         self._looked_at = now
         return self._unchanged >= TAKE_OVER_AFTER
 
     def release(self) -> None:
-        """Let another worker tick at once: this one ends."""
+        """Give the lease up, so that another worker can take it immediately."""
         if self.held:
             Ticker.objects.filter(pk=1, holder=self.holder).update(holder="")
             self.held = False
 
 
 class Schedule:
-    """When the tasks of PERIODIC_TASKS are published next, by the monotonic clock.
+    """When each of PERIODIC_TASKS is published next, by the monotonic clock.
 
-    All of them are due at first: each looks for itself whether there is something to do.
+    All are due at the start; each task checks whether it has anything to do.
     """
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
 
     def publish_due(self) -> None:
-        """Publish what is due. Raises BrokerError or OSError where the broker is away."""
+        """Publish what is due. Raises BrokerError or OSError if the broker is unavailable."""
         for name, (task, interval) in settings.PERIODIC_TASKS.items():
             now = time.monotonic()
             if now < self._due.get(name, now):
                 continue
             self._due[name] = now + min(interval, PUBLISH_AGAIN)
-            # A message that no worker took in time is worth nothing: the next one does its work.
+            # expires when the next message of the task is published
             current_app.send_task(task, expires=interval, ignore_result=True)
             self._due[name] = now + interval
 
 
+class ClashWatch:
+    """Finds another instance that has this one's id and uses the same Redis.
+
+    `backups.instance` does not recognise a byte-for-byte copy of a database server. Its instance
+    has the same id, so the two take each other's messages. The holder of a lease writes a new
+    random token to one key of its id at each look. One database has one holder at a time, so a
+    token that this process has not written comes from the holder of another database's lease. A
+    single one may be late, from a process that has just lost this lease.
+    """
+
+    def __init__(self) -> None:
+        self._term = 0
+        self._token = ""
+        self._foreign = 0
+        self._due = 0.0
+
+    def look(self, term: int) -> bool:
+        """Look, every CLASH_LOOK_EVERY seconds, while this process holds the lease.
+
+        Args:
+            term: `Lease.term`; another number than last time starts the count again.
+
+        Returns:
+            Whether there is such an instance.
+        """
+        now = time.monotonic()
+        if term != self._term:
+            self._term, self._token, self._foreign, self._due = term, "", 0, now
+        if now < self._due:
+            return False
+        self._due = now + CLASH_LOOK_EVERY
+        mine, self._token = self._token, secrets.token_hex(8)
+        found = self._exchange()
+        if found is None:  # whether the token was written is not known, either
+            self._token = ""
+        self._foreign = self._foreign + 1 if mine and found and found != mine else 0
+        return self._foreign >= CLASH_LOOKS
+
+    def _exchange(self) -> str | None:
+        """Write the token; returns the one before, "" for none, None where Redis does not answer.
+
+        Silent on errors: publishing meets the same ones, and reports them.
+        """
+        try:
+            with current_app.connection_for_write() as broker:
+                client = broker.default_channel.client  # type: ignore[attr-defined]
+                # kombu prefixes the keys of the commands that it uses itself, and GETSET is none
+                before = client.getset(instance.key_prefix() + CLASH_KEY, self._token)
+                client.pexpire(CLASH_KEY, 1000 * CLASH_KEY_SECONDS)
+        except (RedisError, BrokerError, OSError):
+            return None
+        return before.decode() if isinstance(before, bytes) else before or ""
+
+
 class TickerThread(threading.Thread):
-    """Ticks, or waits for its turn, until it is stopped. No error ends it."""
+    """Ticks, or waits for the lease, until it is stopped. No error ends it."""
 
     def __init__(self) -> None:
         super().__init__(name="ticker", daemon=True)
         self._stopped = threading.Event()
         self._lease = Lease(heartbeats.process_name())
         self._schedule = Schedule()
+        self._clashes = ClashWatch()
         self._failing: dict[str, str] = {}
 
     def run(self) -> None:
@@ -145,27 +213,32 @@ class TickerThread(threading.Thread):
         connection.close()
 
     def stop(self) -> None:
-        """End the thread and give the lease back."""
+        """End the thread and release the lease."""
         self._stopped.set()
         self.join(timeout=5)
 
     def tick(self) -> None:
-        """One tick: what each process does for itself, and what only the holder does."""
+        """Run one tick: the work of each process, then the work of the lease's holder."""
         close_old_connections()
         ticks = self._attempt("the ticker", self._lease.hold)
         self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
         if ticks:
             self._attempt("the sweep", sweeping.sweep)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
+            self._attempt("looking for another instance with this id", self._look_for_a_clash)
         else:
             self._schedule = Schedule()
 
+    def _look_for_a_clash(self) -> None:
+        if self._clashes.look(self._lease.term):
+            instance.note_clash()
+
     def _attempt(self, name: str, step: Callable[[], Any]) -> Any:
-        """Do a step whatever becomes of it; one line when it begins to fail, one when it ends."""
+        """Run a step; return its result, or None on an error. Logs the first error and the end."""
         try:
             result = step()
         except Exception as error:
-            self._tell(name, error)
+            self._log_failure(name, error)
             if isinstance(error, DatabaseError | InterfaceError):
                 connection.close()
             return None
@@ -173,7 +246,7 @@ class TickerThread(threading.Thread):
             logger.info("%s works again", name)
         return result
 
-    def _tell(self, name: str, error: Exception) -> None:
+    def _log_failure(self, name: str, error: Exception) -> None:
         kind = type(error).__name__
         if self._failing.get(name) == kind:
             return

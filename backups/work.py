@@ -1,8 +1,8 @@
-"""Whether work flows: a message that is published is consumed, and what it does is stored.
+"""Whether work flows: published messages are consumed, and their effect is stored.
 
-A broker that answers PING may refuse every write, a worker that reports may consume nothing. So a
-canary goes the whole way every few seconds, and the row that it leaves is looked at: here, for
-`/health/work` and for the banner on every page.
+A broker that answers PING may refuse every write, and a worker with a heartbeat may consume
+nothing. So a canary message is sent every few seconds, and its effect in the database is checked
+for `/health/work` and for the banner on every page.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from dashboard.web.health import Missing
 
 logger = logging.getLogger(__name__)
 
-NOTE_EVERY = 3.0  # seconds between two notes of one process: each message counts, not each writes
-LATE = 10.0  # seconds without a message after which a page has Redis asked what it says to a write
-PROBE_EVERY = 5.0  # seconds between two such questions of one process
+NOTE_EVERY = 3.0  # seconds between two writes of one process: any message counts
+LATE = 10.0  # seconds without a message after which pages probe Redis with a write
+PROBE_EVERY = 5.0  # seconds between two probes of one process
 PROBE_KEY = "write-probe"
-PROBE_SECONDS = 60  # the key's life, should its list be left behind
-TIMEOUT = 1.5  # seconds for one step of the question
+PROBE_SECONDS = 60  # the key's lifetime, in case it is left behind
+TIMEOUT = 1.5  # seconds for one step of a probe
 
-# What redis-py takes off the front of Redis' words, and makes a class of.
+# Error codes that redis-py strips from Redis' message and turns into a class.
 _CODES = {
     redis.exceptions.OutOfMemoryError: "OOM",
     redis.exceptions.ReadOnlyError: "READONLY",
@@ -50,10 +50,10 @@ _note_lock = threading.Lock()
 
 
 def message_arrived() -> None:
-    """Note that this process has consumed a message; the canary is only one that always comes.
+    """Record that this process has consumed a message of any kind.
 
-    Of any message, because behind a thousand queued requests the canary comes late, although work
-    flows. Costs one UPDATE in NOTE_EVERY seconds.
+    Not only canaries count: behind a thousand queued requests they are late although work flows.
+    Costs one UPDATE per NOTE_EVERY seconds.
     """
     global _noted_at
     with _note_lock:
@@ -75,11 +75,11 @@ def message_arrived() -> None:
 
 
 class Watch:
-    """How long ago the last message arrived, whatever the clocks of this machine and others say.
+    """Measures how long ago the last message arrived, independent of wall clocks.
 
-    The row is dated by the worker's wall clock, which may be hours off or be stepped. That it
-    changes is seen by this process's monotonic clock; its date counts only where it fits in between
-    two looks, and on the first one.
+    The row's timestamp comes from the worker's wall clock, which may be hours off or be stepped. So
+    this process times the row's changes by its monotonic clock. The timestamp only counts at the
+    first reading, and where it lies between two readings.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Watch:
         self._first = True
 
     def age(self, row: tuple[int, datetime] | None) -> float | None:
-        """Seconds since the last message; None while there has been none.
+        """Return the seconds since the last message; None before the first one.
 
         Args:
             row: number and time of the last message.
@@ -113,30 +113,30 @@ _watch = Watch()
 
 
 def last_message() -> float | None:
-    """Seconds since a worker consumed a message, as `Watch.age`. Raises DatabaseError."""
+    """Return the seconds since a worker consumed a message, or None. Raises DatabaseError."""
     return _watch.age(Canary.objects.values_list("number", "arrived_at").filter(pk=1).first())
 
 
 def refusal(error: BaseException) -> str:
-    """Redis' own words where it answered and took nothing, fit for anybody's eyes, else "".
+    """Return Redis' own message, redacted, where it refused a write, else "".
 
     Args:
-        error: what redis-py raised, or kombu's error around it.
+        error: the error of redis-py, or kombu's error around it.
     """
     if isinstance(error, BrokerError) and error.__cause__ is not None:
         error = error.__cause__
     if not isinstance(error, redis.exceptions.ResponseError):
         return ""
-    # redis-py puts the command before it, which holds the whole message
+    # redis-py puts the command in front, which contains the whole message
     words = str(error).rpartition("of pipeline caused error: ")[2]
     said = one_line(redact(f"{_CODES.get(type(error), '')} {words}"), 200)
     return f"Redis refuses writes: {said.rstrip('.')}"
 
 
 def ask_redis() -> str:
-    """Write to Redis as publishing does; returns why it could not be done, "" where it could.
+    """Write to Redis as publishing does; return why that failed, or "".
 
-    Of LPUSH, because a server or its access list may allow other writes than that.
+    The probe uses LPUSH, because a server or its access list may allow other writes only.
     """
     options = {
         **settings.CELERY_BROKER_TRANSPORT_OPTIONS,
@@ -155,7 +155,7 @@ def ask_redis() -> str:
 
 
 class Probe:
-    """Asks Redis in a thread of its own, so that no page waits for one that hangs."""
+    """Probes Redis in a separate thread, so that no page waits for a server that hangs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -164,7 +164,7 @@ class Probe:
         self._asking = False
 
     def latest(self) -> str:
-        """What came of the last question, "" at first; asks again where that is a while ago."""
+        """Return the result of the last probe, "" at first; start a new one when it is due."""
         with self._lock:
             now = time.monotonic()
             if not self._asking and now - self._asked_at >= PROBE_EVERY:
@@ -188,12 +188,12 @@ class Trouble:
     """Why work does not flow.
 
     Attributes:
-        kind: "worker": none reports; "scheduler": none sweeps; "broker": Redis takes nothing;
-            "instance": the database came from elsewhere, and nothing may be sent; "flow": nothing
-            arrives, and nobody knows why.
-        absence: of a worker or a scheduler, where it is that.
-        words: what Redis said, or why nothing may be sent.
-        seconds: since the last message arrived; None where none ever has.
+        kind: "worker": none reports; "scheduler": none sweeps; "broker": Redis takes no writes;
+            "instance": the database has to be adopted, and nothing may be sent; "flow": no message
+            arrives, for an unknown reason.
+        absence: for "worker" and "scheduler".
+        words: Redis' message, or why nothing may be sent.
+        seconds: since the last message arrived; None: never.
     """
 
     kind: str
@@ -203,10 +203,10 @@ class Trouble:
 
 
 def troubles() -> list[Trouble]:
-    """Why work does not flow, as pages tell it; empty where it does, as far as can be seen.
+    """Return why work does not flow, for the banners of pages; empty where it does.
 
-    Redis itself is asked in the background, and only where messages are late: what is not known
-    yet is told by the next page.
+    Redis is only probed when messages are late, and in the background: the result is shown by the
+    next page.
     """
     if missing := heartbeats.absences():
         return [Trouble(absence.kind, absence) for absence in missing]
@@ -224,28 +224,28 @@ def troubles() -> list[Trouble]:
 
 
 def _working_for() -> float:
-    """Seconds for which a worker has been there that could have consumed a message."""
+    """Return the seconds for which a worker has been running that could consume messages."""
     started = Heartbeat.objects.aggregate(first=Min("started_at"))["first"]
     return (timezone.now() - started).total_seconds() if started else 0.0
 
 
-# --- /health/work: one of HEALTH_WORK_CHECKS each -------------------------------------------------
+# --- /health/work: the checks in HEALTH_WORK_CHECKS ----------------------------------------------
 
 
 def check_broker() -> None:
-    """Raises Missing where Redis takes no write."""
+    """Raise Missing if Redis takes no writes."""
     if words := ask_redis():
         raise Missing(words)
 
 
 def check_processes() -> None:
-    """Raises Missing where no worker, or none that sweeps, reports; DatabaseError."""
+    """Raise Missing if no worker reports or none sweeps. Raises DatabaseError."""
     if missing := heartbeats.absences():
         raise Missing(" and ".join(f"no {absence.kind} is running" for absence in missing))
 
 
 def check_messages() -> None:
-    """Raises Missing where no message was consumed for HEARTBEAT_ALARM_AFTER; DatabaseError."""
+    """Raise Missing if no message came for HEARTBEAT_ALARM_AFTER. Raises DatabaseError."""
     seconds = last_message()
     if seconds is None:
         raise Missing("none has come through yet")
@@ -254,20 +254,20 @@ def check_messages() -> None:
 
 
 def check_instance() -> None:
-    """Raises Missing where the database came from elsewhere and is not adopted; DatabaseError."""
+    """Raise Missing if the database has to be adopted. Raises DatabaseError."""
     if why := instance.problem():
         raise Missing(why)
 
 
-FRESH = 2.0  # seconds that a token may be old: two hundred pages ask for it each second
+FRESH = 2.0  # seconds for which a token is cached: two hundred pages ask for it each second
 _token = ("", -FRESH)
 
 
 def token(found: list[Trouble] | None = None) -> str:
-    """Which troubles there are, in short: pages compare it to see that it has changed.
+    """Return a short text for the current troubles, by which pages notice a change.
 
     Args:
-        found: what `troubles` just found; None asks, at most once in FRESH seconds.
+        found: the result of `troubles`; None calls it, at most once in FRESH seconds.
     """
     global _token
     text, read_at = _token

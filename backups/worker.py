@@ -1,4 +1,4 @@
-"""What a worker does from its start to its end: heartbeats, ticks, a bounded shutdown."""
+"""The life of a worker process: heartbeats, the ticker, a bounded shutdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ticker: TickerThread | None = None
 
 
 def belong_to_an_instance(**_: object) -> None:
-    """Before the first connection to the broker, whose keys are named after the instance."""
+    """Read the instance's id, which prefixes all keys, before the first broker connection."""
     wait_for_migrations()  # the instance's id is in a table
     instance.serve()
     instance.wait_for_uid()
@@ -39,33 +39,33 @@ def _worker_is_up(**_: object) -> None:
 
 
 @signals.task_prerun.connect
-@signals.task_revoked.connect  # expired, by a clock that may differ from the publisher's
+@signals.task_revoked.connect  # an expired message has arrived, too
 def _message_arrived(**_: object) -> None:
-    if _reporter is not None:  # in a worker, that is
+    if _reporter is not None:  # only in a worker process
         message_arrived()
 
 
 @signals.worker_shutting_down.connect
 def _worker_is_leaving(**_: object) -> None:
-    """Runs in a signal handler: only start the clock."""
+    """Start the countdown; this runs in a signal handler, so it does nothing else."""
     threading.Thread(target=_end_in_bounded_time, name="shutdown-clock", daemon=True).start()
 
 
 @signals.worker_shutdown.connect
 def _worker_is_down(**_: object) -> None:
-    # the ticker first: it takes nobody over while this process withdraws its own heartbeat
+    # the ticker first: it must not take claims over while the heartbeat is being withdrawn
     for thread in (_ticker, _reporter):
         if thread is not None:
             thread.stop()
 
 
 def _end_in_bounded_time() -> None:
-    """Give what is in flight its time, then hand its runs over and end this process.
+    """Wait for tasks in flight, then release their runs and end the process.
 
-    A warm shutdown waits for every task. A cloud that does not answer may hold one for
-    CSS_TOTAL_TIMEOUT, longer than an init system waits before it kills, so after
-    WORKER_SHUTDOWN_GRACE seconds the runs are released: unsent ones are queued again, those in
-    flight become unknown and are settled by the cloud's records.
+    A warm shutdown waits for every task. A cloud that does not answer can hold one for
+    CSS_TOTAL_TIMEOUT, longer than init systems wait before they kill. So the runs are released
+    after WORKER_SHUTDOWN_GRACE seconds: unsent ones are queued again, those in flight become
+    unknown and are settled by the cloud's records.
     """
     threading.Event().wait(settings.WORKER_SHUTDOWN_GRACE)
     try:

@@ -174,8 +174,7 @@ def usual(request: Any) -> Any:
     from django.shortcuts import render
     from django.utils import timezone
 
-    from backups.lists.clusters.filters import ClusterFilter
-    from backups.lists.clusters.paging import PAGE_SIZE, Page
+    from backups.lists.clusters import PAGE_SIZE, ClusterFilter
     from backups.models import Cluster, Project
     from backups.views.cluster_rows import ClusterRow
 
@@ -188,11 +187,10 @@ def usual(request: Any) -> Any:
         cluster.latest_run = cluster.runs.order_by("-requested_at", "-id").first()
         prefetch_related_objects([cluster], "tags")
         rows.append(ClusterRow(cluster, timezone.now(), may_run=True, may_configure=True))
-    page = Page([], listed.number, listed.paginator.num_pages, listed.paginator.count)
     engines = Cluster.objects.order_by("engine").values_list("engine", flat=True).distinct()
     context = {
         "rows": rows,
-        "page": page,
+        "page": listed,
         "form": found.form,
         "order": found.order,
         "presence": found.presence,

@@ -17,6 +17,23 @@ from tests.stack import running_stack, stack
 __all__ = ["running_stack", "stack"]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Distribute the tests as tests/distribution.py says, unless --dist says otherwise."""
+    if config.getoption("dist") != "load":
+        return None
+    from tests.distribution import Distribution
+
+    return Distribution(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        from tests.distribution import rank
+
+        items.sort(key=lambda item: rank(item.nodeid))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _emptying_allowed_between_tests() -> Iterator[None]:
     with emptying_allowed_between_tests():

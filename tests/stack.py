@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 import yaml
 
 from simulator.client import SimulatorControl
-from tests.instances import Instance
+from tests.instances import ROOT, Instance
 from tests.places import own_database, redis_url_of_this_worker
 from tests.visitor import Visitor
+
+COMMANDS = """
+import json, sys
+from django.core.management import call_command
+from django.db import connections
+for line in sys.stdin:
+    call_command(*json.loads(line), stdout=sys.stderr)
+    connections.close_all()
+    print("done", flush=True)
+"""
+
+
+class Commands:
+    """Commands of manage.py in one process beside the product: each alone takes seconds to start.
+
+    For what a test prepares; a test of a command runs it by `Instance.manage`.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._log = instance.data_dir.parent / "commands.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), "shell", "-v0", "-c", COMMANDS],
+                cwd=instance.data_dir.parent,
+                env=instance.environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def run(self, *arguments: str) -> None:
+        """Run one and wait for its end; it must not fail."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(arguments) + "\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "done\n", self._log.read_text()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate(timeout=30)
 
 
 @dataclass(frozen=True)
@@ -37,9 +83,18 @@ class Stack:
     def add_cluster(self, name: str, **fields: object) -> str:
         """Add a cluster to the simulated cloud and register it; returns its id."""
         cluster_id = self.simulator.add_cluster(name, **fields)
-        answer = self.instance.manage("sync_clusters", "--cloud", "demo")
-        assert answer.returncode == 0, answer.stderr
+        self.commands.run("sync_clusters", "--cloud", "demo")
         return cluster_id
+
+    @cached_property
+    def commands(self) -> Commands:
+        """A process for commands, from the first one on."""
+        return Commands(self.instance)
+
+    def close(self) -> None:
+        """End what was started for the tests."""
+        if "commands" in vars(self):
+            self.commands.close()
 
     def visitor(self) -> Visitor:
         """A new browser, signed in as admin."""
@@ -65,7 +120,8 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             instance.wait_for_text("clusters registered")
             instance.wait_for_worker()
             clouds = folder / "data" / "simulator" / "clouds.yaml"
-            yield Stack(instance, SimulatorControl(_simulator_url(clouds)))
+            with closing(Stack(instance, SimulatorControl(_simulator_url(clouds)))) as started:
+                yield started
         finally:
             status = instance.stop()
         assert status == 0, instance.text

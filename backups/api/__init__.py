@@ -1,1 +1,1 @@
-"""The HTTP API for programs, under /api/v1/; docs/api.md tells how to use it."""
+"""The HTTP API, under /api/v1/; docs/api.md documents it."""

@@ -1,4 +1,4 @@
-"""Clusters: listed, described, and backed up."""
+"""Clusters: list, details, protection, and requests for a backup."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pydantic import ConfigDict, Field
 
 from backups.choices import ACTIVE, Trigger
 from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.clusters.paging import page_of
+from backups.lists.clusters import ClusterFilter, ProtectionFilter, page_of
 from backups.models import Cluster, LogSettings
 from backups.models.cluster import attach_latest_runs
-from backups.serialize import Json, cluster_document, cluster_line
+from backups.serialize import Json, cluster_document, cluster_line, iso
 from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.protection import summarised
 from backups.services.runs.requests import CannotBackUp, Requester, is_replay, request_backup
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
@@ -27,13 +27,14 @@ from dashboard.audit.trail import Actor
 from .problems import Invalid, NotNow
 from .queries import LIMIT, described, limit_of, refuse_unknown, valid
 from .runs import document_of
-from .security import READ, RUN, ApiRequest
+from .token import READ, RUN, ApiRequest
 
 router = Router(tags=["clusters"])
+protection_router = Router(tags=["clusters"])
 
 
 class BackupBody(Schema):
-    """What may be said with a request for a backup; all of it may be left out."""
+    """Optional fields of a request for a backup."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -51,7 +52,7 @@ class BackupBody(Schema):
     openapi_extra={"parameters": [*described(ClusterFilter), LIMIT]},
 )
 def clusters(request: ApiRequest) -> JsonResponse:
-    """The clusters that match the filters of the clusters page, a page at a time."""
+    """A page of the clusters that match the filters of the clusters page."""
     refuse_unknown(request, [*ClusterFilter.base_filters, "limit"])
     limit = limit_of(request.GET)
     found = ClusterFilter(request.GET, user=request.user)
@@ -59,14 +60,15 @@ def clusters(request: ApiRequest) -> JsonResponse:
     count = found.counts()[found.presence]
     page = page_of(found.clusters(), count, found.page_number, limit)
     query = request.GET.copy()
-    query["page"] = str(page.after)
+    if page.has_next():
+        query["page"] = str(page.next_page_number())
     return JsonResponse(
         {
-            "items": _lines(request, page.pks, found),
+            "items": _lines(request, list(page), found),
             "count": count,
             "page": page.number,
-            "pages": page.pages,
-            "next": f"{request.path}?{query.urlencode()}" if page.after else None,
+            "pages": page.paginator.num_pages,
+            "next": f"{request.path}?{query.urlencode()}" if page.has_next() else None,
         }
     )
 
@@ -89,7 +91,7 @@ def _cluster(request: ApiRequest, pk: int, permission: Permission) -> Cluster:
 
 @router.get("/{int:pk}", auth=READ, url_name="cluster", summary="A cluster")
 def cluster(request: ApiRequest, pk: int) -> JsonResponse:
-    """All that is known about a cluster: readiness, protection, log backup settings, runs."""
+    """Details of a cluster: readiness, protection, log backup settings, runs."""
     refuse_unknown(request, ())
     found = _cluster(request, pk, Permission.SEE)
     attach_latest_runs([found])
@@ -108,29 +110,29 @@ def cluster(request: ApiRequest, pk: int) -> JsonResponse:
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "8 to 64 letters, digits, “_” and “-”; in place of the field.",
+                "description": "8 to 64 letters, digits, “_” and “-”; instead of the body field.",
                 "schema": {"type": "string"},
             }
         ],
         "responses": {
             202: {"description": "A new run."},
-            200: {"description": "One that was there."},
-            422: {"description": "The key came with another body before."},
+            200: {"description": "An existing run."},
+            422: {"description": "The key was used with another body."},
         },
     },
 )
 def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None) -> HttpResponse:
-    """Ask for a log backup, as the button does: a new run, or the one that is under way."""
+    """Request a log backup, as the button does. Returns a new run, or the active one."""
     refuse_unknown(request, ())
     found = _cluster(request, pk, Permission.RUN)
     sent = _sent(request, body or BackupBody())
     wait_minutes: int = sent["wait_minutes"] or 0
     asked_before = is_replay(found, _requester(request, sent["reason"]), sent["idempotency_key"])
-    caution = not sent["anyway"] and not asked_before
-    if caution and would_be_refused(found, wait_minutes=wait_minutes):
+    check = not sent["anyway"] and not asked_before
+    if check and would_be_refused(found, wait_minutes=wait_minutes):
         raise NotNow(
             "would-be-refused",
-            _("The cloud would most likely refuse it: %(why)s Send “anyway” to ask all the same.")
+            _("The cloud would probably reject it: %(why)s Set “anyway” to request it anyway.")
             % {"why": found.readiness_detail or found.get_readiness_display()},
             readiness=str(found.readiness),
             readiness_detail=found.readiness_detail,
@@ -150,11 +152,11 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
 
 
 def _sent(request: ApiRequest, body: BackupBody) -> dict[str, Any]:
-    """What was sent, checked by the form that the button's fields go through."""
+    """The request's fields, validated by the form of the button."""
     data = body.model_dump()
     header = request.headers.get("Idempotency-Key", "")
     if header and body.idempotency_key and header != body.idempotency_key:
-        raise Invalid([("idempotency_key", _("The header has another key."))])
+        raise Invalid([("idempotency_key", _("The header contains another key."))])
     data["idempotency_key"] = header or body.idempotency_key
     form = BackupForm(data)
     if not form.is_valid():
@@ -173,4 +175,31 @@ def _requester(request: ApiRequest, reason: str) -> Requester:
         user_agent=actor.user_agent,
         request_id=actor.request_id,
         token=actor.token,
+    )
+
+
+# the response has no pages, and counts all states
+_LEFT_OUT = ("page", "protection")
+
+
+@protection_router.get(
+    "",
+    auth=READ,
+    url_name="protection",
+    summary="Summarise protection",
+    openapi_extra={"parameters": described(ProtectionFilter, leave_out=_LEFT_OUT)},
+)
+def protection(request: ApiRequest) -> JsonResponse:
+    """Number of present clusters that are protected, due, overdue, or never backed up."""
+    refuse_unknown(request, set(ProtectionFilter.base_filters) - set(_LEFT_OUT))
+    found = ProtectionFilter(request.GET, user=request.user)
+    valid(found)
+    summary = summarised(found.counts_by_state())
+    return JsonResponse(
+        {
+            "protected": summary.protected,
+            "total": summary.total,
+            "by_state": {str(state): count for state, count in summary.by_state.items()},
+            "at": iso(found.now),
+        }
     )

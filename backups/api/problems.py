@@ -1,4 +1,4 @@
-"""What an error looks like: RFC 9457 problem details, one shape for all of them."""
+"""Error responses: RFC 9457 problem details."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Invalid(Exception):
-    """What was sent cannot be used.
+    """The request is invalid.
 
     Args:
-        errors: what is wrong, by field or parameter; "" for the request as a whole.
+        errors: pairs (field or parameter, message); "" for the request as a whole.
     """
 
     def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
@@ -41,7 +41,7 @@ class Invalid(Exception):
 
     @classmethod
     def by_form(cls, form: Form) -> Invalid:
-        """What a form finds wrong."""
+        """The errors of a form."""
         return cls(
             ("" if name == "__all__" else name, str(problem))
             for name, problems in form.errors.items()
@@ -50,12 +50,12 @@ class Invalid(Exception):
 
 
 class NotNow(Exception):
-    """The request is right, and what it is about does not allow it now.
+    """The request is valid, but its object does not allow it now.
 
     Args:
-        kind: of the problem.
-        detail: why.
-        facts: what else is known.
+        kind: type of the problem.
+        detail: the reason.
+        facts: further members of the problem.
     """
 
     def __init__(self, kind: str, detail: str, **facts: str) -> None:
@@ -65,7 +65,7 @@ class NotNow(Exception):
 
 
 class OutOfScope(Exception):
-    """The token's scope does not include this.
+    """The token's scope does not include the operation.
 
     Args:
         needed: the scope that does.
@@ -86,16 +86,16 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **more: Any,
 ) -> HttpResponse:
-    """An answer that says what is wrong.
+    """Build an error response.
 
     Args:
-        request: what is answered.
-        status: of HTTP.
-        kind: one word with dashes that never changes, for programs.
-        title: the same in words.
-        detail: what is wrong this time.
-        headers: of the answer.
-        more: members of this kind.
+        request: the request.
+        status: HTTP status.
+        kind: stable identifier for programs, in words with dashes.
+        title: short description of the kind.
+        detail: description of this occurrence; the title by default.
+        headers: of the response.
+        more: further members of the problem.
     """
     body = {
         "type": f"{TYPES}{kind}",
@@ -114,30 +114,30 @@ def problem(
 
 
 def not_found(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """What is not there, and what may not be seen."""
+    """404, both for what does not exist and for what the account may not see."""
     return problem(
         request,
         404,
         "not-found",
         _("Not found"),
-        _("There is no such thing, or the token's account may not see it."),
+        _("It does not exist, or the token's account may not see it."),
     )
 
 
 def not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
-    """A method that this address does not have."""
+    """405 for a method that the URL does not support."""
     return problem(
         request,
         405,
         "method-not-allowed",
         _("Method not allowed"),
-        _("This address has: %(methods)s.") % {"methods": allowed},
+        _("Allowed methods: %(methods)s.") % {"methods": allowed},
         headers={"Allow": allowed},
     )
 
 
 def invalid(request: HttpRequest, errors: Iterable[tuple[str, str]]) -> HttpResponse:
-    """Fields or parameters that cannot be used, each named."""
+    """400 that names each invalid field or parameter."""
     listed = [{"field": field, "problem": text} for field, text in errors]
     detail = "; ".join(
         f"{e['field']}: {e['problem']}" if e["field"] else e["problem"] for e in listed
@@ -153,7 +153,7 @@ def _unauthenticated(request: HttpRequest, error: NotAuthenticated) -> HttpRespo
         request,
         401,
         "not-authenticated",
-        _("No token that counts"),
+        _("Not authenticated"),
         str(error),
         headers={"WWW-Authenticate": challenge},
     )
@@ -164,8 +164,8 @@ def _too_many(request: HttpRequest, error: TooManyFailures) -> HttpResponse:
         request,
         429,
         "too-many-failures",
-        _("Too many tokens that do not count"),
-        _("Wait before the next try, and look for the program that sends them."),
+        _("Too many invalid tokens"),
+        _("Wait before the next attempt, and find the program that sends invalid tokens."),
         headers={"Retry-After": str(error.retry_after)},
     )
 
@@ -176,12 +176,12 @@ def _second_factor_missing(request: HttpRequest, error: Exception) -> HttpRespon
         403,
         "second-factor-missing",
         _("Second factor missing"),
-        _("A role of the token's account needs a second factor: set one up under Account."),
+        _("A role of the token's account requires a second factor. Set one up under Account."),
     )
 
 
 def _refused(request: HttpRequest, error: RoleRequired) -> HttpResponse:
-    _put_on_record(request, str(error))
+    _record_refusal(request, str(error))
     return problem(
         request,
         403,
@@ -194,10 +194,10 @@ def _refused(request: HttpRequest, error: RoleRequired) -> HttpResponse:
 
 
 def _out_of_scope(request: HttpRequest, error: OutOfScope) -> HttpResponse:
-    detail = _("The token may only read: make one with the scope “%(scope)s”.") % {
+    detail = _("The token is read-only. Create one with the scope “%(scope)s”.") % {
         "scope": error.needed.label
     }
-    _put_on_record(request, detail)
+    _record_refusal(request, detail)
     challenge = f'{REALM}, error="insufficient_scope", scope="{error.needed}"'
     return problem(
         request,
@@ -210,12 +210,12 @@ def _out_of_scope(request: HttpRequest, error: OutOfScope) -> HttpResponse:
     )
 
 
-def _put_on_record(request: HttpRequest, why: str) -> None:
+def _record_refusal(request: HttpRequest, why: str) -> None:
     try:
         access_denied(request, details={"why": why})
     except DatabaseError:
-        # the refusal stands without its event
-        logger.exception("a refusal could not be recorded: %s %s", request.method, request.path)
+        # the request is refused even without its event
+        logger.exception("cannot record a refusal: %s %s", request.method, request.path)
 
 
 def _key_reused(request: HttpRequest, error: KeyReused) -> HttpResponse:
@@ -223,7 +223,7 @@ def _key_reused(request: HttpRequest, error: KeyReused) -> HttpResponse:
         request,
         422,
         "idempotency-key-reused",
-        _("Idempotency key used with another body"),
+        _("Idempotency key reused with another body"),
         str(error),
         run_id=error.run.pk,
     )
@@ -238,32 +238,32 @@ def _validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 
 def _field(loc: Iterable[object]) -> str:
-    """The field's name, without where it stood and what it was parsed into."""
+    """The field's name, without its source and model."""
     parts = [str(part) for part in loc]
     return ".".join(parts[2:] if len(parts) > 2 else parts[1:] if parts[1:] != ["body"] else [])
 
 
 def _unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
-    return invalid(request, [("", _("The body is no JSON that can be read."))])
+    return invalid(request, [("", _("The body is not valid JSON."))])
 
 
-def _our_own(request: HttpRequest, error: Exception) -> HttpResponse:
-    """An error of ours: the log has the rest, under the request's id."""
+def _internal_error(request: HttpRequest, error: Exception) -> HttpResponse:
+    """500 for an unexpected exception, which is logged under the request id."""
     got_request_exception.send(sender=None, request=request)
     logger.error("Internal Server Error: %s", request.path, exc_info=error)
     return problem(
         request,
         500,
         "internal-error",
-        _("Error of the dashboard"),
-        _("The log says more under this request id."),
+        _("Internal error"),
+        _("See the dashboard's log for this request id."),
     )
 
 
 def register(api: NinjaAPI) -> None:
-    """Have an API answer with these problems."""
+    """Register the exception handlers that build these responses."""
     handlers: dict[type[Exception], Any] = {
-        Exception: _our_own,
+        Exception: _internal_error,
         Http404: not_found,
         HttpError: _unreadable,
         ValidationError: _validation,

@@ -1,4 +1,4 @@
-"""A list's query: the filters of the pages, the page's length, and nothing else."""
+"""Query parameters of lists: the filters of the pages and `limit`; others are rejected."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ MOST = 200
 LIMIT: dict[str, Any] = {
     "name": "limit",
     "in": "query",
-    "description": f"How many at most; {USUAL_LIMIT} without it.",
+    "description": f"Maximum number of items, {USUAL_LIMIT} by default.",
     "schema": {"type": "integer", "minimum": 1, "maximum": MOST},
 }
 
 
 class LimitForm(forms.Form):
-    """How many things an answer has at most."""
+    """Validates `limit`."""
 
     limit = forms.IntegerField(min_value=1, max_value=MOST, required=False)
 
 
 def refuse_unknown(request: HttpRequest, known: Iterable[str]) -> None:
-    """Refuse parameters that mean nothing here: a misspelt filter would show too much.
+    """Reject unknown parameters: ignoring a misspelt filter would return too much.
 
     Raises:
-        Invalid: with the name of each.
+        Invalid: names each of them.
     """
     names = sorted(known)
     unknown = [name for name in request.GET if name not in names]
     if unknown:
-        text = _("not known here; there are: %(names)s") % {"names": ", ".join(names) or "-"}
+        text = _("unknown parameter; known are: %(names)s") % {"names": ", ".join(names) or "-"}
         raise Invalid((name[:100], text) for name in unknown)
 
 
 def limit_of(query: QueryDict) -> int:
-    """How many things are asked for.
+    """The requested number of items.
 
     Raises:
-        Invalid: the limit is no number, or out of range.
+        Invalid: it is not a number, or out of range.
     """
     form = LimitForm(query)
     if not form.is_valid():
@@ -56,10 +56,10 @@ def limit_of(query: QueryDict) -> int:
 
 
 def valid(found: django_filters.FilterSet) -> None:
-    """Refuse values that a filter cannot read.
+    """Reject invalid filter values.
 
     Raises:
-        Invalid: with each filter and what is wrong with it.
+        Invalid: names each filter and its error.
     """
     if not found.is_valid():
         raise Invalid.by_form(found.form)
@@ -68,7 +68,7 @@ def valid(found: django_filters.FilterSet) -> None:
 def described(
     filters: type[django_filters.FilterSet], *, leave_out: Iterable[str] = ()
 ) -> list[dict[str, Any]]:
-    """The filters as parameters of OpenAPI: they are defined in one place, for pages and API."""
+    """OpenAPI parameters of a filter set, which pages and API share."""
     left_out = set(leave_out)
     return [
         _described(name, one) for name, one in filters.base_filters.items() if name not in left_out

@@ -1,4 +1,4 @@
-"""Runs: listed, described, and cancelled."""
+"""Runs: list, details, export and cancellation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from django.utils.translation import gettext as _
 from ninja import Router, Schema
 from pydantic import ConfigDict, Field
 
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import BadCursor, Cursor, Place, Runs, read_page
-from backups.lists.history.windows import pinned
+from backups.lists.history import RUN_KEYSET, HistoryFilter, pinned
 from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
 from backups.services.exports import begin, knows_zone, shape_of, stream
@@ -21,21 +19,22 @@ from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import cancel_run
 from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.audit.trail import Actor
+from dashboard.db.keyset import BadCursor, Cursor, PageQuery
 
 from .problems import Invalid
 from .queries import LIMIT, described, limit_of, refuse_unknown, valid
-from .security import READ, RUN, ApiRequest
+from .token import READ, RUN, ApiRequest
 
 router = Router(tags=["runs"])
 
 _PLACES = {
-    "older": "Runs older than a place in the list: what “older” of an answer says.",
-    "newer": "Runs newer than a place in the list, the nearest ones.",
+    "older": "Runs older than a position: the value of “older” in a response.",
+    "newer": "Runs newer than a position, nearest first: the value of “newer” in a response.",
 }
 
 
 class NoFields(Schema):
-    """A body that says nothing."""
+    """An empty body."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,21 +56,22 @@ class NoFields(Schema):
     },
 )
 def runs(request: ApiRequest) -> JsonResponse:
-    """The runs that match the filters of the history, newest first, a page at a time."""
+    """A page of the runs that match the filters of the history, newest first."""
     refuse_unknown(request, [*HistoryFilter.base_filters, *_PLACES, "limit"])
-    limit, place = limit_of(request.GET), _place(request)
+    limit, wanted = limit_of(request.GET), _page_query(request)
     found = HistoryFilter(request.GET, user=request.user)
     valid(found)
-    page = read_page(found.branches(), _whole, place, limit)
-    older = Cursor.of(page.runs[-1]).encode() if page.runs and page.has_older else None
-    newer = Cursor.of(page.runs[0]).encode() if page.runs else request.GET.get("newer") or None
+    page = RUN_KEYSET.read(found.branches(), wanted, limit)
+    rows = page.rows
+    older = RUN_KEYSET.cursor(rows[-1]).encode() if rows and page.has_older else None
+    newer = RUN_KEYSET.cursor(rows[0]).encode() if rows else request.GET.get("newer") or None
     query = request.GET.copy()
     for name in _PLACES:
         query.pop(name, None)
     query["older"] = older or ""
     return JsonResponse(
         {
-            "items": [run_line(run) for run in page.runs],
+            "items": [run_line(run) for run in rows],
             "window": str(found.window_in_force),
             "older": older,
             "newer": newer,
@@ -81,7 +81,7 @@ def runs(request: ApiRequest) -> JsonResponse:
 
 
 class ExportBody(Schema):
-    """How an export is made; all of it may be left out."""
+    """Optional fields of an export."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -97,15 +97,15 @@ class ExportBody(Schema):
     openapi_extra={"parameters": described(HistoryFilter)},
 )
 def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResponseBase:
-    """All runs that match the filters, as a file; the audit trail has who took it."""
+    """All runs that match the filters, as a file. Recorded in the audit trail."""
     refuse_unknown(request, HistoryFilter.base_filters)
     require_somewhere(request.user, Permission.EXPORT)
     body = body or ExportBody()
     kind = ExportAs(body.format)
     if body.time_zone and kind is not ExportAs.EXCEL:
-        raise Invalid([("time_zone", _("Only the format “excel” has a time zone."))])
+        raise Invalid([("time_zone", _("Only the format “excel” takes a time zone."))])
     if body.time_zone and not knows_zone(body.time_zone):
-        raise Invalid([("time_zone", _("This is no time zone that is known here."))])
+        raise Invalid([("time_zone", _("Unknown time zone."))])
     now = timezone.now()
     found = HistoryFilter(request.GET, user=request.user, now=now, permission=Permission.EXPORT)
     valid(found)
@@ -117,26 +117,21 @@ def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResp
     )
 
 
-def _whole(listed: Runs) -> Runs:
-    """Runs with all their texts: a program has no page of its own for each."""
-    return listed
-
-
-def _place(request: ApiRequest) -> Place:
+def _page_query(request: ApiRequest) -> PageQuery:
     given = {name: text for name in _PLACES if (text := request.GET.get(name, ""))}
     if len(given) > 1:
-        raise Invalid([("newer", _("Give “older” or “newer”, not both."))])
+        raise Invalid([("newer", _("Use “older” or “newer”, not both."))])
     cursors: dict[str, Cursor] = {}
     for name, text in given.items():
         try:
             cursors[name] = Cursor.decode(text)
         except BadCursor as error:
-            raise Invalid([(name, _("This is no place in the list of runs."))]) from error
-    return Place(older=cursors.get("older"), newer=cursors.get("newer"))
+            raise Invalid([(name, _("Invalid position. Use one from a response."))]) from error
+    return PageQuery(older=cursors.get("older"), newer=cursors.get("newer"))
 
 
 def document_of(request: ApiRequest, pk: int) -> Json:
-    """A run with all that its page shows. Raises Http404."""
+    """The full document of a run. Raises Http404."""
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
     return run_document(
@@ -149,7 +144,7 @@ def document_of(request: ApiRequest, pk: int) -> Json:
 
 @router.get("/{int:pk}", auth=READ, url_name="run", summary="A run")
 def run(request: ApiRequest, pk: int) -> JsonResponse:
-    """A run with every event and call, as the download of its page has it."""
+    """A run with all events and API calls, as the JSON download of its page."""
     refuse_unknown(request, ())
     return JsonResponse(document_of(request, pk))
 

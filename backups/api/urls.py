@@ -1,4 +1,4 @@
-"""Addresses of the API. Every answer below /api/ is JSON, and no session counts there."""
+"""URLs of the API. Every response below /api/ is JSON, and sessions are ignored."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
-from . import clusters, overview, problems, runs
-from .security import READ
+from . import clusters, problems, runs, token
+from .token import READ
 
 LARGEST_BODY = 16_384  # bytes
 VERSION = "v1"
 
 
 class Api(NinjaAPI):
-    """Names its operations in the description as their URLs are named."""
+    """Uses the names of the view functions as operation ids."""
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
@@ -31,59 +31,58 @@ class Api(NinjaAPI):
 api = Api(
     title="CSS Log Backup",
     version="1",
-    description="Log backups of Cloud Search Service clusters: requested, followed, listed.",
-    docs_url=None,  # its page loads scripts from elsewhere
-    openapi_url=None,  # below: with a token or a session
+    description="Request, follow and list log backups of Cloud Search Service clusters.",
+    docs_url=None,  # it loads scripts from other hosts
+    openapi_url=None,  # served below, with a token or a session
     urls_namespace="api",
 )
 api.add_router("/clusters", clusters.router)
 api.add_router("/runs", runs.router)
-api.add_router("", overview.router)
+api.add_router("/protection", clusters.protection_router)
+api.add_router("/token", token.router)
 problems.register(api)
 
 View = Callable[..., HttpResponse]
 
 
-def answered(view: View) -> View:
-    """A view of the API: without session and form token, with problems in place of pages."""
+def api_view(view: View) -> View:
+    """Wrap a view: no session or CSRF token, problem details instead of HTML errors."""
 
     @csrf_exempt
     @login_not_required
     @wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        made = _beyond_limits(request) or view(request, *args, **kwargs)
-        if isinstance(made, HttpResponseNotAllowed):
-            made = problems.not_allowed(request, made.headers["Allow"])
-        made["Cache-Control"] = "no-store"
-        return made
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = _beyond_limits(request) or view(request, *args, **kwargs)
+        if isinstance(response, HttpResponseNotAllowed):
+            response = problems.not_allowed(request, response.headers["Allow"])
+        response["Cache-Control"] = "no-store"
+        return response
 
-    return answer
+    return wrapped
 
 
 def _beyond_limits(request: HttpRequest) -> HttpResponse | None:
-    """What is refused before anything of the body is read."""
+    """Reject a request by its headers, before the body is read."""
     length = request.headers.get("Content-Length") or "0"
     if "Transfer-Encoding" in request.headers and length == "0":
-        return problems.problem(
-            request, 411, "length-required", _("The length of the body is missing")
-        )
+        return problems.problem(request, 411, "length-required", _("Content-Length is missing"))
     if not length.isdecimal() or int(length) > LARGEST_BODY:
         return problems.problem(
             request,
             413,
             "too-large",
             _("The body is too large"),
-            _("At most %(most)d bytes are read.") % {"most": LARGEST_BODY},
+            _("The limit is %(most)d bytes.") % {"most": LARGEST_BODY},
         )
     if length != "0" and request.content_type != "application/json":
         return problems.problem(
-            request, 415, "not-json", _("The body is no JSON"), _("Send application/json.")
+            request, 415, "not-json", _("The body is not JSON"), _("Send it as application/json.")
         )
     return None
 
 
 def openapi(request: HttpRequest) -> HttpResponse:
-    """The description of the API, for who has signed in or sends a token."""
+    """The OpenAPI document, for signed-in users and tokens."""
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET", "HEAD"])
     if not request.user.is_authenticated:
@@ -96,17 +95,13 @@ def openapi(request: HttpRequest) -> HttpResponse:
 
 
 app_name = "api"
-_operations = [
-    URLPattern(each.pattern, answered(each.callback), each.default_args, each.name)
-    for each in api.urls[0]
-    if isinstance(each, URLPattern) and each.name != "api-root"
-]
+_operations, _app, _namespace = api.urls
 urlpatterns = [
-    path(f"{VERSION}/openapi.json", answered(openapi), name="openapi"),
+    path(f"{VERSION}/openapi.json", api_view(openapi), name="openapi"),
     *(
-        path(f"{VERSION}/{each.pattern._route}", each.callback, name=each.name)  # type: ignore[union-attr]
+        path(f"{VERSION}/{each.pattern}", api_view(each.callback), name=each.name)
         for each in _operations
+        if isinstance(each, URLPattern) and each.name != "api-root"
     ),
-    # in place of a page that says so
-    re_path("", answered(problems.not_found), name="unknown"),
+    re_path("", api_view(problems.not_found), name="unknown"),  # JSON instead of the HTML 404 page
 ]

@@ -1,1 +1,1 @@
-"""The only package that sees HTTP: Cloud Search Service and the identity service in front of it."""
+"""Client of the Cloud Search Service API and of the identity service in front of it."""

@@ -1,6 +1,6 @@
-"""Bytes → `Answer`: what kind of body it is, and every shape in which the cloud words an error.
+"""Bytes → `Answer`: classify the body and extract the error, in every format the cloud uses.
 
-docs/css-api.md §4 lists the shapes. Nothing in a body can make this module fail.
+docs/css-api.md §4 lists the formats. No body makes this module raise.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from html.parser import HTMLParser
 from dashboard.http.redact import one_line, printable, redact
 from dashboard.http.transport import RawAnswer
 
-from .times import plausible
 from .types import Answer, BodyKind
 
 _EXCERPT = 4_000  # characters
 _MESSAGE = 2_000
-_WINDOW = 65_536  # characters that redaction looks at: a token cut in half would not be recognised
+_WINDOW = 65_536  # characters passed to redaction, which cannot recognise a truncated token
 _REQUEST_ID = 128
 _LONGEST_WAIT = 86_400.0  # seconds
 
@@ -42,11 +41,11 @@ _HTML = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer and the JSON document it carried.
+    """An answer and its JSON document.
 
     Attributes:
-        answer: what is kept of it.
-        document: the parsed body, None when the body is not JSON. Only `parse` looks inside.
+        answer: what is stored.
+        document: the parsed body, None if it is not JSON; read only by `parse`.
     """
 
     answer: Answer
@@ -54,16 +53,16 @@ class Reply:
 
 
 def read_answer(raw: RawAnswer, *, method: str, path: str, secrets: tuple[str, ...] = ()) -> Reply:
-    """Turn bytes into an answer.
+    """Turn bytes into an answer; never raises.
 
     Args:
-        raw: what the transport read.
+        raw: the response as the transport read it.
         method: HTTP method of the request.
         path: path and query of the request.
-        secrets: values to take out wherever they occur.
+        secrets: values to redact.
 
     Returns:
-        The answer with the parsed document beside it; never raises.
+        The answer and the parsed document.
     """
     kind, text, document = _look_at(raw)
     code, message = "", ""
@@ -103,12 +102,12 @@ def read_answer(raw: RawAnswer, *, method: str, path: str, secrets: tuple[str, .
 
 
 def normalised(key: str) -> str:
-    """A key as it is looked up: `errCode`, `err_code` and `ErrCode` are one."""
+    """A key for lookup: `errCode`, `err_code` and `ErrCode` are equal."""
     return key.replace("_", "").replace("-", "").lower()
 
 
 def fold(data: Mapping[object, object]) -> dict[str, object]:
-    """The object with normalised keys; of two keys that become one, the first with a value wins."""
+    """The object with normalised keys; of equal keys the first with a value wins."""
     known: dict[str, object] = {}
     for key, value in data.items():
         if isinstance(key, str) and known.get(name := normalised(key)) is None:
@@ -117,7 +116,7 @@ def fold(data: Mapping[object, object]) -> dict[str, object]:
 
 
 def _look_at(raw: RawAnswer) -> tuple[BodyKind, str, object]:
-    """What the body is, its text, and the document in it."""
+    """Kind, text and document of the body."""
     body = raw.body
     text, clean = _decode(body)
     if raw.oversized:
@@ -140,7 +139,7 @@ def _look_at(raw: RawAnswer) -> tuple[BodyKind, str, object]:
 
 
 def _decode(body: bytes) -> tuple[str, bool]:
-    """The body as text, and whether it was clean UTF-8 (or marked as UTF-16)."""
+    """The body as text, and whether it is valid UTF-8 (or has a UTF-16 BOM)."""
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return body.decode("utf-16", "replace"), True
     try:
@@ -156,8 +155,8 @@ def _no_number(name: str) -> None:
 def _error_in(document: object, *, ok: bool) -> tuple[str, str]:
     """The error code and message of a JSON object.
 
-    On a 2xx only words that always mean an error count, and only at the places where errors stand:
-    a cluster that failed carries `failedReason.errorCode` inside a perfectly good answer.
+    On a 2xx only unambiguous keys count, and only where errors are placed: a failed cluster has
+    `failedReason.errorCode` in a successful answer.
     """
     code = message = ""
     for level, data in enumerate(_levels(document, ok=ok)):
@@ -178,7 +177,7 @@ def _error_in(document: object, *, ok: bool) -> tuple[str, str]:
 
 
 def _levels(document: object, *, ok: bool) -> Iterator[dict[str, object]]:
-    """The object itself, then those in which an error may be wrapped, two levels deep, folded."""
+    """The object, then nested objects that may contain an error, up to two levels deep, folded."""
     waiting: list[tuple[object, int]] = [(document, 0)]
     seen = 0
     while waiting and seen < 50:
@@ -241,17 +240,17 @@ def _request_id(headers: Mapping[str, str], document: object) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer's `Retry-After` asks to wait, None where it asks for nothing readable.
+    """Seconds to wait by an answer's `Retry-After`, None if missing or not valid.
 
     Args:
-        headers: of the answer, names in any case. A date is counted from the answer's own `Date`:
-            the cloud's clock is compared with itself, and may be off from ours.
+        headers: of the answer, case-insensitive. A date is relative to the answer's own `Date`,
+            because the cloud's clock may differ from ours.
     """
     value = (headers.get("Retry-After") or "").strip()
     if not value:
         return None
     try:
-        # a header that came twice is one value with commas: the longer wait does for both
+        # a repeated header is one value with commas: take the longest wait
         seconds = max(float(part) for part in value.split(","))
     except ValueError:
         until = _date(value)
@@ -263,24 +262,33 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def answered_on(headers: Mapping[str, str]) -> datetime | None:
-    """The `Date` of an answer, None where it has none that can be read or a cache kept it.
+    """The `Date` of an answer, None if missing, not valid, or from a cache.
 
     Args:
-        headers: of the answer, names in any case.
+        headers: of the answer, case-insensitive.
     """
     if (headers.get("Age") or "0").strip() not in {"", "0"}:
         return None
     return plausible(_date((headers.get("Date") or "").strip()))
 
 
+def plausible(moment: datetime | None) -> datetime | None:
+    """The time, or None for one at either end of the calendar.
+
+    Such a time is an error of the cloud. Arithmetic on it, and converting it to some time zones,
+    would overflow.
+    """
+    return moment if moment is not None and 1970 <= moment.year < 9999 else None
+
+
 def _date(value: str) -> datetime | None:
-    """An HTTP date; None where it is none."""
+    """Parse an HTTP date; None if it is not valid."""
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     try:
-        if not 2000 <= moment.year < 2200:  # what is counted from it must be a time, too
+        if not 2000 <= moment.year < 2200:  # times computed from it must be valid as well
             return None
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:  # year 1 or 9999, with an offset

@@ -1,4 +1,4 @@
-"""Cloud Search Service, a method per endpoint."""
+"""Client of Cloud Search Service: one method for each endpoint."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 from . import parse
 from .answer import Reply
-from .bodies import Body
 from .errors import ApiError, ConfigurationError, MalformedAnswer
-from .exchange import CallRecorder, Exchange, Exchanger, ShownRequest
-from .fields import ShapeError, is_id
+from .exchange import Body, CallRecorder, Exchange, Exchanger, ShownRequest
 from .pages import IncompleteList, read_list
+from .parse import ShapeError, is_id
 from .session import CloudConnection
 from .types import (
     Answer,
@@ -24,7 +23,7 @@ from .types import (
     LogQuery,
     LogRecord,
     LogRecords,
-    LogSettings,
+    LogSettingsInfo,
     LogStorage,
 )
 
@@ -34,7 +33,7 @@ T = TypeVar("T")
 
 COLLECT_CAP = 64 * 1024  # bytes of decoded body: success is empty, an error is short
 READ_CAP = 32 * 1024 * 1024
-# The default by the documents, said nevertheless: real-time collection has the same paths.
+# Explicit although it is the documented default: real-time collection has the same paths.
 _LOG_BACKUP = "action=base_log_collect"
 
 
@@ -43,15 +42,15 @@ class CssClient:
 
     Args:
         connection: from `session.connect`.
-        recorder: is told of every request.
+        recorder: receives every request and its result.
 
-    Every method raises, next to what it names:
-        ConfigurationError: the id or the configuration cannot be used; nothing was sent.
-        IdentityError: no token or endpoint could be had; nothing was sent, or it was answered 401.
-        NotSent: not one byte of the request left.
-        Unanswered: the request left and no whole answer came.
+    Every method also raises:
+        ConfigurationError: the id or the configuration is not valid; nothing was sent.
+        IdentityError: no token or endpoint; nothing was sent, or the response was a 401.
+        NotSent: no byte of the request was sent.
+        Unanswered: the request was sent, but no complete response came.
 
-    A 401 renews the token and sends the request again, once: it was refused at the gate.
+    After a 401 the token is renewed and the request is sent again, once.
     """
 
     def __init__(self, connection: CloudConnection, recorder: CallRecorder | None = None) -> None:
@@ -75,8 +74,8 @@ class CssClient:
         """
         return self._get(_cluster_path(cluster_id), parse.cluster)[0]
 
-    def get_log_settings(self, cluster_id: str) -> LogSettings:
-        """Whether and where to logs are backed up: `GET /clusters/{id}/logs/settings`.
+    def get_log_settings(self, cluster_id: str) -> LogSettingsInfo:
+        """Log backup settings of a cluster: `GET /clusters/{id}/logs/settings`.
 
         Raises:
             ApiError: the cloud answered something other than a 2xx.
@@ -85,19 +84,19 @@ class CssClient:
         return self._get(f"{_cluster_path(cluster_id)}/logs/settings", parse.log_settings)[0]
 
     def collect_logs(self, cluster_id: str) -> Answer:
-        """Ask for a log backup now: `POST /clusters/{id}/logs/collect`, no body, no job id back.
+        """Request a log backup: `POST /clusters/{id}/logs/collect`. No body, no job id in return.
 
         Returns:
-            The answer, whatever its status: what it means is not decided here.
+            The answer, whatever its status; rules/outcomes.py classifies it.
         """
         path = f"{_cluster_path(cluster_id)}/logs/collect"
         return self._exchanger.call("POST", path, COLLECT_CAP).answer
 
     def open_logs(self, cluster_id: str, storage: LogStorage) -> Answer:
-        """Switch log backup on: `POST /clusters/{id}/logs/open`.
+        """Turn log backup on: `POST /clusters/{id}/logs/open`.
 
-        Like every method that changes settings it is sent once, and no more where no answer comes:
-        whether the cloud took it, `get_log_settings` tells.
+        Requests that change settings are never repeated without a response: read
+        `get_log_settings` to find out whether the change took effect.
 
         Returns:
             The answer, whatever its status; a 2xx has no body.
@@ -105,7 +104,7 @@ class CssClient:
         return self._change("POST", cluster_id, f"open?{_LOG_BACKUP}", storage)
 
     def update_log_settings(self, cluster_id: str, storage: LogStorage) -> Answer:
-        """Change where log backups go: `POST /clusters/{id}/logs/settings`.
+        """Change the destination of log backups: `POST /clusters/{id}/logs/settings`.
 
         Returns:
             The answer, whatever its status; a 2xx has no body.
@@ -113,9 +112,9 @@ class CssClient:
         return self._change("POST", cluster_id, f"settings?{_LOG_BACKUP}", storage)
 
     def close_logs(self, cluster_id: str) -> Answer:
-        """Switch log backup off: `PUT /clusters/{id}/logs/close`.
+        """Turn log backup off: `PUT /clusters/{id}/logs/close`.
 
-        With it go the daily policy, the manual backups and the records of failed jobs.
+        This also deletes the daily policy, manual backups and records of failed jobs.
 
         Returns:
             The answer, whatever its status; a 2xx has no body.
@@ -123,7 +122,7 @@ class CssClient:
         return self._change("PUT", cluster_id, f"close?{_LOG_BACKUP}")
 
     def update_policy(self, cluster_id: str, policy: LogPolicy) -> Answer:
-        """Have the cloud back up daily: `POST /clusters/{id}/logs/policy/update`.
+        """Set the cloud's daily backup: `POST /clusters/{id}/logs/policy/update`.
 
         Returns:
             The answer, whatever its status; a 2xx has no body.
@@ -139,9 +138,7 @@ class CssClient:
         return self._change("PUT", cluster_id, "policy/close")
 
     def search_logs(self, cluster_id: str, query: LogQuery) -> LogLines:
-        """Lines of a node's log that is not archived yet: `POST /clusters/{id}/logs/search`.
-
-        It is a POST that changes nothing.
+        """Search a node's current log: `POST /clusters/{id}/logs/search`. It changes nothing.
 
         Raises:
             ApiError: the cloud answered something other than a 2xx.
@@ -164,17 +161,17 @@ class CssClient:
     ) -> LogRecords:
         """The cloud's log backup jobs: `GET /clusters/{id}/logs/records`.
 
-        The cloud does not promise an order. Reading stops early only when the rows have come newest
-        first so far and there are enough of them; the result is sorted here.
+        The cloud documents no order. Reading stops early only if the rows so far are sorted newest
+        first and there are enough; the result is sorted here.
 
         Args:
             cluster_id: the cluster.
-            newest: how many with a time to return at most; those without one come on top.
-            since: leave out what was created before, on the cloud's clock.
-            within: the same, counted back from the reading's own `Date`; without one, all count.
+            newest: maximum number of records with a time; those without one are added.
+            since: skip records created earlier, on the cloud's clock.
+            within: the same, relative to the response's `Date`; ignored without one.
 
         Returns:
-            The records, and the cloud's time at which they were read.
+            The records, and the cloud's time of the reading.
 
         Raises:
             ApiError: the cloud answered something other than a 2xx.
@@ -203,14 +200,14 @@ class CssClient:
     def _list(
         self,
         path: str,
-        parser: Callable[[object], parse.Page[T]],
+        parser: Callable[[object], parse.ListPage[T]],
         key: Callable[[T], str],
         enough: Callable[[list[T]], bool] = lambda rows: False,
         dates: list[datetime | None] | None = None,
     ) -> list[T]:
         last: list[Answer] = []
 
-        def fetch(query: str) -> parse.Page[T]:
+        def fetch(query: str) -> parse.ListPage[T]:
             page, answer = self._get(f"{path}?{query}", parser)
             last[:] = [answer]
             if dates is not None:
@@ -228,7 +225,7 @@ class CssClient:
 
 
 def _parsed(reply: Reply, parser: Callable[[object], T]) -> T:
-    """The document of a good answer. Raises ApiError, MalformedAnswer."""
+    """The parsed document of a successful answer. Raises ApiError, MalformedAnswer."""
     answer = reply.answer
     if not answer.ok:
         raise ApiError(answer)

@@ -1,8 +1,7 @@
-"""The clouds that this instance may talk to, from the ecosystem's own files and variables.
+"""The configured clouds: `clouds.yaml`, `secure.yaml` and `OS_*`, read by openstacksdk.
 
-`clouds.yaml`, `secure.yaml` and `OS_*` are read by openstacksdk, which is imported late: that takes
-seconds, and most of what imports this package never connects. openstacksdk skips a file that it
-cannot read or parse; here such a file is an error that names it.
+openstacksdk is imported late, because importing takes seconds and most importers of this package
+never connect. openstacksdk skips files that it cannot read or parse; here they are errors.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _SUFFIXES = ("yaml", "yml", "json")
-# What a person writes as text, and YAML may read as a number, a date or a switch.
+# Keys whose text YAML may parse as a number, date or boolean.
 _TEXT_KEY = re.compile(r"pass|secret|token|user|name|domain|project|_id$", re.I)
 _UNKNOWN_KEY = re.compile(r"unexpected keyword argument '(\w{1,50})'")
 _MISSING_KEY = re.compile(r"missing \d+ required [\w -]+ arguments?: '(\w{1,50})'")
@@ -45,7 +44,7 @@ _loaded: _Loaded | None = None
 
 
 def list_clouds() -> tuple[tuple[str, str], ...]:
-    """Name every configured cloud and region.
+    """All configured clouds and regions.
 
     Returns:
         Pairs (cloud, region) in the order of the files; the region is "" for an entry without one.
@@ -98,14 +97,14 @@ def cloud_region(cloud: str, region: str) -> CloudRegion:
 
 
 def fingerprint() -> Fingerprint:
-    """What changes when any file or variable that clouds are read from changes."""
+    """A value that changes with any file or variable of the configuration."""
     found: list[object] = [
         (name, value) for name, value in sorted(os.environ.items()) if name.startswith("OS_")
     ]
     named = [os.environ.get(name) for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE")]
     for path in (*filter(None, named), *_config_files(), *_secure_files()):
         try:
-            state = os.stat(path)  # noqa: PTH116  ten times faster, and asked at each connect
+            state = os.stat(path)  # noqa: PTH116  ten times faster, and called at each connect
         except OSError:
             continue
         found.append((path, state.st_mtime_ns, state.st_size, state.st_ino))
@@ -133,9 +132,9 @@ def _load() -> _Loaded:
 
 
 def _config_files() -> list[str]:
-    """Where a clouds.yaml is looked for, without OS_CLIENT_CONFIG_FILE.
+    """Search path of clouds.yaml, without OS_CLIENT_CONFIG_FILE.
 
-    openstacksdk's places, and this checkout behind the working directory: a cron job has another.
+    openstacksdk's path, with this checkout after the working directory, for cron jobs.
     """
     from openstack.config import loader
 
@@ -145,9 +144,9 @@ def _config_files() -> list[str]:
 
 
 def _secure_files() -> list[str]:
-    """Where a secure.yaml is looked for, without OS_CLIENT_SECURE_FILE.
+    """Search path of secure.yaml, without OS_CLIENT_SECURE_FILE.
 
-    First beside the file that OS_CLIENT_CONFIG_FILE names, where openstacksdk does not look.
+    Starts beside the file in OS_CLIENT_CONFIG_FILE, where openstacksdk does not look.
     """
     from openstack.config import loader
 
@@ -167,7 +166,7 @@ def _files_in(folder: Path, stem: str) -> list[str]:
 
 
 def _check(places: list[str], variable: str) -> set[str]:
-    """Check the file that openstacksdk will take, and name the clouds in it."""
+    """Check the file that openstacksdk will use, and return the names of its clouds."""
     named = os.environ.get(variable)
     if named and not Path(named).exists():
         raise ConfigurationError(f"{variable} names {named}, which does not exist")
@@ -181,7 +180,7 @@ def _check(places: list[str], variable: str) -> set[str]:
         data: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except yaml.MarkedYAMLError as error:  # its own text would quote the line: that may be a secret
+    except yaml.MarkedYAMLError as error:  # its text quotes the line, which may contain a secret
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigurationError(f"{path} is not valid YAML{where}") from error
@@ -202,10 +201,10 @@ def _check(places: list[str], variable: str) -> set[str]:
 
 
 def _require_quotes(text: str, path: Path) -> None:
-    """Refuse credentials that YAML reads as something else than what is written.
+    """Reject credentials that YAML parses to something other than the written text.
 
-    `password: 0123456` is 42798, an octal number, and each wrong sign-in counts towards a lock of
-    the account. A number that reads as it is written is taken for the text.
+    `password: 0123456` is the octal number 42798, and each failed sign-in counts towards locking
+    the account. A number that is parsed as written is accepted as text.
 
     Raises:
         ConfigurationError: names file, entry and key.

@@ -1,4 +1,4 @@
-"""What can go wrong with a call of the cloud's API; failures of the transport are its own."""
+"""Errors of calls to the cloud's API, next to those of the transport."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dashboard.http.errors import ExchangeError, NotSent, TransportError, Transp
 
 from .types import Answer
 
-# Any failure of this package, and of the transport below it.
+# Base class of all errors of this package and of the transport.
 CssApiError = ExchangeError
 
 __all__ = [
@@ -27,17 +27,17 @@ __all__ = [
 
 
 class ConfigurationError(CssApiError):
-    """The cloud is not in clouds.yaml, or its entry cannot be used. Nothing was sent."""
+    """The cloud is not in clouds.yaml, or its entry is not usable. Nothing was sent."""
 
 
 class IdentityError(CssApiError):
-    """No token or endpoint could be had from the identity service, so nothing was sent to CSS.
+    """The identity service gave no token or endpoint, so nothing was sent to CSS.
 
     Attributes:
-        status: HTTP status of the identity service, None when it was not reached.
-        retryable: True when identity was unreachable, throttled (429) or failing (5xx).
-        kind: how the exchange with it failed below HTTP, None when it did not.
-        retry_after: seconds that it asked to wait, None when it did not ask.
+        status: HTTP status of the identity service, None if it was not reached.
+        retryable: True if it was unreachable, throttled (429) or failing (5xx).
+        kind: kind of the failure below HTTP, None for none.
+        retry_after: seconds that it asked to wait, None for none.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class IdentityError(CssApiError):
         self.retry_after = retry_after
 
     def again(self) -> Self:
-        """The same error for another caller: each raises one of its own."""
+        """A copy of the error, for another caller to raise."""
         return type(self)(
             self.detail,
             status=self.status,
@@ -68,15 +68,15 @@ class IdentityError(CssApiError):
 
 
 class SecondFactorError(IdentityError):
-    """The credentials are right as far as they go: the account wants a second factor."""
+    """The account requires a second factor."""
 
 
 class CatalogError(IdentityError):
-    """The sign-in went well, but the token's catalog or project leads to no CSS endpoint."""
+    """Sign-in succeeded, but the token has no project or the catalog no CSS endpoint."""
 
 
 class ApiError(CssApiError):
-    """A GET was answered with something other than a clean 2xx."""
+    """The response to a reading request is not a clean 2xx."""
 
     def __init__(self, answer: Answer) -> None:
         code = f" {answer.error_code}" if answer.error_code else ""

@@ -1,7 +1,8 @@
-"""One request to Cloud Search Service: its token, its record, and the way back."""
+"""One request to Cloud Search Service: token, body, sending and recording."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,21 +14,20 @@ from dashboard.http.secret import Secret
 from dashboard.http.transport import send
 
 from .answer import Reply, read_answer
-from .bodies import Body, as_json
 from .errors import TransportError
 from .session import CloudConnection, Grant
-from .types import Answer
+from .types import Answer, LogPolicy, LogQuery, LogStorage
 
 
 @dataclass(frozen=True, slots=True)
 class ShownRequest:
-    """A request as it may be stored and shown: no secret is in it.
+    """A request as it is stored and shown, without secrets.
 
     Attributes:
         method: HTTP method.
         path: path and query.
-        url: whole address; one with a password in it is refused before (identity.require_https).
-        headers: those that we choose; in place of a secret stands that it was taken out.
+        url: full URL; URLs with a password are rejected earlier (identity.require_https).
+        headers: those that the client sets, secrets redacted.
         body: as text, "" for none.
     """
 
@@ -40,14 +40,14 @@ class ShownRequest:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request that was made, and what became of it.
+    """One request and its result.
 
     Attributes:
         method: HTTP method.
         path: path and query of the request.
-        started_at: aware UTC time, before the connection was looked for.
-        answer: the answer, None when there was none.
-        error: why there was none.
+        started_at: aware UTC time before connecting.
+        answer: the answer, None without one.
+        error: why there is no answer.
     """
 
     method: str
@@ -58,28 +58,28 @@ class Exchange:
 
 
 class CallRecorder(Protocol):
-    """Is told of every request before and after it is made."""
+    """Receives every request before it is sent, and its result."""
 
     def before_send(self, request: ShownRequest) -> None:
-        """Called with the token in hand, directly before the request goes out.
+        """Called directly before the request is sent, with a valid token.
 
-        If it raises, nothing is sent and its exception reaches the caller of the client.
+        If it raises, nothing is sent and the exception propagates to the client's caller.
         """
 
     def after(self, exchange: Exchange) -> None:
         """Called once for each `before_send` that returned.
 
-        If it raises, its exception takes the place of the answer: a recorder that stores must do
-        its own retrying.
+        If it raises, its exception replaces the answer, so a recorder that stores must retry
+        itself.
         """
 
 
 class Exchanger:
-    """Makes requests with a connection's tokens, and tells the recorder of each.
+    """Sends requests with a connection's tokens, and records them.
 
     Args:
         connection: from `session.connect`.
-        recorder: is told of every request.
+        recorder: receives every request and its result.
     """
 
     def __init__(self, connection: CloudConnection, recorder: CallRecorder | None = None) -> None:
@@ -87,18 +87,18 @@ class Exchanger:
         self._recorder = recorder
 
     def call(self, method: str, path: str, cap: int, body: Body | None = None) -> Reply:
-        """Make one request, and once more with a new token where the first was answered 401.
+        """Send a request, and once more with a new token after a 401.
 
         Args:
             method: HTTP method.
             path: below the endpoint, with its query.
-            cap: how many bytes of the answer's body are read.
-            body: what is sent, None for nothing.
+            cap: maximum number of bytes to read of the response body.
+            body: request body, None for none.
 
         Raises:
-            IdentityError: no token or endpoint could be had.
-            NotSent: not one byte of the request left.
-            Unanswered: the request left and no whole answer came.
+            IdentityError: no token or endpoint.
+            NotSent: no byte of the request was sent.
+            Unanswered: the request was sent, but no complete response came.
         """
         grant = self._connection.grant()
         sent = None if body is None else as_json(body)
@@ -157,7 +157,7 @@ class Exchanger:
             method,
             path=urlsplit(url)._replace(scheme="", netloc="").geturl(),
             url=redact(url, secrets),
-            # a Secret formats as what stands in its place
+            # a Secret formats as its placeholder
             headers={name: redact(f"{value}", secrets) for name, value in headers.items()},
             body=redact(body.decode(), secrets) if body else "",
         )
@@ -165,3 +165,46 @@ class Exchanger:
     def _report(self, exchange: Exchange) -> None:
         if self._recorder is not None:
             self._recorder.after(exchange)
+
+
+Body = LogStorage | LogPolicy | LogQuery
+
+
+def as_json(body: Body) -> bytes:
+    """Encode the body of a request; docs/css-api.md sections 1a and 1d have the sources."""
+    if isinstance(body, LogStorage):
+        fields = _storage(body)
+    elif isinstance(body, LogPolicy):
+        fields = {"period": body.period}
+    else:
+        fields = _query(body)
+    return json.dumps(fields).encode()
+
+
+def _storage(storage: LogStorage) -> dict[str, object]:
+    # The documents have two other spellings of two of these names; these are known to work.
+    # No auto_enable: the policy has calls of its own.
+    return {
+        "agency": storage.agency,
+        "logBasePath": storage.base_path,
+        "logBucket": storage.bucket,
+    }
+
+
+def _query(query: LogQuery) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "instance_name": query.node,
+        "log_type": query.log_type,
+        "level": "|".join(query.levels) or "ALL",
+        "limit": query.limit,
+    }
+    if query.before is not None:
+        fields["time_index"] = _time_index(query.before)
+    if query.keyword:
+        fields["keyword"] = query.keyword
+    return fields
+
+
+def _time_index(moment: datetime) -> str:
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S},{utc.microsecond // 1000:03d}"

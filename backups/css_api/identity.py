@@ -1,4 +1,4 @@
-"""What the identity service says: errors in plain words, and where Cloud Search Service is."""
+"""Identity service: error messages, project, and the endpoint of Cloud Search Service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .errors import (
     SecondFactorError,
     TransportKind,
 )
-from .fields import is_id
+from .parse import is_id
 from .types import ProjectIdentity
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _SECRET_NAME = re.compile(
 
 
 def secrets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The secret values of a clouds.yaml entry (with `auth` inside), to keep out of every text."""
+    """The secret values of a clouds.yaml entry (including `auth`), for redaction."""
     found: list[str] = []
     for name, value in config.items():
         if isinstance(value, Mapping):
@@ -60,17 +60,17 @@ def own_endpoint(settings: CloudRegion) -> str:
 
 
 def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool = True) -> None:
-    """Refuse to send secrets over plain HTTP, except on this machine or where the entry allows it.
+    """Reject plain HTTP, except to this machine or if the entry allows it.
 
     Args:
-        url: where to.
-        entry: whose it is.
+        url: the address.
+        entry: name of the clouds.yaml entry.
         plain_http: the entry allows http:// to other machines.
         loopback_http: http:// to this machine is allowed (`names_loopback_http`).
 
     Raises:
-        ConfigurationError: the URL is not https://, or holds a user name or password: libraries
-            put addresses into their logs.
+        ConfigurationError: the URL is not https://, or contains a user name or password, which
+            libraries would log.
     """
     parts = urlsplit(url)
     if "@" in parts.netloc:
@@ -104,7 +104,7 @@ def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool
 
 
 def require_password(config: Mapping[str, Any], entry: str) -> None:
-    """Find out before anything is sent that an entry signs in with a password and has none.
+    """Reject an entry that signs in with a password and has none, before anything is sent.
 
     Raises:
         ConfigurationError: `auth` of the entry has no password.
@@ -114,14 +114,14 @@ def require_password(config: Mapping[str, Any], entry: str) -> None:
 
 
 def renewal_margin(access: AccessInfo, most: float) -> float:
-    """How long before its end a token is renewed.
+    """Seconds before its expiry at which a token is renewed.
 
-    A quarter of its lifetime at most: a token that lives shorter than the usual margin would
-    otherwise be renewed for every request.
+    At most a quarter of its lifetime. Otherwise a token with a lifetime below the usual margin
+    would be renewed for every request.
 
     Args:
         access: the token.
-        most: seconds, for tokens that live long.
+        most: the usual margin, in seconds.
     """
     try:
         issued, expires = access.issued, access.expires
@@ -135,11 +135,11 @@ def renewal_margin(access: AccessInfo, most: float) -> float:
 def project_identity(
     access: AccessInfo, settings: CloudRegion, cloud: str, region: str
 ) -> ProjectIdentity:
-    """Find the project and the CSS endpoint that a token is for.
+    """Project and CSS endpoint of a token.
 
     Args:
         access: the token with its catalog.
-        settings: the clouds.yaml entry; `css_endpoint_override` in it goes before the catalog.
+        settings: the clouds.yaml entry; its `css_endpoint_override` overrides the catalog.
         cloud: name of the entry.
         region: name of the region, "" for any.
 
@@ -152,7 +152,7 @@ def project_identity(
             f"the token of cloud '{cloud}' is for no project:"
             " set project_name or project_id in its entry"
         )
-    # It becomes a part of every path, and of a row.
+    # It is used in every path and stored.
     if not isinstance(project_id, str) or not is_id(project_id):
         raise CatalogError(
             one_line(f"the identity service of cloud '{cloud}' names a project without an id", 500)
@@ -176,10 +176,10 @@ def project_identity(
 
 
 def token_of(access: AccessInfo, cloud: str) -> str:
-    """The token, fit for a header.
+    """The token, safe as a header value.
 
     Raises:
-        IdentityError: there is none, or it has characters that no token has.
+        IdentityError: there is none, or it contains invalid characters.
     """
     token = access.auth_token
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
@@ -197,14 +197,14 @@ def _host(url: str) -> str:
 
 
 def _catalog_url(access: AccessInfo, settings: CloudRegion, cloud: str, region: str) -> str:
-    """The one css endpoint of the catalog that the entry's region and interface name."""
+    """The css endpoint in the catalog for the entry's region and interface."""
     wanted = settings.get_region_name(SERVICE_TYPE) or region or None
     interface = settings.get_interface(SERVICE_TYPE) or "public"
     found = access.service_catalog.get_endpoints_data(
         service_type=SERVICE_TYPE, interface=interface, region_name=wanted
     ).get(SERVICE_TYPE, [])
     if len({place.url for place in found}) > 1 and not wanted:
-        # a catalog has no order to rely on: the first could be another one tomorrow
+        # the order of a catalog is not stable, so the first is not a safe choice
         regions = ", ".join(sorted({str(place.region_name) for place in found})[:20])
         raise CatalogError(
             one_line(
@@ -219,12 +219,12 @@ def _catalog_url(access: AccessInfo, settings: CloudRegion, cloud: str, region: 
 
 
 def endpoint_of(url: str, project_id: str) -> str:
-    """Bring a CSS endpoint into the form `https://host/v1.0/{project_id}`.
+    """Normalise a CSS endpoint to `https://host/v1.0/{project_id}`.
 
-    Catalogs register it with or without the project, and with placeholders for it.
+    Catalogs have it with or without the project, or with a placeholder.
 
     Raises:
-        CatalogError: the endpoint names another project, or is no plain address of a service.
+        CatalogError: the endpoint is for another project, or is not a plain URL.
     """
     text = _PROJECT_PLACE.sub(project_id, url.strip())
     parts = _plain_address(text)
@@ -256,7 +256,7 @@ def _plain_address(text: str) -> SplitResult | None:
         parts.scheme in ("http", "https")
         and _HOST.fullmatch(parts.hostname or "")
         and (port is None or port > 0)
-        # dots alone would lead elsewhere, and so may what is escaped
+        # dots alone, or escaped characters, would change the path
         and all(is_id(piece) for piece in pieces)
     )
     return parts if usable else None
@@ -265,14 +265,14 @@ def _plain_address(text: str) -> SplitResult | None:
 def identity_error(
     error: Exception, *, cloud: str, auth_url: str, watch: Watch, secrets: tuple[str, ...]
 ) -> IdentityError:
-    """Put a failure of keystoneauth into one line that says what to look at.
+    """Convert a failure of keystoneauth to an error with a one-line message.
 
     Args:
-        error: what was raised.
+        error: the exception.
         cloud: name of the entry.
         auth_url: its identity URL.
-        watch: the watch of the exchange.
-        secrets: values to keep out.
+        watch: of the exchange.
+        secrets: values to redact.
     """
     if isinstance(error, IdentityError):
         return error
@@ -282,7 +282,7 @@ def identity_error(
         why = "it wants a second factor: use an application credential"
         return SecondFactorError(_refused(why, cloud), status=401)
     if isinstance(error, ks.Unauthorized):
-        # Keystone tells these apart in its own log only; other services say something of use
+        # Keystone distinguishes these only in its log; other services send a useful message
         why = "they are wrong, expired or disabled, or have no role in the project"
         said = _said(error, secrets)
         if _SECOND_FACTOR.search(said):
@@ -319,12 +319,12 @@ def identity_error(
         return IdentityError(f"{service} has no identity API v3 at the auth_url of cloud '{cloud}'")
     if isinstance(error, ks.AuthorizationFailure):
         return IdentityError(one_line(f"cloud '{cloud}': {redact(str(error), secrets)}", 500))
-    # Not what an identity service answers: a maintenance page, a proxy's own answer.
+    # Not a response of an identity service: a maintenance page, or a proxy's response.
     return IdentityError(f"{service} gave an answer that cannot be used", retryable=True)
 
 
 def _connection_failure(error: BaseException) -> BaseException | None:
-    """The connection failure that `error` is or was made from."""
+    """The connection failure that `error` is or was caused by."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ks.ConnectionError):
@@ -334,7 +334,7 @@ def _connection_failure(error: BaseException) -> BaseException | None:
 
 
 def _said(error: ks.HttpError, secrets: tuple[str, ...]) -> str:
-    """The text of a refusal in one line, without secrets; "" where it is Keystone's usual one."""
+    """The message of a rejection in one line, redacted; "" for Keystone's usual one."""
     text: object = None
     try:
         body = error.response.json() if error.response is not None else None

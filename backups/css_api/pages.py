@@ -1,14 +1,14 @@
-"""Reading a list to its end, whatever the server makes of the paging parameters.
+"""Reading all pages of a list, however the server interprets the paging parameters.
 
 docs/css-api.md §2 and §3: pages start at a 1-based item index that is documented as 1…1000 and is
 called `offset` in tables and `start` in examples and in clients that run against the real cloud;
-the total is optional. What to send is decided so that nothing untested is relied on:
+the total is optional. The requests rely only on tested behaviour:
 
 - the first page names no start at all: 1 is the default under either name;
-- later pages name `start`; when that brings nothing new, the same page is asked for as `offset`.
-  Both are never sent together, because nobody has tried that on the real cloud;
-- past item 1,000 one page of 1,000 is asked for from item 1,000 on, which stays inside the
-  documented range; only past item 1,999 does the start leave it.
+- later pages name `start`; if that returns nothing new, the same page is requested as `offset`.
+  Both are never sent together, which is untested on the real cloud;
+- past item 1,000 one page of 1,000 is requested from item 1,000 on, which is within the
+  documented range; only past item 1,999 the start leaves it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .errors import ApiError
-from .parse import Page
+from .parse import ListPage
 
 T = TypeVar("T")
 
@@ -27,11 +27,11 @@ _DEFAULT_SIZE = 10  # rows the cloud gives to a request whose limit it does not 
 _MOST_PAGES = 1_000
 _TRIES = 3
 
-Fetch = Callable[[str], Page[T]]
+Fetch = Callable[[str], ListPage[T]]
 
 
 class IncompleteList(ValueError):
-    """The server says that there is more, and does not give it."""
+    """The server reports more rows than it returns."""
 
 
 class _Changed(Exception):
@@ -43,24 +43,24 @@ def read_list(
     key: Callable[[T], str],
     enough: Callable[[list[T]], bool] = lambda rows: False,
 ) -> list[T]:
-    """Read a list to its end, or until it is enough.
+    """Read a list to its end, or until `enough`.
 
     Args:
-        fetch: gets the page of a query string.
-        key: tells rows apart; a row that comes twice counts once.
-        enough: says of the rows so far whether the rest is not needed.
+        fetch: reads the page of a query string.
+        key: identifies a row; duplicates count once.
+        enough: whether the rows so far are sufficient.
 
     Returns:
-        The rows in the server's order, each once.
+        The rows in the server's order, without duplicates.
 
     Raises:
-        IncompleteList: the server says that there are more rows than it gives.
+        IncompleteList: the server reports more rows than it returns.
         ApiError: what `fetch` raises.
     """
     for attempt in range(_TRIES):
         try:
             return _read_once(fetch, key, enough)
-        except _Changed:  # rows moved between pages: one may have slipped through
+        except _Changed:  # rows moved between pages, so one may be missing
             if attempt == _TRIES - 1:
                 raise IncompleteList("the list changed each time it was read") from None
     raise AssertionError("not reached")
@@ -86,7 +86,7 @@ def _read_once(
             page = fetch(query)
         except ApiError as error:
             if total is None and len(page.rows) < PAGE_SIZE and error.answer.status in {400, 404}:
-                return list(rows.values())  # there was no such page: the short one was the last
+                return list(rows.values())  # no such page: the short one was the last
             raise
         if page.total != total:
             raise _Changed
@@ -102,15 +102,15 @@ def _read_once(
     raise IncompleteList(f"the list has not ended after {_MOST_PAGES} pages")
 
 
-def _ended(page: Page[T], limit: int, seen: int, total: int | None) -> bool:
+def _ended(page: ListPage[T], limit: int, seen: int, total: int | None) -> bool:
     if total is not None:
         return seen >= total
-    # Exactly the default number of rows, when more were asked for: perhaps the limit was not seen.
+    # Exactly the default number of rows: the server may have ignored the limit.
     return len(page.rows) < limit and len(page.rows) != _DEFAULT_SIZE
 
 
-def _at_a_dead_end(rows: dict[str, T], page: Page[T], limit: int, total: int | None) -> list[T]:
-    """Nothing new under either name: the end, or a server that always gives the same page."""
+def _at_a_dead_end(rows: dict[str, T], page: ListPage[T], limit: int, total: int | None) -> list[T]:
+    """Nothing new under either name: the end, or a server that always returns the same page."""
     if total is not None:
         raise IncompleteList(f"totalSize is {total}, but only {len(rows)} can be read")
     if page.rows and len(page.rows) >= min(limit, PAGE_SIZE):

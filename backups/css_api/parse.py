@@ -1,16 +1,23 @@
-"""Documents → types. Every spelling that docs/css-api.md names is accepted; what is unknown is
-left alone; what is wrong is named: `ShapeError` carries the field, the client adds the answer.
+"""JSON documents → types.
+
+Every spelling in docs/css-api.md is accepted and unknown fields are ignored. A wrong field raises
+`ShapeError`, which names the field; the client adds the answer.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Generic, TypeVar
 
-from .fields import Fields, ShapeError
+from dashboard.http.redact import one_line
+
+from .answer import fold, normalised, plausible
 from .types import (
     ClusterInfo,
     Instance,
@@ -18,9 +25,185 @@ from .types import (
     LogLine,
     LogLines,
     LogRecord,
-    LogSettings,
+    LogSettingsInfo,
     RecordStatus,
 )
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_YES = {"true", "1", "yes", "on"}
+_NO = {"false", "0", "no", "off", ""}
+_NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,9})?")
+
+
+class ShapeError(ValueError):
+    """A document does not have the documented shape; the text names the field."""
+
+
+def is_id(value: str) -> bool:
+    """Whether `value` is safe as an id in a path."""
+    return bool(_ID.fullmatch(value)) and value.strip(".") != ""
+
+
+class Fields:
+    """Typed access to one JSON object; `where` is its path, for error messages."""
+
+    def __init__(self, data: Mapping[object, object], where: str) -> None:
+        self.data = fold(data)
+        self.where = where
+
+    @classmethod
+    def of(cls, value: object, where: str) -> Fields:
+        """Wrap `value`, which must be an object."""
+        if not isinstance(value, dict):
+            raise ShapeError(f"{where.rstrip('.') or 'the body'} is {_type(value)}, not an object")
+        return cls(value, where)
+
+    def get(self, *names: str) -> object:
+        """The first non-null value under any of `names`, in any spelling."""
+        values = (self.data.get(normalised(name)) for name in names)
+        return next((value for value in values if value is not None), None)
+
+    def has(self, name: str) -> bool:
+        """Whether the field exists, null or not."""
+        return normalised(name) in self.data
+
+    def text(self, *names: str, limit: int = 255) -> str:
+        """A text on one line; numbers are converted, null and missing are ""."""
+        value = self.get(*names)
+        if value is None:
+            return ""
+        return self._as_text(value, names[0], limit)
+
+    def texts(self, *names: str, separator: str | None = None) -> tuple[str, ...]:
+        """A list of texts; a single text is split at `separator`."""
+        value = self.get(*names)
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            parts = value.split(separator) if separator else [value]
+            return tuple(text for part in parts if (text := one_line(part, 255)))
+        if not isinstance(value, list):
+            raise self._wrong(names[0], value, "a list of texts")
+        items = [item for item in value if item is not None]
+        return tuple(self._as_text(item, f"{names[0]}[{n}]", 255) for n, item in enumerate(items))
+
+    def id(self, *names: str) -> str:
+        """An id that is safe in a path."""
+        value = self.text(*names, limit=200)
+        if not is_id(value):
+            raise ShapeError(f"{self.where}{names[0]} is {'not an id' if value else 'missing'}")
+        return value
+
+    def flag(self, *names: str, default: bool) -> bool:
+        """A boolean, also as 0 or 1 or as a word."""
+        value = self.get(*names)
+        if value is None:
+            return default
+        word = str(value).strip().lower() if isinstance(value, bool | int | str) else ""
+        if isinstance(value, bool | int | str) and word in _YES | _NO:
+            return word in _YES
+        raise self._wrong(names[0], value, "true or false")
+
+    def count(self, *names: str) -> int | None:
+        """A number of rows, None if missing."""
+        value = self.get(*names)
+        if value is None:
+            return None
+        if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value.strip()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
+            raise self._wrong(names[0], value, "a number of rows")
+        return value
+
+    def time(self, *names: str, lenient: bool = False) -> datetime | None:
+        """A time in milliseconds or seconds since 1970 (number or text) or in ISO 8601, as UTC.
+
+        Args:
+            names: spellings of the field.
+            lenient: return None for an invalid time instead of raising.
+        """
+        value = self.get(*names)
+        if value is None or value in ("", "0", 0):
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            if lenient:
+                return None
+            raise self._wrong(names[0], value, "a time")
+        moment = _time(value)
+        if moment is None and not lenient:
+            raise ShapeError(f"{self.where}{names[0]} is not a time that can be read")
+        return moment
+
+    def rows(self, *names: str, required: bool = True, any_kind: bool = False) -> Iterator[Fields]:
+        """A list of objects; null is an empty one.
+
+        Args:
+            names: spellings of the field.
+            required: False if it may be missing.
+            any_kind: treat an item that is not an object as an empty object.
+        """
+        value = self.get(*names)
+        if value is None:
+            if required and not self.has(names[0]) and self.count("totalSize", "total") != 0:
+                raise ShapeError(f"{self.where}{names[0]} is missing")
+            value = []
+        if not isinstance(value, list):
+            raise self._wrong(names[0], value, "a list")
+        return (
+            Fields.of(
+                {} if any_kind and not isinstance(row, dict) else row,
+                f"{self.where}{names[0]}[{n}].",
+            )
+            for n, row in enumerate(value)
+        )
+
+    def _as_text(self, value: object, name: str, limit: int) -> str:
+        if isinstance(value, str):
+            return one_line(value, limit)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                return one_line(str(value), limit)
+            except ValueError:  # an integer of thousands of digits
+                raise ShapeError(f"{self.where}{name} is a number without end") from None
+        raise self._wrong(name, value, "a text")
+
+    def _wrong(self, name: str, value: object, wanted: str) -> ShapeError:
+        return ShapeError(f"{self.where}{name} is {_type(value)}, not {wanted}")
+
+
+def _time(value: float | str) -> datetime | None:
+    return plausible(_read_time(value))
+
+
+def _read_time(value: float | str) -> datetime | None:
+    try:
+        if isinstance(value, str):
+            text = value.strip()
+            if not _NUMBER.fullmatch(text):
+                moment = datetime.fromisoformat(text)
+                # The cloud omits the time zone and does not document it: assume UTC.
+                return (
+                    moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+                )
+            value = float(text)
+        if not math.isfinite(value) or value <= 0:
+            return None
+        # 10^11 seconds is the year 5138, 10^11 milliseconds is 1973.
+        return datetime.fromtimestamp(value / 1000 if value >= 1e11 else value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _type(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    names = {str: "a text", list: "a list", dict: "an object"}
+    return next((name for kind, name in names.items() if isinstance(value, kind)), "unreadable")
+
 
 T = TypeVar("T")
 
@@ -28,46 +211,46 @@ LONGEST_LINE = 8000  # characters of one log line
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Rows of one answer; `total` is what the cloud says there is in all, None when it does not."""
+class ListPage(Generic[T]):
+    """Rows of one answer; `total` is the number of all rows, None if the cloud omits it."""
 
     rows: tuple[T, ...]
     total: int | None
 
 
-def clusters(document: object) -> Page[ClusterInfo]:
+def clusters(document: object) -> ListPage[ClusterInfo]:
     """`GET /clusters`. Raises ShapeError.
 
-    A cluster with an id is there, whatever else is wrong with its row: such a one is listed with
-    an unknown status, so that neither it nor the others look as if they had gone.
+    A row with a valid id counts as a cluster even if other fields are wrong: it is listed with an
+    unknown status, so that it does not look as if it were gone.
     """
     fields = Fields.of(document, "")
     rows = fields.rows("clusters")
-    return Page(tuple(_listed(row) for row in rows), fields.count("totalSize", "total"))
+    return ListPage(tuple(_listed(row) for row in rows), fields.count("totalSize", "total"))
 
 
 def cluster(document: object) -> ClusterInfo:
-    """`GET /clusters/{id}`, whether or not it is wrapped in `cluster`. Raises ShapeError."""
+    """`GET /clusters/{id}`, with or without the wrapper `cluster`. Raises ShapeError."""
     fields = Fields.of(document, "")
     wrapped = fields.get("cluster")
     return _cluster(Fields.of(wrapped, "cluster.") if isinstance(wrapped, dict) else fields)
 
 
-def log_settings(document: object) -> LogSettings:
-    """`GET …/logs/settings`: no configuration, or logSwitch off, is off. Raises ShapeError."""
+def log_settings(document: object) -> LogSettingsInfo:
+    """`GET …/logs/settings`; without a configuration log backup is off. Raises ShapeError."""
     fields = Fields.of(document, "")
     if not fields.has("logConfiguration"):
         if fields.has("realTimeLogCollectRecord"):
-            return LogSettings(enabled=False)
+            return LogSettingsInfo(enabled=False)
         if not fields.has("logSwitch"):
             raise ShapeError("logConfiguration is missing")
         settings = fields
     else:
         found = fields.get("logConfiguration")
         if found is None:
-            return LogSettings(enabled=False)
+            return LogSettingsInfo(enabled=False)
         settings = Fields.of(found, "logConfiguration.")
-    return LogSettings(
+    return LogSettingsInfo(
         enabled=settings.flag("logSwitch", default=True),
         bucket=settings.text("obsBucket", "logBucket", "bucket"),
         base_path=settings.text("basePath", "logBasePath", limit=1024),
@@ -78,16 +261,16 @@ def log_settings(document: object) -> LogSettings:
     )
 
 
-def log_records(document: object) -> Page[LogRecord]:
+def log_records(document: object) -> ListPage[LogRecord]:
     """`GET …/logs/records`. Raises ShapeError.
 
-    A row that cannot be read is a record of which nothing is known: it proves nothing, keeps the
-    others from being taken for all that there is, and does not keep them from being read.
+    An unreadable row becomes a record with unknown fields: it proves nothing, but shows that the
+    list has another record, and does not prevent reading the others.
     """
     fields = Fields.of(document, "")
     rows = fields.rows("clusterLogRecord", "clusterLogRecords", any_kind=True)
     seen: Counter[str] = Counter()
-    return Page(
+    return ListPage(
         tuple(_listed_record(row, seen) for row in rows), fields.count("totalSize", "total")
     )
 
@@ -146,7 +329,7 @@ def _cluster(fields: Fields) -> ClusterInfo:
 
 
 def _listed(row: Fields) -> ClusterInfo:
-    """A row of the list; what cannot be read of it is left out."""
+    """A row of the list, without fields that are not valid."""
     try:
         return _cluster(row)
     except ShapeError:
@@ -160,7 +343,7 @@ Item = TypeVar("Item")
 
 
 def _or_none(read: Callable[[], tuple[Item, ...]]) -> tuple[Item, ...]:
-    """What is only shown, and no reason to know nothing of a cluster where it cannot be read."""
+    """Fields that are only displayed; empty if they are not valid."""
     try:
         return read()
     except ShapeError:
@@ -182,8 +365,8 @@ def _listed_record(row: Fields, seen: Counter[str]) -> LogRecord:
     try:
         return _record(row)
     except ShapeError:
-        # The same row has the same key when it is read again, wherever it then stands; of rows that
-        # are alike each has its own.
+        # A row keeps its key across readings, wherever it is listed; identical rows get different
+        # keys.
         digest = sha256(f"{row.data!r}".encode("utf-8", "replace")).hexdigest()[:16]
         seen[digest] += 1
         return LogRecord(
@@ -209,7 +392,7 @@ def _record(fields: Fields) -> LogRecord:
         status=_member(RecordStatus, raw_status, RecordStatus.UNRECOGNISED),
         raw_status=raw_status,
         job_type=_member(JobType, job_type, JobType.UNRECOGNISED),
-        # a time that cannot be read is as good as none: the job is known by its id all the same
+        # an invalid time counts as none: the id still identifies the job
         created_at=fields.time("createAt", "createdAt", "created", lenient=True),
         finished_at=fields.time("finishedAt", "finishAt", lenient=True),
         log_path=fields.text("logPath", limit=1024),

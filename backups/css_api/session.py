@@ -36,33 +36,32 @@ if TYPE_CHECKING:
 PRODUCT = "css-log-backup-dashboard"
 VERSION = "0.1.0"
 _YES = {"true", "yes", "1"}
-# Each refused sign-in counts towards the lock that identity services put on an account (five in a
-# quarter of an hour is usual), and a hundred runs may be asking for the same one.
+# Each rejected sign-in counts towards locking the account (usually five in 15 minutes), and
+# a hundred runs may sign in at the same time.
 FIRST_REFUSAL_HOLD = 30.0  # seconds
 LONGEST_REFUSAL_HOLD = 300.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a request needs: the token and where it leads."""
+    """A token and the project and endpoint that it is for."""
 
     token: Secret
     identity: ProjectIdentity
 
 
 class CloudConnection:
-    """One clouds.yaml entry in one region; safe to share between threads.
+    """One clouds.yaml entry in one region; thread-safe.
 
     Args:
         settings: the entry, read by openstacksdk.
         cloud: its name.
         region: the region's name.
-        timeouts: how long to wait; for the identity service `total` bounds all it takes to get a
-            token.
+        timeouts: of requests; `total` bounds the whole sign-in at the identity service.
         version: the product's version, for the User-Agent header.
 
     Raises:
-        ConfigurationError: the entry's certificates, address or kind of credentials cannot be used.
+        ConfigurationError: the entry's certificates, address or type of credentials are not usable.
     """
 
     def __init__(
@@ -107,14 +106,14 @@ class CloudConnection:
             verify=self.verify,
             cert=self.cert,
             timeout=timeouts.read,
-            redirect=False,  # the body is a password: it goes where it was meant to, or nowhere
+            redirect=False,  # the body contains a password, which must not go to another host
             user_agent=self.user_agent,
         )
         self._config_secrets = secrets_of(settings.config)
         self._tokens: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._access: Any = None
-        self._margin = 0.0  # seconds before its end that a token is renewed
+        self._margin = 0.0  # seconds before its expiry at which the token is renewed
         self._grant: Grant | None = None
         self._failure: IdentityError | None = None
         self._failed_at = 0.0
@@ -123,37 +122,37 @@ class CloudConnection:
         self._local = threading.local()
 
     def identity(self) -> ProjectIdentity:
-        """Say which project and endpoint this connection reaches.
+        """Project and endpoint of this connection.
 
         Raises:
-            IdentityError: no token or endpoint could be had.
+            IdentityError: no token or endpoint.
             ConfigurationError: the endpoint is not HTTPS.
         """
         return self.grant().identity
 
     def sign_in(self) -> ProjectIdentity:
-        """Sign in anew, whatever token is kept, and say as `identity` where that leads.
+        """Sign in again, ignoring a cached token, and return the result of `identity`.
 
         Raises:
-            IdentityError: no token or endpoint could be had.
+            IdentityError: no token or endpoint.
             ConfigurationError: the endpoint is not HTTPS.
         """
         kept = self._grant
         return self.grant(refused=kept.token if kept else None).identity
 
     def grant(self, refused: Secret | None = None) -> Grant:
-        """Get a token, the kept one while it lasts.
+        """Get a token, from the cache while it is valid.
 
-        However many threads ask at once, one asks the identity service and all take its answer,
-        be it a token or an error. Credentials that were refused (401) are not sent again for a
-        while, half a minute at first and five at most; a changed clouds.yaml is tried at once.
+        If several threads call this at once, one signs in and all receive its result, token or
+        error. Rejected credentials (401) are not sent again for 30 seconds, doubling up to five
+        minutes; a changed clouds.yaml is tried at once.
 
         Args:
-            refused: a token that CSS answered 401 to. It is given up, unless another thread has
-                already got a newer one: then that one is returned.
+            refused: a token that CSS rejected with 401. It is discarded, unless another thread has
+                already replaced it.
 
         Raises:
-            IdentityError: no token or endpoint could be had.
+            IdentityError: no token or endpoint.
             ConfigurationError: the endpoint is not HTTPS.
         """
         asked = time.monotonic()
@@ -174,11 +173,11 @@ class CloudConnection:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret known here: those of the entry, and the newest tokens."""
+        """All known secrets: those of the entry and the latest tokens."""
         return self._config_secrets + self._tokens
 
     def http(self) -> requests.Session:
-        """The running thread's own session: connections are kept, and never shared."""
+        """The current thread's HTTP session, with persistent connections."""
         held = getattr(self._local, "held", None)
         if held is None or held[0] != os.getpid():  # a forked child must not use its parent's
             held = (os.getpid(), self._new_http())
@@ -204,7 +203,7 @@ class CloudConnection:
             try:
                 access = self._plugin.get_access(self._keystone)
                 margin = renewal_margin(access, self._plugin.MIN_TOKEN_LIFE_SECONDS)
-                access.will_expire_soon(margin)  # a time that cannot be read is found out here
+                access.will_expire_soon(margin)  # raises for an invalid time
                 identity = project_identity(access, self._settings, self.cloud, self.region)
                 token = token_of(access, self.cloud)
             except Exception as error:  # a hostile answer makes keystoneauth raise anything
@@ -234,19 +233,19 @@ _connections_lock = threading.Lock()
 def connect(
     cloud: str, region: str, *, timeouts: Timeouts, version: str = VERSION
 ) -> CloudConnection:
-    """Get the connection to one cloud and region; nothing is sent yet.
+    """The connection to a cloud and region. Nothing is sent yet.
 
-    One is kept per cloud and region in this process, shared by its threads, and made anew when
-    clouds.yaml, secure.yaml or an `OS_*` variable has changed.
+    Connections are cached for each process and replaced when clouds.yaml, secure.yaml or an `OS_*`
+    variable changes.
 
     Args:
         cloud: name of the clouds.yaml entry.
         region: name of the region, "" for the entry's own.
-        timeouts: how long to wait.
+        timeouts: of requests.
         version: the product's version, for the User-Agent header.
 
     Raises:
-        ConfigurationError: there is no such entry, or it cannot be used.
+        ConfigurationError: there is no such entry, or it is not usable.
     """
     key = (cloud, region, timeouts, version)
     with _connections_lock:
@@ -260,13 +259,13 @@ def connect(
 
 
 def known_secrets() -> tuple[str, ...]:
-    """Every secret of the connections in use, for whatever must not write them down."""
-    # a copy, not the lock: whoever logs may hold it
+    """All secrets of the connections in use, for redaction."""
+    # a copy instead of the lock, which the logging thread may hold
     return tuple(secret for _, made in list(_connections.values()) for secret in made.secrets)
 
 
 def _after_fork() -> None:
-    """A child starts without its parent's sockets, and with locks that nobody holds."""
+    """Reset connections and locks in a forked child."""
     global _connections_lock
     _connections_lock = threading.Lock()
     _connections.clear()
@@ -286,7 +285,7 @@ def _tls(settings: CloudRegion, cloud: str) -> tuple[bool | str, str | tuple[str
 
 
 def _keep_bodies_out_of_logs() -> None:
-    """At DEBUG keystoneauth writes whole token answers, and urllib3 every address."""
+    """Limit logging to INFO: at DEBUG keystoneauth logs tokens, and urllib3 every URL."""
     for name in ("keystoneauth", "keystoneauth1", "urllib3"):
         logger = logging.getLogger(name)
         if logger.getEffectiveLevel() < logging.INFO:

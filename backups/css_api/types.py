@@ -1,6 +1,6 @@
-"""What the cloud says, parsed at the edge: frozen dataclasses, no dictionaries past this file.
+"""Types of the cloud's API: frozen dataclasses.
 
-Sources: docs/css-api.md names the document behind every field and where the documents disagree.
+Sources: docs/css-api.md names the document for every field, and where documents disagree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class BodyKind(StrEnum):
-    """What the body of an answer turned out to be, whatever its Content-Type claimed."""
+    """Kind of a response body, regardless of its Content-Type."""
 
     EMPTY = "empty"
     JSON_OBJECT = "json_object"
@@ -25,22 +25,22 @@ class BodyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of the cloud to one request, with nothing secret in it.
+    """One response of the cloud, without secrets.
 
     Attributes:
         method: HTTP method of the request.
         path: path and query of the request (no scheme, no host).
         status: HTTP status code.
-        request_id: the cloud's request id (header or body), "" when it gave none.
-        error_code: code in the body such as "CSS.3004" or "APIGW.0301", "" when none.
-        message: the human text of the body, one line, at most 2,000 characters.
-        body_kind: what the body turned out to be.
+        request_id: the cloud's request id (header or body), "" for none.
+        error_code: code in the body such as "CSS.3004" or "APIGW.0301", "" for none.
+        message: error text in the body, one line, at most 2,000 characters.
+        body_kind: kind of the body.
         excerpt: start of the body, redacted, at most 4,000 characters.
         size: bytes of body received (after decoding), up to the cap.
         duration_ms: from the first byte sent to the last byte read, in milliseconds.
-        retry_after: seconds the cloud asked to wait, None when it did not ask.
-        date: when the cloud says it answered (`Date`, whole seconds, rounded down), None where it
-            does not say, or where a cache answered in its place.
+        retry_after: seconds that the cloud asked to wait, None for none.
+        date: the response's `Date` (whole seconds, rounded down), None if missing or if a cache
+            responded.
     """
 
     method: str
@@ -58,7 +58,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """A 2xx without an error code in its body: docs list CSS.0011 as a 202."""
+        """A 2xx without an error code in the body (the documents list CSS.0011 as a 202)."""
         return 200 <= self.status < 300 and not self.error_code
 
 
@@ -76,8 +76,8 @@ class Instance:
 class ClusterInfo:
     """A cluster as `GET /clusters` and `GET /clusters/{id}` describe it.
 
-    `status` is the cloud's word ("100" creating, "200" available, "300" unavailable, "303" failed);
-    the set is open. `actions` are the operations under way, an open set too.
+    `status` is "100" (creating), "200" (available), "300" (unavailable), "303" (failed) or
+    another value. `actions` are the running operations, also an open set.
     """
 
     id: str
@@ -95,7 +95,7 @@ class ClusterInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettingsInfo:
     """`GET …/logs/settings`: `enabled` is False without a configuration or with logSwitch off."""
 
     enabled: bool
@@ -109,12 +109,12 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogStorage:
-    """Where log backups go: what is sent to switch log backup on, or to change it.
+    """Destination of log backups, sent to turn log backup on or to change it.
 
     Attributes:
         bucket: OBS bucket, in the cluster's region.
         base_path: folder in it.
-        agency: IAM agency that lets CSS write there.
+        agency: IAM agency that allows CSS to write to the bucket.
     """
 
     bucket: str
@@ -124,7 +124,7 @@ class LogStorage:
 
 @dataclass(frozen=True, slots=True)
 class LogPolicy:
-    """When the cloud is to back up by itself, every day.
+    """Schedule of the cloud's own daily backup.
 
     Attributes:
         period: the hour with its zone, such as "00:00 GMT+08:00"; whole hours only.
@@ -135,13 +135,13 @@ class LogPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """What to look for in a node's log.
+    """A search in a node's log.
 
     Attributes:
         node: name of the node, from the cluster's detail.
         log_type: deprecation, indexingSlow, searchSlow or instance.
         levels: DEBUG, INFO, WARN, ERROR; none for all.
-        limit: the most lines, 1 to 10,000.
+        limit: maximum number of lines, 1 to 10,000.
         before: only lines older than this, on the cloud's clock, UTC.
         keyword: at most 64 letters, digits, `_ - . [ ]` and spaces.
     """
@@ -165,14 +165,14 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines of a node's log, the newest first; `complete` is None where the cloud does not say."""
+    """Lines of a node's log, newest first; `complete` is None if the cloud omits it."""
 
     lines: tuple[LogLine, ...]
     complete: bool | None
 
 
 class RecordStatus(StrEnum):
-    """How the cloud's own job stands; a word that is not known is UNRECOGNISED, never a crash."""
+    """Status of a cloud job; unknown values are UNRECOGNISED."""
 
     RUNNING = "RUNNING"
     SUCCESS = "SUCCESS"
@@ -192,7 +192,7 @@ class JobType(StrEnum):
 class LogRecord:
     """One row of `GET …/logs/records`: one log backup job of the cloud.
 
-    Times are aware UTC datetimes on the cloud's clock; None where the answer had none.
+    Times are aware UTC datetimes on the cloud's clock, None if missing.
     """
 
     record_id: str
@@ -208,12 +208,12 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogRecords:
-    """What one reading of `GET …/logs/records` listed.
+    """Result of one reading of `GET …/logs/records`.
 
     Attributes:
         rows: newest first by `created_at`, those without a time last.
-        date: the cloud's time of the reading's first answer, rounded down to a second; None where
-            it has none. What was created before it may be listed; what is created later is not.
+        date: `Date` of the first response, rounded down to a second, None without one. Records
+            created later are not listed.
     """
 
     rows: tuple[LogRecord, ...]
@@ -222,7 +222,7 @@ class LogRecords:
 
 @dataclass(frozen=True, slots=True)
 class ProjectIdentity:
-    """Which project a clouds.yaml entry reaches."""
+    """The project and endpoint of a clouds.yaml entry."""
 
     cloud: str
     region: str

@@ -1,13 +1,20 @@
-"""The guide for operators: what each outcome and each CSS code means, who acts, what to do."""
+"""Guide for operators: what each outcome, code and fault means, who acts, and what to do."""
 
 from .codes import CODES, CodeEntry, code_family
-from .connections import CONNECTION_FAULTS, ENTRY_LEFT
-from .explanation import ACTOR_LABELS, Actor, Explanation, Text
-from .readiness import READINESS
-from .texts import BY_HAND, IMPORTED, OUTCOMES, explain, explain_run
+from .explanation import ACTION_BY_LABELS, ActionBy, Explanation, Text
+from .texts import (
+    BY_HAND,
+    CONNECTION_FAULTS,
+    ENTRY_LEFT,
+    IMPORTED,
+    OUTCOMES,
+    READINESS,
+    explain,
+    explain_run,
+)
 
 __all__ = [
-    "ACTOR_LABELS",
+    "ACTION_BY_LABELS",
     "BY_HAND",
     "CODES",
     "CONNECTION_FAULTS",
@@ -15,7 +22,7 @@ __all__ = [
     "IMPORTED",
     "OUTCOMES",
     "READINESS",
-    "Actor",
+    "ActionBy",
     "CodeEntry",
     "Explanation",
     "Text",

@@ -1,4 +1,4 @@
-"""Who acts, and how an explanation is made."""
+"""The parts of an explanation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 Text = str | Promise
 
 
-class Actor(StrEnum):
-    """Who has to do something now."""
+class ActionBy(StrEnum):
+    """Who has to act."""
 
     NOBODY = "nobody"
     WAIT = "wait"
@@ -22,32 +22,32 @@ class Actor(StrEnum):
     PROVIDER = "provider"
 
 
-ACTOR_LABELS: dict[Actor, Text] = {
-    Actor.NOBODY: _("Nobody: nothing to do"),
-    Actor.WAIT: _("Nobody yet: wait"),
-    Actor.OPERATOR: _("An operator of the cluster"),
-    Actor.IAM_ADMIN: _("Whoever manages permissions in the cloud (IAM)"),
-    Actor.DASHBOARD_ADMIN: _("The administrator of this dashboard"),
-    Actor.PROVIDER: _("The cloud's support"),
+ACTION_BY_LABELS: dict[ActionBy, Text] = {
+    ActionBy.NOBODY: _("Nobody: nothing to do"),
+    ActionBy.WAIT: _("Nobody yet: wait"),
+    ActionBy.OPERATOR: _("Cluster operator"),
+    ActionBy.IAM_ADMIN: _("Cloud IAM administrator"),
+    ActionBy.DASHBOARD_ADMIN: _("Dashboard administrator"),
+    ActionBy.PROVIDER: _("Cloud support"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Words for an outcome.
+    """Texts for operators.
 
     Attributes:
-        meaning: what happened, a sentence or two.
+        meaning: what happened, in one or two sentences.
         actor: who has to act.
         next_step: what to do.
-        retryable: whether asking again, unchanged, can help.
+        retryable: whether the same request can succeed later.
     """
 
     meaning: Text
-    actor: Actor
+    actor: ActionBy
     next_step: Text
     retryable: bool
 
     @property
     def actor_label(self) -> Text:
-        return ACTOR_LABELS[self.actor]
+        return ACTION_BY_LABELS[self.actor]

@@ -1,1 +1,1 @@
-"""What lists select: filters, sorting, search and keyset pages of history and clusters."""
+"""Lists of runs and clusters: filters, sort orders, text search and pages."""

@@ -35,3 +35,8 @@ class Instance(models.Model):
 
     def __str__(self) -> str:
         return self.uid
+
+    @property
+    def clashes(self) -> bool:
+        """Whether another instance was found that has the same id; a copy's origin is another."""
+        return not self.adopted and self.origin == self.uid

@@ -1,1 +1,1 @@
-"""Decisions without I/O: outcomes, which job a POST made, readiness, log settings."""
+"""Pure rules: outcomes, matching of jobs, readiness, log settings. No I/O."""

@@ -1,4 +1,4 @@
-"""What the cloud takes as log backup settings: pure. docs/css-api.md section 1a has the sources."""
+"""Valid log backup settings. docs/css-api.md section 1a has the sources. No I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATH_FORBIDDEN = "\\:*?\"<>|'{}"
 _AGENCY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _PERIOD = re.compile(r"([01]\d|2[0-3]):00 GMT[+-](0\d|1[0-4]):(00|15|30|45)", re.ASCII)
 
-# Zones as clocks have them, from west to east.
+# UTC offsets in use, from west to east.
 OFFSETS = (
     "-12:00",
     "-11:00",
@@ -62,59 +62,59 @@ OFFSETS = (
 
 
 def bucket_problem(name: str) -> str:
-    """What is wrong with the name of an OBS bucket, "" when nothing is."""
+    """Error message for the name of an OBS bucket, "" if it is valid."""
     if not _BUCKET.fullmatch(name):
         return _(
-            "A bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens, and begins "
-            "and ends with a letter or digit."
+            "Enter 3 to 63 lower-case letters, digits, dots and hyphens. The name must start and "
+            "end with a letter or digit."
         )
     if any(pair in name for pair in ("..", ".-", "-.")):
-        return _("A bucket's name has no dot beside another dot or a hyphen.")
+        return _("A bucket name cannot have a dot next to another dot or a hyphen.")
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return ""
-    return _("A bucket's name is no IP address.")
+    return _("A bucket name cannot be an IP address.")
 
 
 def path_problem(path: str) -> str:
-    """What is wrong with a base path, "" when nothing is.
+    """Error message for a base path, "" if it is valid.
 
-    The API's text forbids dots anywhere, but goes on to say where they may not stand; the manual
-    has only the latter, and is followed here. The cloud has the last word.
+    The API reference forbids dots anywhere, but also lists where they are forbidden. The manual has
+    only the list, which is applied here; the cloud decides.
     """
     if not path or len(path) > MOST_PATH:
-        return _("The path has 1 to %(most)d characters.") % {"most": MOST_PATH}
+        return _("Enter 1 to %(most)d characters.") % {"most": MOST_PATH}
     if bad := sorted({c for c in path if c in _PATH_FORBIDDEN or not c.isprintable()}):
-        return _("The path must not contain: %(bad)s") % {"bad": " ".join(map(repr, bad))}
+        return _("The path cannot contain: %(bad)s") % {"bad": " ".join(map(repr, bad))}
     if path.startswith("/"):
-        return _("The path does not begin with a slash.")
+        return _("The path cannot start with a slash.")
     if path[0] == "." or path[-1] == ".":
-        return _("The path neither begins nor ends with a dot.")
+        return _("The path cannot start or end with a dot.")
     if "///" in path or "..." in path:
-        return _("The path has at most two slashes or dots in a row.")
+        return _("The path cannot have more than two slashes or dots in a row.")
     return ""
 
 
 def agency_problem(name: str) -> str:
-    """What is wrong with the name of an IAM agency, "" when nothing is."""
+    """Error message for the name of an IAM agency, "" if it is valid."""
     if _AGENCY.fullmatch(name):
         return ""
-    return _("An agency's name has 1 to 64 letters, digits, hyphens and underscores.")
+    return _("Enter 1 to 64 letters, digits, hyphens and underscores.")
 
 
 def period(hour: int, offset: str) -> str:
-    """The cloud's notation of a daily hour.
+    """A daily hour in the cloud's notation.
 
     Args:
-        hour: 0 to 23; the cloud takes whole hours only.
-        offset: of the zone, one of OFFSETS.
+        hour: 0 to 23; the cloud accepts whole hours only.
+        offset: UTC offset, one of OFFSETS.
     """
     return f"{hour:02d}:00 GMT{offset}"
 
 
 def split_period(text: str) -> tuple[int, str] | None:
-    """Hour and zone of a period in the cloud's notation, None where it is another."""
+    """Hour and UTC offset of a period in the cloud's notation, None if it is not valid."""
     if not _PERIOD.fullmatch(text):
         return None
     return int(text[:2]), text[-6:]

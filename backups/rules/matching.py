@@ -1,26 +1,25 @@
-"""Which of the cloud's records a POST of ours made: pure, no I/O.
+"""Matching of the cloud's records to POSTs. No I/O.
 
-``POST …/logs/collect`` answers without a job id, so its job has to be recognised among the
-cluster's records. The unit is a POST: a run may send several, and two entries of clouds.yaml may
-lead to one cluster. A record *fits* a POST when
+``POST …/logs/collect`` returns no job id, so its job has to be identified among the cluster's
+records. The unit is a POST: a run may send several, and two entries of clouds.yaml may point to one
+cluster. A record *fits* a POST if
 
-* it is not Auto: what the cloud's schedule starts is never ours;
-* it was not listed when the baseline was read, just before the POST, under either of its two ids;
+* it is not Auto, that is not started by the cloud's schedule;
+* the baseline, read just before the POST, does not list it under either of its two ids;
 * it was created within the POST's window.
 
-The window is in the cloud's own time, from the ``Date`` of its answers (`Window`). A record is
-credited only where it fits no other POST of ours that has no job yet, and then with one of two
-grades:
+The window is in the cloud's time, from the ``Date`` of its responses (`PostWindow`). A record is
+credited only if it fits no other POST without a job, with one of two grades:
 
 proven
-    The POST was accepted quickly, and a reading directly after the answer shows this job running.
-    It is new since the baseline, and the cloud runs one log backup of a cluster at a time: so it is
-    the accepted one, whatever else lies in the window and whatever the clocks say.
+    The POST was accepted quickly, and a reading directly after the response shows this job running.
+    It is new since the baseline, and the cloud runs one log backup of a cluster at a time. So it is
+    the accepted one, regardless of clocks and other records in the window.
 inferred
-    It is the only record that fits, or of several the only one whose job was alive when the cloud
-    accepted the POST. Somebody outside may have made it.
+    It is the only record that fits, or the only one whose job was running when the cloud accepted
+    the POST. Somebody else may have started it.
 
-Where several fit, and none of them alone was alive then, none is credited. docs/run-states.md lists
+If several fit and this does not single out one, none is credited. docs/run-states.md lists
 the assumptions.
 """
 
@@ -33,30 +32,29 @@ from datetime import datetime, timedelta
 from backups.choices import Evidence
 from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
 
-# `Date` has whole seconds, rounded down.
+# Resolution of `Date`, which is rounded down.
 SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """When the job of one POST can have been created, on the cloud's clock.
+class PostWindow:
+    """The time in which a POST's job can have been created, on the cloud's clock.
 
     Attributes:
-        earliest: `Date` of the baseline's answer less the tolerance. Without a `Date` our own
-            clock, less the skew.
-        latest: `Date` of the POST's answer, or of the first reading after an unanswered POST, plus
-            the second that it rounds down, the tolerance, and the time for which an unanswered POST
-            may still be processed. datetime.max while that is not known.
-        certain: until when a record may be credited. Later, up to `latest`, our clock and the
-            cloud's disagree about the time that has passed: one of them was set. None: `latest`.
-        accepted: whether the cloud took the request: then it has made exactly one job.
-        answered: `Date` of the answer that accepted it; None without one.
+        earliest: `Date` of the baseline's response minus the tolerance. Without a `Date`, our
+            clock minus the skew.
+        latest: `Date` of the POST's response, or of the first reading after an unanswered POST,
+            plus one second for rounding, the tolerance, and the time in which an unanswered POST
+            may still be processed. datetime.max while unknown.
+        certain: until when a record may be credited. Between this and `latest`, our clock and the
+            cloud's disagree about the elapsed time, because one was set. None means `latest`.
+        accepted: whether the cloud accepted the request, and so made exactly one job.
+        answered: `Date` of the accepting response, None without one.
         tolerance: how far the clocks behind `Date` and `createAt` may differ.
         skew: how far our clock and the cloud's may differ.
-        dated: whether a `Date` of the cloud bounds it. Where only our own clock does, the window
-            reaches twice as far (`skew` more on both sides) where it competes for a record.
-        baseline: both ids of every record that was listed before the POST; None where the records
-            could not be read.
+        dated: whether a `Date` of the cloud bounds it. Otherwise the window is widened by `skew` on
+            both sides when it competes for a record.
+        baseline: both ids of every record listed before the POST; None if they could not be read.
     """
 
     earliest: datetime
@@ -72,12 +70,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a reading says about a POST's job.
+    """Result of matching a reading to a POST.
 
     Attributes:
-        record: the job's record, None where none can be credited.
-        evidence: how well that is known.
-        candidates: every record that fits; several without a `record`: it cannot be told which.
+        record: the job's record, None if none can be credited.
+        evidence: how certain it is.
+        candidates: every record that fits; several without a `record` mean an ambiguous result.
     """
 
     record: LogRecord | None = None
@@ -86,7 +84,7 @@ class Match:
 
 
 def record_key(record: LogRecord) -> str:
-    """What identifies a record: its job id, else its record id."""
+    """The id of a record: its job id, or else its record id."""
     return record.job_id or record.record_id
 
 
@@ -95,12 +93,12 @@ def record_keys(record: LogRecord) -> frozenset[str]:
     return frozenset(filter(None, (record.job_id, record.record_id)))
 
 
-def fits(record: LogRecord, window: Window, slack: timedelta = timedelta(0)) -> bool:
-    """Whether a POST may have made a record.
+def fits(record: LogRecord, window: PostWindow, slack: timedelta = timedelta(0)) -> bool:
+    """Whether a POST may have created a record.
 
     Args:
-        record: as it was listed.
-        window: the POST's.
+        record: as listed.
+        window: of the POST.
         slack: widens the window on both sides.
     """
     if record.job_type is JobType.AUTO:
@@ -115,24 +113,24 @@ def fits(record: LogRecord, window: Window, slack: timedelta = timedelta(0)) -> 
 
 def match(
     reading: LogRecords,
-    window: Window,
-    rivals: Sequence[Window],
+    window: PostWindow,
+    rivals: Sequence[PostWindow],
     taken: Collection[str],
 ) -> Match:
-    """Find the record of the job that a POST made.
+    """Find the record of a POST's job.
 
     Args:
         reading: the cluster's records.
-        window: the POST's.
-        rivals: windows of all other POSTs to the cluster that have no job yet.
-        taken: ids of records that belong to other rows of the history.
+        window: of the POST.
+        rivals: windows of all other POSTs to the cluster without a job.
+        taken: ids of records that belong to other runs.
     """
     free = [r for r in reading.rows if not record_keys(r) & frozenset(taken)]
     ours = [record for record in free if fits(record, window)]
     alive = [record for record in ours if _alive_at_the_answer(record, window)]
     around = [record for record in free if fits(record, window, window.skew)]
     if len(alive) == 1:
-        # A record nearby that the window leaves out, or one from the future: `Date` may be wrong.
+        # A record just outside the window, or one from the future: `Date` may be wrong.
         unexplained = [r for r in around if r not in ours and not _is_contested(r, rivals)]
         doubtful = bool(unexplained) or _clocks_differ(reading, window)
         also = any(_alive_at_the_answer(alive[0], rival) for rival in rivals)
@@ -142,18 +140,18 @@ def match(
             return Match(alive[0], Evidence.INFERRED, tuple(ours))
     if not ours and len(around) == 1 and _contradicts(around[0], reading, window):
         far = around[0]
-        if _can_be_told(far, window) and not _is_contested(far, rivals, window.skew):
+        if _is_identifiable(far, window) and not _is_contested(far, rivals, window.skew):
             return Match(far, Evidence.INFERRED, (far,))
-    if len(ours) == 1 and _can_be_told(ours[0], window) and not _is_contested(ours[0], rivals):
+    if len(ours) == 1 and _is_identifiable(ours[0], window) and not _is_contested(ours[0], rivals):
         created = ours[0].created_at
         if created is None or window.certain is None or created <= window.certain:
             return Match(ours[0], Evidence.INFERRED, tuple(ours))
-    # It runs and was not listed before: `Date` may be wrong, so "no job" cannot be said.
+    # A running record that was not in the baseline: `Date` may be wrong, so "no job" is uncertain.
     new = [r for r in free if _runs_unlisted(r, window) and not _is_contested(r, rivals)]
     return Match(candidates=(*ours, *(r for r in new if r not in ours)))
 
 
-def _runs_unlisted(record: LogRecord, window: Window) -> bool:
+def _runs_unlisted(record: LogRecord, window: PostWindow) -> bool:
     if window.baseline is None or window.accepted or record.created_at is None:
         return False
     if record.status is not RecordStatus.RUNNING:
@@ -161,31 +159,31 @@ def _runs_unlisted(record: LogRecord, window: Window) -> bool:
     return record.job_type is JobType.MANUAL and not record_keys(record) & window.baseline
 
 
-def _can_be_told(record: LogRecord, window: Window) -> bool:
-    """Whether a record that fits alone says enough: Manual, and with a time or new."""
+def _is_identifiable(record: LogRecord, window: PostWindow) -> bool:
+    """Whether a single fitting record is sufficient: Manual, and with a time or new."""
     if record.job_type is not JobType.MANUAL or not record_keys(record):
         return False
     return record.created_at is not None or window.baseline is not None
 
 
-def _alive_at_the_answer(record: LogRecord, window: Window) -> bool:
+def _alive_at_the_answer(record: LogRecord, window: PostWindow) -> bool:
     if not window.accepted or window.answered is None or window.baseline is None:
         return False
-    if record.created_at is None or not _can_be_told(record, window):
+    if record.created_at is None or not _is_identifiable(record, window):
         return False
     if record.created_at > window.answered + SECOND:
         return False
     if record.finished_at is not None:
         return record.finished_at > window.answered + SECOND + window.tolerance
-    # Readings that are matched were begun after the answer had come.
+    # Matched readings began after the response.
     return record.status is RecordStatus.RUNNING
 
 
-def _seen_at_once(record: LogRecord, reading: LogRecords, window: Window) -> bool:
-    """Whether a job ran in a reading directly after the answer that accepted a POST.
+def _seen_at_once(record: LogRecord, reading: LogRecords, window: PostWindow) -> bool:
+    """Whether the job was running in a reading directly after the accepting response.
 
-    Baseline, POST and reading lie so close together, by the cloud's `Date` alone, that no job of
-    ours can have begun and ended, and another have begun, in between.
+    Baseline, POST and reading are so close together, by the cloud's `Date` alone, that our job
+    cannot have started and ended, and another started, in between.
     """
     if record.status is not RecordStatus.RUNNING or window.answered is None:
         return False
@@ -196,11 +194,11 @@ def _seen_at_once(record: LogRecord, reading: LogRecords, window: Window) -> boo
     return reading.date - window.answered <= close
 
 
-def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool:
-    """Whether a record shows that `Date` comes from another clock than its own time.
+def _contradicts(record: LogRecord, reading: LogRecords, window: PostWindow) -> bool:
+    """Whether a record shows that `Date` and its own time come from different clocks.
 
-    It is new, and runs although the cloud has accepted the POST: had it been created before that,
-    as it says, the POST would have been a conflict. Or it is from the future.
+    It is from the future; or it is new and running although the POST was accepted, which would have
+    been a conflict if it had really been created before.
     """
     if window.baseline is None or record.created_at is None:
         return False
@@ -211,8 +209,8 @@ def _contradicts(record: LogRecord, reading: LogRecords, window: Window) -> bool
     return record.status is RecordStatus.RUNNING and record.created_at < window.earliest
 
 
-def _clocks_differ(reading: LogRecords, window: Window) -> bool:
-    """Whether a record is from the future by the reading's own `Date`."""
+def _clocks_differ(reading: LogRecords, window: PostWindow) -> bool:
+    """Whether a record is later than the reading's own `Date`."""
     if reading.date is None:
         return True
     now = reading.date + SECOND + window.tolerance
@@ -225,7 +223,7 @@ def _clocks_differ(reading: LogRecords, window: Window) -> bool:
 
 
 def _is_contested(
-    record: LogRecord, rivals: Sequence[Window], slack: timedelta = timedelta(0)
+    record: LogRecord, rivals: Sequence[PostWindow], slack: timedelta = timedelta(0)
 ) -> bool:
     return any(
         fits(record, rival, slack if rival.dated else slack + rival.skew + rival.tolerance)
@@ -236,5 +234,5 @@ def _is_contested(
 def _shifted(moment: datetime, by: timedelta) -> datetime:
     try:
         return moment + by
-    except OverflowError:  # datetime.max: not known yet
+    except OverflowError:  # datetime.max: unknown
         return moment

@@ -1,8 +1,7 @@
-"""What an answer of the cloud means: pure, no I/O, no models.
+"""Classification of the cloud's responses. No I/O, no models.
 
-``classify`` turns (answer | error) into a Verdict: the outcome and what the run must do next.
-``explain`` turns an outcome and a CSS code into words for an operator.
-The code in the body counts before the HTTP status, for the documents disagree about the latter
+``classify`` turns an answer or error into a Verdict: the outcome and the run's next step. An error
+code in the body takes precedence over the HTTP status, because the documents disagree about it
 (CSS.0011 is listed as 202 and seen as 409). Sources: docs/css-api.md sections 1c, 4 and 6.
 """
 
@@ -24,13 +23,13 @@ from backups.guide import CODES, code_family
 
 
 class Next(Enum):
-    """What the run does after the request."""
+    """The run's next step after the request."""
 
     FOLLOW = "follow"  # accepted: follow the cloud's job
-    END = "end"  # refused: nothing was started, the run is over
-    RETRY = "retry"  # nothing was started, and it is worth trying again later
-    WAIT_IF_ASKED = "wait_if_asked"  # conflict: over, unless the request said to wait
-    SETTLE = "settle"  # it may have been taken: let the cloud's records decide
+    END = "end"  # rejected: nothing started, the run ends
+    RETRY = "retry"  # nothing started: try again later
+    WAIT_IF_ASKED = "wait_if_asked"  # conflict: ends, unless the request asked to wait
+    SETTLE = "settle"  # a backup may have started: the cloud's records decide
 
 
 # Bodies whose error code, if they had one, could not be read.
@@ -44,9 +43,9 @@ class Verdict:
     """An outcome and its consequence.
 
     Attributes:
-        outcome: what the request came to.
-        next: what the run must do.
-        retry_after: seconds the cloud asked to wait, None when it did not.
+        outcome: result of the request.
+        next: the run's next step.
+        retry_after: seconds that the cloud asked to wait, None for none.
     """
 
     outcome: Outcome
@@ -55,13 +54,13 @@ class Verdict:
 
 
 def classify(result: Answer | CssApiError) -> Verdict:
-    """Judge the result of ``POST …/logs/collect``.
+    """Classify the result of ``POST …/logs/collect``.
 
     Args:
-        result: the cloud's answer, or the error that stands in its place.
+        result: the cloud's answer, or the error without one.
 
     Returns:
-        The verdict. Nothing but a clean 200, 201, 202 or 204 is ever ACCEPTED.
+        The verdict. Only a clean 200, 201, 202 or 204 is ACCEPTED.
     """
     if isinstance(result, Answer):
         return _classify_answer(result)
@@ -73,12 +72,12 @@ def classify(result: Answer | CssApiError) -> Verdict:
         return _classify_identity(result)
     if isinstance(result, ConfigurationError):
         return Verdict(Outcome.UNAUTHENTICATED, Next.END)
-    # An error of a kind this function does not know: claim nothing about what the cloud did.
+    # An unknown error: assume nothing about what the cloud did.
     return Verdict(Outcome.UNANSWERED, Next.SETTLE)
 
 
 def _classify_identity(error: IdentityError) -> Verdict:
-    """Nothing was sent to CSS, whatever went wrong at the identity service."""
+    """Errors of the identity service; nothing was sent to CSS."""
     if error.status == 429:
         return Verdict(Outcome.THROTTLED, Next.RETRY, error.retry_after)
     if error.retryable:
@@ -104,10 +103,10 @@ def _classify_answer(answer: Answer) -> Verdict:
 
 
 def _classify_2xx(answer: Answer) -> Verdict:
-    """A 2xx is an acceptance only where its body does not speak against it.
+    """A 2xx means acceptance only with an empty body, as documented.
 
-    The API promises an empty body. Whatever says more (an error that cannot be read, a proxy's
-    page) leaves open what happened, and the records decide: strictness costs a moment, no truth.
+    With any other body (an unreadable error, a proxy's page) the result is uncertain, and the
+    records decide.
     """
     clean_body = answer.body_kind is BodyKind.EMPTY or answer.excerpt.strip() == "{}"
     if answer.status in (200, 201, 202, 204) and clean_body and not answer.error_code:
@@ -119,34 +118,34 @@ def _next_for(outcome: Outcome, answer: Answer) -> Next:
     if outcome is Outcome.CONFLICT:
         return Next.WAIT_IF_ASKED
     if outcome is Outcome.THROTTLED or (outcome is Outcome.SERVER_ERROR and answer.status == 503):
-        return Next.RETRY  # the gateway turned it away before the service saw it
+        return Next.RETRY  # the gateway rejected it before it reached the service
     if outcome in (Outcome.SERVER_ERROR, Outcome.UNANSWERED):
         return Next.SETTLE  # the service may have started the job before it failed
     if outcome is Outcome.MALFORMED and not 300 <= answer.status < 400:
-        return Next.SETTLE  # a status that HTTP does not have says nothing about the request
+        return Next.SETTLE  # an undefined HTTP status says nothing about the request
     return Next.END
 
 
 def outcome_of_code(code: str) -> Outcome | None:
-    """The outcome that a code in the body stands for, None for a code that is not in the guide."""
+    """The outcome of an error code, None for a code that is not in the guide."""
     entry = CODES.get(code_family(code))
     return entry.outcome if entry else None
 
 
 def outcome_of(answer: Answer) -> Outcome:
-    """What an answer that is no clean 2xx stands for: its code goes before its status."""
+    """The outcome of an answer that is not a clean 2xx, by code before status."""
     return outcome_of_code(answer.error_code) or outcome_of_status(answer.status)
 
 
 def outcome_of_status(status: int) -> Outcome:
-    """The outcome of an HTTP status outside 2xx when the body says nothing better."""
+    """The outcome of an HTTP status outside 2xx, without a known code."""
     known = {
         400: Outcome.INVALID_REQUEST,
         401: Outcome.UNAUTHENTICATED,
         403: Outcome.FORBIDDEN,
         404: Outcome.NOT_FOUND,
         407: Outcome.UNAUTHENTICATED,
-        408: Outcome.UNANSWERED,  # a gateway's timeout: how far the request came is not known
+        408: Outcome.UNANSWERED,  # a gateway's timeout: the request may have reached the service
         409: Outcome.CONFLICT,
         410: Outcome.NOT_FOUND,
         412: Outcome.PRECONDITION_FAILED,
@@ -158,5 +157,5 @@ def outcome_of_status(status: int) -> Outcome:
         return Outcome.SERVER_ERROR
     if 400 <= status < 500:
         return Outcome.INVALID_REQUEST
-    # 1xx and 3xx: this endpoint does not have them; a redirect is never followed with a token.
+    # 1xx and 3xx are undocumented here; redirects are never followed with a token.
     return Outcome.MALFORMED

@@ -1,14 +1,14 @@
-"""What a request for a log backup would meet: pure, no I/O, no models.
+"""Expected result of a request for a log backup. No I/O, no models.
 
-Each part that was read gives a verdict; of several the worst counts, in the order of RANK:
+Each part that was read gives a verdict; the worst counts, in the order of RANK:
 
-1. *not available*: being created, failed, frozen, not found. Nothing else matters then.
-2. *log backup is off*, 3. *bucket or agency missing*: somebody has to act, waiting does not help.
-4. *busy*: it passes by itself.
-5. *not known*: a part could not be read, or says what is not documented.
-6. *ready*: every part was read and is as docs/css-api.md section 3 has it ("ready test").
+1. *not available*: being created, failed, frozen, not found.
+2. *log backup is off*, 3. *bucket or agency missing*: somebody has to act.
+4. *busy*: temporary.
+5. *not known*: a part could not be read, or has an undocumented value.
+6. *ready*: every part was read and passes the "ready test" of docs/css-api.md section 3.
 
-The words of a verdict are kept with the cluster, and so in English.
+The text of a verdict is stored with the cluster, and therefore in English.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backups.choices import Outcome, Readiness, in_english
-from backups.css_api.types import ClusterInfo, Instance, JobType, LogRecord, LogSettings
+from backups.css_api.types import ClusterInfo, Instance, JobType, LogRecord, LogSettingsInfo
 from backups.guide import CODES, code_family, explain
 
-Verdict = tuple[Readiness, str]
+ReadinessVerdict = tuple[Readiness, str]
 
 RANK: tuple[Readiness, ...] = (
     Readiness.UNAVAILABLE,
@@ -32,13 +32,13 @@ RANK: tuple[Readiness, ...] = (
     Readiness.READY,
 )
 
-# Codes that say more about the cluster than their outcome does.
+# Codes that are more specific about the cluster than their outcome.
 STORAGE_CODES = frozenset({"CSS.0048", "CSS.5130"})
 _UNAVAILABLE_CODES = frozenset({"CSS.0021", "CSS.5090", "CSS.5140", "CSS.5301"})
-# Of these, the ones that no reading shows: they count until a request was accepted again.
+# Those that no reading shows: they count until a request is accepted again.
 LASTING_CODES = STORAGE_CODES | _UNAVAILABLE_CODES - {"CSS.5090"}
 
-# querying_the_cluster_list, and what clients have seen; the set is open.
+# From querying_the_cluster_list and observed by clients; the set is open.
 _ACTIONS: dict[str, str] = {
     "CREATING": "being created",
     "GROWING": "being scaled out",
@@ -51,13 +51,13 @@ _ACTIONS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer of the cloud that was no 2xx, to a reading or to the last request.
+    """A response other than 2xx, to a reading or to the last request.
 
     Attributes:
-        outcome: what it is classified as.
-        code: the code in its body, "" when there was none.
-        at: when it came, None where that was just now.
-        run_id: the run whose request it answered, None for a reading.
+        outcome: its classification.
+        code: error code in its body, "" for none.
+        at: when it came, None for just now.
+        run_id: the run that sent the request, None for a reading.
     """
 
     outcome: Outcome
@@ -68,21 +68,21 @@ class Refusal:
 
 def judge(
     info: ClusterInfo | None,
-    settings: LogSettings | None,
+    settings: LogSettingsInfo | None,
     *,
     running: LogRecord | None = None,
     refusals: Sequence[Refusal] = (),
-) -> Verdict:
-    """Say what a request for a log backup would meet.
+) -> ReadinessVerdict:
+    """Evaluate a cluster's readiness.
 
     Args:
-        info: the cluster's detail, None where it could not be read.
-        settings: its log backup settings, None where they could not be read.
-        running: the log backup job that is running by the cloud's records.
-        refusals: answers that say something about the cluster, of any age.
+        info: the cluster's details, None if they could not be read.
+        settings: its log backup settings, None if they could not be read.
+        running: the running log backup job in the cloud's records, None for none.
+        refusals: responses that say something about the cluster, of any age.
 
     Returns:
-        The readiness, and in which way, as a sentence.
+        The readiness and its reason, as a sentence.
     """
     verdicts = [_of_cluster(info), _of_settings(settings), *_of_refusals(refusals)]
     if running is not None:
@@ -91,11 +91,11 @@ def judge(
 
 
 def readiness_of(outcome: Outcome, code: str = "") -> Readiness | None:
-    """The readiness that an answer speaks of, None where it speaks of something else.
+    """The readiness that a response implies, None for none.
 
     Args:
-        outcome: what the answer is classified as.
-        code: the code in its body.
+        outcome: classification of the response.
+        code: error code in its body.
     """
     family = code_family(code)
     if family.startswith("APIGW"):  # the gateway knows nothing of clusters
@@ -112,7 +112,7 @@ def readiness_of(outcome: Outcome, code: str = "") -> Readiness | None:
     }.get(outcome)
 
 
-def _of_cluster(info: ClusterInfo | None) -> Verdict:
+def _of_cluster(info: ClusterInfo | None) -> ReadinessVerdict:
     if info is None:
         return Readiness.UNKNOWN, "The cluster's state could not be read."
     under_way = ", ".join(_ACTIONS.get(each.upper(), each) for each in info.actions)
@@ -133,8 +133,8 @@ def _of_cluster(info: ClusterInfo | None) -> Verdict:
     return _of_nodes(info.instances)
 
 
-def _of_nodes(nodes: Sequence[Instance]) -> Verdict:
-    """The ready test asks for at least one node, and for each that tells its status to be well."""
+def _of_nodes(nodes: Sequence[Instance]) -> ReadinessVerdict:
+    """The ready test requires at least one node, and status 200 of each node that has one."""
     if not nodes:
         return Readiness.UNKNOWN, "The cloud names no node of the cluster."
     failed = next((node for node in nodes if node.status in ("300", "303")), None)
@@ -154,7 +154,7 @@ def _name(node: Instance) -> str:
     return node.name or node.id
 
 
-def _of_settings(settings: LogSettings | None) -> Verdict:
+def _of_settings(settings: LogSettingsInfo | None) -> ReadinessVerdict:
     if settings is None:
         return Readiness.UNKNOWN, "The log backup settings could not be read."
     if not settings.enabled:
@@ -170,14 +170,14 @@ def _of_settings(settings: LogSettings | None) -> Verdict:
     return Readiness.READY, "Available, and log backup is on."
 
 
-def _of_job(running: LogRecord) -> Verdict:
+def _of_job(running: LogRecord) -> ReadinessVerdict:
     since = f"{running.created_at:%Y-%m-%d %H:%M} UTC" if running.created_at else "an unknown time"
     if running.job_type is JobType.AUTO:
         return Readiness.BUSY, f"The cloud's scheduled log backup has been running since {since}."
     return Readiness.BUSY, f"A log backup has been running since {since}."
 
 
-def _of_refusals(refusals: Sequence[Refusal]) -> Iterator[Verdict]:
+def _of_refusals(refusals: Sequence[Refusal]) -> Iterator[ReadinessVerdict]:
     for refusal in refusals:
         readiness = readiness_of(refusal.outcome, refusal.code)
         if readiness is not None:

@@ -1,4 +1,4 @@
-"""Adopting a database that was copied or moved here: until then nothing is sent to a cloud."""
+"""Adopting a database that was copied or moved: until then nothing is sent to a cloud."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from backups.choices import RunState
 from backups.models import BackupRun, Instance
+from backups.models.instance import new_uid
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
@@ -21,25 +22,26 @@ NOT_SENT = (
 
 
 class NothingToAdopt(Exception):
-    """The database is at home here; the message says so."""
+    """The database is adopted already; the message says so."""
 
 
 class ReasonMissing(Exception):
-    """Whoever adopts a database must say why; the message says so."""
+    """No reason was given; the message says so."""
 
 
 def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
-    """Let this instance send what its database asks for.
+    """Allow this instance to send what its database asks for.
 
-    Runs that were accepted, or of which nobody knows whether they were sent, are settled by the
-    cloud's records, which only reads.
+    Accepted runs, and runs that may have been sent, are settled by the cloud's records, which only
+    reads. Where another instance has the same id, this one gets an id
+    of its own; web and workers must then be restarted.
 
     Args:
         actor: who adopts it.
         reason: why; it must not be empty.
-        moved: the instance that the database comes from runs no more and has sent nothing since
-            the copy was made: queued runs are sent from here. Else they are cancelled, since that
-            instance may have sent them.
+        moved: the original instance has stopped, and has sent nothing since the copy was made, so
+            queued runs are sent from here. Otherwise they are cancelled, because the original may
+            have sent them.
 
     Returns:
         How many queued runs were cancelled.
@@ -52,11 +54,13 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         raise ReasonMissing(_("A reason is required."))
     with transaction.atomic():
         row = Instance.objects.filter(pk=1).first()
+        renamed = {"uid": new_uid()} if row is not None and row.clashes else {}
         if row is None or not Instance.objects.filter(
             pk=1, generation=row.generation, adopted=False
-        ).update(adopted=True, generation=F("generation") + 1):
+        ).update(adopted=True, generation=F("generation") + 1, **renamed):
             raise NothingToAdopt(_("This database is at home here: there is nothing to adopt."))
-        # nothing is claimed before a database is adopted: these claims came with the copy
+        uid = renamed.get("uid", row.uid)
+        # no run is claimed before adoption: these claims came with the copy, or are fenced off
         for run in BackupRun.objects.filter(state=RunState.SENDING).order_by("pk"):
             take_over(run, why="The run came with a copy of the database")
         queued = BackupRun.objects.filter(state=RunState.QUEUED).order_by("pk")
@@ -69,10 +73,10 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         record(
             Action.INSTANCE_ADOPTED,
             actor=actor,
-            target_label=f"instance {row.uid}",
+            target_label=f"instance {uid}",
             reason=reason,
             before={"instance": row.origin},
-            after={"instance": row.uid},
+            after={"instance": uid},
             details={"differs": row.differs, "moved": moved, "cancelled": cancelled},
         )
     return cancelled

@@ -22,7 +22,8 @@ from django.db import connection, transaction
 from django.db.models import F, Func, TextField, Value
 from django.db.models.functions import JSONObject
 
-from backups.lists.history.paging import Cursor, Runs
+from backups.lists.history import Runs
+from dashboard.db.keyset import Cursor
 
 
 class Kind(Enum):

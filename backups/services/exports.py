@@ -10,11 +10,11 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import Place, Runs, keys_at, read_at
+from backups.lists.history import RUN_KEYSET, HistoryFilter, Runs
 from backups.models import BackupRun, Export, ExportAs
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
+from dashboard.db.keyset import PageQuery
 from dashboard.web.moments import zone_names
 
 from .export_lines import CSV, JSON_LINES, Column, Kind, Lines, Shape, head, write
@@ -166,18 +166,19 @@ def _update(export: Export, **changes: Any) -> None:
 
 def _batches(branches: list[Runs], before: datetime, shape: Shape) -> Iterator[Lines]:
     branches = [branch.filter(requested_at__lt=before) for branch in branches]
-    place, size = Place(), BATCH
+    page, size = PageQuery(), BATCH
     while True:
         if len(branches) == 1:
-            batch = write(read_at(branches[0], place)[:size], COLUMNS, shape)
+            batch = write(RUN_KEYSET.select(branches[0], page)[:size], COLUMNS, shape)
             end = batch.last
         else:
-            keys = keys_at(branches, place, size)
-            found = read_at(BackupRun.objects.filter(pk__in=[key.pk for key in keys]), Place())
-            batch = write(found, COLUMNS, shape) if keys else Lines()
-            end = keys[-1] if keys else None
+            cursors = RUN_KEYSET.cursors(branches, page, size)
+            runs = BackupRun.objects.filter(pk__in=[cursor.pk for cursor in cursors])
+            found = RUN_KEYSET.select(runs, PageQuery())
+            batch = write(found, COLUMNS, shape) if cursors else Lines()
+            end = cursors[-1] if cursors else None
         if end is None:
             return
         yield batch
-        place = Place(older=end)
+        page = PageQuery(older=end)
         size = min(_MOST, max(1, batch.count * _BATCH_BYTES // max(1, len(batch.content))))

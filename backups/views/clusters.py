@@ -11,12 +11,17 @@ from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Readiness, Trigger
 from backups.forms import MAX_WAIT_MINUTES
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.clusters.paging import page_of
-from backups.lists.clusters.sorting import ORDERS, Order, Sort
-from backups.lists.clusters.states import CloudState, Engine, Presence
-from backups.lists.history.chips import active_chips
-from backups.lists.history.filters import without_empty
+from backups.lists.clusters import (
+    ORDERS,
+    CloudState,
+    ClusterFilter,
+    Engine,
+    Order,
+    Presence,
+    Sort,
+    page_of,
+)
+from backups.lists.filtering import active_chips, without_empty
 from backups.models import Connection, Project
 from backups.services.runs.requests import reason_required
 from dashboard.web.display import PAGE_SIZES, look_of
@@ -109,7 +114,7 @@ def clusters(request: PageRequest) -> HttpResponse:
     counts = found.counts()
     look = look_of(request)
     page = page_of(found.clusters(), counts[found.presence], found.page_number, look.rows)
-    rows = rows_in_order(page.pks, request.user)
+    rows = rows_in_order(list(page), request.user)
     problems = Connection.objects.visible_to(request.user).connected().exclude(sync_error="")
     context = {
         "rows": rows,

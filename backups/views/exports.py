@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from backups.forms import ExportForm
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.windows import pinned
+from backups.lists.history import HistoryFilter, pinned
 from backups.models import Export, ExportAs
 from backups.services.exports import LOST_AFTER, begin, knows_zone, shape_of, stream
 from dashboard.accounts.access import Permission, require_somewhere

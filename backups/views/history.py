@@ -23,22 +23,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.forms import SavedViewForm
-from backups.lists.history.chips import active_chips
-from backups.lists.history.filters import HistoryFilter, without_empty
-from backups.lists.history.groups import Group
-from backups.lists.history.paging import (
-    BadCursor,
-    Cursor,
-    Place,
-    count_up_to,
-    keys_at,
-    newer_than,
-    read_page,
-)
-from backups.lists.history.windows import Window, pinned
+from backups.lists.filtering import active_chips, without_empty
+from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, HistoryWindow, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
 from dashboard.db.concurrency import one_at_a_time
+from dashboard.db.keyset import BadCursor, Cursor, PageQuery, count_up_to
 from dashboard.web.display import PAGE_SIZES, look_of
 
 from . import presentation
@@ -67,14 +57,14 @@ def _boxes(language: str | None, name: str, chosen: frozenset[str]) -> SafeStrin
     return SafeString(render_to_string("backups/history_boxes.html", context))
 
 
-def window_options(chosen: Window | None) -> SafeString:
+def window_options(chosen: HistoryWindow | None) -> SafeString:
     """The windows of time to choose from; None is a range that was typed."""
     return _windows(get_language(), chosen)
 
 
 @lru_cache(maxsize=512)
-def _windows(language: str | None, chosen: Window | None) -> SafeString:
-    context = {"windows": Window.choices, "chosen": chosen}
+def _windows(language: str | None, chosen: HistoryWindow | None) -> SafeString:
+    context = {"windows": HistoryWindow.choices, "chosen": chosen}
     return SafeString(render_to_string("backups/history_windows.html", context))
 
 
@@ -146,14 +136,14 @@ def _tabs(query: QueryDict) -> list[Tab]:
     return made
 
 
-def _place(query: QueryDict) -> Place:
-    """Where in the list the URL points to. Raises BadCursor."""
+def _page_query(query: QueryDict) -> PageQuery:
+    """Which page a URL asks for. Raises BadCursor."""
     older, newer = query.get("older", ""), query.get("newer", "")
     end = query.get("end", "")
     if end not in ("", "oldest", "newest") or bool(older) + bool(newer) + bool(end) > 1:
         raise BadCursor(end)
     start_at_oldest = end == "oldest" or (query.get("sort") == "oldest" and not end)
-    return Place(
+    return PageQuery(
         older=Cursor.decode(older) if older else None,
         newer=Cursor.decode(newer) if newer else None,
         oldest=start_at_oldest and not older and not newer,
@@ -171,23 +161,25 @@ def history(request: PageRequest) -> HttpResponse:
     if (address := pinned(request.GET, found.form.cleaned_data)) != request.GET:
         return redirect(f"{request.path}?{address.urlencode()}")
     try:
-        place = _place(request.GET)
+        wanted = _page_query(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
     look = look_of(request)
-    page = read_page(found.branches(), listed_runs, place, look.rows)
+    page = RUN_KEYSET.read(found.branches(), wanted, look.rows, listed_runs)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
     at_newest = not page.has_newer
+    runs = page.rows
+    newest = RUN_KEYSET.cursor(runs[0]).encode() if runs else ""
     return render(
         request,
         "backups/history.html",
         {
-            "runs": page.runs[::-1] if oldest_first else page.runs,
+            "runs": runs[::-1] if oldest_first else runs,
             "page": page,
-            "older": Cursor.of(page.runs[-1]).encode() if page.runs else "",
-            "newer": Cursor.of(page.runs[0]).encode() if page.runs else "",
-            "newest": Cursor.of(page.runs[0]).encode() if page.runs and at_newest else "",
+            "older": RUN_KEYSET.cursor(runs[-1]).encode() if runs else "",
+            "newer": newest,
+            "newest": newest if at_newest else "",
             "is_newest": at_newest,
             "oldest_first": oldest_first,
             "query": query,
@@ -205,7 +197,7 @@ def history(request: PageRequest) -> HttpResponse:
             "may_export": may_somewhere(request.user, Permission.EXPORT),
             "tabs": _tabs(request.GET),
             "saved_views": SavedView.objects.offered_to(request.user)[:50],
-            "has_active": any(run.is_active for run in page.runs),
+            "has_active": any(run.is_active for run in runs),
             "sizes": PAGE_SIZES,
             "columns": look.columns("history"),
             "hidden": look.classes("history"),
@@ -248,10 +240,10 @@ def history_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
         try:
             if text := request.GET.get("newest", ""):
                 cursor = Cursor.decode(text)
-                branches = [newer_than(branch, cursor) for branch in branches]
+                branches = [RUN_KEYSET.newer_than(branch, cursor) for branch in branches]
         except BadCursor:
             return bad_request(request, [_BAD_CURSOR])
-        count = len(keys_at(branches, Place(), MOST_NEW))
+        count = len(RUN_KEYSET.cursors(branches, PageQuery(), MOST_NEW))
         if str(count) == tokens[0]:
             count = None
     if not changed and count is None:

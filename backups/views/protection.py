@@ -10,10 +10,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backups.choices import Protection, Trigger
-from backups.lists.clusters.filters import ProtectionFilter
-from backups.lists.clusters.paging import page_of
-from backups.lists.clusters.states import Presence
-from backups.lists.history.chips import active_chips
+from backups.lists.clusters import Presence, ProtectionFilter, page_of
+from backups.lists.filtering import active_chips
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import WORST_FIRST
 from backups.services.attention import bad_results
@@ -73,8 +71,9 @@ def protection(request: PageRequest) -> HttpResponse:
     counts = found.counts_by_state()
     size = look_of(request).rows
     page = page_of(found.clusters(), found.count(counts), found.page_number, size)
-    rows = rows_in_order(page.pks, request.user)
-    bad = bad_results(Cluster.objects.filter(pk__in=page.pks))
+    pks = list(page)
+    rows = rows_in_order(pks, request.user)
+    bad = bad_results(Cluster.objects.filter(pk__in=pks))
     chosen: Project | None = found.form.cleaned_data.get("project")
     projects = list(Project.objects.visible_to(request.user)[:MOST_OFFERED])
     chips = active_chips(found, request.GET, drop=("page",), seen_elsewhere=_CONTROLS)

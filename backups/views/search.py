@@ -8,10 +8,10 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import Place, read_page
+from backups.lists.clusters import ClusterFilter
+from backups.lists.history import RUN_KEYSET, HistoryFilter
 from backups.models import BackupRun, Cluster
+from dashboard.db.keyset import PageQuery
 
 from .cluster_rows import rows_in_order
 from .common import PageRequest
@@ -43,11 +43,11 @@ def search(request: PageRequest) -> HttpResponse:
         if clusters.is_valid() and runs.is_valid():
             pks = clusters.matching.order_by("name", "pk").values_list("pk", flat=True)
             listed = list(pks[: MOST_FOUND + 1])
-            page = read_page(runs.branches(), listed_runs, Place(), MOST_FOUND)
+            page = RUN_KEYSET.read(runs.branches(), PageQuery(), MOST_FOUND, listed_runs)
             context |= {
                 "rows": rows_in_order(listed[:MOST_FOUND], user),
                 "more_clusters": len(listed) > MOST_FOUND,
-                "runs": page.runs,
+                "runs": page.rows,
                 "more_runs": page.has_older,
                 "window": runs.window_in_force,
                 "query": everywhere.urlencode(),

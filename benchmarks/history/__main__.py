@@ -110,10 +110,10 @@ def size(connection) -> str:  # type: ignore[no-untyped-def]
 
 def cursor_at(pk: int) -> str:
     """The cursor of a run."""
-    from backups.lists.history.paging import Cursor
+    from backups.lists.history import RUN_KEYSET
     from backups.models import BackupRun
 
-    return Cursor.of(BackupRun.objects.get(pk=max(pk, 1))).encode()
+    return RUN_KEYSET.cursor(BackupRun.objects.get(pk=max(pk, 1))).encode()
 
 
 class Server:

@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import Context, Engine
 
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import Cursor, Page, Place, keys_at
+from backups.lists.history import RUN_KEYSET, HistoryFilter
 from backups.views.history import choice_boxes, listed_runs, window_options
+from dashboard.db.keyset import Cursor, Page, PageQuery
 from dashboard.web.display import PAGE_SIZE
 
 
@@ -56,9 +56,9 @@ def minimal_page(request: HttpRequest) -> HttpResponse:
     """Fifty rows by keyset in a bare table: what database and template need at the least."""
     from backups.models import BackupRun
 
-    place = Place()
+    wanted = PageQuery()
     if older := request.GET.get("older"):
-        place = Place(older=Cursor.decode(older))
-    keys = keys_at([BackupRun.objects.all()], place, PAGE_SIZE)
+        wanted = PageQuery(older=Cursor.decode(older))
+    keys = RUN_KEYSET.cursors([BackupRun.objects.all()], wanted, PAGE_SIZE)
     runs = BackupRun.objects.filter(pk__in=[key.pk for key in keys]).order_by("-requested_at")
     return HttpResponse(MINIMAL.render(Context({"runs": runs})))

@@ -23,11 +23,11 @@ from dashboard.accounts.access import (
     require_somewhere,
 )
 from dashboard.accounts.models import User
+from dashboard.db.keyset import Cursor, Keyset, PageQuery
 
 from . import trail
 from .forms import EventFilter, EventWindow
 from .models import Action, AuditEvent, AuditEventQuerySet, Verification
-from .paging import read_page
 from .refusals import access_denied
 from .tasks import verify
 from .verification import request_verification
@@ -35,6 +35,7 @@ from .verification import request_verification
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 50
+EVENT_KEYSET = Keyset(AuditEvent, "at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,11 @@ def events(request: AuthenticatedHttpRequest) -> HttpResponse:
     if not form.is_valid():
         problems = [str(problem) for each in form.errors.values() for problem in each]
         return render(request, "400.html", {"problems": problems}, status=400)
-    older = _place(permitted, form.cleaned_data["older"])
-    newer = _place(permitted, form.cleaned_data["newer"])
-    page = read_page(form.narrow(permitted), PAGE_SIZE, older=older, newer=newer)
+    wanted = PageQuery(
+        older=_cursor(permitted, form.cleaned_data["older"]),
+        newer=_cursor(permitted, form.cleaned_data["newer"]),
+    )
+    page = EVENT_KEYSET.read([form.narrow(permitted)], wanted, PAGE_SIZE)
     return render(
         request,
         "audit/events.html",
@@ -97,9 +100,11 @@ def events(request: AuthenticatedHttpRequest) -> HttpResponse:
     )
 
 
-def _place(permitted: AuditEventQuerySet, sequence: int | None) -> AuditEvent | None:
-    """Return the event that a page starts at."""
-    return None if sequence is None else get_object_or_404(permitted, sequence=sequence)
+def _cursor(permitted: AuditEventQuerySet, sequence: int | None) -> Cursor | None:
+    """Return the position of an event; raise Http404 if retention has deleted it."""
+    if sequence is None:
+        return None
+    return EVENT_KEYSET.cursor(get_object_or_404(permitted, sequence=sequence))
 
 
 def _query(query: QueryDict, **changes: str) -> str:

@@ -6,6 +6,7 @@ import base64
 import logging
 import secrets
 import time
+from datetime import timedelta
 from typing import Any
 
 import qrcode
@@ -23,10 +24,11 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = 300  # seconds: the longest window in ACCOUNT_RATE_LIMITS
 # seconds between events of one address, so that a flood cannot fill the audit trail
 RECORD_INTERVAL = 60
+CLOCK_SKEW = 5  # seconds that the clocks of several machines may differ
 SILENT_MESSAGES = (
     "account/messages/logged_in.txt",
     "account/messages/logged_out.txt",
@@ -168,6 +171,7 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
     """django-allauth's handler429: an error page, and at most one event a minute."""
     address = client_ip(request) or "unknown"
     try:
+        _delete_future_attempts()
         if cache.add(f"limited:{address}", True, RECORD_INTERVAL):
             facts = {"method": request.method, "path": request.path}
             record(Action.SIGN_IN_LIMITED, actor=Actor.of(request), details=facts)
@@ -177,3 +181,17 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
     answer = render(request, "429.html", status=429)
     answer["Retry-After"] = str(RETRY_AFTER)
     return answer
+
+
+def _delete_future_attempts() -> None:
+    """Delete attempts that expire later than any window allows: the clock was set back since.
+
+    They would otherwise block sign-ins for as long as the clock was set back.
+    """
+    ahead = timezone.now() + timedelta(seconds=RETRY_AFTER + CLOCK_SKEW)
+    attempts = "FROM shared_cache WHERE expires > %s AND cache_key LIKE %s"
+    params = [connection.ops.adapt_datetimefield_value(ahead), cache.make_key("allauth:rl:%")]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 {attempts} LIMIT 1", params)
+        if cursor.fetchone() is not None:  # an empty DELETE would also wait for SQLite's lock
+            cursor.execute(f"DELETE {attempts}", params)

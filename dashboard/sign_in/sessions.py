@@ -109,7 +109,9 @@ class SessionLimitsMiddleware:
         if started is None or (asked is not None and (asked.url_name or "").endswith(LIVE_SUFFIX)):
             return
         now = time.time()
-        if now - started["seen"] >= min(SEEN_INTERVAL, settings.SESSION_IDLE_MINUTES * 60 / 10):
+        # negative if the clock was set back; the session would otherwise stay idle for that long
+        passed = now - started["seen"]
+        if passed < 0 or passed >= min(SEEN_INTERVAL, settings.SESSION_IDLE_MINUTES * 60 / 10):
             request.session[SESSION_START] = SessionStart(**{**started, "seen": now})
 
 

@@ -161,6 +161,8 @@
 
   // --- swapping ----------------------------------------------------------------------------------
   const isBusy = (element) => {
+    // The answer to a click in it is on its way. It finds no place on the page if this is replaced.
+    if (element.querySelector(".htmx-request")) return true;
     if (element.querySelector("details[open] form, form details[open]")) return true;
     const focused = document.activeElement;
     if (focused && element.contains(focused) && focused.matches("input:not([type=checkbox]), select, textarea")) return true;

@@ -13,8 +13,8 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backups.lists.clusters.filters import ClusterFilter, ProtectionFilter
-from backups.lists.history.filters import HistoryFilter
+from backups.lists.clusters import ClusterFilter, ProtectionFilter
+from backups.lists.history import HistoryFilter
 from dashboard.accounts.models import User
 from dashboard.audit.forms import EventFilter
 from tests.access.access_matrix import MATRIX

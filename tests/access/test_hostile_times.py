@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from backups.css_api.answer import answered_on
-from backups.css_api.fields import Fields, ShapeError
+from backups.css_api.parse import Fields, ShapeError
 from backups.models import Cluster
 from dashboard.accounts.models import User
 from dashboard.web.moments import EARLIEST, LATEST, within_calendar

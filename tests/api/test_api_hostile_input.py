@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backups.api.urls import urlpatterns
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.history.filters import HistoryFilter
+from backups.lists.clusters import ClusterFilter
+from backups.lists.history import HistoryFilter
 from backups.models import Cluster
 from dashboard.accounts.models import User
 from tests.access.test_hostile_input import NASTY

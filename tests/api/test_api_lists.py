@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from backups.api.queries import described
 from backups.choices import Outcome, RunState, Trigger
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.history.filters import HistoryFilter
+from backups.lists.clusters import ClusterFilter
+from backups.lists.history import HistoryFilter
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings, Project
 from dashboard.accounts.models import User
 from tests.api.conftest import cluster_in

@@ -15,7 +15,7 @@ from backups.models import Cluster, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.browser.watch import Watch
-from tests.browser.world import World, a_world
+from tests.browser.world import World, a_world, signed_in
 from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.grants import give
 
@@ -85,7 +85,7 @@ def watch() -> Iterator[Watch]:
 
 
 def sign_in(context: BrowserContext, server: str) -> Page:
-    """Sign anna in, and go to the clusters."""
+    """Sign anna in on the sign-in page, and go to the clusters."""
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.goto(f"{server}/sign-in/")
@@ -97,11 +97,20 @@ def sign_in(context: BrowserContext, server: str) -> Page:
     return page
 
 
+def seat(context: BrowserContext, server: str, user: User) -> Page:
+    """Open the clusters as somebody who has signed in before."""
+    context.add_cookies(signed_in(server, user))
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(f"{server}/clusters/")
+    return page
+
+
 @pytest.fixture
 def screen(chromium: Browser, anna: User, live_server: Any, watch: Watch) -> Iterator[Page]:
     """A window in which anna has signed in."""
     context = watch.follow(chromium.new_context(viewport={"width": 1440, "height": 900}))
-    yield sign_in(context, live_server.url)
+    yield seat(context, live_server.url, anna)
     context.close()
 
 
@@ -109,7 +118,7 @@ def screen(chromium: Browser, anna: User, live_server: Any, watch: Watch) -> Ite
 def plain_screen(chromium: Browser, anna: User, live_server: Any, watch: Watch) -> Iterator[Page]:
     """The same without JavaScript."""
     context = watch.follow(chromium.new_context(java_script_enabled=False))
-    yield sign_in(context, live_server.url)
+    yield seat(context, live_server.url, anna)
     context.close()
 
 

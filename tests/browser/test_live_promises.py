@@ -19,7 +19,7 @@ from backups.choices import RunState
 from backups.models import BackupRun, Cluster
 from backups.services.runs.transitions import transition
 from dashboard.accounts.models import User
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import seat
 from tests.browser.watch import Watch
 
 MakeCluster = Callable[[str], Cluster]
@@ -167,10 +167,10 @@ def server(anna: User, live_server: object) -> Iterator[Server]:
 
 
 def test_while_the_server_is_away_the_page_says_so_asks_ever_less_and_goes_on_when_it_is_back(
-    chromium: Browser, watch: Watch, server: Server, runs: list[BackupRun]
+    chromium: Browser, watch: Watch, server: Server, anna: User, runs: list[BackupRun]
 ) -> None:
     context = watch.follow(chromium.new_context())
-    page = sign_in(context, f"http://localhost:{server.port}")
+    page = seat(context, f"http://localhost:{server.port}", anna)
     watch.expect("ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET")
     watch.expect("console: htmx:(afterRequest|sendError)")
     with page.expect_response("**/live/**"):

@@ -29,11 +29,13 @@ class World:
     """What there is to look at.
 
     Attributes:
+        data_set: a name of DATA_SETS.
         url: of the server, without a slash at the end.
         things: the keys of pages, by kind and by what they show.
         cookies: by who has signed in, for a browser's context.
     """
 
+    data_set: str
     url: str
     things: dict[str, dict[str, str]]
     cookies: dict[str, list[Any]]
@@ -65,13 +67,13 @@ def a_world(data_set: str, url: str, folder: Path) -> Iterator[World]:
         key = Authenticator.objects.get(user=keyholder, type=Authenticator.Type.WEBAUTHN)
         things["security_key"] = {"": str(key.pk)}
         cookies = {
-            ROOT: _signed_in(url, root),
-            KEYHOLDER: _signed_in(url, keyholder, code),
-            NOBODY: _signed_in(url, nobody),
-            HALFWAY: _signed_in(url, keyholder),
+            ROOT: signed_in(url, root),
+            KEYHOLDER: signed_in(url, keyholder, code),
+            NOBODY: signed_in(url, nobody),
+            HALFWAY: signed_in(url, keyholder),
             VISITOR: [],
         }
-        yield World(url, things, cookies)
+        yield World(data_set, url, things, cookies)
 
 
 def _keyholder() -> tuple[User, str]:
@@ -89,7 +91,7 @@ def _cookies(url: str, web: Client) -> list[Any]:
     ]
 
 
-def _signed_in(url: str, user: User, code: str = "") -> list[Any]:
+def signed_in(url: str, user: User, code: str = "") -> list[Any]:
     """Sign in as people do, so that the session knows how."""
     web = Client()
     typed = {"username": user.get_username(), "password": PASSWORD}

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backups.css_api.errors import CatalogError, ConfigurationError, CssApiError, IdentityError
-from backups.css_api.fields import is_id
 from backups.css_api.identity import endpoint_of, require_https
+from backups.css_api.parse import is_id
 from backups.css_api.session import connect
 from dashboard.http.transport import is_loopback, new_session
 from tests.css_api.test_identity_trials import HERE, token

@@ -9,7 +9,7 @@ import pytest
 
 from backups.css_api.errors import ApiError
 from backups.css_api.pages import IncompleteList, read_list
-from backups.css_api.parse import Page
+from backups.css_api.parse import ListPage
 from backups.css_api.types import Answer
 
 
@@ -36,7 +36,7 @@ class Endpoint:
         self.before = before
         self.asked: list[str] = []
 
-    def __call__(self, query: str) -> Page[str]:
+    def __call__(self, query: str) -> ListPage[str]:
         self.before(self)
         self.asked.append(query)
         given = dict(parse_qsl(query))
@@ -45,7 +45,7 @@ class Endpoint:
             raise ApiError(Answer("GET", "/", 400))
         limit = min(int(given["limit"]), self.most) if self.honours_limit else 10
         rows = tuple(self.items[start - 1 : start - 1 + limit])
-        return Page(rows, len(self.items) if self.total else None)
+        return ListPage(rows, len(self.items) if self.total else None)
 
 
 def read(endpoint: Endpoint) -> list[str]:
@@ -103,8 +103,8 @@ def test_a_total_that_is_never_reached_is_an_error() -> None:
     endpoint = Endpoint(150)
     short = Endpoint(120)
 
-    def fetch(query: str) -> Page[str]:
-        return Page(short(query).rows, endpoint(query).total)
+    def fetch(query: str) -> ListPage[str]:
+        return ListPage(short(query).rows, endpoint(query).total)
 
     with pytest.raises(IncompleteList, match="totalSize is 150, but only 120"):
         read_list(fetch, key=lambda row: row)
@@ -130,8 +130,8 @@ def test_a_list_that_never_stands_still_is_an_error() -> None:
 
 
 def test_rows_that_come_twice_count_once() -> None:
-    def fetch(query: str) -> Page[str]:
-        return Page(("a", "b", "a"), 2)
+    def fetch(query: str) -> ListPage[str]:
+        return ListPage(("a", "b", "a"), 2)
 
     assert read_list(fetch, key=lambda row: row) == ["a", "b"]
 

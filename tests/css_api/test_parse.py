@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backups.css_api import parse
-from backups.css_api.fields import ShapeError
-from backups.css_api.types import JobType, LogSettings, RecordStatus
+from backups.css_api.parse import ShapeError
+from backups.css_api.types import JobType, LogSettingsInfo, RecordStatus
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -155,7 +155,7 @@ def test_snake_case_records_are_read() -> None:
      ({"clusterLogRecord": [], "totalSize": 0}, 0), ({"totalSize": 0}, 0)],
 )  # fmt: skip
 def test_no_records_is_an_empty_page(document: object, total: int | None) -> None:
-    assert parse.log_records(document) == parse.Page((), total)
+    assert parse.log_records(document) == parse.ListPage((), total)
 
 
 # --- Settings ------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_settings_are_read_in_every_spelling(bucket: str, path: str) -> None:
     settings = parse.log_settings(
         {"logConfiguration": {**found, bucket: "my-bucket", path: "css/log"}}
     )
-    assert settings == LogSettings(
+    assert settings == LogSettingsInfo(
         enabled=True,
         bucket="my-bucket",
         base_path="css/log",

@@ -15,8 +15,8 @@ import pytest
 from backups.api.queries import MOST, USUAL_LIMIT
 from backups.api.urls import LARGEST_BODY, urlpatterns
 from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
-from backups.lists.clusters.filters import ClusterFilter
-from backups.lists.history.filters import HistoryFilter
+from backups.lists.clusters import ClusterFilter
+from backups.lists.history import HistoryFilter
 from dashboard.tokens.models import Scope
 from tests.instances import ROOT, Instance
 from tests.tokens_made import make_by_page

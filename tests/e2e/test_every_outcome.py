@@ -94,7 +94,7 @@ def test_a_200_that_is_no_acceptance_is_never_shown_as_one(stack: Stack, body_ki
     run = anna.wait_for_run(number, seconds=90)
     assert (run["state"], run["outcome"]) == ("not_started", "malformed")
     page = text_of(anna.get(f"/runs/{number}/").text)
-    assert "no backup was started" in page
+    assert "no backup started" in page
     assert "Verified:" not in page
 
 

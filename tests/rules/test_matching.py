@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backups.choices import Evidence
 from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
-from backups.rules.matching import Match, Window, fits, match, record_keys
+from backups.rules.matching import Match, PostWindow, fits, match, record_keys
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SKEW = timedelta(minutes=5)
@@ -33,7 +33,7 @@ def record(
     return LogRecord("r-" + key, key, status, status.value, job_type, after(at), after(ended))
 
 
-def window(first: float = -2, last: float = 3, **changes: object) -> Window:
+def window(first: float = -2, last: float = 3, **changes: object) -> PostWindow:
     fields: dict[str, object] = {
         "earliest": after(first),
         "latest": after(last),
@@ -41,14 +41,16 @@ def window(first: float = -2, last: float = 3, **changes: object) -> Window:
         "skew": SKEW,
         "baseline": frozenset(),
     }
-    return Window(**(fields | changes))
+    return PostWindow(**(fields | changes))
 
 
-def accepted(**changes: object) -> Window:
+def accepted(**changes: object) -> PostWindow:
     return window(accepted=True, answered=NOON, **changes)
 
 
-def matched(rows: list[LogRecord], ours: Window, *rivals: Window, **options: object) -> Match:
+def matched(
+    rows: list[LogRecord], ours: PostWindow, *rivals: PostWindow, **options: object
+) -> Match:
     reading = LogRecords(tuple(rows), options.pop("date", after(1)))
     return match(reading, ours, rivals, options.pop("taken", ()), **options)
 

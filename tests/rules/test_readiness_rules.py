@@ -15,7 +15,7 @@ from backups.css_api.types import (
     Instance,
     JobType,
     LogRecord,
-    LogSettings,
+    LogSettingsInfo,
     RecordStatus,
 )
 from backups.guide import READINESS
@@ -30,8 +30,8 @@ def node(status: str = "200", name: str = "n-1") -> Instance:
 
 
 HEALTHY = ClusterInfo("c", "orders", "200", instances=(node(), node(name="n-2")))
-ON = LogSettings(enabled=True, bucket="b", base_path="p", agency="a")
-OFF = LogSettings(enabled=False)
+ON = LogSettingsInfo(enabled=True, bucket="b", base_path="p", agency="a")
+OFF = LogSettingsInfo(enabled=False)
 
 
 def job(job_type: JobType = JobType.MANUAL, at: datetime | None = NOON) -> LogRecord:
@@ -162,7 +162,7 @@ def test_whatever_the_cloud_says_is_judged_and_never_ready_by_mistake(
     status, actions, nodes, enabled, bucket
 ):
     info = ClusterInfo("c", "n", status, actions=tuple(actions), instances=tuple(map(node, nodes)))
-    told, detail = judge(info, LogSettings(enabled=enabled, bucket=bucket, agency="a"))
+    told, detail = judge(info, LogSettingsInfo(enabled=enabled, bucket=bucket, agency="a"))
     assert detail
     if told is R.READY:
         assert (status, actions, enabled) == ("200", [], True)

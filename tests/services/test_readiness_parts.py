@@ -9,7 +9,7 @@ import yaml
 from django.utils import timezone
 
 from backups.choices import Outcome, Readiness, RunState
-from backups.css_api.types import LogSettings
+from backups.css_api.types import LogSettingsInfo
 from backups.models import BackupRun, Cluster
 from backups.models import LogSettings as StoredSettings
 from backups.services.clusters import readiness
@@ -134,23 +134,23 @@ def test_a_check_that_began_earlier_does_not_replace_a_newer_answer(make_cluster
 
 def test_settings_are_kept_unless_newer_ones_are_there(make_cluster):
     cluster, now = make_cluster(), timezone.now()
-    on = LogSettings(enabled=True, bucket="new", agency="a", auto_enabled=True, period="00:00")
+    on = LogSettingsInfo(enabled=True, bucket="new", agency="a", auto_enabled=True, period="00:00")
     readiness.store_settings(cluster, on, now)
-    readiness.store_settings(cluster, LogSettings(enabled=False), now - timedelta(seconds=5))
+    readiness.store_settings(cluster, LogSettingsInfo(enabled=False), now - timedelta(seconds=5))
     stored = StoredSettings.objects.get(cluster=cluster)
     assert (stored.enabled, stored.bucket, stored.automatic) == (True, "new", True)
-    assert readiness.store_settings(cluster, LogSettings(enabled=False)).enabled is False
+    assert readiness.store_settings(cluster, LogSettingsInfo(enabled=False)).enabled is False
     assert StoredSettings.objects.count() == 1
 
 
 def test_settings_say_since_when_they_are_as_they_are(make_cluster):
     cluster, now = make_cluster(), timezone.now()
-    on = LogSettings(enabled=True, bucket="b", agency="a")
+    on = LogSettingsInfo(enabled=True, bucket="b", agency="a")
     told = readiness.store_settings(cluster, on, now)
     assert told.changed_at is None, "it was never seen otherwise"
     again = readiness.store_settings(cluster, on, now + timedelta(seconds=1))
     assert (again.changed_at, again.read_at) == (None, now + timedelta(seconds=1))
-    other = LogSettings(enabled=True, bucket="other", agency="a")
+    other = LogSettingsInfo(enabled=True, bucket="other", agency="a")
     later = now + timedelta(seconds=2)
     assert readiness.store_settings(cluster, other, later).changed_at == later
     readiness.store_settings(cluster, other, later + timedelta(seconds=1))

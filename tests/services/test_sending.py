@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState, Trigger
-from backups.models import BackupRun, Cluster, Project
+from backups.models import BackupRun, Cluster, Project, Ticker
 from backups.services.runs import following, sending
 from backups.services.runs.requests import Requester, request_backup
 from tests.audit_guards import guards_lifted
@@ -285,6 +285,47 @@ def test_wait_if_held_ends_with_its_time(make_cluster, make_run, cloud):
     assert sent(run).state == S.REJECTED
     assert "automatic schedule holds" in run.events.last().note
     assert "It was to wait for a free cluster until" in run.events.last().note
+
+
+@pytest.mark.parametrize("hours", [7, -7])
+def test_a_stepped_clock_does_not_have_a_conflict_waited_out_for_longer_than_asked(
+    make_cluster, make_run, cloud, monkeypatch, hours
+):
+    cluster = make_cluster()
+    cloud.start_job(cluster.cluster_id, "Auto")
+    Ticker.objects.update_or_create(pk=1, defaults={"uptime": 1000.0})
+    run = sent(make_run(cluster, wait_minutes=10))
+    assert run.state == S.QUEUED
+
+    stepped = timezone.now() + timedelta(hours=hours)
+    monkeypatch.setattr(timezone, "now", lambda: stepped)
+    for waited, state in (300.0, S.QUEUED), (599.0, S.REJECTED):
+        Ticker.objects.update(uptime=1000.0 + waited)
+        BackupRun.objects.filter(pk=run.pk).update(not_before=stepped)
+        run = sent(run)
+        # set ahead, its time has passed: nothing is sent late, and somebody may ask again
+        assert run.state == (S.REJECTED if hours > 0 else state)
+        if hours > 0:
+            break
+    assert "It was to wait for a free cluster until" in run.events.last().note
+
+
+def test_a_clock_set_back_before_the_first_try_adds_nothing_to_the_wait(
+    make_cluster, make_run, cloud
+):
+    cluster = make_cluster()
+    cloud.start_job(cluster.cluster_id, "Auto")
+    run = make_run(cluster, wait_minutes=10)
+    ahead = {
+        name: getattr(run, name) + timedelta(hours=7)
+        for name in ("requested_at", "retry_conflict_until")
+    }
+    BackupRun.objects.filter(pk=run.pk).update(**ahead)
+    Ticker.objects.update_or_create(pk=1, defaults={"uptime": 1000.0})
+    assert sent(run).state == S.QUEUED
+    Ticker.objects.update(uptime=1599.0)
+    BackupRun.objects.filter(pk=run.pk).update(not_before=timezone.now())
+    assert sent(run).state == S.REJECTED
 
 
 def test_credentials_of_another_project_send_nothing(make_run, cloud):

@@ -140,6 +140,24 @@ def test_a_session_ends_however_it_is_used(anna: User, client_of: MakeClient) ->
     assert not is_signed_in(client)
 
 
+def test_a_clock_that_is_set_back_ends_no_idle_limit(anna: User, client_of: MakeClient) -> None:
+    client = client_of(anna)
+    age(client, seen=-7 * 3600, at=-7 * 3600)
+    assert is_signed_in(client)
+    assert client.session[SESSION_START]["seen"] <= time.time()
+    age(client, seen=60 * 60, at=-6 * 3600)
+    assert not is_signed_in(client)
+
+
+def test_a_clock_that_is_set_ahead_has_people_sign_in_again(
+    anna: User, client_of: MakeClient
+) -> None:
+    client = client_of(anna)
+    age(client, seen=7 * 3600, at=7 * 3600)
+    assert not is_signed_in(client)
+    assert is_signed_in(client_of(anna))
+
+
 def test_what_a_page_asks_for_by_itself_is_no_use(anna: User, client_of: MakeClient) -> None:
     client = client_of(anna)
     age(client, seen=40 * 60)

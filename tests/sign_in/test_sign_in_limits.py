@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from dashboard.accounts.models import User
 from dashboard.settings import ACCOUNT_RATE_LIMITS, CACHES
@@ -195,6 +198,36 @@ def test_setting_an_app_up_is_limited(anna: User, client_of: MakeClient) -> None
         for _ in range(FAILURES + 1)
     ]
     assert answers == [200] * FAILURES + [429]
+
+
+@pytest.mark.parametrize("hours", [7, 24 * 365])
+def test_a_clock_that_was_set_back_keeps_nobody_out_for_hours(
+    anna: User, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    for user in "berta", "carla":
+        User.objects.create_user(user, password=PASSWORD)
+    with monkeypatch.context() as before:
+        seconds, now = time.time, timezone.now
+        before.setattr(time, "time", lambda: seconds() + hours * 3600)
+        before.setattr(timezone, "now", lambda: now() + timedelta(hours=hours))
+        for number in range(1, FAILURES + 1):
+            from_(number)
+            from_(99, name=f"name-{number}")
+            from_(99, name=f"other-{number}")
+        assert from_(9).status_code == 429
+    # the first try after the step meets the old count, and the next one counts anew
+    assert from_(9, password=PASSWORD).status_code == 429
+    assert from_(9, password=PASSWORD).status_code == 302
+    assert from_(99, "berta", PASSWORD).status_code == 302
+    for number in range(1, FAILURES + 1):
+        assert from_(number, "carla").status_code == 200
+    assert from_(8, "carla").status_code == 429
+
+
+def test_a_try_beyond_the_limit_forgets_none_that_counts(anna: User) -> None:
+    for number in range(1, FAILURES + 1):
+        from_(number)
+    assert {from_(9, password=PASSWORD).status_code for _ in range(5)} == {429}
 
 
 def test_the_refusal_stands_where_it_cannot_be_recorded(

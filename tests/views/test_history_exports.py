@@ -18,7 +18,7 @@ from django.http import QueryDict, StreamingHttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from backups.lists.history.filters import HistoryFilter
+from backups.lists.history import HistoryFilter
 from backups.models import BackupRun, Export
 from backups.services import exports
 from backups.views.live import token

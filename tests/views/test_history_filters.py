@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState
-from backups.lists.history.groups import Group
+from backups.lists.history import Group
 from backups.models import BackupRun, ClusterTag, Project, SavedView
 from dashboard.accounts.models import User
 from tests.views.conftest import MakeCluster, MakeRun

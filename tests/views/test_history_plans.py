@@ -11,12 +11,11 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from backups.choices import Outcome, RunState, Trigger
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.groups import Group
-from backups.lists.history.paging import Cursor, Place, Runs, read_at
+from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, Runs
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from dashboard.db.keyset import Cursor, PageQuery
 from tests.grants import give
 
 POSTGRES = connection.vendor == "postgresql"
@@ -105,13 +104,19 @@ def assert_by_index(plan: str, where: str) -> None:
 def test_every_filter_is_read_by_an_index_in_its_order(many: Project) -> None:
     anna = give(User.objects.create_user("anna"), Role.VIEWER)
     middle = Cursor(timezone.now() - timedelta(minutes=3000), 3000)
+    pages = (
+        PageQuery(),
+        PageQuery(older=middle),
+        PageQuery(newer=middle),
+        PageQuery(oldest=True),
+    )
     for query in FILTERS:
         query = query.format(project=many.pk)
         found = HistoryFilter(QueryDict(query), user=anna)
         assert found.is_valid(), f"{query}: {found.form.errors}"
         for branch in found.branches():
-            for place in (Place(), Place(older=middle), Place(newer=middle), Place(oldest=True)):
-                assert_by_index(plans(read_at(branch, place)), f"{query} {place}")
+            for page in pages:
+                assert_by_index(plans(RUN_KEYSET.select(branch, page)), f"{query} {page}")
 
 
 @pytest.mark.parametrize("projects", [1, 2])
@@ -123,7 +128,7 @@ def test_who_sees_some_projects_only_reads_by_an_index_too(many: Project, projec
         found = HistoryFilter(QueryDict(query), user=User.objects.get(pk=anna.pk))
         assert found.is_valid()
         for branch in found.branches():
-            assert_by_index(plans(read_at(branch, Place())), query)
+            assert_by_index(plans(RUN_KEYSET.select(branch, PageQuery())), query)
 
 
 def test_a_text_is_looked_for_where_there_is_an_index(many: Project) -> None:
@@ -136,4 +141,4 @@ def test_a_text_is_looked_for_where_there_is_an_index(many: Project) -> None:
             cursor.execute("SET LOCAL enable_seqscan = off")
     assert "run_by_request_id" in request_id.order_by("-requested_at", "-pk")[:51].explain()
     assert len(of_clusters) == 1
-    assert_by_index(plans(read_at(of_clusters[0], Place())), "cluster")
+    assert_by_index(plans(RUN_KEYSET.select(of_clusters[0], PageQuery())), "cluster")

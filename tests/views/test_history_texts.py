@@ -6,12 +6,12 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 
-from backups.lists.history import trigrams
-from backups.lists.history.filters import HistoryFilter
-from backups.lists.history.paging import Place, keys_at
-from backups.lists.history.texts import said
+from backups.lists import text_search
+from backups.lists.history import RUN_KEYSET, HistoryFilter
+from backups.lists.text_search import with_message
 from backups.models import BackupRun
 from dashboard.accounts.models import User
+from dashboard.db.keyset import PageQuery
 from tests.views.conftest import MakeCluster, MakeRun
 
 SQLITE = connection.vendor == "sqlite"
@@ -22,7 +22,7 @@ def found(user: User, text: str) -> set[int]:
     query["q"] = text
     runs = HistoryFilter(query, user=user)
     assert runs.is_valid(), runs.form.errors
-    return {key.pk for key in keys_at(runs.branches(), Place(), 1000)}
+    return {key.pk for key in RUN_KEYSET.cursors(runs.branches(), PageQuery(), 1000)}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_rare_text_is_read_from_the_trigrams_and_a_common_one_in_order(
                 for other in ("seqscan", "indexscan", "bitmapscan"):
                     state = "off" if other in ("seqscan", way) else "on"
                     cursor.execute(f"SET LOCAL enable_{other} = {state}")
-        plans[text] = said(keys, text)[:51].explain()
+        plans[text] = with_message(keys, text)[:51].explain()
     rare, common = plans.values()
     if SQLITE:
         assert "backups_run_words VIRTUAL TABLE" in rare
@@ -108,7 +108,7 @@ def test_sqlite_makes_its_words_anew_where_their_triggers_are_gone(
     with connection.cursor() as cursor:
         cursor.execute("DROP TRIGGER backups_words_added")
     missed = make_run(state="failed", message="missed meanwhile")
-    trigrams.keep("default")
+    text_search.create_search_table("default")
     assert found(anna, "missed meanwhile") == {missed.pk}
     assert found(anna, "seen before") == {before.pk}
     after = make_run(state="failed", message="and after it")
@@ -121,13 +121,13 @@ def test_an_sqlite_without_full_text_reads_the_messages(
 ) -> None:
     run = make_run(state="failed", message="a zeppelin")
     with connection.cursor() as cursor:
-        for name in trigrams._TRIGGERS:
+        for name in text_search._TRIGGERS:
             cursor.execute(f"DROP TRIGGER {name}")
-    monkeypatch.setattr(trigrams, "_TABLE", "CREATE VIRTUAL TABLE x USING no_such_module(y)")
-    trigrams.keep("default")
+    monkeypatch.setattr(text_search, "_TABLE", "CREATE VIRTUAL TABLE x USING no_such_module(y)")
+    text_search.create_search_table("default")
     try:
-        assert not trigrams.has_trigrams()
+        assert not text_search.has_trigrams()
         assert found(anna, "zeppelin") == {run.pk}
         make_run(state="failed", message="nobody minds")
     finally:
-        trigrams._has_trigrams.cache_clear()
+        text_search._has_trigrams.cache_clear()

@@ -139,7 +139,7 @@ def test_a_search_that_the_cloud_would_refuse_is_said(
         ({"preset": "html_200"}, ["HTTP 200", "check the endpoint"]),
         (
             {"status": 400, "body": '{"errCode": "CSS.0026", "externalMessage": "too large"}'},
-            ["CSS.0026", "Ask for fewer log lines."],
+            ["CSS.0026", "Request fewer log lines."],
         ),
     ],
     ids=["forbidden", "hostile", "a proxy's page", "too large"],

@@ -71,7 +71,7 @@ def form(cluster: Cluster, do: str, **more: str) -> dict[str, str]:
         ("bucket", "", "required"),
         ("bucket", "b" * 64, "at most 63"),
         ("base_path", "/css", "slash"),
-        ("base_path", "<script>alert(1)</script>", "must not contain"),
+        ("base_path", "<script>alert(1)</script>", "cannot contain"),
         ("agency", "no spaces", "letters, digits"),
         ("agency", "<b>", "letters, digits"),
         ("reason", "r" * 501, "at most 500"),
@@ -110,7 +110,7 @@ def test_switching_off_without_having_confirmed_asks_again(admin: Client, cluste
     answer = admin.post(url(cluster), form(cluster, "disable", confirmed="", reason="cheaper"))
     text = answer.content.decode()
     assert answer.status_code == 422
-    assert "Confirm that you have read it." in text
+    assert "Confirm that you have read the warning." in text
     assert "The cloud forgets" in text
     assert 'value="cheaper"' in text
 
@@ -127,7 +127,7 @@ def test_a_form_that_does_not_say_what_it_was_made_with_changes_nothing(
 ) -> None:
     answer = admin.post(url(cluster), form(cluster, do, seen=token))
     assert answer.status_code == 422
-    assert "does not say which settings it was made with" in answer.content.decode()
+    assert "The form is out of date" in answer.content.decode()
 
 
 def test_a_cloud_that_is_not_in_clouds_yaml_is_named(admin: Client, cluster: Cluster) -> None:

@@ -90,7 +90,7 @@ def test_from_off_to_on_to_automatic_to_off(admin: Client, cluster: Cluster) -> 
     token = token_in(confirm)
     unconfirmed = admin.post(url(cluster), {"do": "disable", "seen": token})
     assert unconfirmed.status_code == 422
-    assert "Confirm that you have read it" in unconfirmed.content.decode()
+    assert "Confirm that you have read the warning" in unconfirmed.content.decode()
     assert LogSettings.objects.get(cluster=cluster).enabled
     admin.post(url(cluster), {"do": "disable", "seen": token, "confirmed": "1"})
     assert not LogSettings.objects.get(cluster=cluster).enabled
@@ -144,10 +144,10 @@ def test_the_hour_is_offered_in_the_viewers_zone(admin: Client, cluster: Cluster
 @pytest.mark.parametrize(
     ("preset", "code", "words"),
     [
-        ("bucket", "CSS.0048", "The bucket does not exist, or the agency may not write to it."),
-        ("parameters", "CSS.0001", "The cloud calls the parameters invalid."),
+        ("bucket", "CSS.0048", "The bucket does not exist, or the agency cannot write to it."),
+        ("parameters", "CSS.0001", "Invalid parameters."),
         ("busy", "CSS.0011", "Wait a little, then try again."),
-        ("forbidden", "CSS.0010", "Grant the user the CSS administrator role"),
+        ("forbidden", "CSS.0010", "Grant the user the role CSS Administrator"),
         ("precondition", "CSS.0004", "Look at the settings that the cloud has now"),
         ("throttled", "APIGW.0308", "Wait a little, then try again."),
         ("hostile", "CSS.0001", "&lt;script&gt;"),

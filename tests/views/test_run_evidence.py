@@ -273,7 +273,7 @@ def test_pages_say_that_somebodys_word_ended_a_run(
     assert f"{words} ·" in text, "the title"
     assert re.search(r'<span class="label">\s*By hand, by <bdi>cleo</bdi>\s*</span>', text)
     assert note in text
-    assert "Settled by hand: somebody found" in text
+    assert "Settled by hand: a user found" in text
     assert "the cloud accepted" not in text.lower()
     assert words in web.get("/history/?window=all").content.decode()
     cluster = web.get(f"/clusters/{run.cluster_id}/").content.decode()

@@ -32,8 +32,8 @@ def text(web: Client, address: str) -> str:
     ("outcome", "said", "not_said"),
     [
         ("", "Cancelled before anything was sent to the cloud", "tried again"),
-        ("throttled", "Cancelled while it waited to be tried again", "before anything was sent"),
-        ("server_error", "Cancelled while it waited to be tried again", "nothing was sent"),
+        ("throttled", "Cancelled while waiting for a retry", "before anything was sent"),
+        ("server_error", "Cancelled while waiting for a retry", "nothing was sent"),
     ],
 )
 def test_a_cancelled_run_says_whether_anything_had_been_sent(

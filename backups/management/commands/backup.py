@@ -1,4 +1,4 @@
-"""``manage.py backup``: the button, for the command line."""
+"""``manage.py backup``: request backups from the command line."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from dashboard.commands import DatabaseCommand
 
 class Command(DatabaseCommand):
     help = (
-        "Back up the logs of clusters, as the button does, and print a line for each. "
-        "Without --wait it exits with 0 once every run is queued; with --wait it exits with 0 "
-        "only if every backup was verified, 1 if one was not, 3 if time ran out. "
-        "A cluster that is not known or not unique is an error (2), and then nothing is requested."
+        "Back up the logs of clusters and print a line for each run. "
+        "Without --wait the exit status is 0 once every run is queued. With --wait it is 0 only if "
+        "every backup was verified, 1 if one was not, 3 on timeout. "
+        "If a name is unknown or ambiguous, nothing is requested and the exit status is 2."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("clusters", nargs="*", metavar="CLUSTER", help="name or cloud id")
         parser.add_argument("--all", action="store_true", help="every cluster that is not archived")
         parser.add_argument("--wait", action="store_true", help="wait until every run has ended")
-        parser.add_argument("--json", action="store_true", help="print an object a line")
-        parser.add_argument("--reason", default="", help="kept with the runs")
+        parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+        parser.add_argument("--reason", default="", help="stored with the runs")
         parser.add_argument(
             "--user",
             default="",
-            help="request in the name of this account, which must be permitted to; without it "
-            "the command may back up everything, like whoever can run it",
+            help="request as this account, which needs the permission; without it the command "
+            "may back up every cluster",
         )
         parser.add_argument(
             "--wait-if-held",
             type=int,
             default=0,
             metavar="MINUTES",
-            help="on a conflict try again for so long instead of ending the run",
+            help="on a conflict retry for this long instead of ending the run",
         )
         parser.add_argument(
-            "--timeout", type=float, default=7200.0, help="most seconds to --wait (7200)"
+            "--timeout", type=float, default=7200.0, help="maximum seconds to --wait (default 7200)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -68,7 +68,7 @@ class Command(DatabaseCommand):
             wait_minutes = max(0, options["wait_if_held"])
             try:
                 made = request_backup(cluster, requester, wait_minutes=wait_minutes)
-            except CannotBackUp as error:  # archived, or gone, in this moment
+            except CannotBackUp as error:  # archived or gone meanwhile
                 self.stderr.write(f"{cluster.name} ({cluster.cluster_id}): {error}")
                 continue
             runs.append(made.run)
@@ -79,7 +79,7 @@ class Command(DatabaseCommand):
         self._wait([run.pk for run in runs], options["timeout"], as_json=options["json"])
 
     def _chosen(self, names: list[str], *, everything: bool) -> list[Cluster]:
-        """Resolve all names before anything is requested."""
+        """Resolve all names before requesting anything."""
         if bool(names) == everything:
             raise CommandError("name clusters, or give --all (not both)", returncode=2)
         present = Cluster.objects.select_related("project").present()
@@ -125,7 +125,7 @@ class Command(DatabaseCommand):
         if open_ids:
             raise CommandError(
                 f"{len(open_ids)} of {len(ids)} runs have not ended within {timeout:g} s; "
-                "they go on in the background",
+                "they continue in the background",
                 returncode=3,
             )
         counts = dict(
@@ -152,7 +152,7 @@ class Command(DatabaseCommand):
 
 
 def _require_permission(user: User | None, clusters: list[Cluster]) -> None:
-    """An account can ask for no more here than on the pages; without one, the shell decides."""
+    """An account needs the same permission as on the pages; without one, shell access is enough."""
     if user is None:
         return
     refused = [c for c in clusters if not may(user, Permission.RUN, c.project)]
@@ -166,7 +166,7 @@ def _require_permission(user: User | None, clusters: list[Cluster]) -> None:
 
 
 def _requester(username: str, reason: str) -> Requester:
-    """The account that was named, else the operating system's user."""
+    """The named account, or the operating system's user."""
     if not username:
         return Requester(f"{getpass.getuser()} (command line)", Trigger.CLI, reason=reason)
     user = User.objects.filter(username=username, is_active=True).first()

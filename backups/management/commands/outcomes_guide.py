@@ -1,4 +1,4 @@
-"""``manage.py outcomes_guide``: docs/outcomes.md, made from what classifies and explains."""
+"""``manage.py outcomes_guide``: generates docs/outcomes.md from the rules and the guide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backups.css_api.errors import (
 )
 from backups.css_api.types import Answer, BodyKind
 from backups.guide import (
-    ACTOR_LABELS,
+    ACTION_BY_LABELS,
     BY_HAND,
     CODES,
     IMPORTED,
@@ -32,27 +32,27 @@ from backups.rules.readiness import RANK
 
 Row = tuple[object, ...]
 
-WORDS = ("Meaning", "Action by", "Next step", "Again?")
+WORDS = ("Meaning", "Action by", "Next step", "Retry?")
 
 HEAD = """\
 # Outcomes
 
 <!-- Generated: `python manage.py outcomes_guide > docs/outcomes.md`. Do not edit. -->
 
-An *outcome* is what one `POST …/logs/collect` came to. It is not the end of a run: an accepted
-request still has to be proven by the cloud's own record ([run-states.md](run-states.md)). The words
-below are the same on the pages, in the database and in `manage.py backup --json`.
+An *outcome* is the result of one `POST …/logs/collect`. It does not end the run: an accepted
+request still has to be verified by the cloud's record ([run-states.md](run-states.md)). Pages, API
+and `manage.py backup --json` use the terms below.
 
-The code in an answer's body counts before its HTTP status, because the cloud's documents disagree
-about the latter. Where the facts come from: [css-api.md](css-api.md), sections 1c, 4 and 6.
+An error code in the body takes precedence over the HTTP status, because the cloud's documents
+disagree about the status. Sources: [css-api.md](css-api.md), sections 1c, 4 and 6.
 """
 
 NEXT: dict[Next, str] = {
-    Next.FOLLOW: "accepted; the cloud's records are followed to the job's end",
+    Next.FOLLOW: "accepted; the cloud's records are read until the job ends",
     Next.END: "rejected",
     Next.RETRY: "queued again while attempts remain, then rejected",
-    Next.WAIT_IF_ASKED: "rejected, or queued again where the request asked to wait",
-    Next.SETTLE: "unknown, until the cloud's records decide; never sent a second time",
+    Next.WAIT_IF_ASKED: "rejected, or queued again if the request asked to wait",
+    Next.SETTLE: "unknown until the cloud's records decide; never sent again",
 }
 
 STATUSES = (
@@ -62,27 +62,27 @@ STATUSES = (
 )
 
 BODIES: dict[BodyKind, str] = {
-    BodyKind.JSON_OBJECT: "a JSON object that is not empty",
+    BodyKind.JSON_OBJECT: "a non-empty JSON object",
     BodyKind.HTML: "an HTML page",
     BodyKind.TEXT: "plain text",
-    BodyKind.JSON_OTHER: "JSON, but no object",
-    BodyKind.BINARY: "bytes that are not text",
-    BodyKind.OVERSIZED: "more than is read",
+    BodyKind.JSON_OTHER: "JSON other than an object",
+    BodyKind.BINARY: "binary data",
+    BodyKind.OVERSIZED: "a body above the size limit",
 }
 
-# What stands in place of an answer, in the order of the way to the cloud.
+# Errors without a response, in the order of a request's steps.
 FAILURES: tuple[tuple[str, CssApiError], ...] = (
-    ("clouds.yaml has no such cloud, or its entry cannot be used", ConfigurationError("")),
-    ("the identity service refuses the credentials", IdentityError("", status=401)),
-    ("the identity service forbids (403)", IdentityError("", status=403)),
+    ("clouds.yaml has no such cloud, or its entry is not usable", ConfigurationError("")),
+    ("the identity service rejects the credentials (401)", IdentityError("", status=401)),
+    ("the identity service denies access (403)", IdentityError("", status=403)),
     ("the identity service throttles (429)", IdentityError("", status=429, retryable=True)),
-    ("the identity service is away or fails (5xx)", IdentityError("", retryable=True)),
+    ("the identity service is unreachable or fails (5xx)", IdentityError("", retryable=True)),
     (
         "no connection: name, route, refusal, TLS, proxy, connect timeout",
         NotSent(TransportKind.REFUSED, ""),
     ),
     (
-        "the request left; no answer in time, reset, or an answer that broke off",
+        "the request was sent, but the response timed out, was reset or incomplete",
         Unanswered(TransportKind.READ_TIMEOUT, ""),
     ),
 )
@@ -98,33 +98,33 @@ class Command(BaseCommand):
 
 
 def document() -> str:
-    """The whole of docs/outcomes.md as Markdown."""
+    """docs/outcomes.md as Markdown."""
     return "\n".join(
         [
             HEAD,
             "## Outcomes\n",
             *table(("Outcome", "Shown as", *WORDS), _all()),
-            "\n“Again?” says whether asking again, unchanged, can help.\n",
-            "## What an answer without a known code comes to\n",
-            *table(("Answer", "Outcome", "The run is then"), _answers()),
-            "\nBefore a 401 counts, the token is renewed and the request is sent again, once.\n",
-            "## What stands in place of an answer\n",
-            *table(("What happened", "Outcome", "The run is then"), _failures()),
-            "\n## States whose words do not come from the outcome\n",
+            "\n“Retry?” says whether the same request can succeed later.\n",
+            "## Responses without a known code\n",
+            *table(("Response", "Outcome", "Next state of the run"), _answers()),
+            "\nAfter a 401 the token is renewed and the request is sent again, once.\n",
+            "## Errors without a response\n",
+            *table(("Error", "Outcome", "Next state of the run"), _failures()),
+            "\n## States with an explanation of their own\n",
             *table(("State", "Shown as", *WORDS), _states()),
             "\n## Settled by hand\n",
-            "Where the records stay unreadable ([run-states.md](run-states.md#settled-by-hand)).\n",
+            "If the records stay unreadable ([run-states.md](run-states.md#settled-by-hand)).\n",
             *table(("State", "Shown as", *WORDS), _by_hand()),
             "\n## Jobs that were not requested here\n",
             "Imported from the cloud's records ([run-states.md](run-states.md#imported-jobs)).\n",
             *table(("State", "Shown as", *WORDS), _imported()),
             "\n## Readiness\n",
-            "What a request would meet, before it is made"
-            " ([protection.md](protection.md#readiness)). Of several the upper one counts.\n",
+            "The expected result of a request ([protection.md](protection.md#readiness)). If"
+            " several apply, the first in the table is shown.\n",
             *table(("Readiness", "Shown as", *WORDS), _ready()),
             "\n## Codes\n",
-            "A code with its own row is explained by it on the run's page. Any other code is kept"
-            " and shown, and the HTTP status decides.\n",
+            "The run's page explains a listed code by its row. Any other code is shown as it is,"
+            " and the HTTP status decides.\n",
             *table(("Code", "Outcome", *WORDS), _codes()),
             "",
         ]
@@ -171,11 +171,11 @@ def _answers() -> Iterator[Row]:
     for kind, words in BODIES.items():
         yield _verdict(f"HTTP 200 with {words}", _answer(200, body_kind=kind, excerpt="…"))
     yield _verdict(
-        "HTTP 400, 403, 404, 409, 412, … with a body that breaks off or cannot be read",
+        "HTTP 400, 403, 404, 409, 412, … with a truncated or unreadable body",
         _answer(400, body_kind=BodyKind.TRUNCATED),
     )
     yield _verdict(
-        "HTTP 200 with an error code that is not below", _answer(200, error_code="CSS.7777")
+        "HTTP 200 with an error code that is not listed below", _answer(200, error_code="CSS.7777")
     )
 
 
@@ -201,7 +201,7 @@ def _verdict(what: str, result: Answer | CssApiError) -> Row:
 def _states() -> Iterator[Row]:
     for state in RunState:
         if state in (RunState.REJECTED, RunState.ACCEPTED):
-            continue  # these have the words of their outcome
+            continue  # explained by their outcome
         yield _row(state, state.label, explain_run(state, Outcome.NONE))
 
 
@@ -228,7 +228,7 @@ def _codes() -> Iterator[Row]:
             f"`{code}`",
             f"`{entry.outcome.value}`",
             entry.meaning,
-            ACTOR_LABELS[entry.actor],
+            ACTION_BY_LABELS[entry.actor],
             entry.next_step,
             entry.retryable,
         )

@@ -1,4 +1,4 @@
-"""`manage.py retention`: what retention would delete or mask now; with --run, doing it."""
+"""``manage.py retention``: show what retention would delete or mask, or run it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dashboard.commands import DatabaseCommand
 
 
 class Command(DatabaseCommand):
-    help = "Show what retention would delete or mask by the policy in force; --run does it."
+    help = "Show what the retention policy would delete or mask now; with --run, do it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--run", action="store_true", help="do it now, all that is due or not")
+        parser.add_argument("--run", action="store_true", help="run the clean-up now, due or not")
 
     def handle(self, *args: Any, **options: Any) -> None:
         policy = RetentionPolicy.current()

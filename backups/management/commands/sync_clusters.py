@@ -14,8 +14,8 @@ from dashboard.commands import DatabaseCommand
 
 class Command(DatabaseCommand):
     help = (
-        "Register the clusters of every cloud in clouds.yaml (or of one), and mark those that "
-        "have vanished. History is never deleted. Exits with 1 when a cloud could not be read."
+        "Register the clusters of every cloud in clouds.yaml (or of one), and mark missing ones as "
+        "gone. History is never deleted. Exits with 1 if a cloud could not be read."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

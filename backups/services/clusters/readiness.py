@@ -22,7 +22,7 @@ from backups.css_api.types import (
     BodyKind,
     ClusterInfo,
     LogRecords,
-    LogSettings,
+    LogSettingsInfo,
     RecordStatus,
 )
 from backups.models import BackupRun, Cluster, Post
@@ -54,7 +54,7 @@ class _Found:
     """
 
     info: ClusterInfo | None = None
-    settings: LogSettings | None = None
+    settings: LogSettingsInfo | None = None
     records: LogRecords | None = None
     refusals: list[Refusal] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -90,7 +90,7 @@ def check_cluster(cluster_id: int) -> None:
 
 
 def store_settings(
-    cluster: Cluster, found: LogSettings, read_at: datetime | None = None
+    cluster: Cluster, found: LogSettingsInfo, read_at: datetime | None = None
 ) -> StoredSettings:
     """Keep a cluster's log backup settings, unless newer ones are there.
 
@@ -171,7 +171,7 @@ def _detail(found: _Found, read: Callable[[], ClusterInfo]) -> ClusterInfo | Non
     return None
 
 
-def _settings(found: _Found, read: Callable[[], LogSettings]) -> LogSettings | None:
+def _settings(found: _Found, read: Callable[[], LogSettingsInfo]) -> LogSettingsInfo | None:
     try:
         return read()
     except ApiError as error:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from backups.css_api.errors import CssApiError
-from backups.css_api.types import Answer, LogSettings, LogStorage
+from backups.css_api.types import Answer, LogSettingsInfo, LogStorage
 from backups.models import LogSettings as StoredSettings
 from backups.rules.outcomes import Next, classify
 
@@ -80,8 +80,8 @@ class Result:
     ending: Ending
     why: str = ""
     answer: Answer | None = None
-    before: LogSettings | None = None
-    now: LogSettings | None = None
+    before: LogSettingsInfo | None = None
+    now: LogSettingsInfo | None = None
 
     @property
     def has_changed(self) -> bool | None:
@@ -98,9 +98,11 @@ class Result:
         return self.before.auto_enabled and self.now.enabled and not self.now.auto_enabled
 
 
-def as_facts(settings: LogSettings | StoredSettings) -> dict[str, Any]:
+def as_facts(settings: LogSettingsInfo | StoredSettings) -> dict[str, Any]:
     """Settings as the audit trail keeps them."""
-    automatic = settings.auto_enabled if isinstance(settings, LogSettings) else settings.automatic
+    automatic = (
+        settings.auto_enabled if isinstance(settings, LogSettingsInfo) else settings.automatic
+    )
     return {
         "enabled": settings.enabled,
         "bucket": settings.bucket,
@@ -111,12 +113,12 @@ def as_facts(settings: LogSettings | StoredSettings) -> dict[str, Any]:
     }
 
 
-def fingerprint(settings: LogSettings | StoredSettings) -> str:
+def fingerprint(settings: LogSettingsInfo | StoredSettings) -> str:
     """What tells settings from others: a short digest for a form."""
     return hashlib.sha256(repr(sorted(as_facts(settings).items())).encode()).hexdigest()[:32]
 
 
-def as_wanted(decision: Decision, now: LogSettings) -> bool:
+def as_wanted(decision: Decision, now: LogSettingsInfo) -> bool:
     """Whether settings are what a decision asked for."""
     if decision.change in (Change.ENABLE, Change.CHANGE):
         found = LogStorage(bucket=now.bucket, base_path=now.base_path, agency=now.agency)
@@ -128,7 +130,9 @@ def as_wanted(decision: Decision, now: LogSettings) -> bool:
     return not now.auto_enabled
 
 
-def ending_of(decision: Decision, outcome: Answer | CssApiError, now: LogSettings | None) -> Ending:
+def ending_of(
+    decision: Decision, outcome: Answer | CssApiError, now: LogSettingsInfo | None
+) -> Ending:
     """Judge a call by its answer and by what was read afterwards.
 
     Args:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from backups import instance
 from backups.css_api.client import CssClient
 from backups.css_api.errors import ApiError, ConfigurationError, CssApiError
-from backups.css_api.types import Answer, LogPolicy, LogSettings, LogStorage
+from backups.css_api.types import Answer, LogPolicy, LogSettingsInfo, LogStorage
 from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
 from backups.services.cloud import INTERACTIVE, client_for
@@ -150,7 +150,7 @@ def _call(client: CssClient, cluster_id: str, decision: Decision) -> Answer | Cs
         return error
 
 
-def _read_back(client: CssClient, cluster_id: str) -> LogSettings | None:
+def _read_back(client: CssClient, cluster_id: str) -> LogSettingsInfo | None:
     try:
         return client.get_log_settings(cluster_id)
     except CssApiError:
@@ -164,7 +164,7 @@ def _why(outcome: Answer | CssApiError) -> str:
 
 
 def _record_request(
-    cluster: Cluster, decision: Decision, actor: Actor, before: LogSettings
+    cluster: Cluster, decision: Decision, actor: Actor, before: LogSettingsInfo
 ) -> AuditEvent:
     # durable: the cloud is not asked before this has been committed
     with transaction.atomic(durable=True):

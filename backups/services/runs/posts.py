@@ -19,7 +19,7 @@ from backups.choices import Evidence, Outcome, RunState
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Cluster, Post
-from backups.rules.matching import SECOND, Match, Window, match, record_key, record_keys
+from backups.rules.matching import SECOND, Match, PostWindow, match, record_key, record_keys
 from backups.rules.outcomes import Next, Verdict
 
 LONGEST_KEY = 64
@@ -51,7 +51,7 @@ def stored_keys(records: Iterable[LogRecord]) -> set[str]:
     return {key[:LONGEST_KEY] for record in records for key in record_keys(record)}
 
 
-def window_of(post: Post) -> Window:
+def window_of(post: Post) -> PostWindow:
     """When, in the cloud's time, the job of a POST can have been created."""
     limit, waited = tolerance(), post.answered_at or post.sent_at + longest_exchange()
     accepted = _is_accepted(post)
@@ -90,7 +90,7 @@ def window_of(post: Post) -> Window:
         latest = UNLIMITED  # no reading has come after it
     else:  # an answer without a Date
         latest = waited + late + skew()
-    return Window(
+    return PostWindow(
         earliest=earliest,
         latest=latest,
         certain=certain if late else None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from backups.choices import ENDED_BADLY, RunState
-from backups.lists.history.paging import Cursor, newer_than, older_than
+from backups.lists.history import RUN_KEYSET
 from backups.models import BackupRun
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent, AuditEventQuerySet
+from dashboard.db.keyset import PageQuery
 
 
 def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
@@ -21,8 +22,9 @@ def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
     """The runs of the same cluster just before and just after this one."""
     columns = ("pk", "state", "settled_by_hand", "outcome", "requested_at")
     same = BackupRun.objects.filter(cluster=run.cluster_id).only(*columns)
-    older = older_than(same, Cursor.of(run)).order_by("-requested_at", "-pk")
-    newer = newer_than(same, Cursor.of(run)).order_by("requested_at", "pk")
+    cursor = RUN_KEYSET.cursor(run)
+    older = RUN_KEYSET.select(same, PageQuery(older=cursor))
+    newer = RUN_KEYSET.select(same, PageQuery(newer=cursor))
     return {"run_before": older.first(), "run_after": newer.first()}
 
 
@@ -34,4 +36,5 @@ def resolved_by(run: BackupRun) -> BackupRun | None:
     if run.run_state not in ENDED_BADLY:
         return None
     later = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
-    return newer_than(later, Cursor.of(run)).order_by("requested_at", "pk").first()
+    cursor = RUN_KEYSET.cursor(run)
+    return RUN_KEYSET.select(later, PageQuery(newer=cursor)).first()

@@ -394,8 +394,9 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
         if until is None:
             return None, ""
         end = f"{until:%Y-%m-%d %H:%M:%S} UTC"
-        when = now + timedelta(seconds=_jittered(settings.BACKUP_CONFLICT_RETRY))
-        if when > until:
+        pause = timedelta(seconds=_jittered(settings.BACKUP_CONFLICT_RETRY))
+        when = now + pause
+        if when > until or pause > _conflict_wait_left(run, until):
             return None, f"It was to wait for a free cluster until {end}."
         return when, f"The cluster is held; tried again when it may be free, until {end}"
     if verdict.next is not Next.RETRY:
@@ -423,6 +424,25 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
     said = "" if verdict.outcome is Outcome.SERVER_ERROR else " nothing was started;"
     why = f"{outcome}:{said} tried again ({failures + 1} of {most})"
     return now + timedelta(seconds=delay), why
+
+
+def _conflict_wait_left(run: BackupRun, until: datetime) -> timedelta:
+    """For how long a conflict is still waited out, by the product's clock.
+
+    A wall clock that is set back would move `until` hours away, and the request would be sent long
+    after its time. So what was really waited since the first answer counts, too.
+
+    Args:
+        run: the run, whose last answer is stored.
+        until: its `retry_conflict_until`.
+    """
+    asked = until - run.requested_at
+    first = run.posts.filter(answered_at__isnull=False).order_by("attempt").first()
+    if first is None or first.answered_at is None:
+        return asked
+    # both by the clock as it was at the first answer, unless it was set back before
+    left = min(until - first.answered_at, asked)
+    return left - timedelta(seconds=uptime.since(first.step_uptime))
 
 
 def _jittered(seconds: float) -> float:

@@ -1,15 +1,16 @@
-"""What the history can be filtered by. All of it stands in the URL."""
+"""The history's list of runs: what it can be filtered by, all of it in the URL, and its order."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, TextChoices
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -18,13 +19,72 @@ from backups.choices import ENDED_BADLY, Outcome, RunState, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, IsGiven, Project
 from dashboard.accounts.access import Permission, permitted_q
 from dashboard.accounts.models import User
+from dashboard.db.keyset import Keyset
 from dashboard.web.moments import MomentFilter
 
-from .fields import WordsField
-from .groups import Group
-from .paging import Runs
-from .texts import said, with_request_id
-from .windows import DEFAULT_WINDOW, Window
+from .filtering import WordsField, without_empty
+from .text_search import with_message, with_request_id
+
+Runs = QuerySet[BackupRun]
+RUN_KEYSET = Keyset(BackupRun, "requested_at")
+
+
+class Group(TextChoices):
+    """A tab of the history."""
+
+    ATTENTION = "attention", gettext_lazy("Failed and needs attention")
+    ACTIVE = "active", gettext_lazy("In progress")
+    DONE = "done", gettext_lazy("Done")
+
+    @property
+    def states(self) -> frozenset[RunState]:
+        """The states of the tab; UNKNOWN is in two, because it is active and needs attention."""
+        return _STATES[self]
+
+
+_STATES: dict[Group, frozenset[RunState]] = {
+    Group.ATTENTION: frozenset(
+        {
+            RunState.REJECTED,
+            RunState.FAILED,
+            RunState.UNKNOWN,
+            RunState.UNVERIFIED,
+            RunState.NOT_STARTED,
+        }
+    ),
+    Group.ACTIVE: frozenset(
+        {RunState.QUEUED, RunState.SENDING, RunState.ACCEPTED, RunState.UNKNOWN}
+    ),
+    Group.DONE: frozenset({RunState.SUCCEEDED, RunState.CANCELLED}),
+}
+
+
+class HistoryWindow(TextChoices):
+    """A preset of the date range, counted back from now."""
+
+    DAY = "24h", gettext_lazy("24 hours")
+    WEEK = "7d", gettext_lazy("7 days")
+    MONTH = "30d", gettext_lazy("30 days")
+    QUARTER = "90d", gettext_lazy("90 days")
+    YEAR = "365d", gettext_lazy("365 days")
+    ALL = "all", gettext_lazy("All time")
+
+    @property
+    def length(self) -> timedelta | None:
+        """How far the window reaches back; None without a limit."""
+        return _LENGTHS[self]
+
+
+_LENGTHS: dict[HistoryWindow, timedelta | None] = {
+    HistoryWindow.DAY: timedelta(hours=24),
+    HistoryWindow.WEEK: timedelta(days=7),
+    HistoryWindow.MONTH: timedelta(days=30),
+    HistoryWindow.QUARTER: timedelta(days=90),
+    HistoryWindow.YEAR: timedelta(days=365),
+    HistoryWindow.ALL: None,
+}
+DEFAULT_WINDOW = HistoryWindow.MONTH
+
 
 _OUTCOMES = [choice for choice in Outcome.choices if choice[0]]
 _MOST_BRANCHES = 20
@@ -33,7 +93,7 @@ _LONGEST = 200
 
 
 class WordsFilter(django_filters.Filter):
-    """Equal to one of several words."""
+    """A column equal to one of several words."""
 
     field_class = WordsField
 
@@ -42,52 +102,42 @@ class WordsFilter(django_filters.Filter):
 
 
 class CodesFilter(WordsFilter):
-    """Equal to one of several words that most runs do not have."""
+    """The same for a column that is empty in most runs: uses its partial index."""
 
     def filter(self, qs: Runs, value: Any) -> Runs:
         runs = super().filter(qs, value)
         return runs.filter(IsGiven(self.field_name)) if value else runs
 
 
-def without_empty(query: QueryDict) -> QueryDict:
-    """A URL's query without the fields that a form sent empty."""
-    kept = query.copy()
-    for name in list(kept):
-        kept.setlist(name, [value for value in kept.getlist(name) if value])
-        if not kept.getlist(name):
-            del kept[name]
-    return kept
-
-
 class HistoryForm(forms.Form):
-    """Checks the filters against each other."""
+    """Validates filters against each other."""
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since >= until:
-            self.add_error("until", _("The end must be after the beginning."))
+            self.add_error("until", _("The end must be after the start."))
         return cleaned
 
 
 class HistoryFilter(django_filters.FilterSet):
-    """Filters of the history; several of one kind mean any of them, several kinds all of them.
+    """Filters of the history: values of one filter are joined by OR, filters by AND.
 
     Args:
-        data: the URL's query; fields that were left empty do not count.
-        user: whose view it is.
-        permission: only runs with which the user may do this.
-        now: the moment that windows count back from.
+        data: the URL's query; empty fields are ignored.
+        user: whose permissions apply.
+        permission: what the user must be allowed to do with a run.
+        now: the end of the windows.
     """
 
     q = django_filters.CharFilter(
-        method="leave", label=gettext_lazy("Text"), max_length=_LONGEST, min_length=1
+        method="skip", label=gettext_lazy("Text"), max_length=_LONGEST, min_length=1
     )
     group = django_filters.ChoiceFilter(
-        choices=Group.choices, method="leave", label=gettext_lazy("Group")
+        choices=Group.choices, method="skip", label=gettext_lazy("Group")
     )
     state = django_filters.MultipleChoiceFilter(
-        choices=RunState.choices, label=gettext_lazy("State"), method="leave"
+        choices=RunState.choices, label=gettext_lazy("State"), method="skip"
     )
     outcome = django_filters.MultipleChoiceFilter(
         choices=_OUTCOMES, label=gettext_lazy("Outcome"), method="by_values"
@@ -117,7 +167,7 @@ class HistoryFilter(django_filters.FilterSet):
         max_length=255,
     )
     window = django_filters.ChoiceFilter(
-        choices=Window.choices, method="leave", label=gettext_lazy("Requested")
+        choices=HistoryWindow.choices, method="skip", label=gettext_lazy("Requested")
     )
     since = MomentFilter(field_name="requested_at", lookup_expr="gte", label=gettext_lazy("From"))
     until = MomentFilter(
@@ -146,23 +196,23 @@ class HistoryFilter(django_filters.FilterSet):
 
     # --- single filters --------------------------------------------------------------------------
 
-    def leave(self, runs: Runs, name: str, value: Any) -> Runs:
-        """Applied elsewhere: window and states in `runs`, the text in `branches`."""
+    def skip(self, runs: Runs, name: str, value: Any) -> Runs:
+        """Not filtered here: `runs` applies window and states, `branches` the text."""
         return runs
 
     def by_values(self, runs: Runs, name: str, value: list[str]) -> Runs:
         return runs.filter(**{f"{name}__in": value}) if value else runs
 
     def by_cluster(self, runs: Runs, name: str, value: str) -> Runs:
-        """By the cloud's id or the present name, exactly; the ids are few, so they are read."""
+        """By the exact cloud id or current name. Few clusters match, so their keys are read."""
         named = Cluster.objects.visible_to(self.viewer).named(value)
         return runs.filter(cluster__in=list(named.values_list("pk", flat=True)[:1000]))
 
     def by_label(self, runs: Runs, name: str, value: str) -> Runs:
-        """By a key, or a key and its value; the clusters that have it are read where they are few.
+        """By a key, or a key and its value (`key=value`).
 
-        The database then knows how many runs each of them has. Of many, some run stands on every
-        page of the history.
+        The keys of a few clusters are read first, so the database can estimate the number of their
+        runs. With many clusters, each page of the history has matching runs anyway.
         """
         key, equals, wanted = value.partition("=")
         tags = ClusterTag.objects.filter(key=key.strip())
@@ -177,32 +227,29 @@ class HistoryFilter(django_filters.FilterSet):
     # --- all of them -----------------------------------------------------------------------------
 
     @property
-    def window_in_force(self) -> Window:
-        """The preset in force; a range that was typed goes before any.
-
-        The form sends the preset that it showed along with a range.
-        """
+    def window_in_force(self) -> HistoryWindow:
+        """The effective preset: a typed range overrides the preset that the form sends with it."""
         cleaned = self.form.cleaned_data
         if self.has_range:
-            return Window.ALL
-        return Window(cleaned["window"]) if cleaned.get("window") else DEFAULT_WINDOW
+            return HistoryWindow.ALL
+        return HistoryWindow(cleaned["window"]) if cleaned.get("window") else DEFAULT_WINDOW
 
     @property
     def has_range(self) -> bool:
-        """Whether a beginning or an end was typed."""
+        """Whether a start or an end was typed."""
         cleaned = self.form.cleaned_data
         return bool(cleaned.get("since") or cleaned.get("until"))
 
     @property
     def begins_at(self) -> datetime | None:
-        """The beginning of the window in force, or of the range that was given."""
+        """Start of the effective window or of the typed range; None without one."""
         if (length := self.window_in_force.length) is not None:
             return self.now - length
         begun: datetime | None = self.form.cleaned_data.get("since")
         return begun
 
     def runs(self) -> Runs:
-        """The runs that match everything but the text, in no order. The form must be valid."""
+        """The runs that match everything but the text, unordered. The form must be valid."""
         found, states = self._of_any_state, self._states
         if states is None:
             return found
@@ -217,7 +264,7 @@ class HistoryFilter(django_filters.FilterSet):
 
     @property
     def _states(self) -> set[str] | None:
-        """The states that were asked for; None for any."""
+        """The requested states; None for any."""
         cleaned = self.form.cleaned_data
         states = set(cleaned["state"]) if cleaned.get("state") else None
         if not cleaned.get("group"):
@@ -226,8 +273,8 @@ class HistoryFilter(django_filters.FilterSet):
         return group if states is None else group & states
 
     def _in_group(self, *states: str) -> Q:
-        """What a run must be besides its state: one that a later verified run has resolved needs
-        nobody's attention any more."""
+        """A condition beside the state: a failure followed by a verified run is resolved, and so
+        not in the group that needs attention."""
         bad = ENDED_BADLY.intersection(states)
         if self.form.cleaned_data.get("group") != Group.ATTENTION or not bad:
             return Q()
@@ -235,11 +282,10 @@ class HistoryFilter(django_filters.FilterSet):
         return open_ if len(bad) == len(states) else open_ | ~Q(state__in=sorted(bad))
 
     def branches(self) -> list[Runs]:
-        """Querysets whose union are the runs that match; each is served by one index.
+        """Querysets whose union are the matching runs; each is served by one index.
 
-        A text is looked for in three places that have an index each, and a database that has to
-        find any of the three at once would read all runs instead. The same holds for several
-        states.
+        A text is searched in three places, each with an index of its own. One query with OR would
+        read all runs instead. The same applies to several states.
         """
         found = self._of_any_state
         if text := self.form.cleaned_data.get("q", "").strip():
@@ -256,7 +302,32 @@ class HistoryFilter(django_filters.FilterSet):
             .order_by()
             .values_list("pk", flat=True)
         )
-        branches = [with_request_id(found, text), said(found, text)]
+        branches = [with_request_id(found, text), with_message(found, text)]
         if len(clusters) <= _MOST_BRANCHES:
             return [*branches, *(found.filter(cluster=pk) for pk in clusters)]
         return [*branches, found.filter(cluster__in=clusters)]
+
+
+def pinned(query: QueryDict, cleaned: dict[str, Any]) -> QueryDict:
+    """The query with a UTC offset on every time, and without a window that a range overrides.
+
+    A form sends local times, which mean another moment in another time zone. A URL can be shared,
+    saved as a view and recorded with an export, and must then mean the same.
+
+    Args:
+        query: of the URL.
+        cleaned: the form's cleaned data, in the viewer's time zone.
+    """
+    same = query.copy()
+    for name in ("since", "until"):
+        moment, given = cleaned.get(name), query.get(name, "")
+        if isinstance(moment, datetime) and _without_zone(given):
+            same[name] = moment.isoformat()
+    if cleaned.get("since") or cleaned.get("until"):
+        same.pop("window", None)
+    return same
+
+
+def _without_zone(text: str) -> bool:
+    read = parse_datetime(text)
+    return read is None or read.tzinfo is None

@@ -1,0 +1,372 @@
+"""The list of clusters: filters, all of them in the URL, sort orders and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import django_filters
+from django import forms
+from django.core.paginator import Page, Paginator
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    IntegerField,
+    OrderBy,
+    Q,
+    QuerySet,
+    TextChoices,
+    Value,
+    When,
+)
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from backups.choices import Protection, Readiness
+from backups.models import Cluster, ClusterTag, Project
+from backups.models.cluster import WORST_FIRST, ClusterQuerySet, protection_q
+from backups.rules.readiness import RANK
+from dashboard.accounts.models import User
+
+from .filtering import without_empty
+
+PAGE_SIZE = 50
+
+
+class Presence(TextChoices):
+    """Whether a cluster still exists and is in use; `PRESENT` is the default view."""
+
+    PRESENT = "present", _("Present")
+    GONE = "gone", _("Gone")
+    ARCHIVED = "archived", _("Archived")
+    ALL = "all", _("All")
+
+    @property
+    def condition(self) -> Q:
+        """The matching clusters. One that is both gone and archived counts as archived."""
+        return {
+            Presence.PRESENT: Q(gone_at__isnull=True, archived_at__isnull=True),
+            Presence.GONE: Q(gone_at__isnull=False, archived_at__isnull=True),
+            Presence.ARCHIVED: Q(archived_at__isnull=False),
+            Presence.ALL: Q(),
+        }[self]
+
+
+_IDLE = Q(actions=[])
+
+
+class CloudState(TextChoices):
+    """State of a cluster in the cloud; `Cluster.status_label` has the same labels."""
+
+    AVAILABLE = "available", _("Available")
+    BUSY = "busy", _("Busy")
+    CREATING = "creating", _("Creating")
+    UNAVAILABLE = "unavailable", _("Unavailable")
+    FAILED = "failed", _("Failed")
+    OTHER = "other", _("Not known")
+
+    @property
+    def condition(self) -> Q:
+        """The matching clusters, present or not."""
+        if self is CloudState.BUSY:
+            return ~_IDLE
+        if self is CloudState.OTHER:
+            return _IDLE & ~Q(status__in=_STATUS.values())
+        return _IDLE & Q(status=_STATUS[self])
+
+
+_STATUS = {
+    CloudState.AVAILABLE: "200",
+    CloudState.CREATING: "100",
+    CloudState.UNAVAILABLE: "300",
+    CloudState.FAILED: "303",
+}
+
+
+class Engine(TextChoices):
+    """Engine of a cluster, as `datastoreType` in querying_the_cluster_list."""
+
+    ELASTICSEARCH = "elasticsearch", "Elasticsearch"
+    OPENSEARCH = "opensearch", "OpenSearch"
+    LOGSTASH = "logstash", "Logstash"
+    OTHER = "other", _("Other")
+
+    @property
+    def condition(self) -> Q:
+        """The matching clusters."""
+        if self is Engine.OTHER:
+            known = [each for each in Engine if each is not Engine.OTHER]
+            return ~Q(*(Q(engine__iexact=each) for each in known), _connector=Q.OR)
+        return Q(engine__iexact=self)
+
+
+class Sort(TextChoices):
+    """Sort key of the list."""
+
+    NAME = "name", _("Name")
+    PROJECT = "project", _("Project")
+    ENGINE = "engine", _("Engine")
+    READINESS = "readiness", _("Readiness")
+    PROTECTION = "protection", _("Protection")
+    VERIFIED = "verified", _("Last verified")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A sort order of the list; it always ends in name and id, so it is unambiguous.
+
+    Attributes:
+        sort: the key.
+        descending: reverses it. Ascending means worst first for readiness and protection, and
+            oldest first for the last verified backup, where "never" is the oldest.
+    """
+
+    sort: Sort = Sort.NAME
+    descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Order:
+        """Parse an order from a URL: `name`, or `-name` for descending.
+
+        Raises:
+            ValueError: unknown order.
+        """
+        return cls(Sort(text.removeprefix("-")), text.startswith("-"))
+
+    def __str__(self) -> str:
+        return f"-{self.sort.value}" if self.descending else self.sort.value
+
+    @property
+    def label(self) -> str:
+        """Display text, such as “Readiness, worst first”."""
+        return str(_ORDER % {"sort": self.sort.label, "end": _ENDS[self.sort][self.descending]})
+
+    def reversed(self) -> Order:
+        """The same key in the opposite direction."""
+        return Order(self.sort, not self.descending)
+
+    def expressions(self, now: datetime) -> list[OrderBy]:
+        """Arguments for `order_by`.
+
+        Args:
+            now: the time at which protection is evaluated.
+        """
+        if self.sort is Sort.NAME:
+            # both in one direction, to use the index
+            return [OrderBy(F(key), descending=self.descending) for key in ("name", "id")]
+        keys = _keys(self.sort, now)
+        return [*(self._directed(key) for key in keys), F("name").asc(), F("id").asc()]
+
+    def _directed(self, key: F | Case) -> OrderBy:
+        if key not in _NULLABLE:
+            return OrderBy(key, descending=self.descending)
+        if self.descending:
+            return OrderBy(key, descending=True, nulls_last=True)
+        return OrderBy(key, nulls_first=True)
+
+
+_NULLABLE = (F("overdue_at"), F("verified_at"))
+
+
+def _keys(sort: Sort, now: datetime) -> list[F | Case]:
+    if sort is Sort.PROJECT:
+        return [F("project__cloud"), F("project__region"), F("project__name"), F("project_id")]
+    if sort is Sort.ENGINE:
+        return [F("engine"), F("version")]
+    if sort is Sort.READINESS:
+        return [_rank([Q(readiness=each) for each in RANK])]
+    if sort is Sort.PROTECTION:
+        return [_rank([protection_q(each, now) for each in WORST_FIRST]), F("overdue_at")]
+    return [F("verified_at")]
+
+
+def _rank(conditions: list[Q]) -> Case:
+    whens = [When(condition, then=Value(rank)) for rank, condition in enumerate(conditions)]
+    return Case(*whens, default=Value(len(whens)), output_field=IntegerField())
+
+
+_ORDER = _("%(sort)s, %(end)s")  # as in “Readiness, worst first”
+_LETTERS = (_("A to Z"), _("Z to A"))
+_WORSE = (_("worst first"), _("best first"))
+_ENDS = {
+    Sort.NAME: _LETTERS,
+    Sort.PROJECT: _LETTERS,
+    Sort.ENGINE: _LETTERS,
+    Sort.READINESS: _WORSE,
+    Sort.PROTECTION: _WORSE,
+    Sort.VERIFIED: (_("oldest first"), _("newest first")),
+}
+
+ORDERS = [Order(sort, descending) for sort in Sort for descending in (False, True)]
+
+
+class PageFilter(django_filters.Filter):
+    """The page number; not a filter of the queryset."""
+
+    field_class = forms.IntegerField
+
+    def filter(self, qs: QuerySet[Any, Any], value: Any) -> QuerySet[Any, Any]:
+        return qs
+
+
+def _several(choices: type[TextChoices], label: Any) -> django_filters.MultipleChoiceFilter:
+    return django_filters.MultipleChoiceFilter(
+        choices=choices.choices, method="by_values", label=label
+    )
+
+
+class CommonFilter(django_filters.FilterSet):
+    """Filters of every list of clusters: values of one filter are joined by OR, filters by AND.
+
+    Args:
+        data: the URL's query; empty fields are ignored.
+        user: only clusters in projects that this user may see.
+        now: the time at which protection is evaluated.
+    """
+
+    q = django_filters.CharFilter(method="by_text", label=_("Name or id"), max_length=100)
+    project = django_filters.ModelChoiceFilter(queryset=Project.objects.none(), label=_("Project"))
+    engine = _several(Engine, _("Engine"))
+    label = django_filters.CharFilter(method="by_label", label=_("Tag or label"), max_length=384)
+    state = _several(CloudState, _("In the cloud"))
+    readiness = _several(Readiness, _("Readiness"))
+    page = PageFilter(label=_("Page"), min_value=1)
+
+    class Meta:
+        model = Cluster
+        fields: list[str] = []
+
+    def __init__(self, data: QueryDict, *, user: User, now: datetime | None = None) -> None:
+        super().__init__(without_empty(data), queryset=Cluster.objects.visible_to(user))
+        self.now = now or timezone.now()
+        projects = cast("forms.ModelChoiceField[Project]", self.filters["project"].field)
+        projects.queryset = Project.objects.visible_to(user)
+
+    def skip(self, clusters: ClusterQuerySet, name: str, value: Any) -> ClusterQuerySet:
+        """Not filtered here: filters that are also counted, and the order."""
+        return clusters
+
+    def by_text(self, clusters: ClusterQuerySet, name: str, value: str) -> ClusterQuerySet:
+        return clusters.filter(Q(name__icontains=value) | Q(cluster_id__icontains=value))
+
+    def by_label(self, clusters: ClusterQuerySet, name: str, value: str) -> ClusterQuerySet:
+        key, equals, wanted = (part.strip() for part in value.partition("="))
+        tags = ClusterTag.objects.filter(key=key)
+        if equals:
+            tags = tags.filter(value=wanted)
+        return clusters.filter(pk__in=tags.values("cluster"))
+
+    def by_values(self, clusters: ClusterQuerySet, name: str, value: list[str]) -> ClusterQuerySet:
+        if not value:
+            return clusters
+        if name == "readiness":
+            return clusters.filter(readiness__in=value)
+        return clusters.filter(any_of(self._condition(name, each) for each in value))
+
+    def _condition(self, name: str, value: str) -> Q:
+        if name == "protection":
+            return protection_q(Protection(value), self.now)
+        return (CloudState(value) if name == "state" else Engine(value)).condition
+
+    @property
+    def page_number(self) -> int:
+        """The requested page. The form must be valid, here and in all methods below."""
+        number: int | None = self.form.cleaned_data["page"]
+        return number or 1
+
+    @property
+    def matching(self) -> ClusterQuerySet:
+        """The matching clusters, unordered."""
+        return cast(ClusterQuerySet, self.qs.order_by())
+
+
+class ClusterFilter(CommonFilter):
+    """Filters and order of the clusters page."""
+
+    protection = _several(Protection, _("Protection"))
+    show = django_filters.ChoiceFilter(choices=Presence.choices, method="skip", label=_("Show"))
+    sort = django_filters.ChoiceFilter(
+        choices=[(str(order), str(order)) for order in ORDERS],
+        method="skip",
+        label=_("Order"),
+    )
+
+    @property
+    def presence(self) -> Presence:
+        return Presence(self.form.cleaned_data.get("show") or Presence.PRESENT)
+
+    @property
+    def order(self) -> Order:
+        return Order.parse(self.form.cleaned_data.get("sort") or str(Order()))
+
+    def clusters(self) -> ClusterQuerySet:
+        """The matching clusters, in order."""
+        found = self.matching.filter(self.presence.condition)
+        return found.order_by(*self.order.expressions(self.now))
+
+    def counts(self) -> dict[Presence, int]:
+        """Number of matching clusters for each presence, in one query."""
+        some = {
+            each.value: Count("pk", filter=each.condition) for each in Presence if each.condition
+        }
+        found = self.matching.aggregate(**some, all=Count("pk"))
+        return {each: found[each.value] for each in Presence}
+
+
+class ProtectionFilter(CommonFilter):
+    """Filters of the protection page: present clusters, worst protected first."""
+
+    protection = django_filters.MultipleChoiceFilter(
+        choices=Protection.choices, method="skip", label=_("Protection")
+    )
+
+    @property
+    def _chosen(self) -> list[Protection]:
+        return [Protection(each) for each in self.form.cleaned_data.get("protection") or ()]
+
+    @property
+    def _counting(self) -> ClusterQuerySet:
+        return self.matching.filter(Presence.PRESENT.condition)
+
+    def clusters(self) -> ClusterQuerySet:
+        """The matching clusters, worst first."""
+        found = self._counting
+        if self._chosen:
+            found = found.filter(any_of(protection_q(each, self.now) for each in self._chosen))
+        return found.order_by(*Order(Sort.PROTECTION).expressions(self.now))
+
+    def counts_by_state(self) -> dict[Protection, int]:
+        """Number of matching clusters for each state of protection, in one query."""
+        found = self._counting.aggregate(
+            **{each.value: Count("pk", filter=protection_q(each, self.now)) for each in Protection}
+        )
+        return {each: found[each.value] for each in Protection}
+
+    def count(self, by_state: dict[Protection, int]) -> int:
+        """Number of matching clusters, from the result of `counts_by_state`."""
+        return sum(by_state[each] for each in self._chosen or Protection)
+
+
+def any_of(conditions: Iterable[Q]) -> Q:
+    """At least one of the conditions."""
+    return Q(*conditions, _connector=Q.OR)
+
+
+def page_of(clusters: ClusterQuerySet, count: int, number: int, size: int = PAGE_SIZE) -> Page[int]:
+    """A page of primary keys.
+
+    Only keys are selected, so the database skips the rows before the page without reading them.
+
+    Args:
+        clusters: in order.
+        count: their number, which the caller has already counted.
+        number: from 1; a number beyond the last page means the last page.
+        size: rows of a page.
+    """
+    paginator = Paginator(clusters.values_list("pk", flat=True), size)
+    vars(paginator)["count"] = count  # a cached property
+    return paginator.get_page(number)

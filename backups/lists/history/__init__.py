@@ -1,1 +1,0 @@
-"""Reading the history: filters, keyset pages and totals over millions of runs."""

@@ -1,0 +1,56 @@
+"""How pytest-xdist distributes the suite: which tests stay together, and which start first."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+# Tests that take long, or wait for processes, start first: what runs at the end is short, so that
+# no worker is left alone with it. The rest follows in its usual order.
+FIRST = (
+    "tests/timelines/",
+    "tests/browser/test_every_page.py",
+    "tests/e2e/",
+    "tests/chaos/",
+    "tests/browser/",
+    "tests/local_run/",
+    "tests/docs/",
+    "tests/compose/",
+    "tests/proxies/",
+    "tests/audit/",
+    "tests/dashboard/",
+)
+# Their tests take minutes and share nothing.
+BY_TEST = ("tests/timelines/", "tests/browser/test_every_page.py")
+
+
+def rank(nodeid: str) -> int:
+    """The place of a test in the order of the suite; equal ones keep theirs."""
+    places = (place for place, start in enumerate(FIRST) if nodeid.startswith(start))
+    return next(places, len(FIRST))
+
+
+class Distribution(LoadScopeScheduling):
+    """A file runs on one worker, so that its fixtures are set up once, and so does what shares a
+    running product."""
+
+    def __init__(self, config: pytest.Config, log: object) -> None:
+        super().__init__(config, log)  # type: ignore[arg-type]
+        config.option.loadscopereorder = False  # the order of the collection counts
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(BY_TEST):
+            return nodeid
+        file = nodeid.partition("::")[0]
+        folder = Path(file).parent
+        return f"{folder}: stack" if _uses_the_stack(self.config.rootpath / file) else file
+
+
+@cache
+def _uses_the_stack(file: Path) -> bool:
+    """Whether tests of a file have the fixture `stack`."""
+    return re.search(r"\bstack: Stack[,)]", file.read_text()) is not None
