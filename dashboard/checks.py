@@ -147,7 +147,7 @@ def _heartbeats() -> Iterator[CheckMessage]:
 
 
 def _signing_key() -> Iterator[CheckMessage]:
-    from .audit.signing import signing_key
+    from .audit.export import signing_key
 
     if settings.AUDIT_SIGNING_KEY:
         try:

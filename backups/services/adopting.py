@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from backups.choices import RunState
 from backups.models import BackupRun, Instance
 from backups.models.processes import new_uid
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 from .runs.sweeping import take_over

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from backups.lists.history import RUN_KEYSET, HistoryFilter, Runs
 from backups.models import BackupRun, Export, ExportAs
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.db.keyset import PageQuery
 from dashboard.web.moments import zone_names

@@ -31,8 +31,7 @@ from backups.models import LogSettings as StoredSettings
 from backups.rules.outcomes import Next, classify
 from backups.services.cloud import INTERACTIVE, client_for
 from backups.services.clusters.readiness import request_check, store_settings
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor, record
 from dashboard.db import leases
 from dashboard.db.concurrency import retry_while_unavailable

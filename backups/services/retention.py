@@ -24,8 +24,7 @@ from backups import heartbeats
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
 from backups.models import BackupRun, Export, RetentionKind, RetentionPolicy, RetentionRun, RunEvent
 from backups.models.run import BackupRunQuerySet
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.retention import (
     delete_anchored,
     mask_events,

@@ -1,4 +1,4 @@
-"""The database itself refuses to change the trail."""
+"""The database itself prevents changes of the trail."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
 from dashboard.audit import trail
-from dashboard.audit.actions import Action
 from dashboard.audit.guards import GUARDS
-from dashboard.audit.models import Anchor, AuditEvent
+from dashboard.audit.models import Action, Anchor, AuditEvent
 from dashboard.audit.trail import Actor
-from dashboard.audit.verification import read_chain
+from dashboard.audit.verification import verify_chain
 from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper
 
@@ -25,7 +24,7 @@ POSTGRES = "postgresql"
 
 
 def refuses(sql: str, *parameters: Any) -> bool:
-    """Whether the database refuses a statement, in the words of our triggers."""
+    """Return whether our triggers reject a statement."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql, parameters)
@@ -83,7 +82,7 @@ def test_no_event_can_be_deleted_or_replaced(make_events: MakeEvents) -> None:
         assert refuses("TRUNCATE audit_event")
         assert refuses("TRUNCATE audit_event, audit_anchor CASCADE")
         assert refuses("TRUNCATE audit_anchor")
-    else:  # REPLACE deletes without asking the triggers for deleting
+    else:  # REPLACE deletes without running delete triggers
         copy = columns.replace("sequence", "2").replace("reason", "'x'")
         assert refuses(
             f"INSERT OR REPLACE INTO audit_event ({columns}) "
@@ -122,7 +121,7 @@ EMPTIED = (
 @pytest.mark.parametrize(
     "more",
     [
-        "",  # no event tells of it
+        "",  # no event records it
         ", reason = 'x'",
         ", hash = 'x'",
         ", personal = 'x'",
@@ -187,7 +186,7 @@ def test_an_anchor_opens_only_what_is_before_it_and_stays(make_events: MakeEvent
     assert refuses("DELETE FROM audit_event")
     assert refuses("UPDATE audit_anchor SET sequence = 3")
     assert refuses("DELETE FROM audit_anchor")
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -204,4 +203,4 @@ def test_a_row_that_was_changed_all_the_same_is_not_hidden_by_reinstalling(
     make_events(2)
     tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 1")
     assert GUARDS.missing(connection) == set()
-    assert read_chain().broken_at == 1
+    assert verify_chain().broken_at == 1

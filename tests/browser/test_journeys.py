@@ -240,7 +240,7 @@ def test_a_role_is_granted(sit: Sit, way: str) -> None:
     hands.choose(page.get_by_label("For", exact=True), "User")
     hands.write(page.get_by_label("Name", exact=True), colleague)
     hands.choose(page.get_by_label("Role", exact=True), "Operator")
-    hands.choose(page.get_by_label("Project", exact=True), "All projects, those to come too")
+    hands.choose(page.get_by_label("Project", exact=True), "All projects, including future ones")
     hands.press(page.get_by_role("button", name="Grant"))
     row = page.get_by_role("row", name=re.compile(colleague))
     expect(row).to_contain_text("Operator")

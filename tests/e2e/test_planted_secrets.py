@@ -14,7 +14,7 @@ import redis
 import requests
 import yaml
 
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from simulator import server
 from simulator.client import SimulatorControl
 from simulator.config import SimulatorConfig

@@ -106,7 +106,7 @@ def test_preferences_are_kept_and_the_page_answers_in_them(
     sent = {"language": "de", "time_zone": "Europe/Vienna"}
     answer = root.post("/account/preferences/", sent, follow=True)
     text = answer.content.decode()
-    assert f"{pseudo.OPEN}Your preferences are saved.{pseudo.CLOSE}" in text
+    assert f"{pseudo.OPEN}Your preferences have been saved.{pseudo.CLOSE}" in text
     assert '<option value="de" selected>Deutsch</option>' in text
     assert '<option value="Europe/Vienna" selected>Europe/Vienna</option>' in text
     user = User.objects.get(username="root")

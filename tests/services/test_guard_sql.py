@@ -10,9 +10,9 @@ from django.apps import apps
 
 from backups.choices import CORRECTABLE, TERMINAL, RunState
 from backups.guards import GUARDS as OF_RUNS
-from dashboard.audit.actions import Action
-from dashboard.audit.canonical import GENESIS
 from dashboard.audit.guards import GUARDS as OF_THE_TRAIL
+from dashboard.audit.models import Action
+from dashboard.audit.values import GENESIS
 from dashboard.db.triggers import Guards
 
 TRIGGER = re.compile(r"^CREATE TRIGGER (\w+) BEFORE (\w+) ON (\w+)", re.MULTILINE)

@@ -24,7 +24,7 @@ from backups.models import (
 )
 from backups.services import retention
 from dashboard.accounts.models import User
-from dashboard.audit import chain, verification
+from dashboard.audit import trail, verification
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Action, Actor
 from tests.services.cloud_jobs import check, imported, job, keep, read
@@ -263,7 +263,7 @@ def test_masked_and_pruned_events_leave_the_chain_whole(monkeypatch):
         retention.change(days(successes=number + 1), actor=Actor("anna", ip="192.0.2.7"))
     later = timezone.now() + timedelta(days=20)
     monkeypatch.setattr(timezone, "now", lambda: later)
-    monkeypatch.setattr(chain, "now", lambda: later)
+    monkeypatch.setattr(trail, "now", lambda: later)
     policy(personal=10)
     (masked,) = run_all((RetentionKind.PERSONAL,))
     assert masked.done == 3
@@ -273,7 +273,7 @@ def test_masked_and_pruned_events_leave_the_chain_whole(monkeypatch):
     assert pruned.done == 3
     monkeypatch.undo()
     asked = verification.request_verification()
-    assert verification.perform(asked)
+    assert verification.run_verification(asked)
     asked.refresh_from_db()
     assert (asked.result, asked.guards_missing) == ("intact", "")
 

@@ -24,7 +24,7 @@ from backups.services import exports
 from backups.views.live import token
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from tests.tokens_made import Program, token_of
 from tests.views.conftest import MakeRun
 

@@ -18,8 +18,7 @@ from backups.services.runs.requests import cancel_run, put_on_record
 from backups.views import runs
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor
 from tests import audit_retention
 from tests.grants import give

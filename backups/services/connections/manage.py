@@ -20,7 +20,7 @@ from backups.rules.outcomes import outcome_of
 from backups.services.cloud import INTERACTIVE
 from backups.services.dispatch import dispatch_sync
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 from . import sync

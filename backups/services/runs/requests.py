@@ -19,7 +19,7 @@ from backups.models import BackupRun, Cluster, RequestKey, RunEvent
 from backups.services.clusters.preflight import blocked_reason
 from backups.services.dispatch import dispatch_send
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 from .transitions import transition

@@ -12,26 +12,25 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
-from dashboard.audit.export import ExportError, export, find_range
-from dashboard.audit.signing import public_pem, signing_key
+from dashboard.audit.export import ExportError, export, find_range, public_pem, signing_key
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
 from dashboard.web.moments import within_calendar
 
 
 def moment(text: str) -> datetime:
-    """An ISO 8601 time; UTC where it names no zone."""
+    """Parse an ISO 8601 time; without a zone it is UTC."""
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ArgumentTypeError(f"'{text}' is no ISO 8601 time") from error
+        raise ArgumentTypeError(f"'{text}' is not an ISO 8601 time") from error
     return within_calendar(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
 
 
 class Command(DatabaseCommand):
     help = (
-        "Write events of the audit trail as JSON Lines, signed with Ed25519, for "
-        "tools/verify_audit_export.py. The export is itself an event."
+        "Export events of the audit trail as JSON Lines signed with Ed25519, for "
+        "tools/verify_audit_export.py. The export is recorded as an event."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,10 +39,12 @@ class Command(DatabaseCommand):
         parser.add_argument("--since", type=moment, help="events from this time on (UTC)")
         parser.add_argument("--until", type=moment, help="events before this time (UTC)")
         parser.add_argument(
-            "--output", metavar="FILE", help="write here, readable by you only; standard output"
+            "--output",
+            metavar="FILE",
+            help="file to write, readable by you only; default: standard output",
         )
         parser.add_argument(
-            "--public-key", action="store_true", help="print the public key as PEM, nothing else"
+            "--public-key", action="store_true", help="only print the public key as PEM"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

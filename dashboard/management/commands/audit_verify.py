@@ -1,4 +1,4 @@
-"""``manage.py audit_verify``: is the audit trail as it was written?"""
+"""``manage.py audit_verify``: verify the hash chain of the audit trail."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from dashboard.audit import verification
-from dashboard.audit.chain import Link
+from dashboard.audit.trail import ChainLink
 from dashboard.commands import DatabaseCommand
 
 
-def link(text: str) -> Link:
-    """A head as the log has it: number, colon, hash."""
+def link(text: str) -> ChainLink:
+    """Parse a head as in the log: number, colon, hash."""
     number, colon, digest = text.partition(":")
     if not (colon and number.isdecimal() and len(digest) == 64):
         raise ArgumentTypeError(f"'{text}' is not NUMBER:HASH")
-    return Link(int(number), digest.lower())
+    return ChainLink(int(number), digest.lower())
 
 
 class Command(DatabaseCommand):
     help = (
-        "Read the whole audit trail and print the range that is right and the first break. "
-        "Exits with 0 if it is intact, 1 if it is broken or a database trigger is missing, 3 if "
-        "another process is verifying it, 4 if the database cannot be used, 5 if it is intact and "
-        "retention has deleted the event of a head that was given."
+        "Verify the whole audit trail; print the intact range and the first break. Exit status: 0 "
+        "if it is intact, 1 if it is broken or a database trigger is missing, 3 if another process "
+        "is verifying it, 4 if the database cannot be used, 5 if it is intact but retention has "
+        "deleted the event of a given head."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,19 +35,19 @@ class Command(DatabaseCommand):
             action="append",
             default=[],
             metavar="NUMBER:HASH",
-            help="a head that was kept outside, as from the log; it must be in the chain; can be "
-            "given several times",
+            help="a head stored elsewhere, as from the log, which must be in the chain; can be "
+            "repeated",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = verification.request_verification()
-        if not verification.perform(asked, options["head"]):
+        if not verification.run_verification(asked, options["head"]):
             raise CommandError(
-                "another process is verifying it; its result is on the page", returncode=3
+                "another process is verifying the trail; see the page for its result", returncode=3
             )
         if asked.events:
             self.stdout.write(
-                f"events {asked.first} to {asked.last} are right ({asked.events}), "
+                f"events {asked.first} to {asked.last} are intact ({asked.events}), "
                 f"head {asked.last}:{asked.head}"
             )
         elif asked.broken_at is None:
@@ -55,13 +55,12 @@ class Command(DatabaseCommand):
         if asked.broken_at is not None:
             raise CommandError(f"broken at event {asked.broken_at}: {asked.problem}", returncode=1)
         if asked.guards_missing:
-            raise CommandError(f"triggers are missing: {asked.guards_missing}", returncode=1)
-        # The hash of the event before the first is kept, and was compared.
+            raise CommandError(f"missing triggers: {asked.guards_missing}", returncode=1)
+        # The hash of the last deleted event is stored and was compared.
         gone = [head for head in options["head"] if head.sequence < (asked.first or 1) - 1]
         if gone:
             numbers = ", ".join(str(head.sequence) for head in gone)
             raise CommandError(
-                "heads that cannot be checked, since retention has deleted their events: "
-                + numbers,
+                "heads that cannot be checked because retention deleted their events: " + numbers,
                 returncode=5,
             )

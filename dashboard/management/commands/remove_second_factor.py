@@ -1,4 +1,4 @@
-"""``manage.py remove_second_factor``: for whoever has lost the phone and the recovery codes."""
+"""``manage.py remove_second_factor``: for users who lost their phone and recovery codes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dashboard.commands import DatabaseCommand
 
 class Command(DatabaseCommand):
     help = (
-        "Remove every second factor and all recovery codes of an account, and end its sessions. "
-        "Make sure first who asks: from then on the password alone signs in."
+        "Remove all second factors and recovery codes of an account, and end its sessions. Verify "
+        "who asks for it: afterwards, the password alone is enough to sign in."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,41 +1,39 @@
-"""``manage.py grant``: give a role, or take it away."""
+"""``manage.py grant``: grant or withdraw a role."""
 
 from __future__ import annotations
 
 import getpass
 from argparse import ArgumentParser
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from django.contrib.auth.models import Group
 from django.core.management.base import CommandError
+from django.db.models import Model
 
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand
 from dashboard.members import granting
-from dashboard.members.projects import ProjectNotFound, find_project
-
-if TYPE_CHECKING:
-    from backups.models import Project
+from dashboard.members.granting import ProjectNotFound, find_project
 
 
 class Command(DatabaseCommand):
     help = (
-        "Give a role to a user or a group, for one project or for all, or take it away. "
-        "Whoever can run this command is an admin: it asks for no role."
+        "Grant a role to a user or a group, for one project or for all projects, or withdraw it. "
+        "The command itself requires no role."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="USER", help="user name, or a group's with --group")
+        parser.add_argument("name", metavar="USER", help="user name, or group name with --group")
         parser.add_argument("role", choices=Role.values)
-        parser.add_argument("--group", action="store_true", help="USER is a group of accounts")
+        parser.add_argument("--group", action="store_true", help="USER is the name of a group")
         parser.add_argument(
             "--project",
             metavar="PROJECT",
-            help="its id in the cloud, its name, or CLOUD/REGION/NAME; without it, all projects",
+            help="id in the cloud, name, or CLOUD/REGION/NAME; default: all projects",
         )
-        parser.add_argument("--withdraw", action="store_true", help="take the role away")
+        parser.add_argument("--withdraw", action="store_true", help="withdraw the role")
 
     def handle(self, *args: Any, **options: Any) -> None:
         subject = _subject(options["name"], is_group=options["group"])
@@ -52,13 +50,13 @@ class Command(DatabaseCommand):
         self.stdout.write(f"granted: {made}")
 
     def _withdraw(
-        self, subject: User | Group, role: Role, project: Project | None, actor: Actor
+        self, subject: User | Group, role: Role, project: Model | None, actor: Actor
     ) -> None:
         whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
-        held = Grant.objects.filter(**whose, role=role, project=project)
-        made = held.order_by("by_provider").first()  # the provider's would come back
+        held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
+        made = held.order_by("by_provider").first()  # the provider would grant its own again
         if made is None:
-            raise CommandError(f"{subject} has not the role {role} there")
+            raise CommandError(f"{subject} does not have the role {role} there")
         try:
             granting.withdraw(made, actor)
         except granting.LastGrantor as error:
@@ -78,9 +76,9 @@ def _subject(name: str, *, is_group: bool) -> User | Group:
     return user
 
 
-def _project(text: str) -> Project:
+def _project(text: str) -> Model:
     if not text.strip():
-        raise CommandError("--project is empty: leave it out for all projects")
+        raise CommandError("--project is empty: omit it for all projects")
     try:
         return find_project(text)
     except ProjectNotFound as error:

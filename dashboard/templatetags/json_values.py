@@ -1,4 +1,4 @@
-"""How values of events look in templates."""
+"""Template filters for JSON values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ register = template.Library()
 
 @register.filter
 def as_value(value: Any) -> str:
-    """A value as text: texts as they are, all else as JSON, a dash where there is none."""
+    """Format a value: strings unchanged, other values as JSON, a dash for None."""
     if value is None:
         return "\N{EN DASH}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """Format a value as JSON for an attribute that a script reads; the template escapes it."""
+    return json.dumps(value)
