@@ -108,7 +108,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     for text in (
         f"at most {LONGEST_REASON} characters",
         f"0 to {MAX_WAIT_MINUTES}",
-        f"1 to {MOST} things, {USUAL_LIMIT} without it",
+        f"`limit` is 1 to {MOST}, default {USUAL_LIMIT}.",
         f"at most {LARGEST_BODY:,} bytes",
     ):
         assert text in PAGE

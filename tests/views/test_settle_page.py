@@ -115,8 +115,8 @@ def test_other_runs_have_no_such_form(
     [
         ({"reason": WHY}, "What happened: Choose one."),
         ({"ruling": "verified", "reason": WHY}, "What happened: Select a valid choice."),
-        ({"ruling": "started"}, "How you know: Say where you looked"),
-        ({"ruling": "started", "reason": "   "}, "How you know: Say where you looked"),
+        ({"ruling": "started"}, "How you know: Enter where you looked"),
+        ({"ruling": "started", "reason": "   "}, "How you know: Enter where you looked"),
         ({"ruling": "started", "reason": "x" * 401}, "How you know: Ensure this value has at most"),
         ({"ruling": "started", "reason": "a\0b"}, "How you know: Null characters"),
     ],
