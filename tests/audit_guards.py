@@ -36,7 +36,7 @@ def guards_lifted() -> Iterator[None]:
 def _triggers_disabled() -> Iterator[None]:
     from django.db import connection, transaction
 
-    tables = sorted(set().union(*(guards.tables for guards in _all_guards())))
+    tables = sorted(set().union(*(guards.tables(connection) for guards in _all_guards())))
 
     def alter(how: str) -> None:
         with transaction.atomic(), connection.cursor() as cursor:

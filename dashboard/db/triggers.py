@@ -52,6 +52,10 @@ class Guards:
         """The names of the triggers that belong in this database."""
         return {name for name, _ in _TRIGGER.findall(self.sql(connection))}
 
+    def tables(self, connection: BaseDatabaseWrapper) -> set[str]:
+        """The tables that are guarded."""
+        return {table for _, table in _TRIGGER.findall(self.sql(connection))}
+
     def missing(self, connection: BaseDatabaseWrapper) -> set[str]:
         """The triggers that are absent, disabled or, on SQLite, different from the file."""
         sql = self.sql(connection)
@@ -93,10 +97,7 @@ class Guards:
                 cursor.execute(f"DROP FUNCTION IF EXISTS {name}()")
 
     def operation(self) -> migrations.RunPython:
-        """A migration operation that installs the guards, and drops them when reversed.
-
-        Data from elsewhere can be loaded before the migration that holds it is applied.
-        """
+        """A migration operation that installs the guards, and drops them when reversed."""
 
         def install(_apps: object, editor: BaseDatabaseSchemaEditor) -> None:
             self.install(editor.connection)

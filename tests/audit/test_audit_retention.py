@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -16,8 +17,10 @@ from dashboard.audit import retention, trail, verification
 from dashboard.audit.models import Action, Anchor, AuditEvent, Verification
 from dashboard.audit.trail import Actor
 from dashboard.audit.verification import verify_chain
+from dashboard.db import triggers
 from tests import audit_retention
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, soon, verified
+from tests.audit_guards import guards_lifted
 
 pytestmark = pytest.mark.django_db
 
@@ -190,7 +193,7 @@ def test_an_anchor_that_no_retention_run_tells_of_is_found(
 def test_a_trail_can_be_carried_to_another_database(
     make_events: MakeEvents, clock: Clock, tmp_path: Path
 ) -> None:
-    """With dumpdata and loaddata, as in docs/operations.md; here into the same database."""
+    """With dumpdata and load_dump, as in docs/operations.md; here into the same database."""
     odd = {"text": "größer \U0001f600", "number": 2**53 - 1, "none": None, "list": [1, {"a": True}]}
     make_events(2)
     limit = clock.between()
@@ -200,11 +203,32 @@ def test_a_trail_can_be_carried_to_another_database(
     hashes = list(AuditEvent.objects.values_list("hash", flat=True))
     path = tmp_path / "audit.json"
     call_command("dumpdata", "audit", output=str(path), verbosity=0)
-    call_command("migrate", "audit", "0001", verbosity=0)
-    for model in (AuditEvent, Anchor, Verification):
-        model.objects.all().delete()
-    call_command("loaddata", str(path), verbosity=0)
-    call_command("migrate", "audit", verbosity=0)
+    with pytest.raises(CommandError, match="not empty: audit_anchor, audit_event") as refused:
+        call_command("load_dump", str(path), verbosity=0)
+    assert refused.value.returncode == 2
+    with guards_lifted():
+        for model in (AuditEvent, Anchor, Verification):
+            model.objects.all().delete()
+    call_command("load_dump", str(path), verbosity=0)
     assert list(AuditEvent.objects.values_list("hash", flat=True)) == hashes
     done = verified()
     assert (done.result, done.first, done.last, done.guards_missing) == ("intact", 3, 7, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dump_that_cannot_be_loaded_leaves_the_database_empty_and_guarded(
+    make_events: MakeEvents, tmp_path: Path
+) -> None:
+    make_events(2)
+    path = tmp_path / "audit.json"
+    call_command("dumpdata", "audit", output=str(path), verbosity=0)
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([*rows, {**rows[0], "model": "audit.unknown"}]))
+    with guards_lifted():
+        AuditEvent.objects.all().delete()
+    with pytest.raises(CommandError, match="unusable"):
+        call_command("load_dump", str(path), verbosity=0)
+    assert not AuditEvent.objects.exists()
+    assert triggers.missing(connection) == set()
+    with pytest.raises(CommandError, match="is not a file"):
+        call_command("load_dump", str(tmp_path / "missing.json"), verbosity=0)

@@ -90,7 +90,7 @@ BEFORE: dict[str, dict[str, str]] = {
     },
     "docs/operations.md": {
         f"{MANAGE} migrate\n{MANAGE} audit_verify": COPY + "stopped\n",
-        f"{MANAGE} migrate\n{MANAGE} migrate audit": (
+        f"{MANAGE} migrate\n{MANAGE} load_dump": (
             "export DATA_DIR=$PWD/stopped DATABASE_URL={moved}\n"
         ),
         f'{MANAGE} adopt --moved --reason "from': (
