@@ -126,7 +126,7 @@ def test_a_check_that_began_earlier_does_not_replace_a_newer_answer(make_cluster
     began = timezone.now()
     cloud.change_cluster(cluster.cluster_id, log_backup=True)
     checked(cluster)
-    readiness._keep(cluster, slow, began - timedelta(seconds=1), [])
+    readiness._store(cluster, slow, began - timedelta(seconds=1), [])
     cluster.refresh_from_db()
     assert cluster.readiness == R.READY
     assert cluster.log_settings.enabled

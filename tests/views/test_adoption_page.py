@@ -51,7 +51,7 @@ def test_an_admin_adopts_it_and_says_why(copied: Instance, make_run: Any) -> Non
 
     refused = admin.post(URL, {"queued": "cancel", "reason": " "})
     assert refused.status_code == 422
-    assert "Say why" in refused.content.decode()
+    assert "Enter a reason for adopting the database." in refused.content.decode()
     assert admin.post(URL, {"reason": "a copy"}).status_code == 422
     assert not Instance.objects.get().adopted
 
