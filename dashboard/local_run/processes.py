@@ -184,7 +184,7 @@ def web(environ: Mapping[str, str], listener: int) -> Program:
 def worker(environ: Mapping[str, str], port: int) -> Program:
     """The Celery worker; the port keeps apart two instances of one machine on one broker."""
     arguments = ("--pool", "threads", "-c", str(WORKER_THREADS), "-n", f"worker-{port}@%h")
-    quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
     command = (PYTHON, "-m", "celery", "-A", "dashboard", "worker", *arguments, *quiet)
     return Program("worker", command, environ, grace=WORKER_GRACE)
 
