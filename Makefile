@@ -1,5 +1,5 @@
 # The only tools needed: make, git, Python 3.11 or newer with its venv module.
-# PYTHON=… chooses the interpreter, PORT=… the port of `make run`.
+# PYTHON=… sets the interpreter, PORT=… the port of `make run`.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,14 +16,14 @@ RUNS ?= 1000000
 DATABASE ?= sqlite
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-# of other programs in the shell: with them Python starts from elsewhere, or does not find this folder
+# set by other programs in the shell: with them Python uses other folders or does not find this one
 unexport PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS PYTHONOPTIMIZE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 .PHONY: help
-help: ## what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: install
@@ -31,11 +31,11 @@ install: ## make .venv and install the pinned dependencies
 	@$(INSTALL)
 
 .PHONY: install-dev
-install-dev: ## ... and what tests and linters need
+install-dev: ## also install what the tests and linters need
 	@$(INSTALL) requirements-dev.txt
 
 .PHONY: run
-run: install ## start everything (PORT, DATA_DIR, DATABASE_URL, REDIS_URL); Ctrl-C stops it
+run: install ## start everything (PORT, DATA_DIR, DATABASE_URL, REDIS_URL); stop with Ctrl-C
 	@exec $(BIN)/python manage.py run --stop-with-parent
 
 .PHONY: test
@@ -43,20 +43,20 @@ test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 .PHONY: check
-check: lint ## the linters and the tests without sockets and browsers, in under two minutes
+check: lint ## run the linters and the fast tests, in under two minutes
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not e2e and not browser" $(PYTEST_ARGS) \
 	  tests/rules tests/views tests/access tests/language tests/docs/test_docs.py tests/docs/test_imports.py
 
 .PHONY: chaos
-chaos: install-dev ## kill workers, broker and database under load; check what is left (CHAOS_ARGS)
+chaos: install-dev ## kill workers, broker and database under load, then verify the history (CHAOS_ARGS)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
 
 .PHONY: timelines
-timelines: install-dev ## play random timelines against what a cloud in memory knows (EXAMPLES=2000, TIMELINES_SEED=1)
+timelines: install-dev ## run random timelines against an in-memory cloud (EXAMPLES=2000, TIMELINES_SEED=1)
 	TIMELINES=$(EXAMPLES) TIMELINES_SEED=$(TIMELINES_SEED) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS) tests/timelines
 
 .PHONY: bench-history
-bench-history: install-dev ## time the history's pages at RUNS=1000000 on DATABASE=postgresql|sqlite
+bench-history: install-dev ## time the history pages with RUNS=1000000 on DATABASE=postgresql|sqlite
 	$(BIN)/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.history --runs $(RUNS) --database $(DATABASE)
 
@@ -70,14 +70,14 @@ container-trial: install ## build the image and run docker-compose.yml with podm
 	$(BIN)/python -m trials.containers $(CONTAINER_ARGS)
 
 .PHONY: lint
-lint: install-dev ## ruff, mypy, lines of templates, missing migrations, Django's deployment check
+lint: install-dev ## run ruff, mypy, and the checks of templates, migrations and deployment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@! LC_ALL=C.UTF-8 grep -rnE '^.{121}|	|[[:blank:]]$$' templates || \
 	  { echo "templates: over 120 columns, a tab, or a blank at the end of a line" >&2; exit 1; }
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	@# production's settings, with values that are right and lead nowhere
+	@# production settings, with valid values that lead nowhere
 	DEPLOYMENT=production SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') \
 	  ALLOWED_HOSTS=css-logs.example.com TRUST_X_FORWARDED_PROTO=1 \
 	  DATABASE_URL=postgres://dashboard@127.0.0.1:1/dashboard REDIS_URL=redis://127.0.0.1:1/0 \
@@ -90,30 +90,30 @@ lock: ## pin the newest versions that requirements*.in allow (needs uv)
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 
 .PHONY: messages
-messages: install-dev ## bring the catalogues in locale/ up to date, and compile them (CATALOGUE=de adds one)
+messages: install-dev ## update and compile the catalogues in locale/ (CATALOGUE=de adds one)
 	@command -v msgfmt >/dev/null || { echo "make messages needs gettext (apt install gettext)" >&2; exit 1; }
 	$(BIN)/python manage.py makemessages $(if $(CATALOGUE),--locale $(CATALOGUE),--all) --no-wrap --add-location file \
 	  --ignore .venv --ignore tests --ignore benchmarks --ignore chaos --ignore simulator --ignore var
 	$(BIN)/python manage.py compilemessages --ignore .venv
 
 .PHONY: licences
-licences: install ## list the licences of what is installed in docs/licences.md
+licences: install ## write the licences of the dependencies to docs/licences.md
 	$(BIN)/python tools/licences.py > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
 
 .PHONY: screenshots
-screenshots: install-dev ## take the pictures of README and docs anew (needs chromium)
+screenshots: install-dev ## take the screenshots of README and docs (needs chromium)
 	$(BIN)/python tools/screenshots.py
 
 .PHONY: secrets
-secrets: ## make the secret files that docker-compose.yml names, where they are missing
+secrets: ## create the missing secret files of docker-compose.yml
 	@mkdir -p -m 700 docker/secrets
 	@umask 077; for name in secret_key database_password; do \
 	  [ -s docker/secrets/$$name ] || od -An -N36 -tx1 /dev/urandom | tr -d ' \n' > docker/secrets/$$name; \
 	done
-	@# the container's user reads them through the folder that only this user can enter
+	@# readable for the user in the container; the folder itself is closed to other users
 	@chmod 444 docker/secrets/*
 
 .PHONY: clean
-clean: ## remove .venv and caches; var/, with database and history, stays
+clean: ## remove .venv and caches; keep var/ (database and history)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-results
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

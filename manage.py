@@ -19,10 +19,10 @@ def main() -> None:
         return
     from django.core.management import execute_from_command_line
 
-    from dashboard.generated import data_dir, refuse_as_root
+    from dashboard.generated import data_dir, refuse_root
     from dashboard.local_run.instance import join
 
-    refuse_as_root(data_dir())
+    refuse_root(data_dir())
     if sys.argv[1:2] != ["run"]:  # which decides anew
         join(data_dir(), os.environ)
     execute_from_command_line(sys.argv)

@@ -4,7 +4,7 @@ from celery import signals as celery_signals
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
-from dashboard.signals import serving
+from dashboard.apps import serving
 
 
 class BackupsConfig(AppConfig):

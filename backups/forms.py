@@ -11,8 +11,8 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Ruling
-from backups.models import ExportAs, Kind
-from backups.models.labels import parse_labels
+from backups.models import ExportAs, RetentionKind
+from backups.models.cluster import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
 from backups.models.run_log import LONGEST_RULING
@@ -305,7 +305,9 @@ class RetentionForm(RetentionRunForm):
 
     def days(self) -> dict[str, int | None]:
         """The columns of the policy."""
-        return {f"{kind.value}_days": self.cleaned_data[f"{kind.value}_days"] for kind in Kind}
+        return {
+            f"{kind.value}_days": self.cleaned_data[f"{kind.value}_days"] for kind in RetentionKind
+        }
 
 
 def form_problems(form: forms.Form) -> list[str]:

@@ -11,15 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dashboard.local_run.console import say
-from dashboard.local_run.paths import StartError
+from dashboard.local_run.console import StartError, say
 
-from .process import StackError
 from .scenario import Options, Scenario
-from .stack import RECOVERY_SETTINGS, SETTINGS, Stack
+from .stack import RECOVERY_SETTINGS, SETTINGS, Stack, StackError
 
 if TYPE_CHECKING:
-    from .ownership import Limits
+    from .checks import Limits
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,11 +92,10 @@ def _judge(
 ) -> dict[str, Any]:
     story = scenario.play()
     # these need Django, which is set up only now
+    from .checks import check_clicks, check_outcomes, check_ownership, check_requests
     from .evidence import gather
-    from .ownership import check_ownership
     from .recovery import check_recovery, measure
     from .report import document
-    from .verify import check_clicks, check_outcomes, check_requests
 
     ledger = stack.control.ledger()
     evidence = gather(
@@ -121,7 +118,7 @@ def _judge(
 def _limits() -> Limits:
     from django.conf import settings
 
-    from .ownership import Limits
+    from .checks import Limits
 
     return Limits(
         tolerance=settings.BACKUP_DATE_TOLERANCE,

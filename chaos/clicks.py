@@ -42,7 +42,7 @@ class Click:
 
 
 @dataclass(slots=True)
-class Answer:
+class ClickResult:
     """What became of one sending of the form.
 
     Attributes:
@@ -162,7 +162,7 @@ class Clickers:
         self._before = before
         self._stop = stop
         self._lock = threading.Lock()
-        self.answers: list[Answer] = []
+        self.answers: list[ClickResult] = []
 
     def carry_out(self, clicks: Sequence[Click]) -> None:
         """Click as planned; returns when every click is answered or given up."""
@@ -188,7 +188,7 @@ class Clickers:
 
     def _insist(self, person: str, click: Click, key: str) -> None:
         """Send the same form until it is answered, as somebody does who presses "reload"."""
-        answer = Answer(key, person, click.cluster, time.time())
+        answer = ClickResult(key, person, click.cluster, time.time())
         with self._lock:
             self.answers.append(answer)
         give_up = time.monotonic() + PATIENCE

@@ -17,7 +17,7 @@ LATEST_ARRIVAL = 30.0  # seconds after which a request cannot come out of a sock
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RunStep:
     """One event of a run; `at` in Unix seconds."""
 
     at: float
@@ -46,7 +46,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class StoredPost:
     """A stored POST.
 
     Attributes:
@@ -79,9 +79,9 @@ class Run:
     corrected_from: str
     claimed_by: str
     requested: float
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RunStep] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    posts: dict[int, Sent] = field(default_factory=dict)
+    posts: dict[int, StoredPost] = field(default_factory=dict)
 
     def passed_through(self, state: str) -> bool:
         """Whether the run ever was in this state."""
@@ -89,7 +89,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Findings:
     """Everything that the checks judge.
 
     Attributes:
@@ -129,13 +129,13 @@ class Evidence:
         return [self.jobs[entry.job_id] for entry in self.requests_of(run) if entry.job_id]
 
 
-def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> Evidence:
+def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> Findings:
     """Read the product's database and lay it beside the simulator's ledger and jobs."""
     runs = load_runs()
     calls = [call for run in runs.values() for call in run.calls]
     request_of, call_of, guessed = attribute(calls, requests)
     jobs = {job.job_id: job for cluster in clusters for job in cluster.jobs}
-    return Evidence(runs, load_imported(), list(requests), request_of, call_of, jobs, guessed)
+    return Findings(runs, load_imported(), list(requests), request_of, call_of, jobs, guessed)
 
 
 def load_imported() -> dict[str, str]:
@@ -165,7 +165,7 @@ def load_runs() -> dict[int, Run]:
     }
     for event in RunEvent.objects.exclude(run__trigger=Trigger.CLOUD).order_by("id"):
         runs[event.run_id].steps.append(
-            Step(
+            RunStep(
                 event.at.timestamp(),
                 event.from_state,
                 event.to_state,
@@ -194,7 +194,7 @@ def load_runs() -> dict[int, Run]:
     for post in Post.objects.all():
         dated = post.date_before is not None and post.date_after is not None
         accepted = post.result == Post.Result.ACCEPTED
-        runs[post.run_id].posts[post.attempt] = Sent(post.job_id, dated, accepted)
+        runs[post.run_id].posts[post.attempt] = StoredPost(post.job_id, dated, accepted)
     return runs
 
 

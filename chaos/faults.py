@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.client import SimulatorControl
-from simulator.presets import BODY_KINDS, PRESETS
+from simulator.faults import BODY_KINDS, PRESETS
 
 BEYOND_GRACE = (15.0, 35.0)  # seconds after the grace until a record comes that is too late
 # Answers that leave open whether the job was started.

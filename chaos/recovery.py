@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from .evidence import Evidence, Run, Step
-from .log import AWAY, Diary, Interval, intersection, overlap, union
-from .verify import Check
+from .checks import Check
+from .evidence import Findings, Run, RunStep
+from .trouble import AWAY, Diary, Interval, intersection, overlap, union
 
 RESUME_TARGET = 15.0  # seconds until queued work is sent again
 SETTLE_TARGET = 30.0  # seconds until a dead worker's run is settled
@@ -61,7 +61,7 @@ def no_workers(diary: Diary, workers: Sequence[str]) -> list[Interval]:
     return intersection(lives.values())
 
 
-def measure(evidence: Evidence, diary: Diary, workers: Sequence[str]) -> list[Distribution]:
+def measure(evidence: Findings, diary: Diary, workers: Sequence[str]) -> list[Distribution]:
     """The distributions that the report prints."""
     outages = {
         "the broker": diary.intervals("redis restarted empty"),
@@ -83,7 +83,7 @@ def measure(evidence: Evidence, diary: Diary, workers: Sequence[str]) -> list[Di
     return [*result, settled]
 
 
-def _resumed(evidence: Evidence, back: float, needed: list[Interval]) -> Sample | None:
+def _resumed(evidence: Findings, back: float, needed: list[Interval]) -> Sample | None:
     """The first sending after `back` of a run that was waiting for nothing else then."""
     first: tuple[float, int] | None = None
     for run in evidence.runs.values():
@@ -101,7 +101,7 @@ def _resumed(evidence: Evidence, back: float, needed: list[Interval]) -> Sample 
     return Sample(first[1], gross, gross - overlap(needed, back, first[0]))
 
 
-def _settled(evidence: Evidence, diary: Diary, answers: list[Interval]) -> list[Sample]:
+def _settled(evidence: Findings, diary: Diary, answers: list[Interval]) -> list[Sample]:
     deaths: dict[int, list[float]] = defaultdict(list)
     for entry in diary.entries("worker SIGKILL"):
         deaths[entry.pid].append(entry.began)
@@ -118,12 +118,12 @@ def _settled(evidence: Evidence, diary: Diary, answers: list[Interval]) -> list[
     return samples
 
 
-def _moves(run: Run) -> list[Step]:
+def _moves(run: Run) -> list[RunStep]:
     """Events that changed the state; a join or a remark does not."""
     return [step for step in run.steps if step.from_state != step.to_state]
 
 
-def _claims(run: Run) -> list[tuple[Step, Step | None]]:
+def _claims(run: Run) -> list[tuple[RunStep, RunStep | None]]:
     """Each claim with the move that ended it."""
     moves = _moves(run)
     following = [*moves[1:], None]
@@ -144,7 +144,7 @@ def _pid(actor: str) -> int:
 
 
 def check_recovery(
-    evidence: Evidence, diary: Diary, distributions: Sequence[Distribution], dark: set[str]
+    evidence: Findings, diary: Diary, distributions: Sequence[Distribution], dark: set[str]
 ) -> Check:
     """4: nothing stays claimed by the dead, and recoveries keep within their targets."""
     check = Check("nothing stays claimed by the dead; recovery within its target")

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from .evidence import Evidence
+from .checks import Check
+from .evidence import Findings
 from .recovery import Distribution
 from .scenario import Options, Story
-from .verify import Check
 
 RUN_IDS = re.compile(r"\bruns? \[?(\d+)")
 SHOWN = 12  # offences of a check on the terminal; all are in the JSON
@@ -22,7 +22,7 @@ def document(
     options: Options,
     settings: dict[str, str],
     story: Story,
-    evidence: Evidence,
+    evidence: Findings,
     struck: dict[str, int],
     checks: Sequence[Check],
     distributions: Sequence[Distribution],
@@ -77,14 +77,14 @@ def document(
     }
 
 
-def _offending(checks: Sequence[Check], evidence: Evidence) -> list[int]:
+def _offending(checks: Sequence[Check], evidence: Findings) -> list[int]:
     """The runs that violations name, and the others of their clusters."""
     named = {int(n) for c in checks for text in c.offences for n in RUN_IDS.findall(text)}
     clusters = {evidence.runs[n].cluster for n in named if n in evidence.runs}
     return [run.id for run in evidence.runs.values() if run.cluster in clusters]
 
 
-def _story(evidence: Evidence, run_id: int) -> dict[str, Any]:
+def _story(evidence: Findings, run_id: int) -> dict[str, Any]:
     """A run as the product and as the simulator tell it."""
     run = evidence.runs[run_id]
     return {

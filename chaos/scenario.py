@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from simulator.client import ControlError
 
 from . import faults
-from .clicks import Answer, Clickers, Person, plan
-from .log import Diary
-from .process import StackError, until
-from .stack import REGIONS, Stack
-from .trouble import TroubleMaker
+from .clicks import Clickers, ClickResult, Person, plan
+from .stack import REGIONS, Stack, StackError, until
+from .trouble import Diary, TroubleMaker
 
 PEOPLE = ("ada", "grace", "hedy")
 STAMPS = ("ms", "seconds")  # how records write their times, cluster by cluster
@@ -46,7 +44,7 @@ class Options:
 class Story:
     """What happened, for the checks and the report."""
 
-    answers: list[Answer]
+    answers: list[ClickResult]
     diary: Diary
     dark: set[str]
     cards: dict[str, int]
@@ -166,7 +164,7 @@ class Scenario:
         card.play(self._stack.control, self._cloud_ids[cluster])
         self._cards[card.name] += 1
 
-    def _click_in_peace(self) -> list[Answer]:
+    def _click_in_peace(self) -> list[ClickResult]:
         """Clicks whose jobs are listed when their runs have ended, and that nothing else disturbs.
 
         Under fire it is chance whether such a job can be told from those of other requests: here it

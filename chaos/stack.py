@@ -4,19 +4,316 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import random
 import shutil
+import signal
 import socket
+import sqlite3
+import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
 
-from dashboard.local_run import listening, processes, redis
-from dashboard.local_run.paths import redis_socket
-from dashboard.local_run.processes import Program
+from dashboard.local_run import guard as guard_script
+from dashboard.local_run import listening, redis, startup
+from dashboard.local_run.redis import redis_socket
+from dashboard.local_run.supervisor import Program, tail
 from simulator.client import SimulatorControl
 
-from .databases import Database, PostgresCluster, SqliteFile
-from .process import Guard, Process, clean_environment, until
+POLL_SECONDS = 0.05
+
+
+class StackError(Exception):
+    """Something of the stack did not start; the text is for the person at the terminal."""
+
+
+class ThreadedGuard:
+    """dashboard/local_run/guard.py as a process: it ends our children when we are killed.
+
+    The supervisor's `Guard` registers a child between fork and exec, which is safe only in a
+    process with one thread. This process has many, so it registers a child right after its start.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        reading, self._pipe = os.pipe()  # neither end is inheritable: only this process can write
+        script = str(Path(guard_script.__file__).resolve())
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", script], stdin=reading, start_new_session=True
+        )
+        os.close(reading)
+
+    def started(self, group: int) -> None:
+        self._tell(b"+%d\n" % group)
+
+    def gone(self, group: int) -> None:
+        self._tell(b"-%d\n" % group)
+
+    def _tell(self, line: bytes) -> None:
+        with self._lock:
+            os.write(self._pipe, line)
+
+    def close(self) -> None:
+        """Let it end what is left, and then itself."""
+        os.close(self._pipe)
+        self._process.wait()
+
+
+class Process:
+    """One program, started and stopped any number of times, with one log file for all its lives.
+
+    Args:
+        program: what to run.
+        logs: folder of the log file.
+        guard: is told of every life.
+        user: run as this user; None: as ourselves.
+    """
+
+    def __init__(
+        self, program: Program, logs: Path, guard: ThreadedGuard, *, user: str | None = None
+    ) -> None:
+        self.program = program
+        self.log = logs / f"{program.name}.log"
+        self.pids: list[int] = []
+        self._guard = guard
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> int:
+        """Start it; returns its process id. Raises OSError."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                list(self.program.command),
+                env=dict(self.program.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=self.program.inherit,
+                start_new_session=True,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
+            )
+        self._guard.started(self._process.pid)
+        self.pids.append(self._process.pid)
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def send(self, number: int) -> None:
+        """Send a signal to the program itself, if it lives."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL the program and all that it has started."""
+        if self._process is not None:
+            guard_script.send(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._guard.gone(self._process.pid)
+            self._process = None
+
+    def stop(self, number: int = signal.SIGTERM) -> bool:
+        """Ask it to end, kill it after the program's grace; returns whether that was not needed."""
+        if self._process is None:
+            return True
+        self.send(number)
+        in_time = until(lambda: not self.alive, self.program.grace)
+        self.kill()
+        return in_time
+
+    def fail(self, why: str) -> StackError:
+        """An error that shows the end of the log."""
+        return StackError(f"{self.program.name}: {why}\n{tail(self.log)}")
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for a condition for at most `seconds`; returns whether it came true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without anything that configures the product."""
+    named = {"DATA_DIR", "PORT", "HOST", "DEMO_CLOUD", "DEPLOYMENT", "DEBUG", "HTTPS"}
+    named |= {"ALLOWED_HOSTS", "STATIC_ROOT", "COOKIE_SUFFIX", "DJANGO_SETTINGS_MODULE"}
+    product = ("BACKUP_", "CSS_", "HEARTBEAT_", "DATABASE_", "REDIS_", "SECRET_KEY")
+    prefixes = (*product, "OS_", "PYTEST_")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in named and not name.startswith(prefixes)
+    }
+
+
+Pause = Callable[[float], None]
+BINARIES = "/usr/lib/postgresql"
+START_SECONDS = 30.0
+
+
+class Database(Protocol):
+    """What the stack and the trouble-maker need of a database."""
+
+    url: str
+
+    def open(self) -> None:
+        """Make it usable."""
+
+    def outage(self, rng: random.Random, pause: Pause) -> str:
+        """Take it away, `pause` some seconds, give it back; returns what was done."""
+
+    def close(self) -> None:
+        """Stop it and remove what it left."""
+
+
+class SqliteFile:
+    """A SQLite file; its outage is somebody's exclusive lock."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "db.sqlite3"
+        self.url = f"sqlite:///{quote(str(self._path))}"
+
+    def open(self) -> None:
+        """Nothing to start: Django makes the file."""
+
+    def outage(self, rng: random.Random, pause: Pause) -> str:
+        """Hold the write lock for some seconds, one time in four for longer than anybody waits."""
+        seconds = _seconds(rng, 21, 24)
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+            pause(seconds)
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+        return f"write lock held {seconds:.1f} s"
+
+    def close(self) -> None:
+        """The file goes with its folder."""
+
+
+class PostgresCluster:
+    """A PostgreSQL cluster of our own, on a unix socket only; the machine's own is not touched."""
+
+    def __init__(self, logs: Path, guard: ThreadedGuard) -> None:
+        self._bin = find_binaries()
+        self._user = _unprivileged_user()
+        # Its own user must reach it, and the paths of sockets must be short: hence /tmp.
+        self._folder = Path(tempfile.mkdtemp(prefix="css-chaos-pg-", dir="/tmp"))
+        data, sockets = self._folder / "data", self._folder / "s"
+        sockets.mkdir()
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            for each in (self._folder, sockets):
+                os.chown(each, account.pw_uid, account.pw_gid)
+        self._data = data
+        self.url = f"postgres://chaos@{quote(str(sockets), safe='')}/postgres"
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(sockets),
+            "fsync": "off",  # processes die here, the machine does not
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+        }
+        command = [str(self._bin / "postgres"), "-D", str(data)]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        program = Program("postgres", command, {"PATH": os.defpath, "LC_ALL": "C"}, grace=20)
+        self._process = Process(program, logs, guard, user=self._user)
+
+    def open(self) -> None:
+        """Make the cluster and start it. Raises StackError."""
+        made = subprocess.run(
+            [
+                *(str(self._bin / "initdb"), "-D", str(self._data), "-U", "chaos"),
+                *("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"),
+            ],
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise StackError(f"initdb failed: {made.stderr.strip()}")
+        self._start()
+
+    def _start(self) -> None:
+        self._process.start()
+        if not until(self._answers, START_SECONDS):
+            raise self._process.fail("does not answer")
+
+    def _answers(self) -> bool:
+        import psycopg
+
+        try:
+            with psycopg.connect(self.url, connect_timeout=2):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def outage(self, rng: random.Random, pause: Pause) -> str:
+        """What `pg_ctl stop -m fast|immediate` does, and a start some seconds later."""
+        mode, number = rng.choice([("fast", signal.SIGINT), ("immediate", signal.SIGQUIT)])
+        seconds = _seconds(rng, 13, 17)
+        self._process.stop(number)
+        pause(seconds)
+        self._start()
+        return f"stop -m {mode}, away {seconds:.1f} s"
+
+    def close(self) -> None:
+        """Stop the server and remove the cluster."""
+        self._process.stop(signal.SIGINT)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _seconds(rng: random.Random, least: float, most: float) -> float:
+    """Some seconds; one time in four so long that all heartbeats are stale at the end."""
+    return rng.uniform(least, most) if rng.random() < 0.25 else rng.uniform(1, 6)
+
+
+def find_binaries() -> Path:
+    """The newest PostgreSQL server on this machine. Raises StackError: there is none."""
+    found = sorted(
+        (path.parent for path in Path(BINARIES).glob("*/bin/initdb")),
+        key=lambda path: float(path.parent.name),
+    )
+    if found:
+        return found[-1]
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).resolve().parent
+    raise StackError(
+        f"no PostgreSQL server was found in {BINARIES}/*/bin or on the PATH: "
+        "install one (Debian: apt install postgresql), or use --database sqlite"
+    )
+
+
+def _unprivileged_user() -> str | None:
+    """Whom to run PostgreSQL as: it refuses to run as root."""
+    if os.geteuid():
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    raise StackError("running as root, and there is no user postgres or nobody to start initdb as")
+
 
 ROOT = Path(__file__).resolve().parent.parent
 REGIONS = ("eu-de", "eu-nl")  # the listener of the second can be closed
@@ -84,7 +381,7 @@ class Stack:
         (self._simulator_dir / "secure.yaml").write_text("{}\n")
         self._seed = seed
         self._worker_count = workers
-        self._guard = Guard()
+        self._guard = ThreadedGuard()
         self._listener: socket.socket | None = None
         self._started: list[Process] = []
         self.database: Database = SqliteFile(self.data_dir)
@@ -104,7 +401,7 @@ class Stack:
         self.simulator = self._process(Program("simulator", self._simulator(), self.environ))
         self._listener = listening.listen("127.0.0.1", 0)
         self.url = listening.url(self._listener, "127.0.0.1").rstrip("/")
-        self.web = self._process(processes.web(self.environ, self._listener.fileno()))
+        self.web = self._process(startup.web_server(self.environ, self._listener.fileno()))
         self.workers = [self._worker(number) for number in range(1, self._worker_count + 1)]
 
     def _simulator(self) -> list[str]:
@@ -116,7 +413,7 @@ class Stack:
         ]
 
     def _worker(self, number: int) -> Process:
-        made = processes.worker(self.environ, number)
+        made = startup.worker(self.environ, number)
         return self._process(Program(f"worker-{number}", made.command, made.environ, made.grace))
 
     def _process(self, program: Program) -> Process:

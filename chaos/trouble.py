@@ -1,4 +1,4 @@
-"""The trouble-maker: three lanes of trouble at once, each from a seeded deck."""
+"""Makes trouble in three lanes at once, each from a seeded deck, and records it in a diary."""
 
 from __future__ import annotations
 
@@ -6,16 +6,97 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 
 from simulator.client import ControlError
 
-from .log import AWAY, Diary, Entry
-from .process import Process
-from .stack import REGIONS, Stack
+from .stack import REGIONS, Process, Stack
+
+AWAY = "worker away"  # from a worker's SIGTERM to its return
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DiaryEntry:
+    """One trouble; times are Unix seconds.
+
+    Attributes:
+        kind: what was done.
+        began, ended: from the blow to the repair; equal where it needs none.
+        pid: of the process that was struck, 0 where it was none.
+        detail: for the reader.
+    """
+
+    kind: str
+    began: float
+    ended: float
+    pid: int = 0
+    detail: str = ""
+
+
+class Diary:
+    """Entries from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: list[DiaryEntry] = []
+
+    def add(self, entry: DiaryEntry) -> None:
+        with self._lock:
+            self._entries.append(entry)
+
+    def entries(self, *kinds: str) -> list[DiaryEntry]:
+        """Entries of these kinds, all without any, in order of their beginning."""
+        with self._lock:
+            found = [each for each in self._entries if not kinds or each.kind in kinds]
+        return sorted(found, key=lambda each: each.began)
+
+    def counts(self) -> dict[str, int]:
+        """How often each kind was done; absences are part of what made them."""
+        kinds = (each.kind for each in self.entries() if each.kind != AWAY)
+        return dict(sorted(Counter(kinds).items()))
+
+    def intervals(self, *kinds: str) -> list[Interval]:
+        """When these lasted."""
+        return [(each.began, each.ended) for each in self.entries(*kinds)]
+
+
+def union(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same moments without overlaps, in order."""
+    merged: list[Interval] = []
+    for began, ended in sorted(intervals):
+        if merged and began <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], ended))
+        else:
+            merged.append((began, ended))
+    return merged
+
+
+def overlap(intervals: Iterable[Interval], began: float, ended: float) -> float:
+    """Seconds of [began, ended] that lie in the intervals."""
+    return sum(max(0.0, min(ended, e) - max(began, b)) for b, e in union(intervals))
+
+
+def intersection(lives: Iterable[list[Interval]]) -> list[Interval]:
+    """The moments that are in every list."""
+    result: list[Interval] | None = None
+    for intervals in lives:
+        if result is None:
+            result = union(intervals)
+            continue
+        result = [
+            (max(a, c), min(b, d))
+            for a, b in result
+            for c, d in union(intervals)
+            if max(a, c) < min(b, d)
+        ]
+    return result or []
+
 
 Trouble = Callable[[random.Random], None]
 MIDDLE_OF_A_CLAIM = 4.0  # seconds to wait for a run in SENDING before killing whoever
@@ -125,7 +206,7 @@ class TroubleMaker:
         self._stop.wait(seconds)
 
     def _note(self, kind: str, began: float, *, pid: int = 0, detail: str = "") -> None:
-        self.diary.add(Entry(kind, began, time.time(), pid, detail))
+        self.diary.add(DiaryEntry(kind, began, time.time(), pid, detail))
 
     # --- workers ---------------------------------------------------------------------------------
 
@@ -170,7 +251,7 @@ class TroubleMaker:
         )
         self._pause(rng.uniform(0, 2))
         victim.start()
-        self.diary.add(Entry(AWAY, began, time.time(), pid, victim.program.name))
+        self.diary.add(DiaryEntry(AWAY, began, time.time(), pid, victim.program.name))
 
     def kill_ticker(self, rng: random.Random) -> None:
         """SIGKILL the worker that ticks: another takes over."""

@@ -6,6 +6,10 @@ from typing import Any
 
 from celery import signals
 from django.apps import AppConfig
+from django.dispatch import Signal
+
+# Sent when a web process is about to serve pages. The sender is the class of the WSGI application.
+serving = Signal()
 
 
 class DashboardConfig(AppConfig):

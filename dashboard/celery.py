@@ -51,7 +51,7 @@ def _keys_of_this_instance() -> dict[str, Any]:
     try:
         return {"global_keyprefix": key_prefix()}
     except (DatabaseError, InterfaceError) as error:
-        raise OperationalError("the database does not say which instance this is") from error
+        raise OperationalError("the instance's id cannot be read from the database") from error
 
 
 app = Broker("css-log-backup")

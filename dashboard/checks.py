@@ -19,10 +19,10 @@ from django.core.checks.messages import ERROR
 from django.core.exceptions import ImproperlyConfigured
 
 from . import environment
-from .clouds_yaml import FILE_NAMES, search_path
-from .generated import unwritable
+from .environment import CLOUDS_FILE_NAMES, clouds_search_path
+from .generated import storage_problem
 from .service_urls import checks_certificates
-from .web.url_prefix import USABLE, clashes
+from .web.middleware import USABLE, clashes
 
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
@@ -79,8 +79,8 @@ def refuse_unsafe_start() -> None:
 def _deployment() -> Iterator[CheckMessage]:
     if settings.DEPLOYMENT not in DEPLOYMENTS:
         yield Error(
-            f"DEPLOYMENT={settings.DEPLOYMENT!r} is not known.",
-            hint="Set DEPLOYMENT to local or to production.",
+            f"DEPLOYMENT={settings.DEPLOYMENT!r} is not a known value.",
+            hint="Set DEPLOYMENT to local or production.",
             id="css.E001",
         )
 
@@ -89,8 +89,8 @@ def _urls() -> Iterator[CheckMessage]:
     if settings.DATABASE_URL_PROBLEM:
         yield Error(
             f"DATABASE_URL cannot be used: {settings.DATABASE_URL_PROBLEM}.",
-            hint="Set DATABASE_URL to postgres://USER:PASSWORD@HOST:5432/NAME, and give a password "
-            "that is hard to escape as DATABASE_PASSWORD.",
+            hint="Set DATABASE_URL to postgres://USER:PASSWORD@HOST:5432/NAME. If the password is "
+            "hard to escape, set DATABASE_PASSWORD instead.",
             id="css.E005",
         )
     if settings.REDIS_URL_PROBLEM:
@@ -101,10 +101,10 @@ def _urls() -> Iterator[CheckMessage]:
         )
     elif not checks_certificates(settings.REDIS_URL):
         yield Warning(
-            "REDIS_URL switches the check of Redis's certificate off: anybody on the network can "
-            "read and write what the processes tell each other.",
-            hint="Take ssl_cert_reqs and ssl_check_hostname out of REDIS_URL, and name the "
-            "certificate of its authority with ssl_ca_certs=/path/to/ca.pem.",
+            "REDIS_URL disables verification of Redis's certificate: anybody on the network can "
+            "read and change the messages between the processes.",
+            hint="Remove ssl_cert_reqs and ssl_check_hostname from REDIS_URL, and set "
+            "ssl_ca_certs=/path/to/ca.pem to the certificate of its authority.",
             id="css.W002",
         )
 
@@ -112,24 +112,24 @@ def _urls() -> Iterator[CheckMessage]:
 def _prefix() -> Iterator[CheckMessage]:
     prefix = settings.URL_PREFIX
     if not USABLE.fullmatch(prefix):
-        problem = "has characters that no such path has"
+        problem = "contains characters that are not allowed in a path"
     elif prefix and clashes(prefix):
-        problem = "begins like a page of the dashboard, so the two could not be told apart"
+        problem = "starts with the name of a page of the dashboard, so the two would be ambiguous"
     else:
         return
     yield Error(
         f"URL_PREFIX {problem}.",
-        hint="Set URL_PREFIX to a path as in /css-logs: letters, digits, - and _.",
+        hint="Set URL_PREFIX to a path such as /css-logs, made of letters, digits, - and _.",
         id="css.E030",
     )
 
 
 def _environment() -> Iterator[CheckMessage]:
     """What the readers of the environment could not use, and what is not read."""
-    if names := environment.disowned:
+    if names := environment.removed_variables:
         yield Info(
-            f"{', '.join(names)}: not used, since another project's Celery may be meant.",
-            hint="Set REDIS_URL to the broker of this one, and unset the others.",
+            f"{', '.join(names)}: ignored, because another project's Celery may have set them.",
+            hint="Set REDIS_URL to the broker of this instance, and unset the others.",
             id="css.I002",
         )
     for problem in settings.ENVIRONMENT_PROBLEMS:
@@ -139,15 +139,15 @@ def _environment() -> Iterator[CheckMessage]:
 def _heartbeats() -> Iterator[CheckMessage]:
     if settings.HEARTBEAT_STALE_AFTER <= settings.HEARTBEAT_INTERVAL:
         yield Error(
-            "HEARTBEAT_STALE_AFTER is not above HEARTBEAT_INTERVAL: a living worker would be taken "
-            "for dead.",
+            "HEARTBEAT_STALE_AFTER is not greater than HEARTBEAT_INTERVAL: a running worker would "
+            "be considered dead.",
             hint="Set HEARTBEAT_STALE_AFTER to four times HEARTBEAT_INTERVAL.",
             id="css.E012",
         )
 
 
 def _signing_key() -> Iterator[CheckMessage]:
-    from .audit.signing import signing_key
+    from .audit.export import signing_key
 
     if settings.AUDIT_SIGNING_KEY:
         try:
@@ -155,7 +155,7 @@ def _signing_key() -> Iterator[CheckMessage]:
         except ImproperlyConfigured as error:
             yield Error(
                 str(error),
-                hint="Set AUDIT_SIGNING_KEY to such a key, or leave it out.",
+                hint="Set AUDIT_SIGNING_KEY to a valid key, or leave it unset.",
                 id="css.E019",
             )
 
@@ -171,14 +171,14 @@ def _data_dir() -> Iterator[CheckMessage]:
         )
         if here
     ]
-    if not kept or not (problem := unwritable(Path(settings.DATA_DIR))):
+    if not kept or not (problem := storage_problem(Path(settings.DATA_DIR))):
         return
     # the last one alone is made when it is first needed
     kind, number = (Warning, "css.W003") if kept[0].endswith("trail") else (Error, "css.E021")
     yield kind(
         f"DATA_DIR={settings.DATA_DIR} cannot keep {', '.join(kept)}: {problem}.",
-        hint="Set DATA_DIR to a folder of the user that all processes run as, or correct the "
-        "owner of the files.",
+        hint="Set DATA_DIR to a folder owned by the user that all processes run as, or correct "
+        "the owner of the files.",
         id=number,
     )
 
@@ -187,16 +187,16 @@ def _hosts() -> Iterator[CheckMessage]:
     wrong = [host for host in settings.ALLOWED_HOSTS if not HOST.fullmatch(host)]
     if wrong:
         yield Error(
-            f"ALLOWED_HOSTS has {wrong[0][:80]!r}, which no browser sends as a host name.",
-            hint="Set ALLOWED_HOSTS to names alone, without scheme, port and path, as in "
-            "css-logs.example.com, or .example.com for all below it.",
+            f"ALLOWED_HOSTS has {wrong[0][:80]!r}, which is not a valid host name.",
+            hint="Set ALLOWED_HOSTS to host names without scheme, port and path, for example "
+            "css-logs.example.com, or .example.com to include all subdomains.",
             id="css.E020",
         )
     wrong = [origin for origin in settings.CSRF_TRUSTED_ORIGINS if not ORIGIN.fullmatch(origin)]
     if wrong:
         yield Error(
-            f"CSRF_TRUSTED_ORIGINS has {wrong[0][:80]!r}, which no browser sends as an origin.",
-            hint="Set CSRF_TRUSTED_ORIGINS to scheme and host, as in https://css-logs.example.com.",
+            f"CSRF_TRUSTED_ORIGINS has {wrong[0][:80]!r}, which is not a valid origin.",
+            hint="Set CSRF_TRUSTED_ORIGINS to scheme and host, for example https://css-logs.example.com.",
             id="css.E020",
         )
 
@@ -229,8 +229,8 @@ def _unreadable_clouds_files() -> Iterator[CheckMessage]:
     ):
         if os.environ.get(variable):
             continue
-        names = [name for name in FILE_NAMES if name.startswith(stem)]
-        found = next(filter(None, (_there(folder, names) for folder in search_path())), None)
+        names = [name for name in CLOUDS_FILE_NAMES if name.startswith(stem)]
+        found = next(filter(None, (_there(folder, names) for folder in clouds_search_path())), None)
         if found and not os.access(found, os.X_OK if found.is_dir() else os.R_OK):
             yield Error(
                 f"{found} cannot be read by this user (uid {os.getuid()}).",
@@ -252,35 +252,35 @@ def _there(folder: Path, names: list[str]) -> Path | None:
 def _exposure() -> Iterator[CheckMessage]:
     if not settings.SECRET_KEY_GIVEN:
         yield Error(
-            "SECRET_KEY is not set: every machine would sign sessions with a key of its own.",
-            hint="Set SECRET_KEY, or SECRET_KEY_FILE to a file that holds it: "
+            "SECRET_KEY is not set: each machine would sign sessions with a different key.",
+            hint="Set SECRET_KEY, or set SECRET_KEY_FILE to a file that contains it: "
             'python -c "import secrets; print(secrets.token_urlsafe(48))"',
             id="css.E002",
         )
     elif len(settings.SECRET_KEY) < SHORTEST_SECRET_KEY:
         yield Error(
-            f"SECRET_KEY has fewer than {SHORTEST_SECRET_KEY} characters and can be guessed.",
-            hint='Make one with python -c "import secrets; print(secrets.token_urlsafe(48))"',
+            f"SECRET_KEY has fewer than {SHORTEST_SECRET_KEY} characters, so it can be guessed.",
+            hint='Generate one: python -c "import secrets; print(secrets.token_urlsafe(48))"',
             id="css.E002",
         )
     if settings.DEBUG:
         yield Error(
-            "DEBUG is on: an error page shows code, settings and addresses to everyone.",
-            hint="Set DEBUG=0, or leave it out.",
+            "DEBUG is on: error pages show code, settings and addresses to everyone.",
+            hint="Set DEBUG=0, or leave it unset.",
             id="css.E003",
         )
     if "*" in settings.ALLOWED_HOSTS or not settings.ALLOWED_HOSTS_GIVEN:
         yield Error(
             "ALLOWED_HOSTS allows any host name."
             if "*" in settings.ALLOWED_HOSTS
-            else "ALLOWED_HOSTS is not set: only this machine itself could open a page.",
-            hint="Set ALLOWED_HOSTS to the names that users type, as in css-logs.example.com.",
+            else "ALLOWED_HOSTS is not set: pages could be opened only from this machine.",
+            hint="Set ALLOWED_HOSTS to the host names that users type, as in css-logs.example.com.",
             id="css.E004",
         )
     if not settings.HTTPS:
         yield Error(
-            "HTTPS is off: passwords and session cookies travel readable.",
-            hint="Leave HTTPS out, put a TLS proxy in front, and set TRUST_X_FORWARDED_PROTO=1.",
+            "HTTPS is off: passwords and session cookies are sent unencrypted.",
+            hint="Leave HTTPS unset, use a TLS proxy, and set TRUST_X_FORWARDED_PROTO=1.",
             id="css.E009",
         )
     elif settings.SECURE_SSL_REDIRECT and not getattr(settings, "SECURE_PROXY_SSL_HEADER", None):
@@ -296,19 +296,19 @@ def _shared_services() -> Iterator[CheckMessage]:
     # worker would never see a run. Written down, it can be right: one machine, one local disk.
     if not settings.DATABASE_URL_GIVEN:
         yield Error(
-            "DATABASE_URL is not set: each process's machine would use a SQLite file of its own.",
+            "DATABASE_URL is not set: each machine would use its own SQLite file.",
             hint="Set DATABASE_URL to postgres://USER:PASSWORD@HOST:5432/NAME.",
             id="css.E006",
         )
     elif settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         yield Warning(
-            "DATABASE_URL is SQLite: all processes must run on one machine with a local disk.",
+            "DATABASE_URL is SQLite: all processes must run on the same machine, on a local disk.",
             hint="Set DATABASE_URL to postgres://USER:PASSWORD@HOST:5432/NAME.",
             id="css.W001",
         )
     if not settings.REDIS_URL_GIVEN:
         yield Error(
-            "REDIS_URL is not set: only `manage.py run` starts a private Redis.",
+            "REDIS_URL is not set, and only `manage.py run` starts a private Redis.",
             hint="Set REDIS_URL to redis://HOST:6379/0.",
             id="css.E008",
         )

@@ -28,5 +28,5 @@ class DatabaseCommand(BaseCommand):
         except Error as error:
             why = " ".join(str(error).split())[:300]
             raise CommandError(
-                f"the database cannot be used: {why}", returncode=DATABASE_AWAY
+                f"the database is not usable: {why}", returncode=DATABASE_AWAY
             ) from error

@@ -40,7 +40,7 @@ Switch = bool
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SettingProblem:
     """A setting that cannot work.
 
     Attributes:
@@ -75,16 +75,16 @@ class Environment:
 
     def __init__(self, environ: Mapping[Text, Text]) -> None:
         self._environ = environ
-        self._problems: dict[tuple[Text, Text], Problem] = {}
+        self._problems: dict[tuple[Text, Text], SettingProblem] = {}
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[SettingProblem, ...]:
         """What was noted so far, each once."""
         return tuple(self._problems.values())
 
     def note(self, name: Text, text: Text, hint: Text, id: Text) -> None:
-        """Note that a variable cannot work; the arguments are those of `Problem`."""
-        self._problems[name, id] = Problem(name, text, hint, id)
+        """Note that a variable cannot work; the arguments are those of `SettingProblem`."""
+        self._problems[name, id] = SettingProblem(name, text, hint, id)
 
     def str(
         self,
@@ -102,7 +102,7 @@ class Environment:
         """
         text = self._text(name)
         if text and pattern is not None and not pattern.fullmatch(text):
-            self._unreadable(name, text, "has characters that cannot be used", repr(default))
+            self._unreadable(name, text, "contains characters that are not allowed", repr(default))
             return default
         return text or default
 
@@ -113,7 +113,7 @@ class Environment:
             return default
         if (found := known.get(text.casefold())) is None:
             wanted = ", ".join(known.values())
-            self._unreadable(name, text, f"is none of {wanted}", default)
+            self._unreadable(name, text, f"is not one of {wanted}", default)
             return default
         return found
 
@@ -123,7 +123,7 @@ class Environment:
         if text in TRUE or text in FALSE:
             return text in TRUE
         if text:
-            self._unreadable(name, text, "is neither on nor off", "1 or to 0")
+            self._unreadable(name, text, "is not a boolean", "1 or 0")
         return default
 
     def int(
@@ -189,7 +189,7 @@ class Environment:
         self.note(
             f"{name}_FILE",
             f"{name}_FILE names a file that {problem}.",
-            f"Correct the path in {name}_FILE or the file's owner and mode, or leave it out.",
+            f"Correct the path in {name}_FILE or the file's owner and mode, or leave it unset.",
             NO_FILE,
         )
         return default
@@ -219,20 +219,20 @@ class Environment:
             return default
         if not pattern.fullmatch(text):
             whole = "whole number" if kind is int else "number"
-            self._unreadable(name, text, f"is no {whole}", str(default))
+            self._unreadable(name, text, f"is not a {whole}", str(default))
             return default
         number = kind(text)
         value = float(number)  # type: ignore[arg-type]
         if not math.isfinite(value) or value > most:
             problem = f"is above {most:g}"
         elif value < least or (above and value == least):
-            problem = "is not above 0" if above or least == 1 else f"is below {least:g}"
+            problem = "is not greater than 0" if above or least == 1 else f"is below {least:g}"
         else:
             return number
         self.note(
             name,
             f"{name}={text[:SHOWN]} {problem}.",
-            f"Set {name} to a number in its bounds, as in {default}, or leave it out.",
+            f"Set {name} to a number within its bounds, for example {default}, or leave it unset.",
             OUT_OF_BOUNDS,
         )
         return default
@@ -241,7 +241,7 @@ class Environment:
         self.note(
             name,
             f"{name}={text[:SHOWN]!r} {problem}.",
-            f"Set {name} to {example}, or leave it out for its default.",
+            f"Set {name} to {example}, or leave it unset for the default.",
             UNREADABLE,
         )
 
@@ -250,8 +250,25 @@ class Environment:
 FOREIGN = ("BROKER_URL", "RESULT_BACKEND", "CONFIG_MODULE", "LOADER", "SKIP_CHECKS")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
+CLOUDS_FILE_NAMES = tuple(
+    f"{stem}.{suffix}" for stem in ("clouds", "secure") for suffix in ("yaml", "yml", "json")
+)
 
-def disown(environ: MutableMapping[str, str]) -> Texts:
+
+def clouds_search_path() -> list[Path]:
+    """The folders to search for clouds.yaml: openstacksdk's, as a test verifies, and the checkout.
+
+    Importing openstacksdk for this would take two seconds.
+    """
+    import platformdirs
+
+    user = platformdirs.PlatformDirs("openstack", "OpenStack", multipath=True)
+    folders = [user.user_config_dir, str(Path("~/.config/openstack").expanduser())]
+    folders += [*user.site_config_dir.split(os.pathsep), "/etc/openstack"]
+    return [Path.cwd(), CHECKOUT, *map(Path, folders)]
+
+
+def remove_foreign_variables(environ: MutableMapping[str, str]) -> Texts:
     """Take out what other projects left: Celery's variables, and settings of another project.
 
     Celery takes CELERY_BROKER_URL and its like for the broker whatever REDIS_URL says, and its
@@ -269,6 +286,6 @@ def disown(environ: MutableMapping[str, str]) -> Texts:
     return sorted(found)
 
 
-disowned = disown(os.environ)
+removed_variables = remove_foreign_variables(os.environ)
 env = Environment(os.environ)
 secret = env.secret

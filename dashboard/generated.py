@@ -15,19 +15,22 @@ def data_dir() -> Path:
     configured = env.str("DATA_DIR", "") or str(Path(__file__).resolve().parent.parent / "var")
     try:
         return Path(configured).expanduser().resolve()
-    except (OSError, RuntimeError):  # no such user, a loop of links: `unwritable` says the rest
+    except (
+        OSError,
+        RuntimeError,
+    ):  # unknown user, or a symlink loop: see `storage_problem`
         return Path(configured)
 
 
-def unwritable(folder: Path) -> str:
+def storage_problem(folder: Path) -> str:
     """Why an instance cannot keep its files in a folder, "" where it can."""
     place = folder
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
         place = place.parent
     if not place.is_dir():
-        return f"{place} is no folder"
+        return f"{place} is not a folder"
     if not os.access(place, os.W_OK | os.X_OK):
-        return f"this user may not write into {place}"
+        return f"this user cannot write to {place}"
     for name in ("db.sqlite3", "secret_key", "audit_signing_key"):
         wanted = os.R_OK | (os.W_OK if name == "db.sqlite3" else 0)
         if os.path.exists(folder / name) and not os.access(folder / name, wanted):  # noqa: PTH110
@@ -35,7 +38,7 @@ def unwritable(folder: Path) -> str:
     return ""
 
 
-def refuse_as_root(folder: Path) -> None:
+def refuse_root(folder: Path) -> None:
     """End a command that root runs in another user's folder.
 
     What it makes there, such as SQLite's journal or a secret, would be root's, and the service
@@ -54,8 +57,8 @@ def refuse_as_root(folder: Path) -> None:
     except KeyError:  # a user of another machine, or of a container
         name = f"'#{owner}'"
     raise SystemExit(
-        f"{folder} belongs to {name}, and what root writes there {name} could not use. "
-        f"Run it as that user: sudo -u {name} …"
+        f"{folder} belongs to {name}, who could not use files that root creates there. "
+        f"Run the command as that user: sudo -u {name} …"
     )
 
 

@@ -40,7 +40,7 @@ class LineFormatter(logging.Formatter):
         return FOLD.join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
-def log_what_python_prints() -> None:
+def log_warnings_and_exceptions() -> None:
     """Make events of what Python would print over several lines: warnings, uncaught errors.
 
     For processes that serve. Whoever runs a command reads a traceback as Python prints it.
@@ -49,7 +49,7 @@ def log_what_python_prints() -> None:
 
     def uncaught(kind: Any, error: Any, traceback: Any) -> None:
         if issubclass(kind, Exception):
-            logger.critical("ended by an error", exc_info=(kind, error, traceback))
+            logger.critical("uncaught exception", exc_info=(kind, error, traceback))
         else:
             sys.__excepthook__(kind, error, traceback)
 
@@ -57,7 +57,7 @@ def log_what_python_prints() -> None:
         if ended.exc_value is not None and issubclass(ended.exc_type, Exception):
             told = (ended.exc_type, ended.exc_value, ended.exc_traceback)
             name = ended.thread.name if ended.thread else "a thread"
-            logger.error("%s ended by an error", name, exc_info=told)
+            logger.error("uncaught exception in %s", name, exc_info=told)
 
     sys.excepthook, threading.excepthook = uncaught, uncaught_in_thread
 

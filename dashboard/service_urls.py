@@ -61,7 +61,7 @@ def database_of(
             )
         }
     except ValueError:
-        return dict(UNUSABLE_DATABASE), f"it is not a database's URL: {ESCAPE}"
+        return dict(UNUSABLE_DATABASE), f"it is not a valid database URL: {ESCAPE}"
     if parts.scheme != "sqlite" and (problem := _postgresql_problem(parts, found)):
         return dict(UNUSABLE_DATABASE), problem
     if parts.scheme != "sqlite" and by_transaction:
@@ -84,9 +84,12 @@ def broker_url(url: str) -> tuple[str, str]:
     if parts is None:
         return UNUSABLE_BROKER, problem
     if parts.scheme not in SCHEMES:
-        return UNUSABLE_BROKER, "it begins with none of redis://, rediss:// and redis+socket://"
+        return UNUSABLE_BROKER, "it does not start with redis://, rediss:// or redis+socket://"
     if ";" in url:  # kombu takes it for the end of the first of several URLs
-        return UNUSABLE_BROKER, "it has a ; in it: write %3B in a password, and give one URL"
+        return (
+            UNUSABLE_BROKER,
+            "it contains a semicolon: write %3B in a password, and give one URL",
+        )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if problem := _broker_problem(parts, options):
         return UNUSABLE_BROKER, problem
@@ -111,7 +114,7 @@ def checks_certificates(url: str) -> bool:
 def _split(url: str) -> tuple[SplitResult | None, str]:
     """The parts of a URL of one host, or what keeps it from being one."""
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        return None, "it has a blank or a control character in it"
+        return None, "it contains a space or a control character"
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - raises where it is no port
@@ -123,29 +126,29 @@ def _split(url: str) -> tuple[SplitResult | None, str]:
     if "," in host or ";" in host:
         return None, _TWO_HOSTS
     if parts.fragment or "@" in parts.query or "@" in parts.path or url.endswith("#"):
-        return None, f"a character in it is not escaped: {ESCAPE}"
+        return None, f"it contains a character that is not escaped: {ESCAPE}"
     return parts, ""
 
 
-_TWO_HOSTS = "it names more than one host: give one name or address that leads to the one in charge"
+_TWO_HOSTS = "it names several hosts: give one name or address that leads to the primary"
 
 
 def _postgresql_problem(parts: SplitResult, found: Mapping[str, Any]) -> str:
     options = found.get("OPTIONS", {})
     name = str(found.get("NAME", ""))
     if "/" in parts.path.removeprefix("/"):
-        return f"the name of the database has a slash in it, or a password is not escaped: {ESCAPE}"
+        return f"the database name contains a slash, or a password is not escaped: {ESCAPE}"
     if not name and "service" not in options:
-        return "it names no database after the host"
+        return "it has no database name after the host"
     if len(name) > LONGEST_DATABASE_NAME:
-        return f"the name of the database is longer than {LONGEST_DATABASE_NAME} characters"
+        return f"the database name is longer than {LONGEST_DATABASE_NAME} characters"
     if unknown := _unknown_to_libpq(options):
-        return f"it has options that PostgreSQL does not know: {', '.join(unknown)}"
+        return f"it has unknown PostgreSQL options: {', '.join(unknown)}"
     mode = options.get("sslmode", "prefer")
     if mode not in SSL_MODES:
-        return f"sslmode is none of {', '.join(SSL_MODES)}"
+        return f"sslmode is not one of {', '.join(SSL_MODES)}"
     if not isinstance(options.get("connect_timeout", 0), int):
-        return "connect_timeout is no whole number of seconds"
+        return "connect_timeout is not a whole number of seconds"
     files = {key: options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in options}
     if files.get("sslrootcert") == "system":  # the machine's own authorities, in libpq 16
         del files["sslrootcert"]
@@ -169,19 +172,19 @@ def _unknown_to_libpq(options: Mapping[str, Any]) -> list[str]:
 def _broker_problem(parts: SplitResult, options: Mapping[str, str]) -> str:
     if parts.scheme == "redis+socket":
         if set(options) - {"virtual_host"}:
-            return "it has an option other than virtual_host, the number of the database"
+            return "it has an option other than virtual_host (the database number)"
         if not parts.path.strip("/"):
-            return "it names no socket: redis+socket:///path/to/redis.sock"
+            return "it has no socket path: redis+socket:///path/to/redis.sock"
         return _number_problem(options.get("virtual_host", "0"))
     if problem := _number_problem(parts.path.strip("/") or "0"):
         return problem
     if parts.scheme == "redis":
-        return "it has options, which only rediss:// takes" if options else ""
+        return "it has options, which only rediss:// supports" if options else ""
     if set(options) - {"ssl_cert_reqs", "ssl_check_hostname", *CERT_FILES}:
         known = ", ".join(("ssl_cert_reqs", "ssl_check_hostname", *CERT_FILES))
         return f"it has an option other than {known}"
     if options.get("ssl_cert_reqs", "required") not in CERT_REQS:
-        return "ssl_cert_reqs is none of required, optional and none"
+        return "ssl_cert_reqs is not required, optional or none"
     if options.get("ssl_check_hostname", "true").lower() not in ("true", "false"):
         return "ssl_check_hostname is neither true nor false"
     return _unreadable_file({key: options[key] for key in CERT_FILES if key in options})
@@ -191,12 +194,12 @@ def _number_problem(text: str) -> str:
     if re.fullmatch(r"[0-9]{1,5}", unquote(text)):
         return ""
     return (
-        f"what follows the host is no number of a database, or a password is not escaped: {ESCAPE}"
+        f"the part after the host is not a database number, or a password is not escaped: {ESCAPE}"
     )
 
 
 def _unreadable_file(files: Mapping[str, object]) -> str:
     wrong = [key for key, path in files.items() if not os.access(str(path), os.R_OK)]
     return (
-        f"{' and '.join(wrong)} names a file that is not there or cannot be read" if wrong else ""
+        f"{' and '.join(wrong)} names a file that does not exist or cannot be read" if wrong else ""
     )

@@ -6,6 +6,7 @@ A variable that ends in `_FILE` names a file that holds the value (Docker and Ku
 
 from __future__ import annotations
 
+import csv
 import logging
 import re
 from contextlib import suppress
@@ -15,11 +16,11 @@ from urllib.parse import quote
 
 from .environment import env, secret
 from .generated import data_dir, generated_secret
-from .local_run.paths import redis_socket
+from .local_run.redis import redis_socket
 from .logs import FORMAT as LOG_FORMAT
 from .preferences.languages import available
 from .service_urls import broker_url, database_of
-from .sign_in.settings import *  # noqa: F403 - split off for its length
+from .sign_in.role_map import ROLE_MAP_HINT, split_role_map
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = data_dir()
@@ -69,7 +70,6 @@ INSTALLED_APPS = [
     "dashboard.accounts",
     "dashboard.sign_in",
     "dashboard.audit",
-    "dashboard.members",
     "dashboard.tokens",
     "backups",
 ]
@@ -77,13 +77,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "dashboard.web.health.HealthMiddleware",
     "dashboard.web.middleware.RequestIdMiddleware",
-    "dashboard.web.url_prefix.CookiePathMiddleware",
+    "dashboard.web.middleware.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "dashboard.web.middleware.CompressedPagesMiddleware",
     "dashboard.web.middleware.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "dashboard.web.request_text.RequestTextMiddleware",
+    "dashboard.web.middleware.RequestTextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -92,7 +92,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "dashboard.sign_in.sessions.SessionLimitsMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
-    "dashboard.sign_in.required.SecondFactorMiddleware",
+    "dashboard.sign_in.second_factor.SecondFactorMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
@@ -104,6 +104,8 @@ HEALTH_WORK_CHECKS = {
     "messages": "backups.work.check_messages",
     "instance": "backups.work.check_instance",
 }
+# What roles are granted for: a model with the fields cloud, region, project_id and name.
+PROJECT_MODEL = "backups.Project"
 # Lists the clouds that are configured; `manage.py run` starts the demo where there are none.
 CONFIGURED_CLOUDS = "backups.css_api.config.list_clouds"
 
@@ -257,8 +259,100 @@ PERIODIC_TASKS = {
     # what was announced on the page, or left unfinished by a worker that died
     "retention-open": ("backups.tasks.continue_retention", 60.0),
     # those that were counted, and not recorded one by one
-    "refusals": ("dashboard.audit.tasks.tell_counted_refusals", 60.0),
+    "refusals": ("dashboard.audit.tasks.record_counted_refusals", 60.0),
 }
+
+# --- Accounts and sign-in; docs/sign-in.md -------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "backups:home"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AUTH_PASSWORD_VALIDATORS.append({"NAME": "dashboard.tokens.issuing.RevokeTokensOnPasswordChange"})
+
+# --- Sessions ------------------------------------------------------------------------------------
+SESSION_ENGINE = "dashboard.sign_in.sessions"
+SESSION_IDLE_MINUTES = env.int("SESSION_IDLE_MINUTES", 60, at_most=5_256_000)  # 0: no limit
+SESSION_MAX_HOURS = env.int("SESSION_MAX_HOURS", 12, at_most=87_600)
+SESSION_COOKIE_AGE = SESSION_MAX_HOURS * 3600
+
+# --- Counters shared by all processes ------------------------------------------------------------
+# Sign-in attempts and used codes. In the database, which every sign-in needs anyway; Redis can be
+# unavailable or emptied at any time.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "shared_cache",
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    },
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+
+# --- Password ------------------------------------------------------------------------------------
+SIGN_IN_TRIES = env.int("SIGN_IN_TRIES", 30)  # per minute and address
+SIGN_IN_FAILURES = env.int("SIGN_IN_FAILURES", 5)  # per five minutes and account
+ACCOUNT_ADAPTER = "dashboard.sign_in.adapters.AccountAdapter"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_RATE_LIMITS = {
+    "login": f"{SIGN_IN_TRIES}/m/ip",
+    "login_failed": f"{2 * SIGN_IN_FAILURES}/m/ip,{SIGN_IN_FAILURES}/300s/key",
+}
+
+# --- Second factors ------------------------------------------------------------------------------
+MFA_REQUIRED_ROLES = env.list("MFA_REQUIRED_ROLES", [])
+MFA_ADAPTER = "dashboard.sign_in.adapters.SecondFactorAdapter"
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # no mail is sent, so addresses cannot be verified
+MFA_FORMS = {
+    "authenticate": "dashboard.sign_in.forms.CodeForm",
+    "reauthenticate": "dashboard.sign_in.forms.ConfirmCodeForm",
+    "add_webauthn": "dashboard.sign_in.forms.AddKeyForm",
+    "authenticate_webauthn": "dashboard.sign_in.forms.KeyForm",
+    "reauthenticate_webauthn": "dashboard.sign_in.forms.ConfirmKeyForm",
+}
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "CSS Log Backup"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s before and after, for clock skew and typing
+
+# --- API tokens ----------------------------------------------------------------------------------
+API_TOKEN_MAX_DAYS = env.int("API_TOKEN_MAX_DAYS", 365, at_least=1, at_most=36_500)
+# per five minutes and address
+API_TOKEN_FAILURES = env.int("API_TOKEN_FAILURES", 30, at_least=1)
+
+# --- OpenID Connect ------------------------------------------------------------------------------
+OIDC_ISSUER = env.str("OIDC_ISSUER", "")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
+OIDC_CLIENT_SECRET = secret("OIDC_CLIENT_SECRET")
+OIDC_CA_FILE = env.str("OIDC_CA_FILE", "")
+OIDC_NAME = env.str("OIDC_NAME", "single sign-on")
+OIDC_SCOPES = env.list("OIDC_SCOPES", ["openid", "profile"])
+OIDC_USERNAME_CLAIM = env.str("OIDC_USERNAME_CLAIM", "preferred_username")
+OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", "groups")
+OIDC_ROLE_MAP: list[str] = []  # no roles if the value cannot be parsed
+try:
+    OIDC_ROLE_MAP = split_role_map(secret("OIDC_ROLE_MAP"))
+except (ValueError, csv.Error) as _error:
+    env.note("OIDC_ROLE_MAP", f"OIDC_ROLE_MAP: {_error}.", ROLE_MAP_HINT, "css.E016")
+OIDC_CREATE_ACCOUNTS = env.bool("OIDC_CREATE_ACCOUNTS", False)
+OIDC_TRUSTED_FACTORS = env.list("OIDC_TRUSTED_FACTORS", [])
+SOCIALACCOUNT_ADAPTER = "dashboard.sign_in.oidc_accounts.OidcAccountAdapter"
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {"provider_class": "dashboard.sign_in.oidc.OidcProvider"}
+}
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_STORE_TOKENS = False
 
 # --- Audit trail; docs/audit.md ------------------------------------------------------------------
 AUDIT_HEAD_INTERVAL = env.float("AUDIT_HEAD_INTERVAL", 3600.0)  # seconds; 0: never
@@ -329,5 +423,5 @@ LOGGING = {
 
 # gunicorn's, read by dashboard/gunicorn.py; here so that the checks name a value that is no number
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 2, at_least=1, at_most=1000)
-# What could not be used of all that is read above, and in sign_in/settings.py.
+# What could not be used of all that is read above.
 ENVIRONMENT_PROBLEMS = env.problems

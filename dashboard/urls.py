@@ -21,9 +21,9 @@ urlpatterns = [
     path("api/", include("backups.api.urls")),
     path("", include("backups.urls")),
 ]
-# a refusal is an event of the audit trail
-handler403 = "dashboard.audit.views.refused"
-# django-allauth asks for it where somebody tries too often
-handler429 = "dashboard.sign_in.limits.too_many"
+# records an event in the audit trail
+handler403 = "dashboard.audit.views.permission_denied"
+# called by django-allauth's rate limits
+handler429 = "dashboard.sign_in.adapters.too_many_requests"
 # no context processors: they ask the database, which may be what failed
 handler500 = "dashboard.web.views.server_error"

@@ -14,7 +14,7 @@ from celery.worker.consumer import Consumer
 from django.db import DatabaseError, InterfaceError, connection
 
 from .db.concurrency import one_line, unapplied_migrations
-from .logs import log_what_python_prints
+from .logs import log_warnings_and_exceptions
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class PlainWorker(celery_worker.Worker):
     hostname: str
 
     def on_before_init(self, *args: Any, **options: Any) -> None:
-        log_what_python_prints()  # Celery is about to warn root, in nine lines
+        log_warnings_and_exceptions()  # Celery is about to warn root, in nine lines
         super().on_before_init(*args, **options)
 
     def emit_banner(self) -> None:
@@ -65,7 +65,7 @@ def wait_for_migrations() -> None:
     told = ""
     while why := _not_migrated():
         if why != told:
-            logger.warning("waiting before the start: %s", why)
+            logger.warning("waiting to start: %s", why)
             told = why
         time.sleep(MIGRATION_PAUSE)
     if told:
@@ -76,7 +76,7 @@ def _not_migrated() -> str:
     try:
         missing = unapplied_migrations()
     except (DatabaseError, InterfaceError) as error:
-        return f"the database cannot be asked ({one_line(error)})"
+        return f"the database cannot be reached ({one_line(error)})"
     finally:
         connection.close()
     return "migrations are not applied: run manage.py migrate" if missing else ""

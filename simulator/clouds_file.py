@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from .identity import DOMAIN, Credentials
-from .state import Project
+from .state import SimulatedProject
 
 HEADER = "# Written by the CSS simulator at each start: a stand-in cloud, not a real one.\n"
 # Plain HTTP to another host than this one is what the dashboard takes only where the entry says so.
@@ -20,7 +20,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def text(
     auth_url: str,
     credentials: Credentials,
-    projects: tuple[Project, ...],
+    projects: tuple[SimulatedProject, ...],
     *,
     application_credential: bool = False,
 ) -> str:

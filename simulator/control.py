@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .css import cluster_json, record_json
 from .faults import ANY, fault_from_json
 from .ledger import entry_json
-from .render import cluster_json, record_json
-from .state import STAMPS, Cluster, JobScript
-from .wire import Refusal, Reply, Request, json_reply
+from .state import STAMPS, JobScript, SimulatedCluster
+from .wire import AbortRequest, RawReply, RawRequest, json_reply
 
 if TYPE_CHECKING:
     from .server import Simulator
@@ -44,7 +44,7 @@ class ControlApi:
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
-    def handle(self, request: Request) -> Reply:
+    def handle(self, request: RawRequest) -> RawReply:
         """Answer one request; errors are `{"error": text}` with 400, 403 or 404."""
         if not ipaddress.ip_address(request.client).is_loopback:
             return _error(403, "the control API answers clients of this machine only")
@@ -59,11 +59,11 @@ class ControlApi:
             return _error(404, f"there is no {error.args[0]}")
         except (ValueError, TypeError) as error:
             return _error(400, str(error))
-        except Refusal as refusal:
+        except AbortRequest as refusal:
             return refusal.reply
 
-    def _route(self, request: Request, parts: list[str]) -> dict[str, Any]:
-        handlers: dict[tuple[str, str], Callable[[Request], dict[str, Any]]] = {
+    def _route(self, request: RawRequest, parts: list[str]) -> dict[str, Any]:
+        handlers: dict[tuple[str, str], Callable[[RawRequest], dict[str, Any]]] = {
             ("GET", "ledger"): self._ledger,
             ("GET", "state"): self._state,
             ("POST", "clusters"): self._add_clusters,
@@ -83,7 +83,7 @@ class ControlApi:
             return {}
         raise KeyError(f"{request.method} {request.path}")
 
-    def _ledger(self, request: Request) -> dict[str, Any]:
+    def _ledger(self, request: RawRequest) -> dict[str, Any]:
         ledger = self._simulator.ledger
         entries = ledger.entries(
             endpoint=request.query.get("endpoint", ""),
@@ -92,7 +92,7 @@ class ControlApi:
         )
         return {"entries": [entry_json(entry) for entry in entries], "dropped": ledger.dropped}
 
-    def _state(self, request: Request) -> dict[str, Any]:
+    def _state(self, request: RawRequest) -> dict[str, Any]:
         simulator = self._simulator
         return {
             "simulator": True,
@@ -102,7 +102,7 @@ class ControlApi:
             "faults": simulator.faults.listing(),
         }
 
-    def _cluster_state(self, cluster: Cluster) -> dict[str, Any]:
+    def _cluster_state(self, cluster: SimulatedCluster) -> dict[str, Any]:
         cloud = self._simulator.cloud
         elapsed = cloud.clock.elapsed()
         with cloud.lock:
@@ -122,7 +122,7 @@ class ControlApi:
             ],
         }
 
-    def _add_clusters(self, request: Request) -> dict[str, Any]:
+    def _add_clusters(self, request: RawRequest) -> dict[str, Any]:
         data = request.json_object()
         count = data.pop("count", None)
         region = data.pop("region", None)
@@ -134,13 +134,15 @@ class ControlApi:
         if not name:
             raise ValueError("a cluster needs a name")
         if count is None:
-            return {"ids": [cloud.add_cluster(Cluster(name=name, **cluster_fields)).id]}
+            return {"ids": [cloud.add_cluster(SimulatedCluster(name=name, **cluster_fields)).id]}
         if not isinstance(count, int) or not 1 <= count <= MAX_BULK:
             raise ValueError(f"count is a number from 1 to {MAX_BULK}")
         names = (f"{name}-{number:04}" for number in range(1, count + 1))
-        return {"ids": [cloud.add_cluster(Cluster(name=n, **cluster_fields)).id for n in names]}
+        return {
+            "ids": [cloud.add_cluster(SimulatedCluster(name=n, **cluster_fields)).id for n in names]
+        }
 
-    def _cluster(self, request: Request, cluster_id: str, what: str) -> dict[str, Any]:
+    def _cluster(self, request: RawRequest, cluster_id: str, what: str) -> dict[str, Any]:
         cloud = self._simulator.cloud
         cluster = cloud.find(cluster_id)
         if what == "faults":
@@ -173,7 +175,7 @@ class ControlApi:
             return {"ended": cloud.end_jobs(cluster, message)}
         raise KeyError(f"{request.method} {request.path}")
 
-    def _faults(self, request: Request, scope: str) -> dict[str, Any]:
+    def _faults(self, request: RawRequest, scope: str) -> dict[str, Any]:
         if request.method == "POST":
             self._simulator.faults.add(scope, fault_from_json(request.json_object()))
             return {}
@@ -182,14 +184,14 @@ class ControlApi:
             return {}
         raise KeyError(f"{request.method} {request.path}")
 
-    def _expire_tokens(self, request: Request) -> dict[str, Any]:
+    def _expire_tokens(self, request: RawRequest) -> dict[str, Any]:
         return {"expired": self._simulator.identity.expire_tokens()}
 
-    def _reset(self, request: Request) -> dict[str, Any]:
+    def _reset(self, request: RawRequest) -> dict[str, Any]:
         self._simulator.reset()
         return {}
 
-    def _clock(self, request: Request) -> dict[str, Any]:
+    def _clock(self, request: RawRequest) -> dict[str, Any]:
         offset = request.json_object().get("offset")
         if not isinstance(offset, (int, float)) or not math.isfinite(offset):
             raise ValueError("offset is a number of seconds")
@@ -218,12 +220,12 @@ def _seconds_until(moment: float, elapsed: float) -> float | None:
     return max(0.0, moment - elapsed) if math.isfinite(moment) else None
 
 
-def _flag(request: Request, name: str) -> bool:
+def _flag(request: RawRequest, name: str) -> bool:
     value = request.json_object().get(name)
     if not isinstance(value, bool):
         raise ValueError(f"{name} is true or false")
     return value
 
 
-def _error(status: int, text: str) -> Reply:
+def _error(status: int, text: str) -> RawReply:
     return json_reply({"error": text}, status)

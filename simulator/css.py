@@ -1,17 +1,156 @@
-"""The CSS endpoints (docs/css-api.md §1 to §4)."""
+"""The CSS endpoints, their lists and their JSON (docs/css-api.md §1 to §4)."""
 
 from __future__ import annotations
 
 import re
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
-from . import log_search, log_settings
-from .paging import page
-from .presets import PRESETS
-from .render import cluster_json, record_json, settings_json
-from .state import CloudState, Cluster, JobScript
-from .tokens import TokenChecker, Verdict
-from .wire import Refusal, Reply, Request, css_error, gateway_error, json_reply
+from . import logs
+from .faults import PRESETS
+from .identity import TokenChecker, TokenVerdict
+from .state import NAMESPACE, Job, JobScript, SimulatedCloud, SimulatedCluster
+from .wire import AbortRequest, RawReply, RawRequest, css_error, gateway_error, json_reply
+
+Item = TypeVar("Item")
+
+
+def page(items: Sequence[Item], query: Mapping[str, str]) -> Sequence[Item]:
+    """The part of `items` that the query asks for (the first 10 unless it says otherwise).
+
+    Raises:
+        AbortRequest: 400 CSS.5038, a number is none or out of range.
+    """
+    start = _number(query.get("offset") or query.get("start") or "1", maximum=None)
+    limit = _number(query.get("limit") or "10", maximum=1000)
+    return items[start - 1 : start - 1 + limit]
+
+
+def _number(text: str, maximum: int | None) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if value < 1 or (maximum is not None and value > maximum):
+        raise AbortRequest(
+            css_error(400, "CSS.5038", "The parameter value is out of range.", text[:40])
+        )
+    return value
+
+
+def cluster_json(cluster: SimulatedCluster) -> dict[str, Any]:
+    """One cluster as the list and the detail show it."""
+    # The cloud gives no time zone here, so neither do we.
+    created = datetime.fromtimestamp(cluster.created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    value: dict[str, Any] = {
+        "id": cluster.id,
+        "name": cluster.name,
+        "desc": cluster.description,
+        "status": cluster.status,
+        "actions": list(cluster.actions),
+        "actionProgress": dict.fromkeys(cluster.actions, "42%"),
+        "datastore": {
+            "type": cluster.engine,
+            "version": cluster.version,
+            "supportSecuritymode": False,
+        },
+        "instances": [_instance_json(cluster, number) for number in range(1, cluster.nodes + 1)],
+        "endpoint": f"192.0.2.{cluster.order % 250 + 1}:9200" if cluster.nodes else None,
+        "created": created,
+        "updated": created,
+        "tags": [{"key": key, "value": value} for key, value in cluster.tags],
+        "httpsEnable": False,
+        "authorityEnable": False,
+        "diskEncrypted": False,
+        "backupAvailable": False,
+        "vpcId": str(uuid.uuid5(NAMESPACE, "vpc")),
+        "subnetId": str(uuid.uuid5(NAMESPACE, "subnet")),
+        "securityGroupId": str(uuid.uuid5(NAMESPACE, "security group")),
+        "enterpriseProjectId": "0",
+        "bandwidthSize": 0,
+        "period": False,
+    }
+    if cluster.failed_code:
+        value["failedReason"] = {
+            "errorCode": cluster.failed_code,
+            "errorMsg": cluster.failed_message,
+        }
+    return value
+
+
+def _instance_json(cluster: SimulatedCluster, number: int) -> dict[str, Any]:
+    name = f"{cluster.name}-ess-esn-{number}-1"
+    return {
+        "id": str(uuid.uuid5(NAMESPACE, f"{cluster.id} node {number}")),
+        "name": name,
+        "type": "ess",
+        "status": cluster.node_status,
+        "specCode": "css.xlarge.2",
+        "azCode": f"eu-de-0{(number - 1) % 3 + 1}",
+        "ip": f"192.0.2.{number % 250 + 1}",
+        "volume": {"type": "COMMON", "size": 100},
+    }
+
+
+def settings_json(cluster: SimulatedCluster, *, real_time: bool) -> dict[str, Any]:
+    """The answer of `GET …/logs/settings`."""
+    if real_time:
+        collection = cluster.real_time
+        return {
+            "logConfiguration": None,
+            "realTimeLogCollectRecord": collection
+            and {
+                "id": collection.id,
+                "clusterId": cluster.id,
+                "indexPrefix": collection.index_prefix,
+                "keepDays": collection.keep_days,
+                "targetClusterId": collection.target_cluster_id,
+                "status": "200",
+                "createAt": collection.created_ms,
+                "updateAt": collection.updated_ms,
+            },
+        }
+    log = cluster.log
+    return {
+        "logConfiguration": log
+        and {
+            "id": log.id,
+            "clusterId": cluster.id,
+            "obsBucket": log.bucket,
+            "agency": log.agency,
+            "updateAt": log.updated_ms,
+            "basePath": log.base_path,
+            "autoEnable": log.auto_enabled,
+            "period": log.period or None,
+            "logSwitch": log.enabled,
+        },
+        "realTimeLogCollectRecord": None,
+    }
+
+
+def record_json(cluster: SimulatedCluster, job: Job, status: str) -> dict[str, Any]:
+    """One row of `GET …/logs/records`."""
+    running = status == "RUNNING"
+    return {
+        "id": job.record_id,
+        "clusterId": job.cluster_id,
+        "createAt": _stamp(cluster, job.created_ms),
+        "logPath": job.log_path,
+        "status": status,
+        "finishedAt": None
+        if running
+        else _stamp(cluster, job.created_ms + int(job.duration * 1000)),
+        "jobTypes": job.type,
+        "failedMsg": job.failed_message if status == "FAIL" else None,
+        "jobId": job.job_id,
+    }
+
+
+def _stamp(cluster: SimulatedCluster, milliseconds: int) -> int | str:
+    if cluster.stamps == "seconds":
+        return milliseconds // 1000 * 1000
+    return str(milliseconds) if cluster.stamps == "string" else milliseconds
+
 
 _PATH = re.compile(r"/v1\.0/([^/]+)/clusters(?:/([^/]+)(?:/logs/([a-z/]+))?)?/?")
 _LOG_ENDPOINTS = {
@@ -53,27 +192,29 @@ def route(method: str, path: str) -> CssRoute | None:
 class CssService:
     """Answers CSS requests out of the state."""
 
-    def __init__(self, state: CloudState, tokens: TokenChecker, *, foreign_projects: bool) -> None:
+    def __init__(
+        self, state: SimulatedCloud, tokens: TokenChecker, *, foreign_projects: bool
+    ) -> None:
         """`foreign_projects`: project ids come from another identity service, so each stands for
         the first project of this simulator."""
         self._state = state
         self._tokens = tokens
         self._foreign_projects = foreign_projects
 
-    def refuse_token(self, where: CssRoute, request: Request) -> Reply | None:
+    def refuse_token(self, where: CssRoute, request: RawRequest) -> RawReply | None:
         """The gateway's answer when the token does not open the project, None when it does."""
         verdict = self._tokens.check(request.headers.get("x-auth-token", ""), where.project_id)
-        if verdict is Verdict.OK:
+        if verdict is TokenVerdict.OK:
             return None
-        if verdict is Verdict.OTHER_PROJECT:
+        if verdict is TokenVerdict.OTHER_PROJECT:
             return gateway_error(
                 403, "APIGW.0302", "The IAM user is not allowed to access", request.request_id
             )
-        if verdict is Verdict.UNKNOWN:
+        if verdict is TokenVerdict.UNKNOWN:
             return gateway_error(500, "APIGW.0601", "Internal server error", request.request_id)
         return PRESETS["unauthorized"](request.request_id)
 
-    def handle(self, where: CssRoute, request: Request, script: JobScript) -> Reply:
+    def handle(self, where: CssRoute, request: RawRequest, script: JobScript) -> RawReply:
         """Answer a request whose token is good; `script` is for the job a collect may create."""
         try:
             if where.endpoint == "list":
@@ -82,29 +223,29 @@ class CssService:
             if where.endpoint == "detail":
                 return json_reply({**cluster_json(cluster), "vpcepIp": None, "supportVpcep": False})
             if where.endpoint == "settings":
-                real_time = request.query.get("action") == log_settings.REAL_TIME
+                real_time = request.query.get("action") == logs.REAL_TIME
                 return json_reply(settings_json(cluster, real_time=real_time))
             if where.endpoint == "records":
                 return self._records(cluster, request)
             if where.endpoint == "collect":
                 return self._collect(cluster, script)
             if where.endpoint == "search":
-                return log_search.search(cluster, request, self._state.clock)
+                return logs.search(cluster, request, self._state.clock)
             with self._state.lock:
-                return log_settings.change(where.endpoint, self._state, cluster, request)
-        except Refusal as refusal:
+                return logs.change(where.endpoint, self._state, cluster, request)
+        except AbortRequest as refusal:
             return refusal.reply
 
     def _project_id(self, where: CssRoute) -> str:
         return self._state.first_project.id if self._foreign_projects else where.project_id
 
-    def _cluster(self, where: CssRoute) -> Cluster:
+    def _cluster(self, where: CssRoute) -> SimulatedCluster:
         try:
             return self._state.find(where.cluster_id, self._project_id(where))
         except KeyError:
-            raise Refusal(PRESETS["vanished"]("")) from None
+            raise AbortRequest(PRESETS["vanished"]("")) from None
 
-    def _list(self, where: CssRoute, request: Request) -> Reply:
+    def _list(self, where: CssRoute, request: RawRequest) -> RawReply:
         clusters = self._state.clusters(self._project_id(where))
         engine = request.query.get("datastoreType")
         if engine:
@@ -115,25 +256,25 @@ class CssService:
         ]
         return json_reply({"totalSize": len(clusters), "clusters": shown})
 
-    def _records(self, cluster: Cluster, request: Request) -> Reply:
+    def _records(self, cluster: SimulatedCluster, request: RawRequest) -> RawReply:
         status = request.query.get("status", "")
         if status not in ("", "FAIL", "NOT_FAIL"):
-            raise Refusal(
+            raise AbortRequest(
                 css_error(400, "CSS.5038", "The parameter value is out of range.", status)
             )
         records = self._state.records(cluster, status)
         shown = [record_json(cluster, job, word) for job, word in page(records, request.query)]
         return json_reply({"clusterLogRecord": shown, "totalSize": len(records)})
 
-    def _collect(self, cluster: Cluster, script: JobScript) -> Reply:
+    def _collect(self, cluster: SimulatedCluster, script: JobScript) -> RawReply:
         with self._state.lock:
             if cluster.status != "200":
-                raise Refusal(PRESETS["not_allowed"](""))
+                raise AbortRequest(PRESETS["not_allowed"](""))
             if cluster.log is None or not cluster.log.enabled:
-                raise Refusal(PRESETS["precondition"](""))
+                raise AbortRequest(PRESETS["precondition"](""))
             if self._state.running_job(cluster):
-                raise Refusal(PRESETS["backup_running"](""))
+                raise AbortRequest(PRESETS["backup_running"](""))
             if cluster.actions:
-                raise Refusal(PRESETS["busy"](""))
+                raise AbortRequest(PRESETS["busy"](""))
             job = self._state.start_job(cluster, "Manual", script)
-        return replace(Reply(200), job_id=job.job_id)
+        return replace(RawReply(200), job_id=job.job_id)

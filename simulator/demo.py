@@ -8,7 +8,7 @@ from typing import Any
 
 from .config import SimulatorConfig
 from .faults import Fault, FaultRegistry
-from .state import NEVER, CloudState, Cluster, JobScript
+from .state import NEVER, JobScript, SimulatedCloud, SimulatedCluster
 
 ELASTICSEARCH = {"engine": "elasticsearch", "version": "7.10.2"}
 OPENSEARCH = {"engine": "opensearch", "version": "2.19.0"}
@@ -92,21 +92,25 @@ DEMO: dict[str, tuple[DemoCluster, ...]] = {
 }
 
 
-def populate(config: SimulatorConfig, state: CloudState, faults: FaultRegistry) -> None:
+def populate(config: SimulatorConfig, state: SimulatedCloud, faults: FaultRegistry) -> None:
     """Fill an empty cloud with what `config` asks for: the demo and plain clusters."""
     if config.demo:
         for project in state.projects.values():
             for age, demo in enumerate(DEMO.get(project.region, ())):
                 _add(state, faults, project.id, demo, NEWEST - timedelta(days=age))
     for number in range(1, config.clusters + 1):
-        state.add_cluster(Cluster(name=f"load-{number:04}"))
+        state.add_cluster(SimulatedCluster(name=f"load-{number:04}"))
 
 
 def _add(
-    state: CloudState, faults: FaultRegistry, project_id: str, demo: DemoCluster, created: datetime
+    state: SimulatedCloud,
+    faults: FaultRegistry,
+    project_id: str,
+    demo: DemoCluster,
+    created: datetime,
 ) -> None:
     cluster = state.add_cluster(
-        Cluster(
+        SimulatedCluster(
             name=demo.name,
             project_id=project_id,
             description=f"Simulated cluster: {demo.description}",

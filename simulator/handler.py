@@ -1,4 +1,4 @@
-"""HTTP on the socket itself, because faults need it: resets, answers that never come or drip."""
+"""The way of a request through the simulated cloud: route, ledger, token, faults, effect."""
 
 from __future__ import annotations
 
@@ -6,17 +6,83 @@ import http
 import socket
 import struct
 import threading
+import time
 import traceback
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from . import __version__
+from . import __version__, css
 from .control import PREFIX
-from .exchange import Exchange, begin
-from .wire import Reply, Request, json_reply
+from .faults import Plan
+from .identity import IdentityService
+from .ledger import LedgerEntry
+from .wire import RawReply, RawRequest, gateway_error, json_reply
+
+if TYPE_CHECKING:
+    from .server import Simulator
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """A request that is in the ledger, with its plan; `process` lets it have its effect."""
+
+    request: RawRequest
+    entry: LedgerEntry
+    plan: Plan
+    process: Callable[[], RawReply]
+
+
+def begin(simulator: Simulator, request: RawRequest) -> PlannedRequest:
+    """Enter a request into the ledger and decide its course."""
+    if not simulator.config.external_identity:
+        endpoint = IdentityService.route(request.method, request.path)
+        if endpoint:
+            plan = simulator.faults.plan(endpoint, "") if endpoint == "token" else Plan()
+            entry = _enter(simulator, request, endpoint, "", plan)
+            return PlannedRequest(
+                request, entry, plan, lambda: simulator.identity.handle(endpoint, request)
+            )
+    where = css.route(request.method, request.path)
+    if where is None:
+        entry = _enter(simulator, request, "unknown", "", Plan())
+        unknown = gateway_error(
+            404,
+            "APIGW.0101",
+            "The API does not exist or has not been published",
+            request.request_id,
+        )
+        return PlannedRequest(request, entry, Plan(), lambda: unknown)
+    refusal = simulator.css.refuse_token(where, request)
+    plan = Plan() if refusal else simulator.faults.plan(where.endpoint, where.cluster_id)
+    entry = _enter(simulator, request, where.endpoint, where.cluster_id, plan)
+    entry.token_ok = refusal is None
+
+    def process() -> RawReply:
+        return refusal or simulator.css.handle(where, request, plan.job)
+
+    return PlannedRequest(request, entry, plan, process)
+
+
+def _enter(
+    simulator: Simulator, request: RawRequest, endpoint: str, cluster_id: str, plan: Plan
+) -> LedgerEntry:
+    return simulator.ledger.open(
+        time=time.time(),
+        method=request.method,
+        path=request.path,
+        query=request.raw_query,
+        endpoint=endpoint,
+        cluster_id=cluster_id,
+        request_id=request.request_id,
+        user_agent=request.headers.get("user-agent", ""),
+        faults=plan.faults,
+    )
+
 
 if TYPE_CHECKING:
     from .server import SimulatorServer
@@ -25,7 +91,7 @@ MAX_BODY = 1024 * 1024
 IDLE_SECONDS = 300.0
 
 
-class Handler(BaseHTTPRequestHandler):
+class SocketHandler(BaseHTTPRequestHandler):
     """One connection: reads requests, carries out their plans."""
 
     server: SimulatorServer
@@ -60,15 +126,15 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
-    def _carry_out(self, exchange: Exchange) -> None:
+    def _carry_out(self, exchange: PlannedRequest) -> None:
         plan, entry = exchange.plan, exchange.entry
         if plan.delay_before and self._pause(plan.delay_before):
             return
         if plan.processed and plan.process_after is not None:
-            reply = Reply(200)
+            reply = RawReply(200)
             self._process_later(exchange, plan.process_after)
         else:
-            reply = self._process(exchange) if plan.processed else Reply(500)
+            reply = self._process(exchange) if plan.processed else RawReply(500)
             entry.job_id = reply.job_id
         if plan.answer:
             reply = plan.answer(exchange.request.request_id)
@@ -94,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
                 entry.ending = "client_gone"
                 self.close_connection = True
 
-    def _process(self, exchange: Exchange) -> Reply:
+    def _process(self, exchange: PlannedRequest) -> RawReply:
         try:
             return exchange.process()
         except Exception as error:
@@ -102,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
             traceback.print_exc()
             return json_reply({"simulator_error": repr(error)}, 500)
 
-    def _process_later(self, exchange: Exchange, seconds: float) -> None:
+    def _process_later(self, exchange: PlannedRequest, seconds: float) -> None:
         """Let the request have its effect after its answer, as behind a gateway that gave up."""
         entry, stopping = exchange.entry, self.server.stopping
         entry.effect_pending = True
@@ -114,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
 
         threading.Thread(target=process, name="process later", daemon=True).start()
 
-    def _read(self) -> Request | None:
+    def _read(self) -> RawRequest | None:
         """The whole request; None (after an answer, if one can be given) when it is not usable."""
         length = self.headers.get("Content-Length", "0")
         if self.headers.get("Transfer-Encoding") or not length.isdigit():
@@ -127,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         if len(body) < int(length):
             return None
         target = urlsplit(self.path)
-        return Request(
+        return RawRequest(
             method=self.command,
             path=target.path,
             query=dict(parse_qsl(target.query)),
@@ -140,8 +206,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _write(
         self,
-        request: Request,
-        reply: Reply,
+        request: RawRequest,
+        reply: RawReply,
         *,
         drip: float | None = None,
         cut: bool = False,

@@ -1,18 +1,22 @@
-"""The identity service: what of Keystone v3 signs a client in and tells it where CSS is."""
+"""The identity service, and the checkers for the tokens that CSS receives."""
 
 from __future__ import annotations
 
 import hmac
+import http.client
+import json
 import secrets
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from .clock import Clock
-from .state import NAMESPACE, Project
-from .wire import Reply, Request, json_reply, keystone_error
+from .state import NAMESPACE, CloudClock, SimulatedProject
+from .wire import RawReply, RawRequest, json_reply, keystone_error
 
 DOMAIN = {"id": uuid.uuid5(NAMESPACE, "domain").hex, "name": "css-simulator"}
 USERNAME = "simulator-operator"
@@ -54,9 +58,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token; `dies` in seconds of Clock.elapsed(), the other times in Unix seconds."""
+    """A token; `dies` in seconds of CloudClock.elapsed(), the other times in Unix seconds."""
 
-    project: Project | None
+    project: SimulatedProject | None
     method: str
     issued: float
     expires: float
@@ -68,8 +72,8 @@ class IdentityService:
 
     def __init__(
         self,
-        clock: Clock,
-        projects: dict[str, Project],
+        clock: CloudClock,
+        projects: dict[str, SimulatedProject],
         token_seconds: float,
         urls: Callable[[], dict[str, str]],
     ) -> None:
@@ -105,7 +109,7 @@ class IdentityService:
             self._tokens.clear()
         return count
 
-    def handle(self, endpoint: str, request: Request) -> Reply:
+    def handle(self, endpoint: str, request: RawRequest) -> RawReply:
         """Answer one request to `endpoint`."""
         if endpoint == "versions":
             return json_reply({"versions": {"values": [self._version()]}}, 300)
@@ -123,17 +127,17 @@ class IdentityService:
             return json_reply({"catalog": self._catalog(token.project)})
         return self._subject(endpoint, request.headers.get("x-subject-token", ""))
 
-    def _subject(self, endpoint: str, value: str) -> Reply:
+    def _subject(self, endpoint: str, value: str) -> RawReply:
         token = self.token(value)
         if token is None:
             return keystone_error(404, "Not Found", "Could not find token.")
         if endpoint == "token_revoke":
             with self._lock:
                 self._tokens.pop(value, None)
-            return Reply(204)
+            return RawReply(204)
         return json_reply({"token": self._token_json(token)}, 200, (("X-Subject-Token", value),))
 
-    def _sign_in(self, request: Request) -> Reply:
+    def _sign_in(self, request: RawRequest) -> RawReply:
         try:
             auth = request.json_object()["auth"]
             method, application = self._authenticate(auth["identity"])
@@ -171,7 +175,7 @@ class IdentityService:
             return "token", False
         raise PermissionError
 
-    def _scope(self, scope: Any, *, application: bool) -> Project | None:
+    def _scope(self, scope: Any, *, application: bool) -> SimulatedProject | None:
         if application:
             return next(iter(self._projects.values()))
         if not isinstance(scope, dict) or "project" not in scope:
@@ -186,8 +190,8 @@ class IdentityService:
         value: dict[str, Any] = {
             "methods": [token.method],
             "user": {"id": _user_id(), "name": self.credentials.username, "domain": DOMAIN},
-            "issued_at": Clock.iso(token.issued),
-            "expires_at": Clock.iso(token.expires),
+            "issued_at": CloudClock.iso(token.issued),
+            "expires_at": CloudClock.iso(token.expires),
             "audit_ids": [],
         }
         if token.project:
@@ -200,7 +204,7 @@ class IdentityService:
             value["catalog"] = self._catalog(token.project)
         return value
 
-    def _catalog(self, project: Project | None) -> list[dict[str, Any]]:
+    def _catalog(self, project: SimulatedProject | None) -> list[dict[str, Any]]:
         if project is None:
             return []
         urls = self._urls()
@@ -230,7 +234,7 @@ def _service(kind: str, name: str, region: str, url: str) -> dict[str, Any]:
     }
 
 
-def _project_json(project: Project) -> dict[str, Any]:
+def _project_json(project: SimulatedProject) -> dict[str, Any]:
     return {
         "id": project.id,
         "name": project.name,
@@ -250,5 +254,101 @@ def _same(given: object, ours: str) -> bool:
     return isinstance(given, str) and hmac.compare_digest(given.encode(), ours.encode())
 
 
-def _unauthorized() -> Reply:
+def _unauthorized() -> RawReply:
     return keystone_error(401, "Unauthorized", "The request you have made requires authentication.")
+
+
+CACHE_SECONDS = 30.0
+TIMEOUT_SECONDS = 10.0
+
+
+class TokenVerdict(Enum):
+    """What a token is worth for a project."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    OTHER_PROJECT = "other project"
+    UNKNOWN = "identity does not answer"
+
+
+class TokenChecker(Protocol):
+    """Judges the X-Auth-Token of a request to CSS."""
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """Judge `token` for the project in the path."""
+
+
+class OwnTokens:
+    """Tokens of the simulator's identity service."""
+
+    def __init__(self, identity: IdentityService) -> None:
+        self._identity = identity
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """A living token that is scoped to the project."""
+        found = self._identity.token(token)
+        if found is None:
+            return TokenVerdict.INVALID
+        same = found.project is not None and found.project.id == project_id
+        return TokenVerdict.OK if same else TokenVerdict.OTHER_PROJECT
+
+
+class AnyToken:
+    """Every token that is not empty."""
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """Only the empty token is invalid."""
+        return TokenVerdict.OK if token else TokenVerdict.INVALID
+
+
+class KeystoneTokens:
+    """Tokens of another identity service, which is asked (`GET /v3/auth/tokens`) and believed for
+    CACHE_SECONDS."""
+
+    def __init__(self, url: str) -> None:
+        """`url` may end in /v3 or not; raises ValueError when it is no URL."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http(s) URL: {url}")
+        self._parts = parts
+        self._path = parts.path.rstrip("/").removesuffix("/v3") + "/v3/auth/tokens?nocatalog"
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, str]] = {}
+
+    def check(self, token: str, project_id: str) -> TokenVerdict:
+        """Valid at the identity service, and scoped to the project."""
+        if not token:
+            return TokenVerdict.INVALID
+        with self._lock:
+            until, scope = self._known.get(token, (0.0, ""))
+        if time.monotonic() >= until:
+            try:
+                status, scope = self._ask(token)
+            except (OSError, http.client.HTTPException, ValueError):
+                return TokenVerdict.UNKNOWN
+            if status != 200:
+                return TokenVerdict.INVALID if status in (401, 403, 404) else TokenVerdict.UNKNOWN
+            with self._lock:
+                now = time.monotonic()
+                self._known = {key: each for key, each in self._known.items() if each[0] > now}
+                self._known[token] = (now + CACHE_SECONDS, scope)
+        return TokenVerdict.OK if scope == project_id else TokenVerdict.OTHER_PROJECT
+
+    def _ask(self, token: str) -> tuple[int, str]:
+        kind = (
+            http.client.HTTPSConnection
+            if self._parts.scheme == "https"
+            else http.client.HTTPConnection
+        )
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_SECONDS)
+        try:
+            headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+            connection.request("GET", self._path, headers=headers)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        if response.status != 200:
+            return response.status, ""
+        project = json.loads(body).get("token", {}).get("project") or {}
+        return 200, str(project.get("id", ""))

@@ -11,17 +11,15 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from . import clouds_file
-from .clock import Clock
 from .config import SimulatorConfig
 from .control import ControlApi
 from .css import CssService
 from .demo import populate
 from .faults import FaultRegistry
-from .handler import Handler
-from .identity import IdentityService
+from .handler import SocketHandler
+from .identity import AnyToken, IdentityService, KeystoneTokens, OwnTokens, TokenChecker
 from .ledger import Ledger
-from .state import CloudState
-from .tokens import AnyToken, KeystoneTokens, OwnTokens, TokenChecker
+from .state import CloudClock, SimulatedCloud
 
 
 class SimulatorServer(ThreadingHTTPServer):
@@ -36,7 +34,7 @@ class SimulatorServer(ThreadingHTTPServer):
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        super().__init__(address, Handler)
+        super().__init__(address, SocketHandler)
         self._accepting = threading.Thread(target=self._accept, name="simulator", daemon=True)
         self._accepting.start()
 
@@ -127,8 +125,8 @@ class Simulator:
     def __init__(self, config: SimulatorConfig) -> None:
         """Start listening; raises OSError when the port is taken, ValueError for the options."""
         self.config = config
-        self.clock = Clock(config.clock_offset)
-        self.cloud = CloudState(self.clock, config.regions, config.job_seconds)
+        self.clock = CloudClock(config.clock_offset)
+        self.cloud = SimulatedCloud(self.clock, config.regions, config.job_seconds)
         self.faults = FaultRegistry(config.seed)
         self.ledger = Ledger()
         self.identity = IdentityService(

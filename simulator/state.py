@@ -1,14 +1,44 @@
-"""What the simulated cloud knows: projects, clusters, log configurations and log backup jobs."""
+"""The state of the simulated cloud: its clock, projects, clusters and jobs."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 
-from .clock import Clock
+
+class CloudClock:
+    """Tells the cloud's time (`now`) apart from how much time has passed (`elapsed`).
+
+    Shifting the clock changes what the cloud writes into its answers; it does not make a running
+    job end sooner or later.
+    """
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
+    def now(self) -> float:
+        """Unix time in seconds on the cloud's clock."""
+        return time.time() + self.offset
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds on the cloud's clock."""
+        return int(self.now() * 1000)
+
+    @staticmethod
+    def elapsed() -> float:
+        """Seconds on a clock that nobody can shift."""
+        return time.monotonic()
+
+    @staticmethod
+    def iso(timestamp: float) -> str:
+        """`timestamp` as identity writes times: UTC with microseconds and a Z."""
+        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
 
 # Ids are made from names, so that a restarted simulator still is the cloud that a database knows.
 NAMESPACE = uuid.UUID("6f1a3a52-0d0c-5f0a-9f39-5b8d3f6f0c55")
@@ -18,7 +48,7 @@ STAMPS = ("ms", "seconds", "string")
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class SimulatedProject:
     """A project, which lives in one region as on Open Telekom Cloud."""
 
     id: str
@@ -53,7 +83,7 @@ class RealTimeCollection:
 
 
 @dataclass(slots=True)
-class Cluster:
+class SimulatedCluster:
     """A cluster; the fields up to `log_backup` may be given to the control API.
 
     Attributes:
@@ -104,7 +134,7 @@ class JobScript:
 
 @dataclass(slots=True)
 class Job:
-    """A log backup job; `started`, `duration` and `visible_from` are seconds of Clock.elapsed()."""
+    """A log backup job; `started`, `duration`, `visible_from`: seconds of CloudClock.elapsed()."""
 
     record_id: str
     job_id: str
@@ -124,38 +154,38 @@ class Job:
         return "FAIL" if self.failed_message else "SUCCESS"
 
 
-class CloudState:
+class SimulatedCloud:
     """Everything the cloud knows. Hold `lock` around what must be seen or changed as one."""
 
-    def __init__(self, clock: Clock, regions: tuple[str, ...], job_seconds: float) -> None:
+    def __init__(self, clock: CloudClock, regions: tuple[str, ...], job_seconds: float) -> None:
         self.lock = threading.RLock()
         self.clock = clock
         self.job_seconds = job_seconds
         self.projects = {
             project.id: project
             for project in (
-                Project(
+                SimulatedProject(
                     uuid.uuid5(NAMESPACE, f"project {region}").hex, f"{region}_simulator", region
                 )
                 for region in regions
             )
         }
-        self._clusters: dict[str, Cluster] = {}
+        self._clusters: dict[str, SimulatedCluster] = {}
         self._order = 0
 
     @property
-    def first_project(self) -> Project:
+    def first_project(self) -> SimulatedProject:
         """The project that clusters go to unless they name another."""
         return next(iter(self.projects.values()))
 
-    def project(self, region: str) -> Project:
+    def project(self, region: str) -> SimulatedProject:
         """The project of `region`; raises KeyError when there is none."""
         for project in self.projects.values():
             if project.region == region:
                 return project
         raise KeyError(region)
 
-    def add_cluster(self, cluster: Cluster) -> Cluster:
+    def add_cluster(self, cluster: SimulatedCluster) -> SimulatedCluster:
         """Take in a cluster, filling in what it leaves open; raises ValueError: its id is taken."""
         with self.lock:
             cluster.project_id = cluster.project_id or self.first_project.id
@@ -180,9 +210,9 @@ class CloudState:
             self._clusters[cluster.id] = cluster
             return cluster
 
-    def change_cluster(self, cluster_id: str, changes: dict[str, object]) -> Cluster:
+    def change_cluster(self, cluster_id: str, changes: dict[str, object]) -> SimulatedCluster:
         """Set fields of a cluster; raises KeyError (no such cluster), ValueError (field)."""
-        known = {entry.name for entry in fields(Cluster)}
+        known = {entry.name for entry in fields(SimulatedCluster)}
         with self.lock:
             cluster = self._clusters[cluster_id]
             for name, value in changes.items():
@@ -198,7 +228,7 @@ class CloudState:
         with self.lock:
             del self._clusters[cluster_id]
 
-    def find(self, cluster_id: str, project_id: str = "") -> Cluster:
+    def find(self, cluster_id: str, project_id: str = "") -> SimulatedCluster:
         """A cluster by id, within a project if one is given; raises KeyError."""
         with self.lock:
             cluster = self._clusters[cluster_id]
@@ -206,13 +236,13 @@ class CloudState:
                 raise KeyError(cluster_id)
             return cluster
 
-    def clusters(self, project_id: str = "") -> list[Cluster]:
+    def clusters(self, project_id: str = "") -> list[SimulatedCluster]:
         """Clusters, of one project if given, the newest first."""
         with self.lock:
             found = [c for c in self._clusters.values() if project_id in ("", c.project_id)]
         return sorted(found, key=lambda cluster: (cluster.created, cluster.order), reverse=True)
 
-    def running_job(self, cluster: Cluster) -> Job | None:
+    def running_job(self, cluster: SimulatedCluster) -> Job | None:
         """The job that occupies the cluster, listed or not."""
         elapsed = self.clock.elapsed()
         with self.lock:
@@ -221,7 +251,9 @@ class CloudState:
                     return job
         return None
 
-    def start_job(self, cluster: Cluster, job_type: str, script: JobScript | None = None) -> Job:
+    def start_job(
+        self, cluster: SimulatedCluster, job_type: str, script: JobScript | None = None
+    ) -> Job:
         """Start a job of `job_type` (Manual or Auto), be the cluster busy or not."""
         script = script or JobScript()
         own = self.job_seconds if cluster.job_seconds is None else cluster.job_seconds
@@ -243,7 +275,7 @@ class CloudState:
             cluster.jobs.append(job)
         return job
 
-    def end_jobs(self, cluster: Cluster, failed_message: str = "") -> int:
+    def end_jobs(self, cluster: SimulatedCluster, failed_message: str = "") -> int:
         """End every running job of a cluster now, FAIL if a message is given; returns how many."""
         elapsed = self.clock.elapsed()
         with self.lock:
@@ -253,7 +285,7 @@ class CloudState:
                 job.failed_message = failed_message or job.failed_message
         return len(running)
 
-    def records(self, cluster: Cluster, status: str = "") -> list[tuple[Job, str]]:
+    def records(self, cluster: SimulatedCluster, status: str = "") -> list[tuple[Job, str]]:
         """Listed jobs with their status, newest first; `status` is FAIL, NOT_FAIL or "" for all."""
         elapsed = self.clock.elapsed()
         with self.lock:
@@ -263,7 +295,7 @@ class CloudState:
             return found
         return [(job, word) for job, word in found if (word == "FAIL") == (status == "FAIL")]
 
-    def switch_log_backup_off(self, cluster: Cluster) -> None:
+    def switch_log_backup_off(self, cluster: SimulatedCluster) -> None:
         """Disable log backup: the automatic policy goes, and so do the records of failures."""
         elapsed = self.clock.elapsed()
         with self.lock:

@@ -14,7 +14,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RawRequest:
     """One request, wholly read.
 
     Attributes:
@@ -51,7 +51,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RawReply:
     """One answer.
 
     Attributes:
@@ -69,20 +69,22 @@ class Reply:
     job_id: str = ""
 
 
-class Refusal(Exception):
+class AbortRequest(Exception):
     """Ends the handling of a request with this reply."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: RawReply) -> None:
         super().__init__(reply.status)
         self.reply = reply
 
 
-def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Reply:
+def json_reply(value: object, status: int = 200, headers: Headers = ()) -> RawReply:
     """A JSON answer."""
-    return Reply(status, json.dumps(value).encode(), (JSON_TYPE, *headers))
+    return RawReply(status, json.dumps(value).encode(), (JSON_TYPE, *headers))
 
 
-def css_error(status: int, code: str, text: str, detail: str = "", headers: Headers = ()) -> Reply:
+def css_error(
+    status: int, code: str, text: str, detail: str = "", headers: Headers = ()
+) -> RawReply:
     """An error of CSS itself: errCode and externalMessage (docs/css-api.md §4, shape 1)."""
     message = f"{code} : {text}" + (f" ({detail})" if detail else "")
     return json_reply({"errCode": code, "externalMessage": message}, status, headers)
@@ -90,12 +92,12 @@ def css_error(status: int, code: str, text: str, detail: str = "", headers: Head
 
 def gateway_error(
     status: int, code: str, message: str, request_id: str, headers: Headers = ()
-) -> Reply:
+) -> RawReply:
     """An error of the API gateway before CSS (docs/css-api.md §4, shape 3)."""
     body = {"error_msg": message, "error_code": code, "request_id": request_id}
     return json_reply(body, status, headers)
 
 
-def keystone_error(status: int, title: str, message: str) -> Reply:
+def keystone_error(status: int, title: str, message: str) -> RawReply:
     """An error of the identity service (docs/css-api.md §4, shape 4)."""
     return json_reply({"error": {"message": message, "code": status, "title": title}}, status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,20 +41,15 @@ def _emptying_allowed_between_tests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made anew each time, however slow the machine is and whoever asked before.
-
-    What other tests have seen of processes and messages is not known.
-    """
+    """What other tests have cached, or seen of processes and messages, is not known."""
     from django.core.cache import caches
 
     from backups import heartbeats, instance, work
-    from backups.services import result_cache
 
     # as if it had been read: nobody's queries are one more for having been the first
     monkeypatch.setattr(instance, "_uid", "0123456789abcdef")
     for cache in caches.all(initialized_only=True):
         cache.clear()
-    monkeypatch.setattr(result_cache, "WORTH_KEEPING", math.inf)
     monkeypatch.setattr(heartbeats, "_heartbeats", heartbeats.Watch())
     monkeypatch.setattr(heartbeats, "_ticks", heartbeats.Watch())
     monkeypatch.setattr(work, "_watch", work.Watch())

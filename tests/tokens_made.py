@@ -13,15 +13,14 @@ from django.utils import timezone
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
-from dashboard.tokens.issuing import make_token
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.issuing import create_token
+from dashboard.tokens.models import ApiToken, Scope
 
 
 def token_of(user: User, scope: Scope = Scope.RUN, name: str = "", days: int = 30) -> str:
     """A new token of an account, as it is shown once."""
     name = name or f"{scope} of {user.username}"
-    _token, text = make_token(user, name, scope, days, Actor(user.username))
+    _token, text = create_token(user, name, scope, days, Actor(user.username))
     return text.text
 
 

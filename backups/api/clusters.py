@@ -18,7 +18,7 @@ from backups.lists.clusters import ClusterFilter, ProtectionFilter, page_of
 from backups.models import Cluster, LogSettings
 from backups.models.cluster import attach_latest_runs
 from backups.serialize import Json, cluster_document, cluster_line, iso
-from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.preflight import would_be_rejected
 from backups.services.clusters.protection import summarised
 from backups.services.runs.requests import CannotBackUp, Requester, is_replay, request_backup
 from dashboard.accounts.access import Permission, require
@@ -129,7 +129,7 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
     wait_minutes: int = sent["wait_minutes"] or 0
     asked_before = is_replay(found, _requester(request, sent["reason"]), sent["idempotency_key"])
     check = not sent["anyway"] and not asked_before
-    if check and would_be_refused(found, wait_minutes=wait_minutes):
+    if check and would_be_rejected(found, wait_minutes=wait_minutes):
         raise NotNow(
             "would-be-refused",
             _("The cloud would probably reject it: %(why)s Set “anyway” to request it anyway.")

@@ -16,10 +16,10 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from backups.services.runs.requests import CannotCancel, KeyReused, ReasonMissing
-from dashboard.accounts.access import Refused
+from dashboard.accounts.access import RoleRequired
 from dashboard.audit.refusals import access_denied
 from dashboard.tokens.authentication import NotAuthenticated, SecondFactorMissing, TooManyFailures
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 
 logger = logging.getLogger("django.request")
 
@@ -180,7 +180,7 @@ def _second_factor_missing(request: HttpRequest, error: Exception) -> HttpRespon
     )
 
 
-def _refused(request: HttpRequest, error: Refused) -> HttpResponse:
+def _refused(request: HttpRequest, error: RoleRequired) -> HttpResponse:
     _record_refusal(request, str(error))
     return problem(
         request,
@@ -275,7 +275,7 @@ def register(api: NinjaAPI) -> None:
         NotAuthenticated: _unauthenticated,
         TooManyFailures: _too_many,
         SecondFactorMissing: _second_factor_missing,
-        Refused: _refused,
+        RoleRequired: _refused,
         OutOfScope: _out_of_scope,
     }
     for kind, handler in handlers.items():

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from backups.lists.history import RUN_KEYSET, HistoryFilter, pinned
 from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
-from backups.services.exports import begin, knows_zone, shape_of, stream
+from backups.services.exports import begin, knows_zone, line_format, stream
 from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import cancel_run
 from dashboard.accounts.access import Permission, require, require_somewhere
@@ -109,7 +109,7 @@ def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResp
     now = timezone.now()
     found = HistoryFilter(request.GET, user=request.user, now=now, permission=Permission.EXPORT)
     valid(found)
-    shape = shape_of(kind, body.time_zone)
+    shape = line_format(kind, body.time_zone)
     query = pinned(request.GET, found.form.cleaned_data).urlencode()
     export = begin(found, kind, shape, query=query, actor=Actor.of(request))
     return StreamingHttpResponse(

@@ -11,8 +11,7 @@ from backups.serialize import iso
 from dashboard.accounts.access import Permission, may, may_somewhere
 from dashboard.accounts.models import User
 from dashboard.tokens.authentication import authenticate
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 
 from .problems import OutOfScope
 from .queries import refuse_unknown

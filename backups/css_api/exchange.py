@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from dashboard.http.redact import redact
-from dashboard.http.secret import Secret
+from dashboard.http.redact import Secret, redact
 from dashboard.http.transport import send
 
 from .answer import Reply, read_answer

@@ -11,7 +11,7 @@ from keystoneauth1 import exceptions as ks
 
 from dashboard.http.redact import one_line, redact
 from dashboard.http.transport import describe, failure_kind, is_loopback
-from dashboard.http.wire import Watch
+from dashboard.http.wire import ExchangeWatch
 
 from .answer import retry_after
 from .errors import (
@@ -263,7 +263,7 @@ def _plain_address(text: str) -> SplitResult | None:
 
 
 def identity_error(
-    error: Exception, *, cloud: str, auth_url: str, watch: Watch, secrets: tuple[str, ...]
+    error: Exception, *, cloud: str, auth_url: str, watch: ExchangeWatch, secrets: tuple[str, ...]
 ) -> IdentityError:
     """Convert a failure of keystoneauth to an error with a one-line message.
 

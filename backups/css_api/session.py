@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from dashboard.http.secret import Secret
+from dashboard.http.redact import Secret
 from dashboard.http.transport import names_loopback_http, new_session
-from dashboard.http.wire import Timeouts, Watch
+from dashboard.http.wire import ExchangeWatch, Timeouts
 
 from . import config
 from .errors import ConfigurationError, IdentityError
@@ -199,7 +199,7 @@ class CloudConnection:
     def _current_grant(self) -> Grant:
         if self._grant and self._access and not self._access.will_expire_soon(self._margin):
             return self._grant
-        with Watch(self.timeouts) as watch:
+        with ExchangeWatch(self.timeouts) as watch:
             try:
                 access = self._plugin.get_access(self._keystone)
                 margin = renewal_margin(access, self._plugin.MIN_TOKEN_LIFE_SECONDS)

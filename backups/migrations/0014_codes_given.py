@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import backups.models.indexes
+import backups.models.run
 
 
 class Migration(migrations.Migration):
@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             "backuprun",
             models.Index(
                 fields=["error_code", "-requested_at", "-id"],
-                condition=models.Q(backups.models.indexes.IsGiven("error_code")),
+                condition=models.Q(backups.models.run.IsGiven("error_code")),
                 name="run_newest_by_code",
             ),
         ),

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import backups.models.indexes
+import backups.models.run
 
 # PostgreSQL: ?q= with a word that many messages have, newest first (history/texts.py). SQLite has
 # the messages in its index, which PostgreSQL's entries have no room for (history/trigrams.py).
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
             "backuprun",
             models.Index(
                 fields=["error_code", "requested_by_name", "-requested_at", "-id"],
-                condition=models.Q(backups.models.indexes.IsGiven("error_code")),
+                condition=models.Q(backups.models.run.IsGiven("error_code")),
                 name="run_by_code_and_user",
             ),
         ),

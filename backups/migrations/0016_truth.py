@@ -1,6 +1,6 @@
 """Each POST with its window and baseline; how well a job is known; corrections by late evidence."""
 
-import backups.models.indexes
+import backups.models.run
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='backuprun',
-            constraint=models.UniqueConstraint(condition=models.Q(backups.models.indexes.IsGiven('record_id')), fields=('project_id_in_cloud', 'cluster_cloud_id', 'record_id'), name='one_run_per_cloud_record'),
+            constraint=models.UniqueConstraint(condition=models.Q(backups.models.run.IsGiven('record_id')), fields=('project_id_in_cloud', 'cluster_cloud_id', 'record_id'), name='one_run_per_cloud_record'),
         ),
         migrations.AddField(
             model_name='post',

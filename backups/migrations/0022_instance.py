@@ -1,4 +1,4 @@
-import backups.models.instance
+import backups.models.processes
 from django.db import migrations, models
 
 
@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
             name='Instance',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(default=backups.models.instance.new_uid, max_length=32)),
+                ('uid', models.CharField(default=backups.models.processes.new_uid, max_length=32)),
                 ('home', models.JSONField(default=dict, help_text='facts of the place; empty: never served')),
                 ('generation', models.PositiveIntegerField(default=0, help_text='counts changes of this row')),
                 ('adopted', models.BooleanField(default=True)),

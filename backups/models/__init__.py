@@ -1,15 +1,11 @@
-"""The domain's tables. The database row is the truth about a run."""
+"""The tables of the domain. The database row is the truth about a run."""
 
-from .canary import Canary
 from .cluster import Cluster, ClusterTag, LogSettings
-from .heartbeat import Heartbeat, Ticker
-from .indexes import IsGiven
-from .instance import Instance
-from .post import Post
+from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
-from .retention import Kind, RetentionPolicy, RetentionRun
-from .run import BackupRun
-from .run_log import ApiCall, RequestKey, RunEvent
+from .retention import RetentionKind, RetentionPolicy, RetentionRun
+from .run import BackupRun, IsGiven
+from .run_log import ApiCall, Post, RequestKey, RunEvent
 from .saved import Export, ExportAs, SavedView
 
 __all__ = [
@@ -24,11 +20,11 @@ __all__ = [
     "Heartbeat",
     "Instance",
     "IsGiven",
-    "Kind",
     "LogSettings",
     "Post",
     "Project",
     "RequestKey",
+    "RetentionKind",
     "RetentionPolicy",
     "RetentionRun",
     "RunEvent",

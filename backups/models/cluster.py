@@ -1,15 +1,19 @@
-"""What is backed up: clusters, how ready and how protected each one is."""
+"""Clusters: readiness, protection, tags and labels, and their log backup settings."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from backups.choices import Protection, Readiness
 from dashboard.accounts.access import visible_q
@@ -22,12 +26,12 @@ if TYPE_CHECKING:
     from .run import BackupRun
 
 
-# What broke stands before what never was.
+# A cluster whose protection broke is worse than one that never had any.
 WORST_FIRST = (Protection.OVERDUE, Protection.NEVER, Protection.DUE, Protection.PROTECTED)
 
 
 def protection_q(protection: Protection, now: datetime) -> Q:
-    """The condition for one state of protection; `Cluster.protection` is the same in Python."""
+    """The query condition for a protection state; `Cluster.protection` is the same in Python."""
     conditions = {
         Protection.NEVER: Q(verified_at__isnull=True),
         Protection.OVERDUE: Q(overdue_at__lte=now),
@@ -40,7 +44,7 @@ def protection_q(protection: Protection, now: datetime) -> Q:
 def protection_at(
     due_at: datetime | None, overdue_at: datetime | None, now: datetime
 ) -> Protection:
-    """The state of protection that two deadlines mean; a verified backup sets them."""
+    """The protection state by the two deadlines that a verified backup sets."""
     if overdue_at is None or due_at is None:
         return Protection.NEVER
     if overdue_at <= now:
@@ -50,12 +54,12 @@ def protection_at(
 
 class ClusterQuerySet(models.QuerySet["Cluster"]):
     def with_latest_run(self) -> ClusterQuerySet:
-        """Annotate `latest_run_id`; `attach_latest_runs` then loads a page's runs in one query."""
+        """Annotate `latest_run_id`; `attach_latest_runs` then loads the runs in one query."""
         latest = _runs().filter(cluster=OuterRef("pk")).order_by("-requested_at", "-id")
         return self.annotate(latest_run_id=Subquery(latest.values("pk")[:1]))
 
     def visible_to(self, user: User) -> ClusterQuerySet:
-        """Clusters of projects that this user may see."""
+        """Clusters of the projects that a user may see."""
         return self.filter(visible_q(user))
 
     def present(self) -> ClusterQuerySet:
@@ -63,7 +67,7 @@ class ClusterQuerySet(models.QuerySet["Cluster"]):
         return self.filter(gone_at__isnull=True)
 
     def watched(self) -> ClusterQuerySet:
-        """Clusters that count: present in the cloud and not archived."""
+        """Clusters that are checked and counted: present in the cloud and not archived."""
         return self.present().filter(archived_at__isnull=True)
 
     def named(self, text: str) -> ClusterQuerySet:
@@ -72,7 +76,7 @@ class ClusterQuerySet(models.QuerySet["Cluster"]):
 
 
 class Cluster(models.Model):
-    """A registered cluster. It stays, with its history, after it has gone from the cloud."""
+    """A registered cluster. Row and history stay when the cluster is deleted in the cloud."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="clusters")
     cluster_id = models.CharField(max_length=64, help_text="the cloud's id")
@@ -87,12 +91,12 @@ class Cluster(models.Model):
     failed_reason = models.TextField(blank=True)
     registered_at = models.DateTimeField(auto_now_add=True)
     gone_at = models.DateTimeField(null=True, blank=True, help_text="first sync that missed it")
-    # registered by its id: a list that leaves it out is no proof that it has gone
+    # registered by its id: missing from the list does not mean that it has gone
     by_hand = models.BooleanField(default=False)
     archived_at = models.DateTimeField(null=True, blank=True, help_text="set: out of the way")
 
-    # Readiness: what a request for a backup would meet. The sweeper leases a check by moving
-    # `check_due_at`; NULL means never checked. `check_leased_until` counts those under way.
+    # Readiness: whether the cloud would accept a backup request. The sweeper leases a check by
+    # moving `check_due_at`; NULL means never checked. `check_leased_until` counts running checks.
     readiness = models.CharField(max_length=16, choices=Readiness, default=Readiness.UNKNOWN)
     readiness_detail = models.CharField(max_length=500, blank=True, help_text="in which way")
     checked_at = models.DateTimeField(null=True, blank=True, help_text="last check that could tell")
@@ -101,14 +105,14 @@ class Cluster(models.Model):
     check_leased_by = models.CharField(max_length=120, blank=True, help_text="Heartbeat.name")
     check_error = models.CharField(max_length=500, blank=True, help_text="why the last one failed")
 
-    # Protection. `due_at` and `overdue_at` follow from the other two (services.protection): kept,
-    # so that the database can filter and sort by them.
+    # Protection. `due_at` and `overdue_at` are derived from the other two (services.clusters.
+    # protection) and stored so that the database can filter and sort by them.
     objective_hours = objective_field(null=True, blank=True, help_text="empty: the project's")
     verified_at = models.DateTimeField(null=True, blank=True, help_text="last verified backup")
     due_at = models.DateTimeField(null=True, blank=True)
     overdue_at = models.DateTimeField(null=True, blank=True)
 
-    # The cloud's own jobs up to here are in the history (creation time, the cloud's clock).
+    # The cloud's own jobs created up to then (cloud clock) have been imported.
     imported_until = models.DateTimeField(null=True, blank=True)
 
     objects = ClusterQuerySet.as_manager()
@@ -152,17 +156,17 @@ class Cluster(models.Model):
 
     @property
     def objective(self) -> int:
-        """The longest time between verified backups that is wanted, in hours."""
+        """The longest acceptable time between verified backups, in hours."""
         hours: int = self.objective_hours or self.project.objective_hours
         return hours
 
     def protection(self, now: datetime | None = None) -> Protection:
-        """How the last verified backup stands to the objective."""
+        """The protection state: the age of the last verified backup against the objective."""
         return protection_at(self.due_at, self.overdue_at, now or timezone.now())
 
     @property
     def status_label(self) -> str:
-        """The cloud's status in words; a number that is not documented is shown as it came."""
+        """The cloud's status as text; an undocumented code is shown unchanged."""
         if self.gone_at:
             return str(_("Gone from the cloud"))
         if self.actions:
@@ -181,10 +185,10 @@ class Cluster(models.Model):
 
 # querying_the_cluster_list: 300 stands on the list's page only.
 STATUS_LABELS = {
-    "100": _("Creating"),
-    "200": _("Available"),
-    "300": _("Unavailable"),
-    "303": _("Failed"),
+    "100": gettext_lazy("Creating"),
+    "200": gettext_lazy("Available"),
+    "300": gettext_lazy("Unavailable"),
+    "303": gettext_lazy("Failed"),
 }
 
 
@@ -202,11 +206,11 @@ def attach_latest_runs(clusters: list[Cluster]) -> None:
 
 
 class ClusterTag(models.Model):
-    """A tag of a cluster: the cloud's own, or a label that was given here."""
+    """A tag of a cluster: a tag from the cloud, or a label set here."""
 
     class Origin(models.TextChoices):
-        CLOUD = "cloud", _("Tag in the cloud")
-        OWN = "own", _("Label")
+        CLOUD = "cloud", gettext_lazy("Tag in the cloud")
+        OWN = "own", gettext_lazy("Label")
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tags")
     origin = models.CharField(max_length=5, choices=Origin)
@@ -227,8 +231,67 @@ class ClusterTag(models.Model):
         return f"{self.key}={self.value}" if self.value else self.key
 
 
+# Limits for labels. Tags from the cloud are stored unchanged.
+MOST_LABELS = 20  # of a cluster
+LONGEST_VALUE = 128
+_KEY = re.compile(r"[\w.:/@+-]{1,64}")
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """Parse labels as typed.
+
+    Args:
+        text: `key` or `key=value`, one a line or separated by commas.
+
+    Returns:
+        Value by key in the order of the keys; "" for a label without a value.
+
+    Raises:
+        ValidationError: one message for each invalid label.
+    """
+    labels: dict[str, str] = {}
+    problems = []
+    for word in filter(None, (part.strip() for part in re.split(r"[,\r\n]", text))):
+        key, _equals, value = (part.strip() for part in word.partition("="))
+        if key in labels:
+            problems.append(_("“%(key)s” is given twice.") % {"key": key})
+        labels[key] = value
+    problems += label_problems(labels)
+    if problems:
+        raise ValidationError(problems)
+    return dict(sorted(labels.items()))
+
+
+def label_problems(labels: Mapping[str, str]) -> list[str]:
+    """Validate labels; returns one message for each problem.
+
+    Args:
+        labels: value by key.
+    """
+    problems = []
+    if len(labels) > MOST_LABELS:
+        problems.append(_("At most %(limit)d labels.") % {"limit": MOST_LABELS})
+    for key, value in labels.items():
+        shown = {"label": f"{key}={value}"[:80]}
+        if not _KEY.fullmatch(key):
+            problems.append(
+                _("“%(label)s”: a key is 1 to 64 letters, digits and . _ - : / @ +") % shown
+            )
+        elif len(value) > LONGEST_VALUE or not value.isprintable() or "," in value:
+            problems.append(
+                _("“%(label)s”: a value is at most %(limit)d characters in one line, no comma.")
+                % {**shown, "limit": LONGEST_VALUE}
+            )
+    return problems
+
+
+def labels_as_text(labels: Mapping[str, str]) -> str:
+    """Labels in the format of `parse_labels`, one per line."""
+    return "\n".join(f"{key}={value}" if value else key for key, value in sorted(labels.items()))
+
+
 class LogSettings(models.Model):
-    """A cluster's log backup settings as the cloud last told them."""
+    """The log backup settings of a cluster as last read from the cloud."""
 
     cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="log_settings")
     enabled = models.BooleanField()
@@ -238,9 +301,9 @@ class LogSettings(models.Model):
     automatic = models.BooleanField(default=False, help_text="the cloud's daily policy is on")
     period = models.CharField(max_length=40, blank=True, help_text="such as 00:00 GMT+08:00")
     read_at = models.DateTimeField(help_text="when the cloud was asked")
-    # our clock; a refusal for the bucket or the agency counts until then only
+    # our clock; a rejection because of bucket or agency from before then no longer counts
     changed_at = models.DateTimeField(null=True, blank=True, help_text="first seen like this")
-    # one at a time: the same form sent twice at once must not become two calls
+    # one change at a time: a form that is sent twice must not become two API calls
     changing_until = models.DateTimeField(
         null=True, blank=True, help_text="somebody's change is under way, at most until then"
     )

@@ -1,4 +1,4 @@
-"""Where clusters are: projects of a cloud, and the clouds.yaml entries that reach them."""
+"""Cloud projects, and the clouds.yaml entries that connect to them."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ LONGEST_OBJECTIVE_HOURS = 24 * 366
 
 
 def objective_field(**options: Any) -> models.PositiveSmallIntegerField[Any, Any]:
-    """A column for a protection objective, in hours."""
+    """A model field for a protection objective, in hours."""
     limits = [MinValueValidator(1), MaxValueValidator(LONGEST_OBJECTIVE_HOURS)]
     return models.PositiveSmallIntegerField(validators=limits, **options)
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user: User) -> ProjectQuerySet:
-        """Projects that this user may see."""
+        """Projects that a user may see."""
         return self.filter(visible_q(user, ""))
 
     def disconnected(self) -> ProjectQuerySet:
-        """Projects that somebody disconnected: no connection of theirs is synchronised any more.
+        """Projects whose connections have all been disconnected.
 
-        A project that never had a connection is not among them.
+        A project that never had a connection is not included.
         """
         connections = Connection.objects.filter(project=OuterRef("pk"))
         return self.filter(Exists(connections), ~Exists(connections.connected()))
 
 
 class Project(models.Model):
-    """One project in one region of one clouds.yaml entry. Credentials stay in that file."""
+    """A project in a region, reached by a clouds.yaml entry. Credentials stay in that file."""
 
     cloud = models.CharField(max_length=100, help_text="entry in clouds.yaml")
     region = models.CharField(max_length=100, blank=True)
@@ -54,7 +54,7 @@ class Project(models.Model):
     class Meta:
         ordering = ["cloud", "region", "name"]
         constraints = [
-            # a sync finds its project by these three; two syncs at once make one row
+            # identifies the project; concurrent synchronisations create one row
             models.UniqueConstraint(
                 fields=["cloud", "region", "project_id"], name="project_once_per_cloud_and_region"
             )
@@ -65,29 +65,29 @@ class Project(models.Model):
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether somebody disconnected it; read from the database each time."""
+        """Whether it was disconnected; one query each time."""
         return Project.objects.disconnected().filter(pk=self.pk).exists()
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def visible_to(self, user: User) -> ConnectionQuerySet:
-        """Connections whose project this user may see; one that reached none is for admins."""
+        """Connections whose project a user may see; without a project, administrators only."""
         return self.filter(visible_q(user, "project"))
 
     def connected(self) -> ConnectionQuerySet:
-        """Those that are kept in step with the cloud."""
+        """Connections that are synchronised."""
         return self.filter(disconnected_at__isnull=True)
 
 
 class Connection(models.Model):
-    """One entry of clouds.yaml in one region: how the dashboard fares with it.
+    """A region of a clouds.yaml entry, with the state of its synchronisation.
 
-    A sync that fails leaves its reason here and nothing else; the clusters stay as they were.
+    A failed synchronisation stores its error here and changes nothing else.
     """
 
     cloud = models.CharField(max_length=100, help_text="entry in clouds.yaml")
     region = models.CharField(max_length=100, blank=True)
-    # the project that the entry's credentials reached last
+    # the project that the credentials reached last
     project = models.ForeignKey(
         Project, null=True, blank=True, on_delete=models.PROTECT, related_name="connections"
     )
@@ -96,8 +96,8 @@ class Connection(models.Model):
         null=True, blank=True, help_text="set: it is no longer synchronised"
     )
 
-    # The sync under way or asked for (services.sync_lease). `next_sync_at` is when one is due, or
-    # when the lease of the one under way ends; `sync_started_at` tells whose it is.
+    # The synchronisation in progress or requested. `next_sync_at` says when the next is due, or
+    # when the lease of the one in progress ends; `sync_started_at` identifies its holder.
     next_sync_at = models.DateTimeField(null=True, blank=True, help_text="due then")
     sync_started_at = models.DateTimeField(null=True, blank=True, help_text="set while one runs")
     sync_step = models.CharField(

@@ -1,4 +1,4 @@
-"""What of the history is not kept for ever, and what was deleted or masked so far."""
+"""Retention: the policy, and each deletion or masking that it caused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LONGEST_DAYS = 36_500
 _DAYS = [MinValueValidator(1), MaxValueValidator(LONGEST_DAYS)]
 
 
-class Kind(models.TextChoices):
-    """What a retention run is about."""
+class RetentionKind(models.TextChoices):
+    """What a retention run deletes or masks."""
 
     SUCCESSES = "successes", _("Verified runs")
     FAILURES = "failures", _("All other runs")
@@ -24,14 +24,14 @@ class Kind(models.TextChoices):
 
 
 class RetentionPolicy(models.Model):
-    """After how many days what goes; NULL: never. One row, or none where nothing was decided."""
+    """Days after which history is deleted or masked; NULL: never. At most one row."""
 
     ONLY = 1
 
     successes_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
     failures_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
     audit_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
-    # masked, not deleted: names, accounts and addresses of runs and of audit events
+    # masked, not deleted: names, accounts and addresses in runs and audit events
     personal_days = models.PositiveIntegerField(null=True, blank=True, validators=_DAYS)
 
     class Meta:
@@ -42,29 +42,29 @@ class RetentionPolicy(models.Model):
 
     @classmethod
     def current(cls) -> RetentionPolicy:
-        """The policy in force; one that keeps everything where none was stored."""
+        """The policy in force; without a stored one, everything is kept."""
         return cls.objects.filter(pk=cls.ONLY).first() or cls(pk=cls.ONLY)
 
-    def days(self, kind: Kind) -> int | None:
-        """After how many days something of a kind goes; None: never."""
+    def days(self, kind: RetentionKind) -> int | None:
+        """Days after which a kind is deleted or masked; None: never."""
         days: int | None = getattr(self, f"{kind.value}_days")
         return days
 
     def as_dict(self) -> dict[str, int | None]:
         """Days by name, for forms and the audit trail."""
-        return {f"{kind.value}_days": self.days(kind) for kind in Kind}
+        return {f"{kind.value}_days": self.days(kind) for kind in RetentionKind}
 
 
 class RetentionRun(models.Model):
-    """One deletion or masking: what an event of the audit trail announced, and how far it came.
+    """A deletion or masking: announced by an event of the audit trail, with its progress.
 
-    Runs can be deleted only while such a row is open for their class and time (guards.py).
+    The database allows runs to be deleted only while such a row is open for them (guards.py).
     """
 
-    # A run of retention that has not moved for so long has lost its process; the next continues it.
+    # Without progress for this long its process is dead; another process continues it.
     LOST_AFTER = timedelta(minutes=5)
 
-    kind = models.CharField(max_length=10, choices=Kind)
+    kind = models.CharField(max_length=10, choices=RetentionKind)
     cutoff = models.DateTimeField(help_text="what is older goes; a whole second")
     told = models.BigIntegerField(
         unique=True, help_text="sequence of the audit event that announced it, and says who"
@@ -79,14 +79,14 @@ class RetentionRun(models.Model):
     class Meta:
         ordering = ["-pk"]
         constraints = [
-            # The promise: two of a kind never work at once.
+            # two of a kind never run at the same time
             models.UniqueConstraint(
                 fields=["kind"],
                 condition=Q(finished_at__isnull=True),
                 name="one_open_retention_run_per_kind",
             )
         ]
-        # up to where the history was deleted: the import of the cloud's jobs asks for it
+        # until when history was deleted: read by the import of the cloud's jobs
         indexes = [models.Index(fields=["kind", "-cutoff"], name="retention_newest_cutoff")]
 
     def __str__(self) -> str:

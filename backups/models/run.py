@@ -1,4 +1,4 @@
-"""A run: one decision to back up one cluster's logs, and all that came of it."""
+"""Runs: a request to back up the logs of a cluster, and its outcome."""
 
 from __future__ import annotations
 
@@ -17,40 +17,50 @@ from backups.choices import ACTIVE, TERMINAL, Evidence, Outcome, RunState, Trigg
 from dashboard.accounts.access import visible_q
 
 from .cluster import Cluster
-from .indexes import IsGiven
 from .project import Project
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
 
 
-# Somebody's word: the cloud itself has accepted nothing.
+# Settled by a user: the cloud itself has not confirmed it.
 _BY_HAND = {
     RunState.UNVERIFIED: gettext_lazy("Not verified, by hand"),
     RunState.NOT_STARTED: gettext_lazy("Not started, by hand"),
 }
 
 
+class IsGiven(models.Func):
+    """Whether a text is not empty.
+
+    The empty text is a literal: SQLite uses a partial index only if the query contains the index's
+    condition verbatim, and it does not look at parameters.
+    """
+
+    template = "(%(expressions)s <> '')"
+    output_field = models.BooleanField()
+
+
 class BackupRunQuerySet(models.QuerySet["BackupRun"]):
     def visible_to(self, user: User) -> BackupRunQuerySet:
-        """Runs of projects that this user may see."""
+        """Runs of the projects that a user may see."""
         return self.filter(visible_q(user))
 
 
 class BackupRun(models.Model):
     """One log backup of one cluster.
 
-    ``state`` says where the run stands, ``outcome`` what the POST came to. Only
-    ``services.transitions.transition`` writes ``state``. docs/run-states.md draws the states.
-    A run that has ended never changes again: backups/guards.py has the database see to it.
+    ``state`` is the run's state (docs/run-states.md), ``outcome`` the outcome of its POST. Only
+    ``services.runs.transitions.transition`` writes ``state``. A run that has ended never changes
+    again: database triggers enforce it (backups/guards.py).
 
-    Names of the cluster, the project and the user are copied: history outlives its subjects.
-    Times are UTC; those of the cloud's job (``job_*_at``) are on the cloud's clock.
+    Names of the cluster, the project and the user are copied, so that the history survives their
+    deletion. Times are UTC; those of the cloud's job (``job_*_at``) are on the cloud's clock.
     """
 
     # What and where
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="runs")
-    # the cluster's: here too, so that a project's history needs no join
+    # copied from the cluster, so that a project's history needs no join
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
     cluster_cloud_id = models.CharField(max_length=64)
     cluster_name = models.CharField(max_length=255)
@@ -67,11 +77,11 @@ class BackupRun(models.Model):
     trigger = models.CharField(max_length=10, choices=Trigger)
     reason = models.CharField(max_length=500, blank=True)
     source_ip = models.GenericIPAddressField(null=True, blank=True)
-    # NULL (not "") where the request carried none: only real keys must be unique.
+    # NULL (not "") without a key: only real keys must be unique.
     idempotency_key = models.CharField(max_length=64, null=True, blank=True)
     requested_at = models.DateTimeField(default=timezone.now)
 
-    # Where it stands
+    # State
     state = models.CharField(max_length=12, choices=RunState, default=RunState.QUEUED)
     outcome = models.CharField(max_length=20, choices=Outcome, blank=True, default=Outcome.NONE)
     version = models.PositiveIntegerField(default=0, help_text="counts visible changes")
@@ -86,32 +96,32 @@ class BackupRun(models.Model):
     # "wait and retry when free": a 409 does not end the run before this time
     retry_conflict_until = models.DateTimeField(null=True, blank=True)
 
-    # What the POST came to
+    # Outcome of the POST
     sent_at = models.DateTimeField(null=True, blank=True, help_text="before the first byte")
     answered_at = models.DateTimeField(null=True, blank=True)
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
     request_id = models.CharField(max_length=128, blank=True)
-    # who held the cluster at a 409, from the cloud's records
+    # what occupied the cluster at a 409, from the cloud's records
     conflict_holder = models.CharField(max_length=500, blank=True)
     conflict_run = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
 
-    # By this, and by no wall clock, limits are judged; NULL: before it was kept
+    # Time limits use this, not a wall clock; NULL: written by an older version
     step_uptime = models.FloatField(
         null=True, blank=True, help_text="Ticker.uptime when it was claimed, sent or answered"
     )
 
-    # Following the cloud's job. What tells it from others is kept with each POST (models.Post).
+    # Following the cloud's job; `Post` has the facts that identify it.
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
     records_readable_at = models.DateTimeField(null=True, blank=True, help_text="last read well")
     readable_uptime = models.FloatField(
         null=True, blank=True, help_text="Ticker.uptime when they were last read well"
     )
-    # NULL until a record is matched: the constraint below lets one job belong to one run
+    # NULL until a record is matched: by the constraint below a job belongs to one run
     job_id = models.CharField(max_length=64, null=True, blank=True)
     record_id = models.CharField(max_length=64, blank=True)
     job_type = models.CharField(max_length=20, blank=True)
@@ -125,12 +135,12 @@ class BackupRun(models.Model):
     settled_by_hand = models.BooleanField(
         default=False, help_text="somebody's word ended it, nothing that the cloud said"
     )
-    # of a run that had ended without its job, which was listed later (services.correcting)
+    # of a run that ended without its job, which was listed later (services.runs.correcting)
     corrected_from = models.CharField(max_length=12, blank=True, help_text="the state before")
     corrected_by = models.BigIntegerField(
         null=True, blank=True, help_text="sequence of the audit event that says so"
     )
-    # of an ended run: names, account and address are gone (services.retention)
+    # of an ended run: names, account and address were removed (services.retention)
     masked_by = models.BigIntegerField(
         null=True, blank=True, help_text="sequence of the audit event that says who masked it"
     )
@@ -139,13 +149,13 @@ class BackupRun(models.Model):
 
     class Meta:
         constraints = [
-            # The promise: a second click, API call or schedule joins the run that is there.
+            # a second click, API call or schedule joins the active run
             models.UniqueConstraint(
                 fields=["cluster"],
                 condition=Q(state__in=[str(s) for s in sorted(ACTIVE)]),
                 name="one_active_run_per_cluster",
             ),
-            # The promise: a record of the cloud proves at most one run.
+            # a record of the cloud proves at most one run
             models.UniqueConstraint(
                 fields=["project_id_in_cloud", "cluster_cloud_id", "job_id"],
                 condition=Q(job_id__isnull=False),
@@ -157,7 +167,7 @@ class BackupRun(models.Model):
                 condition=Q(IsGiven("record_id")),
                 name="one_run_per_cloud_record",
             ),
-            # The promise: a form sent twice is one request, even after the first run has ended.
+            # a form that is sent twice is one request, even after the first run has ended
             models.UniqueConstraint(
                 fields=["idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
@@ -171,9 +181,9 @@ class BackupRun(models.Model):
             models.Index(fields=["-requested_at", "-id"], name="run_newest"),
             # a cluster's latest run (list of clusters) and its history; ?cluster=
             models.Index(fields=["cluster", "-requested_at", "-id"], name="run_newest_of_cluster"),
-            # ?project=, and all that somebody sees who sees one project
+            # ?project=, and the history of a user who sees one project
             models.Index(fields=["project", "-requested_at", "-id"], name="run_newest_of_project"),
-            # The history's filters: without an index of its own a rare value is looked for among
+            # The history's filters: without an index of its own a rare value is searched among
             # all runs. ?state=, ?group= (a branch for each state)
             models.Index(fields=["state", "-requested_at", "-id"], name="run_newest_by_state"),
             # ?outcome=, also with ?trigger=
@@ -209,7 +219,7 @@ class BackupRun(models.Model):
             models.Index(
                 fields=["cluster", "state", "-requested_at", "-id"], name="run_by_cluster_and_state"
             ),
-            # ?project= with ?state= or ?group=, and these of somebody who sees one project
+            # ?project= with ?state= or ?group=, and the same for a user who sees one project
             models.Index(
                 fields=["project", "state", "-requested_at", "-id"], name="run_by_project_and_state"
             ),
@@ -229,17 +239,12 @@ class BackupRun(models.Model):
         return reverse("backups:run-detail", args=[self.pk])
 
     @property
-    def cluster_url(self) -> str:
-        """The page of its cluster, without reading the cluster."""
-        return reverse("backups:cluster-detail", args=[self.cluster_id])
-
-    @property
     def run_state(self) -> RunState:
         return RunState(self.state)
 
     @property
     def state_label(self) -> str:
-        """The state's word; of a run that was settled by hand, that it was."""
+        """The state's label; it says where a run was settled by hand."""
         label = self.run_state.label
         if self.settled_by_hand:
             return str(_BY_HAND.get(self.run_state, label))
@@ -247,7 +252,7 @@ class BackupRun(models.Model):
 
     @property
     def is_unverified_unanswered(self) -> bool:
-        """Whether it ended unverified although nobody had accepted the request."""
+        """Whether it ended unverified, and the cloud had not accepted the request either."""
         return self.run_state is RunState.UNVERIFIED and self.outcome != Outcome.ACCEPTED
 
     @property
@@ -260,16 +265,16 @@ class BackupRun(models.Model):
 
     @property
     def requester_label(self) -> str:
-        """Who asked; that it was masked where the name is gone."""
+        """Who requested it, or "masked"."""
         return self.requested_by_name if self.masked_by is None else _("masked")
 
     @property
     def is_imported(self) -> bool:
-        """A job of the cloud that this product did not cause, read from the cloud's records."""
+        """Whether it was imported from the cloud's records: not requested by this product."""
         return self.trigger == Trigger.CLOUD
 
     def failed_attempts(self) -> int:
-        """How many attempts ended with "nothing was started, try again", conflicts left out.
+        """How many attempts started nothing and can be retried, without conflicts.
 
         Each such attempt left an event back to QUEUED that carries its outcome.
         """
@@ -281,7 +286,7 @@ class BackupRun(models.Model):
 
     @property
     def ended_well(self) -> bool:
-        """Only a verified backup ended well: accepted is not verified."""
+        """Whether the backup was verified; accepted is not enough."""
         return self.run_state is RunState.SUCCEEDED
 
     @property
@@ -291,12 +296,12 @@ class BackupRun(models.Model):
 
     @property
     def waited(self) -> timedelta | None:
-        """From the request until it was sent to the cloud; None where nothing was sent."""
+        """From the request until it was sent; None where nothing was sent."""
         return _between(self.requested_at, self.sent_at)
 
     @property
     def job_lasted(self) -> timedelta | None:
-        """How long the cloud's job took, on the cloud's clock; None where that is not known."""
+        """How long the cloud's job took, on the cloud's clock; None where unknown."""
         return _between(self.job_created_at, self.job_finished_at)
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: each call to the cloud, and each step."""
+"""The log of a run: each request to the cloud, each call and each step."""
 
 from __future__ import annotations
 
@@ -6,12 +6,83 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from .run import BackupRun
 
-# characters of why a run was settled by hand: with its sentence it fits into an event's note
+# characters of the reason for settling a run by hand; it fits into an event's note
 LONGEST_RULING = 400
+
+
+class Post(models.Model):
+    """A POST that was sent for a run, with the facts that identify the job it started.
+
+    The row is written with the fence, before the first byte, and is kept after the attempt: a job
+    that the cloud lists an hour later can still be matched. `rules/matching.py` decides;
+    docs/run-states.md has the rules.
+    """
+
+    class Result(models.TextChoices):
+        OPEN = "open", "Open"  # no answer, or one after which the cloud may have started the job
+        ACCEPTED = "accepted", "Accepted"
+        REFUSED = "refused", "Refused"  # rejected by the cloud, or not sent after all
+
+    run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="posts")
+    attempt = models.PositiveIntegerField()
+    # copied from the run for the index: clouds.yaml entries can share a project
+    project_id_in_cloud = models.CharField(max_length=64)
+    cluster_cloud_id = models.CharField(max_length=64)
+    sent_at = models.DateTimeField(help_text="before the first byte, our clock")
+    answered_at = models.DateTimeField(
+        null=True, blank=True, help_text="the answer, or the end of waiting for it, our clock"
+    )
+    step_uptime = models.FloatField(
+        null=True, blank=True, help_text="Ticker.uptime when it was sent, then answered"
+    )
+    result = models.CharField(max_length=8, choices=Result, default=Result.OPEN)
+    status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP")
+    # both ids of every record listed just before; NULL: the records could not be read
+    baseline = models.JSONField(null=True, blank=True)
+    # the cloud's clock (`Date` header), NULL where there was none
+    date_before = models.DateTimeField(null=True, blank=True, help_text="of the baseline")
+    date_after = models.DateTimeField(
+        null=True, blank=True, help_text="of the answer, or of the first reading after it"
+    )
+    date_closed = models.DateTimeField(
+        null=True, blank=True, help_text="of the first reading the grace time after it"
+    )
+    # the key of its job once known; other jobs are no longer candidates
+    job_id = models.CharField(max_length=64, blank=True)
+    # in flight, or its run still waits for its job
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt"], name="one_post_per_attempt"),
+            # where two clouds.yaml entries lead to one cluster, the second POST waits until the
+            # outcome of the first is known
+            models.UniqueConstraint(
+                fields=["project_id_in_cloud", "cluster_cloud_id"],
+                condition=Q(active=True),
+                name="one_active_post_per_cluster",
+            ),
+        ]
+        indexes = [
+            # the latest POSTs to a cluster
+            models.Index(
+                fields=["project_id_in_cloud", "cluster_cloud_id", "-id"], name="post_of_cluster"
+            ),
+            # other POSTs that may have created a record
+            models.Index(
+                fields=["project_id_in_cloud", "cluster_cloud_id", "-id"],
+                condition=Q(job_id="") & ~Q(result="refused"),
+                name="post_without_job",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} of run {self.run_id}"
 
 
 class ApiCall(models.Model):
@@ -26,8 +97,7 @@ class ApiCall(models.Model):
     purpose = models.CharField(max_length=20, help_text="collect, records, baseline")
     method = models.CharField(max_length=8)
     path = models.CharField(max_length=500)
-    # As it was sent, secrets taken out (css_api.exchange.ShownRequest). Calls made before these
-    # columns came have none.
+    # as sent, with secrets redacted; empty in calls of older versions
     url = models.CharField(max_length=2000, blank=True)
     request_headers = models.JSONField(default=dict, blank=True)
     request_body = models.TextField(blank=True)
@@ -39,9 +109,9 @@ class ApiCall(models.Model):
     request_id = models.CharField(max_length=128, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
-    # how it failed below HTTP (TransportKind), empty when there was an answer
+    # the transport error (TransportKind), empty where there was an answer
     transport_error = models.CharField(max_length=30, blank=True)
-    # False where it is certain that nothing left this machine
+    # False where nothing was sent for certain
     sent = models.BooleanField(default=True)
     retry_after = models.FloatField(null=True, blank=True, help_text="seconds the cloud asked for")
     body_kind = models.CharField(max_length=20, blank=True)
@@ -66,9 +136,9 @@ def records_read(run: BackupRun, calls: Iterable[ApiCall]) -> int:
 
 
 def exchange_lasted(calls: Iterable[ApiCall]) -> timedelta | None:
-    """How long the last POST of a run took, from its first byte to the answer's last; None: never.
+    """How long the last POST of a run took, from first to last byte; None without a POST.
 
-    Measured by the transport: the run's own times hold what the database took, too.
+    Measured by the transport: the run's own times include the time that the database took.
     """
     posts = [call for call in calls if call.purpose == "collect"]
     if not posts or posts[-1].duration_ms is None:
@@ -77,7 +147,7 @@ def exchange_lasted(calls: Iterable[ApiCall]) -> timedelta | None:
 
 
 class RunEvent(models.Model):
-    """One step of a run, written in the transaction that made it."""
+    """A step of a run, written in the same transaction."""
 
     run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(default=timezone.now)
@@ -95,15 +165,15 @@ class RunEvent(models.Model):
 
 
 class RequestKey(models.Model):
-    """An idempotency key that was used, what came with it, and which run answered it.
+    """An idempotency key that was used, and the run that its request created or joined.
 
-    It goes with its run. Only hashes are kept, so it holds no personal data; the body's hash has
-    the key in it, so that a short reason cannot be guessed from it.
+    It is deleted with its run. Only hashes are stored, so it contains no personal data; the body's
+    hash includes the key, so that a short reason cannot be guessed from it.
 
     Attributes:
-        key: hash of requester, cluster and key: it counts for these only.
-        body: hash of what was asked with it.
-        run: the run that the request made or joined.
+        key: hash of requester, cluster and key; the key counts for these only.
+        body: hash of the request's other values.
+        run: the run that the request created or joined.
     """
 
     key = models.CharField(max_length=64, primary_key=True)

@@ -1,4 +1,4 @@
-"""What users keep of the history: filters under a name, and the exports they made."""
+"""Saved history filters, and exports of the history."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 class SavedViewQuerySet(models.QuerySet["SavedView"]):
     def offered_to(self, user: User) -> SavedViewQuerySet:
-        """A user's own views and those that others share."""
+        """A user's own views, and those that others share."""
         return self.filter(Q(owner=user) | Q(shared=True)).select_related("owner")
 
 
 class SavedView(models.Model):
-    """A filter of the history under a name. It holds no runs: everyone sees what they may."""
+    """A named filter of the history. It contains no runs: users see the runs that they may see."""
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
@@ -49,7 +49,7 @@ class SavedView(models.Model):
 
 
 class ExportAs(models.TextChoices):
-    """What an export can be made as."""
+    """Formats of an export."""
 
     CSV = "csv", "CSV"
     EXCEL = "excel", _("CSV for Excel")
@@ -57,7 +57,7 @@ class ExportAs(models.TextChoices):
 
     @property
     def suffix(self) -> str:
-        """Of the file's name; also its `Export.Format`."""
+        """The file name's suffix, and the value of `Export.Format`."""
         return "jsonl" if self is ExportAs.JSONL else "csv"
 
     @property
@@ -65,21 +65,21 @@ class ExportAs(models.TextChoices):
         return f"{'application/jsonl' if self is ExportAs.JSONL else 'text/csv'}; charset=utf-8"
 
     def headers(self, at: datetime) -> dict[str, str]:
-        """Of the answer that carries it.
+        """The HTTP headers of the download.
 
         Args:
-            at: when it was begun, in UTC.
+            at: when the export began, in UTC.
         """
         name = f"log-backup-history-{at:%Y%m%dT%H%M%SZ}.{self.suffix}"
         return {
             "Content-Disposition": f'attachment; filename="{name}"',
             "Cache-Control": "no-store",
-            "X-Accel-Buffering": "no",  # nginx: pass it on as it comes
+            "X-Accel-Buffering": "no",  # nginx: do not buffer
         }
 
 
 class Export(models.Model):
-    """A history that somebody took away: who, which filter, how far it came."""
+    """An export of the history: its owner, filter and progress."""
 
     class Format(models.TextChoices):
         CSV = "csv", "CSV"
@@ -98,7 +98,7 @@ class Export(models.Model):
     query = models.CharField(max_length=2000, blank=True, help_text="the filter, as in the URL")
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
     rows = models.PositiveBigIntegerField(default=0, help_text="written so far")
-    # runs after this one are not in it: what is exported stands still
+    # later runs are not included, so the exported set does not change
     requested_before = models.DateTimeField()
     started_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)

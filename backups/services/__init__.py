@@ -1,1 +1,1 @@
-"""Steps with I/O that views, API, tasks and commands all call. The row is the truth."""
+"""Operations that views, API, tasks and commands share. The database row is the truth."""

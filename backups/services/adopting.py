@@ -1,4 +1,4 @@
-"""Adopting a database that was copied or moved: until then nothing is sent to a cloud."""
+"""Adopting a copied or moved database: until then nothing is sent to a cloud."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from django.utils.translation import gettext as _
 
 from backups.choices import RunState
 from backups.models import BackupRun, Instance
-from backups.models.instance import new_uid
-from dashboard.audit.actions import Action
+from backups.models.processes import new_uid
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 from .runs.sweeping import take_over
 from .runs.transitions import transition
 
 NOT_SENT = (
-    "Not sent by this instance: the run came with a copy of the database, and the instance that "
-    "it came from may have sent it"
+    "Not sent by this instance: the run is from a copied database, and the original instance "
+    "may have sent it"
 )
 
 
 class NothingToAdopt(Exception):
-    """The database is adopted already; the message says so."""
+    """The database belongs to this instance already; the message says so."""
 
 
 class ReasonMissing(Exception):
-    """No reason was given; the message says so."""
+    """A reason is required; the message says so."""
 
 
 def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
-    """Allow this instance to send what its database asks for.
+    """Adopt the database: this instance sends its runs from now on.
 
-    Accepted runs, and runs that may have been sent, are settled by the cloud's records, which only
-    reads. Where another instance has the same id, this one gets an id
-    of its own; web and workers must then be restarted.
+    Runs that were accepted or may have been sent are settled by the cloud's records, which are only
+    read. Where another instance has the same id, this one gets a new id; web and workers must then
+    be restarted.
 
     Args:
-        actor: who adopts it.
-        reason: why; it must not be empty.
-        moved: the original instance has stopped, and has sent nothing since the copy was made, so
-            queued runs are sent from here. Otherwise they are cancelled, because the original may
-            have sent them.
+        actor: for the audit trail.
+        reason: free text, required.
+        moved: the database was moved: the original instance no longer runs and has sent nothing
+            since the copy was made. Queued runs are then sent from here. Otherwise they are
+            cancelled, because the original instance may have sent them.
 
     Returns:
-        How many queued runs were cancelled.
+        The number of cancelled runs.
 
     Raises:
-        NothingToAdopt: it is adopted already.
+        NothingToAdopt: it was adopted already.
         ReasonMissing: no reason was given.
     """
     if not reason.strip():
@@ -58,11 +58,13 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         if row is None or not Instance.objects.filter(
             pk=1, generation=row.generation, adopted=False
         ).update(adopted=True, generation=F("generation") + 1, **renamed):
-            raise NothingToAdopt(_("This database is at home here: there is nothing to adopt."))
+            raise NothingToAdopt(
+                _("This database belongs to this instance already: there is nothing to adopt.")
+            )
         uid = renamed.get("uid", row.uid)
-        # no run is claimed before adoption: these claims came with the copy, or are fenced off
+        # no run is claimed before adoption: these claims are from the copy, or are fenced off
         for run in BackupRun.objects.filter(state=RunState.SENDING).order_by("pk"):
-            take_over(run, why="The run came with a copy of the database")
+            take_over(run, why="The run is from a copied database")
         queued = BackupRun.objects.filter(state=RunState.QUEUED).order_by("pk")
         cancelled = 0
         if not moved:

@@ -1,5 +1,4 @@
-"""What needs somebody, worst first: clusters without the protection they should have, backups that
-ended badly, connections that cannot be read."""
+"""What needs attention, worst first: unprotected clusters, failed backups, failed connections."""
 
 from __future__ import annotations
 
@@ -23,11 +22,11 @@ from backups.models.cluster import (
 )
 from dashboard.accounts.models import User
 
-from .result_cache import kept, key_for
+from .result_cache import COUNTS_TIMEOUT, cached
 
 MOST_SHOWN = 20
 
-# The cluster's last request came to nothing that is proven.
+# Outcomes without a verified backup.
 BAD_ENDS: tuple[RunState, ...] = (
     RunState.REJECTED,
     RunState.FAILED,
@@ -35,7 +34,7 @@ BAD_ENDS: tuple[RunState, ...] = (
     RunState.UNVERIFIED,
     RunState.UNKNOWN,
 )
-# Somebody has to act before a backup can end well. BUSY passes by itself.
+# A user has to act before a backup can succeed. BUSY passes by itself.
 BLOCKED: tuple[Readiness, ...] = (
     Readiness.BACKUP_OFF,
     Readiness.STORAGE_MISSING,
@@ -44,7 +43,7 @@ BLOCKED: tuple[Readiness, ...] = (
 
 
 class Need(TextChoices):
-    """Why a cluster needs somebody."""
+    """Why a cluster needs attention."""
 
     OVERDUE_FAILING = "overdue_failing", _("Overdue, and the last backup ended badly")
     OVERDUE = "overdue", _("Overdue")
@@ -54,21 +53,20 @@ class Need(TextChoices):
     FAILING = "failing", _("The last backup ended badly")
 
 
-# The worst first, in the order of the protection page: what broke stands before what never was.
+# Worst first, in the order of the protection page.
 _RANK = {protection: rank for rank, protection in enumerate(WORST_FIRST)}
-KEPT = 3  # seconds that the counts over thousands of clusters may be old
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A cluster that needs somebody.
+    """A cluster that needs attention.
 
     Attributes:
-        need: why, the worst of its reasons.
+        need: the worst reason.
         cluster: the cluster, with its project and its latest run.
-        run: its last run that came to a result, where that is a bad one.
-        since: since when it is so.
-        protection: how the cluster stands to its objective.
+        run: its last run with a result, if that is a bad one.
+        since: when the need began.
+        protection: the cluster's protection state.
     """
 
     need: Need
@@ -80,13 +78,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """What needs somebody.
+    """What needs attention.
 
     Attributes:
-        connections: those whose last synchronisation failed, at most MOST_SHOWN.
-        findings: clusters, the worst first, at most MOST_SHOWN.
-        counts: how many clusters each reason has in all, the shown ones among them.
-        connection_count: how many connections in all.
+        connections: connections whose last synchronisation failed, at most MOST_SHOWN.
+        findings: clusters, worst first, at most MOST_SHOWN.
+        counts: all clusters by need.
+        connection_count: all failed connections.
     """
 
     connections: list[Connection]
@@ -100,10 +98,10 @@ class Attention:
 
 
 def needs_attention(user: User, now: datetime | None = None) -> Attention:
-    """What needs somebody among all that a user may see; the number of queries is constant."""
+    """What needs attention and the user may see; a constant number of queries."""
     now = now or timezone.now()
     watched = Cluster.objects.watched().visible_to(user)
-    counts, worst = kept(key_for("attention", watched), KEPT, lambda: _count(watched, now))
+    counts, worst = cached("attention", watched, lambda: _count(watched, now), COUNTS_TIMEOUT)
     failing = Connection.objects.visible_to(user).connected().exclude(sync_error="")
     connections = list(failing.order_by("synced_at", "pk")[: MOST_SHOWN + 1])
     full = len(connections) > MOST_SHOWN
@@ -116,12 +114,12 @@ def needs_attention(user: User, now: datetime | None = None) -> Attention:
 
 
 def need_of(protection: Protection, readiness: str, last_result: str | None) -> Need | None:
-    """Why a cluster needs somebody, None where it does not.
+    """Why a cluster needs attention, None where it does not.
 
     Args:
-        protection: how it stands to its objective.
+        protection: its protection state.
         readiness: a value of Readiness.
-        last_result: the state of its last run that came to a result, None where there is none.
+        last_result: the state of its last run with a result, None where there is none.
     """
     bad = last_result in BAD_ENDS
     if protection is Protection.OVERDUE:
@@ -136,7 +134,7 @@ def need_of(protection: Protection, readiness: str, last_result: str | None) -> 
 
 
 def _in_need(watched: ClusterQuerySet, now: datetime) -> ClusterQuerySet:
-    """Those for which `need_of` names a need. The last result is looked up where nothing else
+    """Clusters for which `need_of` returns a need. The subquery runs only where nothing else
     decides."""
     return watched.annotate(last_result=_last_result("state")).filter(
         protection_q(Protection.NEVER, now)
@@ -147,7 +145,7 @@ def _in_need(watched: ClusterQuerySet, now: datetime) -> ClusterQuerySet:
 
 
 def _last_result(column: str) -> Subquery:
-    """A column of the cluster's last run that came to a result: bad, or verified."""
+    """A column of the cluster's last run with a result: bad, or verified."""
     runs = BackupRun.objects.filter(
         cluster=OuterRef("pk"), state__in=[*BAD_ENDS, RunState.SUCCEEDED]
     ).order_by("-requested_at", "-id")
@@ -155,7 +153,7 @@ def _last_result(column: str) -> Subquery:
 
 
 def _count(watched: ClusterQuerySet, now: datetime) -> tuple[dict[Need, int], list[int]]:
-    """How many clusters have each need, and the worst of them; one query."""
+    """The number of clusters by need, and the worst ones; one query."""
     columns = ("pk", "name", "readiness", "due_at", "overdue_at", "last_result")
     counts: Counter[Need] = Counter()
     places = []
@@ -164,14 +162,14 @@ def _count(watched: ClusterQuerySet, now: datetime) -> tuple[dict[Need, int], li
         protection = protection_at(due_at, overdue_at, now)
         if need := need_of(protection, readiness, last_result):
             counts[need] += 1
-            # Among equals the one whose time was or will be up first.
+            # then by the time when the objective is missed
             places.append((_RANK[protection], overdue_at or now, name, pk))
     worst = [place[-1] for place in heapq.nsmallest(MOST_SHOWN, places)]
     return {need: counts[need] for need in Need}, worst
 
 
 def _findings(watched: ClusterQuerySet, worst: list[int], now: datetime) -> list[Finding]:
-    """The clusters as they are now: one that has recovered since it was counted is left out."""
+    """The current clusters: one that has recovered since the count is left out."""
     clusters = list(
         _in_need(watched.filter(pk__in=worst), now)
         .annotate(result_id=_last_result("pk"))
@@ -194,14 +192,14 @@ def _findings(watched: ClusterQuerySet, worst: list[int], now: datetime) -> list
 
 
 def bad_results(clusters: ClusterQuerySet) -> dict[int, BackupRun]:
-    """By cluster: its last run that came to a result, where that is a bad one; two queries."""
+    """The last run with a result by cluster, if that is a bad one; two queries."""
     ids = clusters.order_by().annotate(result_id=_last_result("pk")).values_list("result_id")
     results = BackupRun.objects.filter(pk__in=[pk for (pk,) in ids if pk], state__in=BAD_ENDS)
     return {run.cluster_id: run for run in results}
 
 
 def _since(need: Need, cluster: Cluster, run: BackupRun | None) -> datetime:
-    """Since when a need is there."""
+    """When a need began."""
     if need in (Need.OVERDUE, Need.OVERDUE_FAILING) and cluster.overdue_at:
         return cluster.overdue_at
     if need is Need.BLOCKED and cluster.due_at:

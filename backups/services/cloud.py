@@ -1,4 +1,4 @@
-"""From a run, cluster or project to a client of its cloud."""
+"""The API client for a run, cluster or project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.http.wire import Timeouts
 
 
 def default_timeouts() -> Timeouts:
-    """The limits of one exchange, from the settings."""
+    """The timeouts of a request, from the settings."""
     return Timeouts(
         connect=settings.CSS_CONNECT_TIMEOUT,
         read=settings.CSS_READ_TIMEOUT,
@@ -20,8 +20,8 @@ def default_timeouts() -> Timeouts:
     )
 
 
-# While somebody looks at a page that is loading: short, so that a cloud that hangs holds one of the
-# web server's threads for seconds, not for a minute.
+# For requests during a page load: short, so that a hanging cloud blocks a web server thread for
+# seconds, not for a minute.
 INTERACTIVE = Timeouts(connect=3.0, read=10.0, total=15.0)
 
 
@@ -31,18 +31,17 @@ def client_for(
     *,
     timeouts: Timeouts | None = None,
 ) -> CssClient:
-    """A client for a cloud, once the credentials prove to reach the project that is meant.
+    """Sign in, check that the credentials reach the expected project, and return a client.
 
     Args:
-        subject: the run, whose copied cloud, region and project id count; the cluster, whose
-            project counts; or the project.
-        recorder: is told of every exchange.
-        timeouts: how long to wait; None for the settings' limits.
+        subject: the run (its own cloud, region and project id are used), cluster or project.
+        recorder: called for each exchange.
+        timeouts: None for those of the settings.
 
     Raises:
-        ConfigurationError: clouds.yaml has no such cloud, or its credentials now lead to another
-            project: the cluster's id would be looked up in the wrong place.
-        IdentityError: the identity service gave no token.
+        ConfigurationError: clouds.yaml has no such cloud, or its credentials now reach another
+            project, where the cluster's id means nothing.
+        IdentityError: the identity service issued no token.
     """
     where = subject.project if isinstance(subject, Cluster) else subject
     wanted = where.project_id_in_cloud if isinstance(where, BackupRun) else where.project_id

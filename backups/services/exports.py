@@ -1,4 +1,4 @@
-"""Taking the history away: streamed, in constant memory, with who took what on record."""
+"""Exports of the history: streamed in constant memory, and recorded in the audit trail."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from django.utils import timezone
 
 from backups.lists.history import RUN_KEYSET, HistoryFilter, Runs
 from backups.models import BackupRun, Export, ExportAs
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.db.keyset import PageQuery
 from dashboard.web.moments import zone_names
 
-from .export_lines import CSV, JSON_LINES, Column, Kind, Lines, Shape, head, write
+from .export_lines import CSV, JSON_LINES, CellType, Column, LineFormat, Lines, head, write
 
-BATCH = 1000  # runs in memory at first; then as many as come to the size below
+BATCH = 1000  # runs in the first batch; later batches have about the size below
 _BATCH_BYTES = 4_000_000
 _MOST = 20_000  # runs
 _REPORT_EVERY = 1.0  # seconds between two updates of the progress
-# An export that has not moved for so long has lost its process.
+# Without progress for this long the process of an export is dead.
 LOST_AFTER = timedelta(minutes=2)
 
-# The keys are those of serialize.run_line; a new one goes to the end.
+# Keys as in serialize.run_line; add new ones at the end.
 COLUMNS: dict[str, Column] = {
-    "run_id": Column("id", Kind.NUMBER),
-    "requested_at": Column("requested_at", Kind.TIME),
+    "run_id": Column("id", CellType.NUMBER),
+    "requested_at": Column("requested_at", CellType.TIME),
     "cluster_id": Column("cluster_cloud_id"),
     "cluster": Column("cluster_name"),
     "cloud": Column("cloud"),
@@ -37,42 +37,43 @@ COLUMNS: dict[str, Column] = {
     "project_id": Column("project_id_in_cloud"),
     "project": Column("project_name"),
     "requested_by": Column("requested_by_name"),
-    "trigger": Column("trigger", Kind.WORD),
+    "trigger": Column("trigger", CellType.WORD),
     "reason": Column("reason"),
-    "source_ip": Column("source_ip", Kind.ADDRESS),
-    "state": Column("state", Kind.WORD),
-    "outcome": Column("outcome", Kind.WORD),
-    "http_status": Column("http_status", Kind.NUMBER),
+    "source_ip": Column("source_ip", CellType.ADDRESS),
+    "state": Column("state", CellType.WORD),
+    "outcome": Column("outcome", CellType.WORD),
+    "http_status": Column("http_status", CellType.NUMBER),
     "error_code": Column("error_code"),
     "message": Column("message"),
     "request_id": Column("request_id"),
-    "attempts": Column("attempt", Kind.NUMBER),
-    "sent_at": Column("sent_at", Kind.TIME),
-    "answered_at": Column("answered_at", Kind.TIME),
-    "finished_at": Column("finished_at", Kind.TIME),
+    "attempts": Column("attempt", CellType.NUMBER),
+    "sent_at": Column("sent_at", CellType.TIME),
+    "answered_at": Column("answered_at", CellType.TIME),
+    "finished_at": Column("finished_at", CellType.TIME),
     "job_id": Column("job_id"),
     "record_id": Column("record_id"),
     "job_type": Column("job_type"),
-    "job_created_at": Column("job_created_at", Kind.TIME),
-    "job_finished_at": Column("job_finished_at", Kind.TIME),
+    "job_created_at": Column("job_created_at", CellType.TIME),
+    "job_finished_at": Column("job_finished_at", CellType.TIME),
     "log_path": Column("log_path"),
     "failed_message": Column("failed_message"),
     "conflict_holder": Column("conflict_holder"),
-    "conflict_run_id": Column("conflict_run_id", Kind.NUMBER),
-    "evidence": Column("evidence", Kind.WORD),
-    "corrected_from": Column("corrected_from", Kind.WORD),
+    "conflict_run_id": Column("conflict_run_id", CellType.NUMBER),
+    "evidence": Column("evidence", CellType.WORD),
+    "corrected_from": Column("corrected_from", CellType.WORD),
 }
 
 
-def shape_of(kind: ExportAs, zone: str = "") -> Shape:
-    """How the lines of an export are written.
+def line_format(kind: ExportAs, zone: str = "") -> LineFormat:
+    """The line format of an export.
 
     Args:
-        zone: name of the zone of a spreadsheet's times; UTC without one.
+        kind: the export's format.
+        zone: time zone of the times in a spreadsheet; "" for UTC.
     """
     match kind:
         case ExportAs.EXCEL:
-            return Shape(zone=zone or "UTC")
+            return LineFormat(zone=zone or "UTC")
         case ExportAs.JSONL:
             return JSON_LINES
         case _:
@@ -80,7 +81,7 @@ def shape_of(kind: ExportAs, zone: str = "") -> Shape:
 
 
 def knows_zone(zone: str) -> bool:
-    """Whether times can be written in a zone: this machine and the database know it."""
+    """Whether this machine and the database know a time zone."""
     if zone not in zone_names():
         return False
     if connection.vendor == "postgresql":
@@ -93,16 +94,16 @@ def knows_zone(zone: str) -> bool:
 
 
 def begin(
-    found: HistoryFilter, kind: ExportAs, shape: Shape, *, query: str, actor: Actor
+    found: HistoryFilter, kind: ExportAs, shape: LineFormat, *, query: str, actor: Actor
 ) -> Export:
-    """Put an export on record, with an event of the audit trail, before its first line.
+    """Store an export with its audit event, before its first line is sent.
 
     Args:
-        found: a valid filter, of what its viewer may export.
-        kind: what it is made as.
-        shape: how its lines are written.
-        query: the filter, as in a URL, with an offset at each time.
-        actor: who exports.
+        found: a valid filter for what the user may export.
+        kind: the export's format.
+        shape: the line format.
+        query: the filter as a URL query, with an offset in each time.
+        actor: for the audit trail.
     """
     with transaction.atomic():
         export = Export.objects.create(
@@ -121,7 +122,7 @@ def begin(
                 "format": kind.value,
                 **({"zone": shape.zone} if shape.zone else {}),
                 "filter": query,
-                # what a window that counts back from now came to
+                # the bounds of a relative time window
                 "since": found.begins_at,
                 "until": min(until, found.now),
             },
@@ -129,34 +130,37 @@ def begin(
     return export
 
 
-def stream(export: Export, found: HistoryFilter, shape: Shape | None = None) -> Iterator[bytes]:
-    """Write the runs that match, newest first.
+def stream(
+    export: Export, found: HistoryFilter, shape: LineFormat | None = None
+) -> Iterator[bytes]:
+    """Write the matching runs, newest first.
 
-    Every batch is a query of its own that starts where the last one ended: no transaction and no
-    cursor of the database is held while a slow reader takes its time. Runs that are requested
-    meanwhile are not in it.
+    Each batch is a query of its own that starts where the last one ended, so that a slow reader
+    holds no transaction and no database cursor. Later runs are not included.
 
     Args:
-        export: its row; how far it has come is written there about once a second.
+        export: its row; the progress is stored there about once a second.
         found: a valid filter.
-        shape: how lines are written; as the export's format has it.
+        shape: the line format; None for that of the export.
 
     Yields:
         Whole lines, UTF-8.
     """
-    shape = shape or shape_of(ExportAs(export.format))
+    shape = shape or line_format(ExportAs(export.format))
     rows, reported = 0, time.monotonic()
     state = Export.State.BROKEN_OFF
     try:
         yield head(COLUMNS, shape)
         for batch in _batches(found.branches(), export.requested_before, shape):
-            rows += batch.count  # first: who broke off may have them all the same
+            rows += (
+                batch.count
+            )  # before the yield: a reader that disconnects may have received them
             yield batch.content
             if time.monotonic() - reported >= _REPORT_EVERY:
                 reported = time.monotonic()
                 _update(export, rows=rows)
         state = Export.State.COMPLETE
-    finally:  # also where the reader has gone
+    finally:  # also when the reader disconnects
         _update(export, rows=rows, state=state, finished_at=timezone.now())
 
 
@@ -164,7 +168,7 @@ def _update(export: Export, **changes: Any) -> None:
     Export.objects.filter(pk=export.pk).update(changed_at=timezone.now(), **changes)
 
 
-def _batches(branches: list[Runs], before: datetime, shape: Shape) -> Iterator[Lines]:
+def _batches(branches: list[Runs], before: datetime, shape: LineFormat) -> Iterator[Lines]:
     branches = [branch.filter(requested_at__lt=before) for branch in branches]
     page, size = PageQuery(), BATCH
     while True:

@@ -1,11 +1,10 @@
-"""Results that many rows were read for, kept for a moment in this process."""
+"""Counts over many rows, cached in each process for a fixed time."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.core.cache import caches
 from django.core.exceptions import EmptyResultSet
@@ -13,45 +12,31 @@ from django.core.exceptions import EmptyResultSet
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-# What is made faster than this is made anew each time: on a small database pages show what is.
-WORTH_KEEPING = 0.025  # seconds
-# So that making it takes a fortieth of the time at most, and what was merely slow once is soon new.
-SHARE = 40
+COUNTS_TIMEOUT = 3  # seconds: what the home page says about now
+FIGURES_TIMEOUT = 10  # seconds: charts and API figures, which show their age
 
 T = TypeVar("T")
 
 
-def kept(key: str, seconds: float, make: Callable[[], T]) -> T:
-    """Make a result, or take the one that was made for the same key.
+def cached(
+    name: str, visible: QuerySet[Any], compute: Callable[[], T], timeout: float, *parts: str
+) -> T:
+    """A result from the cache, computed where it is not there.
+
+    The key contains the query for the rows that the user may see: users share a result only where
+    that query is the same.
 
     Args:
-        key: two results under one key are the same for everyone who asks.
-        seconds: how long a result is kept at most. One that took longer than WORTH_KEEPING to
-            make is kept for SHARE times as long as that took.
-        make: makes it; must not return None.
-    """
-    cache = caches["process"]
-    found: T | None = cache.get(key)
-    if found is None:
-        began = time.monotonic()
-        found = make()
-        took = time.monotonic() - began
-        if took > WORTH_KEEPING:
-            cache.set(key, found, min(seconds, SHARE * took))
-    return found
-
-
-def key_for(name: str, visible: QuerySet[Any], *more: str) -> str:
-    """A key that two users share exactly where what they may see comes from one query.
-
-    Args:
-        name: what is kept.
+        name: of the result.
         visible: the rows that the user may see.
-        more: what else tells two results apart.
+        compute: computes the result; must not return None.
+        timeout: seconds to cache it.
+        parts: what else the result depends on.
     """
     try:
         sql, values = visible.order_by().values("pk").query.sql_with_params()
     except EmptyResultSet:
         sql, values = "nothing", ()
-    told = "\0".join([*more, sql, *map(repr, values)])
-    return f"{name}.{hashlib.sha256(told.encode()).hexdigest()}"
+    text = "\0".join([*parts, sql, *map(repr, values)])
+    key = f"{name}.{hashlib.sha256(text.encode()).hexdigest()}"
+    return cast("T", caches["process"].get_or_set(key, compute, timeout))

@@ -1,8 +1,8 @@
-"""Deleting what is older than the policy says, and masking names: announced, in small steps.
+"""Retention: deletes old history and masks names as the policy says, in small steps.
 
-Each deletion or masking begins with an event of the audit trail and a row that tells how far it
-came. The database lets runs go only while such a row is open for them (backups/guards.py). A
-process that dies in between leaves an open row, and whoever comes next continues it.
+Each deletion or masking begins with an audit event and a `RetentionRun`, which stores its progress.
+The database allows runs to be deleted only while such a row is open for them (backups/guards.py).
+If the process dies, another process continues the open row.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from django.utils import timezone
 
 from backups import heartbeats
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
-from backups.models import BackupRun, Export, Kind, RetentionPolicy, RetentionRun, RunEvent
+from backups.models import BackupRun, Export, RetentionKind, RetentionPolicy, RetentionRun, RunEvent
 from backups.models.run import BackupRunQuerySet
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.retention import (
     delete_anchored,
     mask_events,
@@ -34,20 +33,24 @@ from dashboard.audit.retention import (
     prunable,
 )
 from dashboard.audit.trail import Actor, record
-from dashboard.db.concurrency import stood_still
+from dashboard.db import leases
 
 from .runs.posts import skew
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 200  # runs of one transaction: short, since on SQLite everybody else waits for it
-MOST_COUNTED = 10_000  # a preview counts no further
-# Names go first: what is deleted afterwards needs no masking, and an interrupted masking is soon
-# continued.
-ORDER = (Kind.PERSONAL, Kind.SUCCESSES, Kind.FAILURES, Kind.AUDIT)
-_STATES: dict[Kind, list[RunState]] = {
-    Kind.SUCCESSES: [RunState.SUCCEEDED],
-    Kind.FAILURES: sorted(TERMINAL - {RunState.SUCCEEDED}),
+CHUNK = 200  # runs per transaction: short, because on SQLite other writers wait for it
+MOST_COUNTED = 10_000  # limit of the count in a preview
+# Names are masked first: an interrupted masking is continued soon.
+ORDER = (
+    RetentionKind.PERSONAL,
+    RetentionKind.SUCCESSES,
+    RetentionKind.FAILURES,
+    RetentionKind.AUDIT,
+)
+_STATES: dict[RetentionKind, list[RunState]] = {
+    RetentionKind.SUCCESSES: [RunState.SUCCEEDED],
+    RetentionKind.FAILURES: sorted(TERMINAL - {RunState.SUCCEEDED}),
 }
 
 
@@ -56,14 +59,14 @@ class Preview:
     """What a retention run would do now.
 
     Attributes:
-        kind: what it is about.
-        days: the policy; None: nothing ever goes.
-        cutoff: what is older goes; None where the policy has no days.
-        count: how many runs or events would be deleted or masked, at most MOST_COUNTED.
-        more: there are more than were counted.
+        kind: what it deletes or masks.
+        days: the policy; None: keep forever.
+        cutoff: older runs or events are affected; None where the policy has no days.
+        count: runs or events that would be deleted or masked, at most MOST_COUNTED.
+        more: there are more than that.
     """
 
-    kind: Kind
+    kind: RetentionKind
     days: int | None = None
     cutoff: datetime | None = None
     count: int = 0
@@ -71,23 +74,23 @@ class Preview:
 
 
 def preview(policy: RetentionPolicy, now: datetime | None = None) -> list[Preview]:
-    """What would go by a policy, one for each kind.
+    """Preview what a policy would delete or mask, for each kind.
 
     Args:
-        policy: the one in force, or one that somebody thinks of.
-        now: the moment that days count back from.
+        policy: the policy in force, or a draft.
+        now: the time from which days count back.
     """
     now = now or timezone.now()
-    return [_preview(kind, policy.days(kind), now) for kind in Kind]
+    return [_preview(kind, policy.days(kind), now) for kind in RetentionKind]
 
 
-def _preview(kind: Kind, days: int | None, now: datetime) -> Preview:
+def _preview(kind: RetentionKind, days: int | None, now: datetime) -> Preview:
     if days is None:
         return Preview(kind)
     cutoff = _cutoff(days, now)
-    if kind is Kind.AUDIT:
+    if kind is RetentionKind.AUDIT:
         return Preview(kind, days, cutoff, prunable(cutoff).events)
-    if kind is Kind.PERSONAL:
+    if kind is RetentionKind.PERSONAL:
         runs = _up_to_limit(_maskable_runs(cutoff).filter(requested_at__gte=_masked_until()))
         return Preview(kind, days, cutoff, runs + maskable(cutoff), runs >= MOST_COUNTED)
     count = 0
@@ -97,20 +100,20 @@ def _preview(kind: Kind, days: int | None, now: datetime) -> Preview:
 
 
 def fingerprint(policy: RetentionPolicy) -> str:
-    """Tells two policies apart: a form says with it which one it was made from."""
+    """A short hash of a policy, with which a form says which version it was made from."""
     return hashlib.sha256(repr(sorted(policy.as_dict().items())).encode()).hexdigest()[:16]
 
 
 def change(days: dict[str, int | None], *, actor: Actor, reason: str = "") -> bool:
-    """Store another policy, with who, before and after in the audit trail.
+    """Change the policy, and record that in the audit trail.
 
     Args:
         days: by the names of RetentionPolicy's columns.
-        actor: who wants it.
-        reason: why.
+        actor: for the audit trail.
+        reason: free text.
 
     Returns:
-        False where nothing is different.
+        False if nothing changed.
     """
     with transaction.atomic():
         policy = RetentionPolicy.objects.select_for_update().filter(pk=1).first()
@@ -123,71 +126,79 @@ def change(days: dict[str, int | None], *, actor: Actor, reason: str = "") -> bo
 
 
 def start(
-    kind: Kind, policy: RetentionPolicy, *, actor: Actor, automatic: bool = False
+    kind: RetentionKind, policy: RetentionPolicy, *, actor: Actor, automatic: bool = False
 ) -> RetentionRun | None:
-    """Announce a retention run; `work` then does it.
+    """Announce a retention run; `work` carries it out.
+
+    Args:
+        kind: what to delete or mask.
+        policy: the policy in force.
+        actor: for the audit trail.
+        automatic: started by the schedule.
 
     Returns:
-        The announced one; None where there is nothing to do, or one of the kind is under way.
+        The run; None if there is nothing to do, or one of the same kind is open.
     """
     found = _preview(kind, policy.days(kind), timezone.now())
     if found.cutoff is None or not found.count:
         return None
     if RetentionRun.objects.filter(kind=kind, finished_at=None).exists():
         return None
-    action = Action.PERSONAL_DATA_MASKED if kind is Kind.PERSONAL else Action.RETENTION_RUN
+    action = Action.PERSONAL_DATA_MASKED if kind is RetentionKind.PERSONAL else Action.RETENTION_RUN
     details: dict[str, Any] = {"class": kind.value, "before": found.cutoff, "days": found.days}
     details["about"] = f"{found.count}+" if found.more else str(found.count)
     run = RetentionRun(kind=kind, cutoff=found.cutoff, automatic=automatic)
     try:
         with transaction.atomic():
-            if kind is Kind.AUDIT:
+            if kind is RetentionKind.AUDIT:
                 return _announce_pruning(run, actor, details)
             run.told = record(action, actor=actor, details=details).sequence
             run.save()
-    except IntegrityError:  # somebody was faster
+    except IntegrityError:  # another process was faster
         return None
     return run
 
 
 def work(run: RetentionRun) -> bool:
-    """Do an announced retention run, or continue one whose process died.
+    """Carry out an announced retention run, or continue one whose process died.
 
     Returns:
-        False where another process is at it.
+        False if another process holds it.
     """
-    me, now = heartbeats.process_name(), timezone.now()
-    free = Q(claimed_by="") | stood_still("changed_at", RetentionRun.LOST_AFTER)
-    if not _mine(run).filter(free).update(claimed_by=me, changed_at=now):
+    now = timezone.now()
+    free = Q(claimed_by="") | leases.expired("changed_at", RetentionRun.LOST_AFTER)
+    mark = {"claimed_by": heartbeats.process_name()}
+    lease = leases.claim(_unfinished(run), free, mark, changed_at=now)
+    if lease is None:
         return False
-    run.claimed_by = me
-    if run.kind == Kind.PERSONAL:
-        done = _mask(run)
-    elif run.kind == Kind.AUDIT:
-        delete_anchored()
-        done = True
-    else:
-        done = _delete(run)
-    if done:
+    try:
+        if run.kind == RetentionKind.PERSONAL:
+            _mask(run, lease)
+        elif run.kind == RetentionKind.AUDIT:
+            delete_anchored()
+        else:
+            _delete(run, lease)
         ended = timezone.now()
-        _mine(run).filter(claimed_by=me).update(finished_at=ended, changed_at=ended)
-        run.refresh_from_db()
-        logger.info("retention: %s before %s: %d", run.kind, run.cutoff, run.done)
-    return done
+        lease.release(finished_at=ended, changed_at=ended)
+    except leases.LeaseLost:
+        return False
+    run.refresh_from_db()
+    logger.info("retention: %s before %s: %d", run.kind, run.cutoff, run.done)
+    return True
 
 
 def continue_open() -> int:
-    """Do whatever was announced and is not under way; returns how many were done."""
+    """Carry out the open retention runs that no process holds; returns the number completed."""
     return sum(work(run) for run in RetentionRun.objects.filter(finished_at=None).order_by("pk"))
 
 
 def run_due() -> int:
-    """What the schedule does: continue what is open, then start what is due.
+    """The scheduled task: continue open retention runs, then start those that are due.
 
     A kind is due when its last retention run is `RETENTION_INTERVAL` seconds old.
 
     Returns:
-        How many were done.
+        The number completed.
     """
     done = continue_open()
     if settings.RETENTION_INTERVAL <= 0:
@@ -203,8 +214,8 @@ def run_due() -> int:
     return done
 
 
-def deleted_before(kind: Kind) -> datetime | None:
-    """Up to where runs of a class were deleted, or are being deleted; None: nowhere."""
+def deleted_before(kind: RetentionKind) -> datetime | None:
+    """The cutoff up to which runs of a kind have been or are being deleted; None: none."""
     newest = RetentionRun.objects.filter(kind=kind).order_by("-cutoff").first()
     return newest.cutoff if newest else None
 
@@ -217,13 +228,13 @@ def _up_to_limit(found: BackupRunQuerySet) -> int:
     return found.order_by().values("pk")[: MOST_COUNTED + 1].count()
 
 
-def _mine(run: RetentionRun) -> Any:
+def _unfinished(run: RetentionRun) -> Any:
     return RetentionRun.objects.filter(pk=run.pk, finished_at=None)
 
 
 def _deletable(state: RunState, cutoff: datetime) -> BackupRunQuerySet:
-    # A run that is not settled yet may still look among the jobs of that time: as long as its
-    # neighbours hold theirs, it cannot take one of them for its own.
+    # An active run may still be matched with a job of that time. Its neighbours are kept until
+    # then, so that it is not matched with one of their jobs.
     unsettled = BackupRun.objects.filter(state__in=ACTIVE, requested_at__lt=cutoff + 2 * skew())
     return BackupRun.objects.filter(
         Q(job_finished_at=None) | Q(job_finished_at__lt=cutoff),
@@ -240,8 +251,8 @@ def _maskable_runs(cutoff: datetime) -> BackupRunQuerySet:
 
 
 def _masked_until() -> datetime:
-    """Before this all but a few runs are masked; only for counting."""
-    masked = RetentionRun.objects.filter(kind=Kind.PERSONAL).exclude(finished_at=None)
+    """A time before which nearly all runs are masked; used only for counting."""
+    masked = RetentionRun.objects.filter(kind=RetentionKind.PERSONAL).exclude(finished_at=None)
     newest = masked.order_by("-cutoff").first()
     longest = timedelta(days=30)
     return newest.cutoff - longest if newest else datetime.min.replace(tzinfo=UTC)
@@ -250,7 +261,7 @@ def _masked_until() -> datetime:
 def _announce_pruning(
     run: RetentionRun, actor: Actor, details: dict[str, Any]
 ) -> RetentionRun | None:
-    """The audit trail has a door of its own: the event, its anchor and our row go together."""
+    """Store audit event, anchor and retention run in one transaction."""
 
     def tell(found: Any) -> AuditEvent:
         facts = {"first": found.first, "last": found.last, "hash": found.hash}
@@ -262,42 +273,40 @@ def _announce_pruning(
     run.done = move_anchor(run.cutoff, tell)
     if not run.done:
         return None
-    _mine(run).update(done=run.done)
+    _unfinished(run).update(done=run.done)
     return run
 
 
-def _delete(run: RetentionRun) -> bool:
+def _delete(run: RetentionRun, lease: leases.Lease) -> None:
     def chunk() -> list[int]:
-        for state in _STATES[Kind(run.kind)]:  # one state after the other, each by its index
+        for state in _STATES[RetentionKind(run.kind)]:  # one state at a time, each by its index
             oldest = _deletable(state, run.cutoff).order_by("requested_at", "pk")
             if pks := list(oldest.values_list("pk", flat=True)[:CHUNK]):
                 return pks
         return []
 
-    return _in_chunks(run, chunk, lambda pks: BackupRun.objects.filter(pk__in=pks).delete())
+    _in_chunks(lease, chunk, lambda pks: BackupRun.objects.filter(pk__in=pks).delete())
 
 
-def _mask(run: RetentionRun) -> bool:
+def _mask(run: RetentionRun, lease: leases.Lease) -> None:
     place: list[Any] = [None]
 
     def chunk() -> list[int]:
         todo = _maskable_runs(run.cutoff).order_by("requested_at", "pk")
-        if place[0] is not None:  # what was masked is not read again and again
+        if place[0] is not None:  # skip rows that are masked already
             todo = todo.filter(requested_at__gte=place[0])
         rows = list(todo.values_list("pk", "requested_at")[:CHUNK])
         if rows:
             place[0] = rows[-1][1]
         return [pk for pk, _at in rows]
 
-    if not _in_chunks(run, chunk, lambda pks: _mask_runs(run, pks)):
-        return False
+    _in_chunks(lease, chunk, lambda pks: _mask_runs(run, pks))
     Export.objects.filter(started_at__lt=run.cutoff).exclude(finished_at=None).update(
         owner=None, owner_name=""
     )
     told = AuditEvent.objects.get(sequence=run.told)
     events = mask_events(run.cutoff, None, lambda _count: told)
-    _mine(run).update(done=F("done") + events)
-    return True
+    _unfinished(run).update(done=F("done") + events)
 
 
 def _mask_runs(run: RetentionRun, pks: list[int]) -> None:
@@ -310,17 +319,13 @@ def _mask_runs(run: RetentionRun, pks: list[int]) -> None:
 
 
 def _in_chunks(
-    run: RetentionRun, chunk: Callable[[], list[int]], do: Callable[[list[int]], Any]
-) -> bool:
-    """Do something with one chunk after the other; False where the claim was lost on the way."""
+    lease: leases.Lease, chunk: Callable[[], list[int]], do: Callable[[list[int]], Any]
+) -> None:
+    """Process one chunk after the other. Raises LeaseLost."""
     while pks := chunk():
         began = time.monotonic()
         with transaction.atomic():
-            now = timezone.now()
-            held = _mine(run).filter(claimed_by=run.claimed_by)
-            if not held.update(done=F("done") + len(pks), changed_at=now):
-                return False
+            lease.renew(done=F("done") + len(pks), changed_at=timezone.now())
             do(pks)
-        # as long as it took: others have their turn, also where there is one writer
+        # pause for as long as it took, so that others can write where there is one writer
         time.sleep(min(time.monotonic() - began, 1.0))
-    return True

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from django import template
 from django.db.models import TextChoices
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups.choices import Evidence, Outcome, Trigger
@@ -35,15 +36,19 @@ def history_rows(runs: Iterable[BackupRun], *, live: bool = False) -> dict[str, 
     clock = tags.Clock()
     triggers, outcomes, evidence = _labels(Trigger), _labels(Outcome), _labels(Evidence)
     name = _("Run %(number)d")
+    cluster_urls: dict[int, str] = {}  # reverse() takes as long as half a row
 
     def row(run: BackupRun) -> dict[str, object]:
+        if run.cluster_id not in cluster_urls:
+            url = reverse("backups:cluster-detail", args=[run.cluster_id])
+            cluster_urls[run.cluster_id] = url
         message = run.failed_start or run.message_start  # type: ignore[attr-defined]
         place = (run.project_name or run.project_id_in_cloud, run.region)
         values: dict[str, object] = {
             "pk": str(run.pk),
             "url": run.get_absolute_url(),
             "name": name % {"number": run.pk},
-            "cluster_url": run.cluster_url,
+            "cluster_url": cluster_urls[run.cluster_id],
             "cluster": run.cluster_name,
             "place": " · ".join(filter(None, place)),
             "requested": clock.when(run.requested_at),

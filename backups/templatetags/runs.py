@@ -19,7 +19,7 @@ from backups.views import badges, charts, presentation
 
 register = template.Library()
 register.filter("counted", charts.counted)
-register.filter("brought", charts.brought)
+register.filter("day_summary", charts.day_summary)
 register.filter("headline", presentation.headline)
 register.filter("answer", presentation.answer)
 register.filter("explanation", presentation.explanation)
@@ -32,7 +32,7 @@ NONE = "\N{EN DASH}"  # stands where there is no value
 
 
 class Clock:
-    """Writes moments as HTML: the present moment and the viewer's zone are looked up once."""
+    """Formats times as HTML; the current time and the viewer's zone are looked up once."""
 
     def __init__(self) -> None:
         self.now = timezone.now()
@@ -119,13 +119,13 @@ def tone(state: str) -> str:
 
 @register.filter
 def state_label(state: str) -> str:
-    """A state's word; one that is not known stays as it is."""
+    """Label of a state; an unknown value is returned unchanged."""
     return label(RunState, state)
 
 
 @register.filter
 def outcome_label(outcome: str) -> str:
-    """An outcome's word; one that is not known stays as it is."""
+    """Label of an outcome; an unknown value is returned unchanged."""
     return label(Outcome, outcome)
 
 
@@ -136,7 +136,7 @@ def trigger_label(trigger: str) -> str:
 
 
 def label(choices: type[TextChoices], value: str) -> str:
-    """A value's word; one that is not known stays as it is."""
+    """Label of a value; an unknown value is returned unchanged."""
     try:
         return str(choices(value).label)
     except ValueError:
@@ -152,13 +152,13 @@ def steps(run: BackupRun) -> list[presentation.Step]:
 
 @register.filter
 def evidence_label(evidence: str) -> str:
-    """How well a run's job is known, in a word."""
+    """Label of the evidence for a run's job."""
     return label(Evidence, evidence) if evidence else ""
 
 
 @register.filter
 def evidence_explained(evidence: str) -> str:
-    """What that word rests on."""
+    """Explanation of the evidence."""
     return str(presentation.EVIDENCE.get(evidence, ""))
 
 
@@ -188,7 +188,7 @@ def shortened(text: str, limit: int = 200) -> str:
 
 @register.filter
 def displayable(text: str) -> str:
-    """A text from outside, cut where it would burst the page."""
+    """A text from outside, truncated to what a page can hold."""
     if len(text) <= LONGEST_TEXT:
         return text
     more = len(text) - LONGEST_TEXT

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from backups.choices import Trigger
 from backups.forms import MAX_WAIT_MINUTES, BackupForm, BulkBackupForm, form_problems
 from backups.models import BackupRun, Cluster
-from backups.services.clusters.preflight import would_be_refused
+from backups.services.clusters.preflight import would_be_rejected
 from backups.services.runs.requests import (
     BackupRequest,
     CannotBackUp,
@@ -33,14 +33,14 @@ from .common import PageRequest, bad_request, local_path, new_key, requester
 
 @require_POST
 def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
-    """Ask for a backup: the row for htmx, else back to where the button was."""
+    """Request a backup. Answers htmx with the row, and others with a redirect to their page."""
     cluster = permitted_cluster(request, pk, Permission.RUN)
     form = BackupForm(request.POST)
     if not form.is_valid():
         return _ask_again(request, cluster, wrong=form, status=422)
     reason: str = form.cleaned_data["reason"]
     wait_minutes: int = form.cleaned_data["wait_minutes"] or 0
-    if not form.cleaned_data["anyway"] and would_be_refused(cluster, wait_minutes=wait_minutes):
+    if not form.cleaned_data["anyway"] and would_be_rejected(cluster, wait_minutes=wait_minutes):
         return _ask_again(request, cluster, explains=True, status=409)
     try:
         made = request_backup(
@@ -55,7 +55,8 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
             problem += " " + _("Your reason was: “%(reason)s”.") % {"reason": reason}
         return _ask_again(request, cluster, problems=[problem], status=409)
     except KeyReused as error:  # the form comes again with a key of its own
-        problem = f"{error} {_('Nothing was requested: send it again to ask once more.')}"
+        again = _("Nothing was requested. Submit the form again to request a backup.")
+        problem = f"{error} {again}"
         return _ask_again(request, cluster, problems=[problem], status=422)
     text = what_came_of_it(made, typed=bool(request.POST.get("reason")))
     if request.htmx:
@@ -67,7 +68,7 @@ def cluster_backup(request: PageRequest, pk: int) -> HttpResponse:
 
 
 def what_came_of_it(made: BackupRequest, *, typed: bool) -> str:
-    """What became of a request, in words.
+    """Say in words what a request led to.
 
     Args:
         made: the request's run.
@@ -77,11 +78,12 @@ def what_came_of_it(made: BackupRequest, *, typed: bool) -> str:
     if made.created:
         return _("Log backup of %(cluster)s requested.") % {"cluster": run.cluster_name}
     if run.is_terminal:
-        return _("This form was already sent: its run has ended: %(state)s.") % {
+        return _("This form was already submitted, and its run has ended: %(state)s.") % {
             "state": run.state_label
         }
     text = _(
-        "Your request joined the run that %(name)s requested at %(time)s UTC; none is sent twice."
+        "Your request joined the run that %(name)s requested at %(time)s UTC; nothing is sent "
+        "twice."
     ) % {"name": run.requested_by_name, "time": f"{run.requested_at:%H:%M:%S}"}
     if typed:
         text += " " + _("The run keeps its own reason and options.")
@@ -117,7 +119,7 @@ def _ask_again(
     explains: bool = False,
     status: int,
 ) -> HttpResponse:
-    """The form again, with what was typed and what stands in the way; nothing was stored."""
+    """Show the form again with what was typed and the problem; nothing was stored."""
     if wrong is not None:
         problems = form_problems(wrong)
     row = row_of(cluster.pk, request.user)
@@ -143,12 +145,12 @@ def _back(request: PageRequest) -> str:
     return local_path(request, request.POST.get("back", ""), reverse("backups:clusters"))
 
 
-class Kind(Enum):
-    """What became of the request for one cluster."""
+class Result(Enum):
+    """Result of the request for one cluster."""
 
     REQUESTED = "requested"
     JOINED = "joined"
-    CAUTION = "caution"  # the cloud would most likely refuse: nothing was requested
+    WARNED = "caution"  # the cloud would most likely refuse: nothing was requested
     IMPOSSIBLE = "impossible"
     REFUSED = "refused"
 
@@ -159,18 +161,18 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of the request for one cluster, in words; its run where there is one."""
+class BulkAnswer:
+    """Result of the request for one cluster: its text and its run, if there is one."""
 
     cluster: Cluster
-    kind: Kind
+    kind: Result
     text: str
     run: BackupRun | None = None
 
 
 @require_POST
 def bulk_backup(request: PageRequest) -> HttpResponse:
-    """Ask for a backup of each selected cluster; clusters that cannot be seen are not told of."""
+    """Request a backup of each selected cluster; clusters hidden from the user are left out."""
     require_somewhere(request.user, Permission.RUN)
     form = BulkBackupForm(request.POST)
     if not form.is_valid():
@@ -183,7 +185,7 @@ def bulk_backup(request: PageRequest) -> HttpResponse:
         "answers": answers,
         "summary": _summary(answers, len(pks)),
         "tone": "info" if all(each.run for each in answers) and answers else "warning",
-        "cautioned": [each.cluster for each in answers if each.kind is Kind.CAUTION],
+        "cautioned": [each.cluster for each in answers if each.kind is Result.WARNED],
         "reason": form.cleaned_data["reason"],
         "key": new_key(),
         "back": local_path(request, request.POST.get("back", ""), reverse("backups:clusters")),
@@ -195,7 +197,9 @@ def bulk_backup(request: PageRequest) -> HttpResponse:
     return render(request, "backups/bulk_backup.html", context)
 
 
-def _ask(request: PageRequest, clusters: Sequence[Cluster], form: BulkBackupForm) -> list[Answer]:
+def _ask(
+    request: PageRequest, clusters: Sequence[Cluster], form: BulkBackupForm
+) -> list[BulkAnswer]:
     """Request backups of all clusters that qualify, at once; one answer for each, in order."""
     refused = {each.pk: answer for each in clusters if (answer := _refused(request, each, form))}
     wanted = [each for each in clusters if each.pk not in refused]
@@ -211,38 +215,38 @@ def _ask(request: PageRequest, clusters: Sequence[Cluster], form: BulkBackupForm
     return [refused.get(each.pk) or answers[each.pk] for each in clusters]
 
 
-def _refused(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> Answer | None:
+def _refused(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> BulkAnswer | None:
     """Why nothing is requested for a cluster; None where it is."""
     if not may(request.user, Permission.RUN, cluster.project):
-        return Answer(cluster, Kind.REFUSED, _("Your account may not back up this cluster."))
-    if not form.cleaned_data["anyway"] and would_be_refused(cluster):
-        text = _("Not requested: the cloud would most likely refuse it. %(why)s")
-        return Answer(cluster, Kind.CAUTION, text % {"why": cluster.readiness_detail})
+        return BulkAnswer(cluster, Result.REFUSED, _("Your account may not back up this cluster."))
+    if not form.cleaned_data["anyway"] and would_be_rejected(cluster):
+        text = _("Not requested: the cloud would probably reject it. %(why)s")
+        return BulkAnswer(cluster, Result.WARNED, text % {"why": cluster.readiness_detail})
     return None
 
 
 def _answer(
     cluster: Cluster, made: BackupRequest | CannotBackUp | KeyReused, *, typed: bool
-) -> Answer:
+) -> BulkAnswer:
     if not isinstance(made, BackupRequest):
-        return Answer(cluster, Kind.IMPOSSIBLE, str(made))
+        return BulkAnswer(cluster, Result.IMPOSSIBLE, str(made))
     text = what_came_of_it(made, typed=typed)
-    return Answer(cluster, Kind.REQUESTED if made.created else Kind.JOINED, text, made.run)
+    return BulkAnswer(cluster, Result.REQUESTED if made.created else Result.JOINED, text, made.run)
 
 
-def _summary(answers: list[Answer], asked: int) -> str:
-    """What became of all of them, in one sentence."""
-    count = {kind: sum(each.kind is kind for each in answers) for kind in Kind}
+def _summary(answers: list[BulkAnswer], asked: int) -> str:
+    """Summarise all results in one sentence."""
+    count = {kind: sum(each.kind is kind for each in answers) for kind in Result}
     said = ngettext(
         "Log backup of %(n)d cluster requested.",
         "Log backups of %(n)d clusters requested.",
-        count[Kind.REQUESTED],
-    ) % {"n": count[Kind.REQUESTED]}
-    if joined := count[Kind.JOINED]:
+        count[Result.REQUESTED],
+    ) % {"n": count[Result.REQUESTED]}
+    if joined := count[Result.JOINED]:
         said += " " + ngettext(
-            "%(n)d joined a run that was there.", "%(n)d joined runs that were there.", joined
+            "%(n)d joined an existing run.", "%(n)d joined existing runs.", joined
         ) % {"n": joined}
-    if left := asked - count[Kind.REQUESTED] - joined:
+    if left := asked - count[Result.REQUESTED] - joined:
         said += " " + ngettext("%(n)d was not requested.", "%(n)d were not requested.", left) % {
             "n": left
         }

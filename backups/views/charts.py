@@ -1,4 +1,4 @@
-"""Where the parts of a chart stand. Pure: numbers in, coordinates out.
+"""Coordinates of charts, computed from numbers without I/O.
 
 Charts are drawn in a box that the page stretches to its width, so they hold shapes alone; words
 stand beside them. Positions are attributes: the Content-Security-Policy allows no style.
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import ngettext
 
-from backups.services.clusters.history import ClusterDay, Mark
-from backups.services.statistics import Day, Result
+from backups.services.statistics import ClusterDay, Day, Mark, ResultGroup
 
 HEIGHT = 200
 SLOT = 20  # the width of a day
@@ -27,7 +26,7 @@ CELL_SLOT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Rect:
     """A rectangle of one kind.
 
     Attributes:
@@ -44,11 +43,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day of the stacked chart: its day, the place that tells of it, and its parts."""
+    """One day of the stacked chart: its x position and its rectangles."""
 
     day: Day
     x: int
-    parts: list[Part]
+    parts: list[Rect]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,12 @@ def stacked(days: Sequence[Day]) -> StackedChart:
     bars = []
     for place, day in enumerate(days):
         x, y, parts = place * SLOT, float(HEIGHT), []
-        for result in Result:
+        for result in ResultGroup:
             if count := day.counts[result]:
                 height = max(count * (HEIGHT - HEADROOM) / top, LEAST)
                 y -= height
                 left = x + (SLOT - BAR) // 2
-                parts.append(Part(str(result), left, round(y, 1), BAR, round(height, 1)))
+                parts.append(Rect(str(result), left, round(y, 1), BAR, round(height, 1)))
         bars.append(Bar(day, x, parts))
     return StackedChart(bars, top, width=len(days) * SLOT)
 
@@ -109,11 +108,11 @@ def round_up(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One day of the strip: its day, the place that tells of it, and its rectangle."""
+    """One day of the strip: its x position and its rectangle."""
 
     day: ClusterDay
     x: int
-    part: Part
+    part: Rect
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +139,12 @@ def strip(days: Sequence[ClusterDay]) -> Strip:
     for place, day in enumerate(days):
         y, height = _SHAPES[day.mark]
         x = place * CELL_SLOT
-        part = Part(str(day.mark), x + 1, round(y, 1), CELL, round(height, 1))
+        part = Rect(str(day.mark), x + 1, round(y, 1), CELL, round(height, 1))
         cells.append(Cell(day, x, part))
     return Strip(cells, width=len(days) * CELL_SLOT)
 
 
-def counted(counts: Mapping[Result, int]) -> str:
+def counted(counts: Mapping[ResultGroup, int]) -> str:
     """How many runs had each result.
 
     Args:
@@ -154,19 +153,19 @@ def counted(counts: Mapping[Result, int]) -> str:
     return ", ".join(_phrase(result, count) for result, count in counts.items())
 
 
-def brought(day: ClusterDay) -> str:
-    """How many of a cluster's runs of one day were verified, and how many were not."""
+def day_summary(day: ClusterDay) -> str:
+    """Number of a cluster's runs on one day that were verified, and that were unsuccessful."""
     verified = ngettext("%(count)d verified", "%(count)d verified", day.verified)
-    bad = ngettext("%(count)d ended badly", "%(count)d ended badly", day.bad)
+    bad = ngettext("%(count)d unsuccessful", "%(count)d unsuccessful", day.bad)
     return f"{verified % {'count': day.verified}}, {bad % {'count': day.bad}}"
 
 
-def _phrase(result: Result, count: int) -> str:
-    if result is Result.VERIFIED:
+def _phrase(result: ResultGroup, count: int) -> str:
+    if result is ResultGroup.VERIFIED:
         text = ngettext("%(count)d verified", "%(count)d verified", count)
-    elif result is Result.FAILED:
+    elif result is ResultGroup.FAILED:
         text = ngettext("%(count)d backup failed", "%(count)d backup failed", count)
-    elif result is Result.REJECTED:
+    elif result is ResultGroup.REJECTED:
         text = ngettext("%(count)d rejected", "%(count)d rejected", count)
     else:
         text = ngettext(

@@ -19,14 +19,14 @@ from backups.choices import ACTIVE, Protection, Readiness
 from backups.forms import MAX_WAIT_MINUTES, ArchiveForm, LabelsForm, ObjectiveForm, form_problems
 from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings, Project
-from backups.models.cluster import STATUS_LABELS
-from backups.models.labels import labels_as_text
+from backups.models.cluster import STATUS_LABELS, labels_as_text
 from backups.services.attention import BLOCKED, bad_results
 from backups.services.clusters import checks, manage
-from backups.services.clusters.history import ClusterHistory, Mark, cluster_history
 from backups.services.clusters.manage import CannotArchive, LabelsChanged
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.clusters.protection import set_objective
 from backups.services.clusters.readiness import request_check
+from backups.services.statistics import ClusterHistory, Mark, cluster_history
 from dashboard.accounts.access import Permission, may, require
 from dashboard.audit.trail import Actor
 
@@ -46,7 +46,7 @@ LATEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of the cluster, in the words of the page."""
+    """A node of the cluster as the page shows it."""
 
     name: str
     type: str
@@ -54,7 +54,7 @@ class Node:
 
 
 class ClusterPage:
-    """What the page shows; each part is read when it is asked for.
+    """The data of the page; each part is read on first access.
 
     Args:
         cluster: with its project.
@@ -71,7 +71,7 @@ class ClusterPage:
 
     @cached_property
     def active(self) -> BackupRun | None:
-        """The run under way; imported ones may be newer than it."""
+        """The run in progress; imported runs may be newer."""
         return self.cluster.runs.filter(state__in=sorted(ACTIVE)).first()
 
     @cached_property
@@ -133,12 +133,12 @@ class ClusterPage:
 
     @cached_property
     def bad(self) -> BackupRun | None:
-        """The last run that came to a result, where that is a bad one."""
+        """The last run with a result, if it was unsuccessful."""
         return bad_results(Cluster.objects.filter(pk=self.cluster.pk)).get(self.cluster.pk)
 
     @property
     def advice(self) -> Explanation:
-        """Who acts, and what is next: by the readiness where that is in the way, else by `bad`."""
+        """Who acts and what is next: from the readiness if that blocks a backup, else `bad`."""
         readiness = Readiness(self.cluster.readiness)
         if self.bad is None or (readiness in BLOCKED and not self.bad.is_active):
             return READINESS[readiness]
@@ -146,7 +146,7 @@ class ClusterPage:
 
     @property
     def tone(self) -> str:
-        """Colour token of the page's head: its worst news."""
+        """Colour token of the page's head: the worst state on the page."""
         status = self.cluster.status_tone
         if status == "ok" and self.bad is not None:
             return RUN_STATES[self.bad.state].tone
@@ -154,7 +154,7 @@ class ClusterPage:
 
     @property
     def is_checking(self) -> bool:
-        """Whether a check of the readiness is under way or was asked for."""
+        """Whether a readiness check is in progress or has been requested."""
         until = self.cluster.check_leased_until
         return self.cluster.check_due_at == checks.ASKED_FOR or (
             until is not None and until > self.now
@@ -181,6 +181,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         page.now,
         may_run=may(request.user, Permission.RUN, cluster.project),
         may_configure=may(request.user, Permission.CONFIGURE, cluster.project),
+        blocked=blocked_reason(cluster),
     )
     return {
         "page": page,
@@ -196,7 +197,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
 
 @require_safe
 def cluster_detail(request: PageRequest, pk: int) -> HttpResponse:
-    """Everything that is known about a cluster."""
+    """Page of a cluster."""
     return render(request, "backups/cluster.html", _context(request, pk))
 
 
@@ -211,16 +212,16 @@ def cluster_detail_live(request: PageRequest, shown: Shown, pk: int) -> HttpResp
 
 @require_POST
 def cluster_check(request: PageRequest, pk: int) -> HttpResponse:
-    """Have the cluster's readiness checked now; the page then shows what came of it."""
+    """Request a check of the cluster's readiness; the page shows its result."""
     cluster = permitted_cluster(request, pk, Permission.RUN)
     request_check(cluster)
-    messages.info(request, _("A check of %(cluster)s was asked for.") % {"cluster": cluster.name})
+    messages.info(request, _("A check of %(cluster)s was requested.") % {"cluster": cluster.name})
     return redirect(cluster)
 
 
 @require_POST
 def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
-    """Put a cluster out of the way, with a reason; it can be restored at any time."""
+    """Archive a cluster, with a reason; it can be restored at any time."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     form = ArchiveForm(request.POST)
     if not form.is_valid():
@@ -235,7 +236,7 @@ def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
             (
                 _("%(cluster)s is archived: it is neither listed, checked nor counted.")
                 if archived
-                else _("%(cluster)s was archived already.")
+                else _("%(cluster)s was already archived.")
             )
             % {"cluster": cluster.name},
         )
@@ -244,7 +245,7 @@ def cluster_archive(request: PageRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def cluster_restore(request: PageRequest, pk: int) -> HttpResponse:
-    """Bring an archived cluster back."""
+    """Restore an archived cluster."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     restored = manage.restore(cluster, Actor.of(request))
     text = _("%(cluster)s is restored.") if restored else _("%(cluster)s was not archived.")
@@ -254,7 +255,7 @@ def cluster_restore(request: PageRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def cluster_labels(request: PageRequest, pk: int) -> HttpResponse:
-    """Replace a cluster's labels, unless somebody else has changed them meanwhile."""
+    """Replace a cluster's labels, unless they have been changed since the form was loaded."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     form = LabelsForm(request.POST)
     typed = request.POST.get("labels", "")[:6000]
@@ -280,14 +281,14 @@ def cluster_labels(request: PageRequest, pk: int) -> HttpResponse:
 def _labels_again(
     request: PageRequest, cluster: Cluster, typed: str, seen: str, problems: list[str], status: int
 ) -> HttpResponse:
-    """The form again with what was typed; `seen` are the labels that this answer shows."""
+    """Show the form again with what was typed; `seen` are the labels that this answer shows."""
     context = {"cluster": cluster, "typed": typed, "seen": seen, "problems": problems}
     return render(request, "backups/cluster_labels.html", context, status=status)
 
 
 @require_POST
 def cluster_objective(request: PageRequest, pk: int) -> HttpResponse:
-    """Set a cluster's objective; empty gives it the project's again."""
+    """Set a cluster's objective; empty resets it to the project's."""
     cluster = permitted_cluster(request, pk, Permission.CONFIGURE)
     form = ObjectiveForm(request.POST)
     if not form.is_valid():
@@ -300,7 +301,7 @@ def cluster_objective(request: PageRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def project_objective(request: PageRequest, pk: int) -> HttpResponse:
-    """Set the objective of all clusters of a project that have none of their own."""
+    """Set the objective of a project's clusters that have none of their own."""
     project = get_object_or_404(Project.objects.visible_to(request.user), pk=pk)
     require(request.user, Permission.CONFIGURE, project)
     form = ObjectiveForm(request.POST)
@@ -309,8 +310,8 @@ def project_objective(request: PageRequest, pk: int) -> HttpResponse:
         return bad_request(request, form)
     count = set_objective(project, form.cleaned_data["hours"], Actor.of(request))
     text = ngettext(
-        "The objective of %(project)s is %(hours)d h; it decides for %(count)d cluster.",
-        "The objective of %(project)s is %(hours)d h; it decides for %(count)d clusters.",
+        "The objective of %(project)s is %(hours)d h; it applies to %(count)d cluster.",
+        "The objective of %(project)s is %(hours)d h; it applies to %(count)d clusters.",
         count,
     )
     messages.info(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from backups.choices import Outcome, Protection, Readiness, Trigger
 from backups.models import BackupRun, Cluster, ClusterTag, Project
 from backups.models.cluster import ClusterQuerySet, attach_latest_runs, protection_at
+from backups.services.clusters.preflight import blocked_reasons
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
@@ -32,6 +33,7 @@ class ClusterRow:
         cluster: with its project, its tags and its latest run.
         now: the moment at which protection is judged.
         may_run, may_configure: what the user may do with it.
+        blocked: why it cannot be backed up at all, "" where it can.
         reason, wait: what was typed into the row's options.
         problems: what was wrong with it, as sentences.
         wrong: the fields that were wrong.
@@ -43,6 +45,7 @@ class ClusterRow:
     now: datetime
     may_run: bool = False
     may_configure: bool = False
+    blocked: str = ""
     reason: str = ""
     wait: str = ""
     problems: list[str] = field(default_factory=list)
@@ -61,13 +64,12 @@ class ClusterRow:
 
     @property
     def may_ask(self) -> bool:
-        """Whether the button is there: a cluster that has gone or is archived has none."""
-        out_of_the_way = self.cluster.gone_at or self.cluster.archived_at
-        return self.may_run and not out_of_the_way
+        """Whether to show the backup button."""
+        return self.may_run and not self.blocked
 
     @property
     def reason_required(self) -> bool:
-        """Whether whoever asks for a backup must say why."""
+        """Whether a request for a backup must have a reason."""
         return reason_required(Trigger.BUTTON)
 
     @property
@@ -111,17 +113,21 @@ def _token(
 
 
 def with_row_parts(clusters: ClusterQuerySet) -> ClusterQuerySet:
-    """Clusters with all that a row shows but the run itself, which `rows_of` adds."""
+    """Clusters with everything a row shows except the run, which `rows_of` adds."""
     return clusters.with_latest_run().select_related("project").prefetch_related("tags")
 
 
 def rows_of(clusters: Iterable[Cluster], user: User) -> list[ClusterRow]:
-    """Rows for clusters that came from `with_row_parts()`; one query for all their runs."""
+    """Rows for clusters that came from `with_row_parts()`; two queries more for all of them."""
     listed = list(clusters)
     attach_latest_runs(listed)
     now = timezone.now()
     allowed = _allowed(user, {cluster.project_id for cluster in listed})
-    return [ClusterRow(cluster, now, *allowed[cluster.project_id]) for cluster in listed]
+    blocked = blocked_reasons(listed)
+    return [
+        ClusterRow(cluster, now, *allowed[cluster.project_id], blocked=blocked.get(cluster.pk, ""))
+        for cluster in listed
+    ]
 
 
 def tokens_of(pks: Iterable[int], user: User) -> dict[int, str]:
@@ -159,7 +165,7 @@ def tokens_of(pks: Iterable[int], user: User) -> dict[int, str]:
 
 
 def _allowed(user: User, projects: Iterable[int]) -> dict[int, tuple[bool, bool]]:
-    """Whether the user may ask for backups, and configure, in each project."""
+    """Whether the user may request backups, and configure, in each project."""
     allowed = {}
     for pk in projects:
         here = Project(pk=pk)
@@ -180,7 +186,7 @@ def row_of(pk: int, user: User) -> ClusterRow:
 
 
 def permitted_cluster(request: PageRequest, pk: int, permission: Permission) -> Cluster:
-    """A cluster that the user may see and do something with.
+    """Get a cluster that the user may see and has a permission for.
 
     Raises:
         Http404: there is none that they may see.
@@ -206,7 +212,7 @@ class NextStep(StrEnum):
 def next_step(
     cluster: Cluster, bad: BackupRun | None, protection: Protection, *, may_ask: bool
 ) -> NextStep:
-    """Choose what stands in the way first, then another try where it can help.
+    """Choose the next step: remove an obstacle first, then retry where that can help.
 
     Args:
         cluster: with its latest run.
@@ -231,7 +237,7 @@ def next_step(
 
 
 def can_end_well(run: BackupRun, cluster: Cluster) -> bool:
-    """Whether asking again can help, or what was in the way is gone by a later check."""
+    """Whether a retry can help, or a later check shows that the obstacle is gone."""
     ended = run.finished_at or run.requested_at
     ready_since = cluster.readiness == Readiness.READY and (cluster.checked_at or ended) > ended
     return explanation(run).retryable or (

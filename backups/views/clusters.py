@@ -1,4 +1,4 @@
-"""The clusters page: every cluster, how ready and how protected it is, and the button."""
+"""The clusters page: all clusters with readiness, protection and the backup button."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from backups.lists.clusters import (
 from backups.lists.filtering import active_chips, without_empty
 from backups.models import Connection, Project
 from backups.services.runs.requests import reason_required
-from dashboard.web.display import PAGE_SIZES, look_of
+from dashboard.web.display import PAGE_SIZES, display_of
 
 from .cluster_rows import rows_in_order, tokens_of
 from .common import PageRequest, bad_request, new_key
@@ -37,8 +37,8 @@ _CONTROLS = ("show", "sort", "page")  # always seen on the page, so they need no
 
 
 @dataclass(frozen=True, slots=True)
-class Tab:
-    """One presence of clusters to look at, with the same filter otherwise."""
+class PresenceTab:
+    """A tab that shows clusters of one presence with the same filter."""
 
     presence: Presence
     count: int
@@ -48,7 +48,7 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class SortLink:
-    """A way to sort by something.
+    """A link that sorts the list.
 
     Attributes:
         label: by what.
@@ -62,8 +62,8 @@ class SortLink:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a column, with what the column can be sorted by."""
+class ColumnHead:
+    """The header of a column with its sort links."""
 
     links: list[SortLink]
 
@@ -85,7 +85,7 @@ _COLUMNS: tuple[dict[Sort, Text], ...] = (
 
 
 def url_query(query: QueryDict, **changes: str) -> str:
-    """A URL's query on the first page, with some names changed; "" takes one out."""
+    """Query string of the first page with some parameters changed; "" removes one."""
     rest = without_empty(query)
     rest.pop("page", None)
     for name, value in changes.items():
@@ -95,14 +95,14 @@ def url_query(query: QueryDict, **changes: str) -> str:
     return rest.urlencode()
 
 
-def _heads(query: QueryDict, order: Order) -> list[Head]:
+def _column_heads(query: QueryDict, order: Order) -> list[ColumnHead]:
     def link(sort: Sort, label: Text) -> SortLink:
         here = sort is order.sort
         wanted = order.reversed() if here else Order(sort)
         text = "" if wanted == Order() else str(wanted)
         return SortLink(label, url_query(query, sort=text), order if here else None)
 
-    return [Head([link(*each) for each in column.items()]) for column in _COLUMNS]
+    return [ColumnHead([link(*each) for each in column.items()]) for column in _COLUMNS]
 
 
 @require_safe
@@ -112,7 +112,7 @@ def clusters(request: PageRequest) -> HttpResponse:
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts()
-    look = look_of(request)
+    look = display_of(request)
     page = page_of(found.clusters(), counts[found.presence], found.page_number, look.rows)
     rows = rows_in_order(list(page), request.user)
     problems = Connection.objects.visible_to(request.user).connected().exclude(sync_error="")
@@ -124,7 +124,7 @@ def clusters(request: PageRequest) -> HttpResponse:
         "presence": found.presence,
         "order": found.order,
         "orders": ORDERS,
-        "heads": _heads(request.GET, found.order),
+        "heads": _column_heads(request.GET, found.order),
         "form": found.form,
         "chips": active_chips(found, request.GET, drop=("page",), seen_elsewhere=_CONTROLS),
         "query": url_query(request.GET),
@@ -133,7 +133,7 @@ def clusters(request: PageRequest) -> HttpResponse:
         ),
         "query_for_all": url_query(request.GET, show=Presence.ALL.value),
         "tabs": [
-            Tab(
+            PresenceTab(
                 each,
                 counts[each],
                 url_query(request.GET, show="" if each is Presence.PRESENT else each.value),

@@ -1,4 +1,4 @@
-"""What several pages share."""
+"""Helpers that several views share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dashboard.web.client_ip import client_ip
 
 
 class PageRequest(HttpRequest):
-    """A request as these views see it: signed in (LoginRequiredMiddleware), htmx known."""
+    """A request of a signed-in user (LoginRequiredMiddleware) with django-htmx details."""
 
     user: User
     htmx: HtmxDetails
@@ -29,7 +29,7 @@ class PageRequest(HttpRequest):
 def requester(
     request: PageRequest, reason: str = "", trigger: Trigger = Trigger.BUTTON
 ) -> Requester:
-    """Who clicked, from where and why."""
+    """The requester of a backup: user, address and reason."""
     return Requester(
         name=request.user.get_username(),
         trigger=trigger,

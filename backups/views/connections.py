@@ -1,4 +1,4 @@
-"""Connections: which clouds are kept in step, how each fares, and clusters added by their id."""
+"""Connections to clouds: their state, their actions, and registering a cluster by its id."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ConnectionRow:
 
     @property
     def state(self) -> Badge:
-        """The one word for it."""
+        """Badge of the connection's state."""
         row = self.connection
         if row is None:
             return _NOT_CONNECTED
@@ -76,7 +76,7 @@ class ConnectionRow:
 
     @property
     def words(self) -> Explanation | None:
-        """What is wrong, who acts and what to do; None where nothing is wrong."""
+        """Explanation of what is wrong, or None."""
         row = self.connection
         if row is None or not self.entry.connected:
             return None
@@ -86,7 +86,7 @@ class ConnectionRow:
 
     @property
     def said(self) -> str:
-        """What is read aloud when it changes."""
+        """What a screen reader announces when the row changes."""
         name = self.connection or self.entry.cloud
         text = f"{name}: {self.state.label}"
         if self.connection is not None and self.state is _CONNECTED:
@@ -98,7 +98,7 @@ class ConnectionRow:
 
 
 def rows_of(entries: Iterable[Entry], user: User) -> list[ConnectionRow]:
-    """The rows of a page, for who looks at it."""
+    """Rows of the page with the user's permissions."""
     everything = may(user, Permission.CONFIGURE)
     return [
         ConnectionRow(
@@ -139,7 +139,7 @@ def _page(request: PageRequest, status: int = 200, **more: object) -> HttpRespon
 
 @require_safe
 def connections(request: PageRequest) -> HttpResponse:
-    """Every entry of clouds.yaml that this user may know of."""
+    """All entries of clouds.yaml that the user may see."""
     return _page(request)
 
 
@@ -161,7 +161,7 @@ def connections_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
 
 
 def _entry(request: PageRequest) -> tuple[str, str]:
-    """The entry that a form names; only what clouds.yaml has can be called."""
+    """Get the entry that a form names; it must be in clouds.yaml."""
     require(request.user, Permission.CONFIGURE)
     form = EntryForm(request.POST)
     if not form.is_valid():
@@ -193,7 +193,7 @@ def connection_connect(request: PageRequest) -> HttpResponse:
 
 @require_POST
 def connection_disconnect(request: PageRequest, pk: int) -> HttpResponse:
-    """Stop synchronising a connection, once that was confirmed."""
+    """Stop synchronising a connection, after a confirmation."""
     require(request.user, Permission.CONFIGURE)
     row = _row(request, pk)
     if request.POST.get("confirmed") != "1":
@@ -206,15 +206,15 @@ def connection_disconnect(request: PageRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def connection_sync(request: PageRequest, pk: int) -> HttpResponse:
-    """Have a connection synchronised now."""
+    """Request a synchronisation of a connection."""
     row = _row(request, pk)
     require(request.user, Permission.RUN, row.project)
     if row.disconnected_at is not None:
         return _page(request, 409, problems=[_("This connection is disconnected.")])
     if service.request_sync(row, Actor.of(request)):
-        messages.info(request, _("%(name)s is synchronised now.") % {"name": row})
+        messages.info(request, _("Synchronisation of %(name)s has started.") % {"name": row})
     else:
-        messages.info(request, _("%(name)s is being synchronised already.") % {"name": row})
+        messages.info(request, _("%(name)s is already being synchronised.") % {"name": row})
     return redirect("backups:connections")
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from backups.forms import ExportForm
 from backups.lists.history import HistoryFilter, pinned
 from backups.models import Export, ExportAs
-from backups.services.exports import LOST_AFTER, begin, knows_zone, shape_of, stream
+from backups.services.exports import LOST_AFTER, begin, knows_zone, line_format, stream
 from dashboard.accounts.access import Permission, require_somewhere
 from dashboard.audit.trail import Actor
 
@@ -92,7 +92,7 @@ def _make(request: PageRequest) -> HttpResponseBase:
     if kind is ExportAs.EXCEL and not knows_zone(zone):
         form.add_error("local", _("The database does not know the time zone %s.") % zone)
         return bad_request(request, form)
-    shape = shape_of(kind, zone)
+    shape = line_format(kind, zone)
     query = filter_query(pinned(given, found.form.cleaned_data))
     export = begin(found, kind, shape, query=query, actor=Actor.of(request))
     return StreamingHttpResponse(

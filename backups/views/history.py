@@ -27,9 +27,9 @@ from backups.lists.filtering import active_chips, without_empty
 from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, HistoryWindow, pinned
 from backups.models import BackupRun, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
-from dashboard.db.concurrency import one_at_a_time
+from dashboard.db.concurrency import advisory_lock
 from dashboard.db.keyset import BadCursor, Cursor, PageQuery, count_up_to
-from dashboard.web.display import PAGE_SIZES, look_of
+from dashboard.web.display import PAGE_SIZES, display_of
 
 from . import presentation
 from .common import PageRequest, bad_request
@@ -39,14 +39,14 @@ _BOXES = ("state", "outcome", "trigger")
 
 
 def choice_boxes(form: Form) -> list[SafeString]:
-    """A box of check marks for each filter that has several values; the form must be valid."""
+    """Check boxes for each filter that takes several values; the form must be valid."""
     language = get_language()
     return [_boxes(language, name, frozenset(form.cleaned_data[name] or ())) for name in _BOXES]
 
 
 @lru_cache(maxsize=512)
 def _boxes(language: str | None, name: str, chosen: frozenset[str]) -> SafeString:
-    """In the language, which is the present one."""
+    """Render the check boxes of a filter; cached for each language and choice."""
     field = HistoryFilter.base_filters[name]
     context = {
         "name": name,
@@ -58,7 +58,7 @@ def _boxes(language: str | None, name: str, chosen: frozenset[str]) -> SafeStrin
 
 
 def window_options(chosen: HistoryWindow | None) -> SafeString:
-    """The windows of time to choose from; None is a range that was typed."""
+    """Options of the time window; None is a custom range."""
     return _windows(get_language(), chosen)
 
 
@@ -69,7 +69,7 @@ def _windows(language: str | None, chosen: HistoryWindow | None) -> SafeString:
 
 
 def project_options(projects: Iterable[Project], chosen: Project | None) -> SafeString:
-    """Projects to choose from. There may be hundreds, so no template goes over them."""
+    """Options of the project filter, without a template: there may be hundreds."""
     key = chosen.pk if chosen else None
     lines = [
         f'<option value="{project.pk}"{" selected" if project.pk == key else ""}>'
@@ -83,13 +83,13 @@ MOST_NEW = 100  # beyond that the hint says "99+"
 MOST_COUNTED = 10_000
 MOST_OFFERED = 500  # projects in the filter
 _BAD_SORT = gettext_lazy("sort: runs are sorted by time, “newest” or “oldest” first.")
-_BAD_CURSOR = gettext_lazy("The address names a place in the history that cannot be read.")
+_BAD_CURSOR = gettext_lazy("The address names a position in the history that cannot be read.")
 _PLACE = ("older", "newer", "end")  # of the URL; the rest of it is the filter
 _NOT_FILTERS = (*_PLACE, "sort", "shown", "newest")
 
 
 def listed_runs(runs: QuerySet[BackupRun] | None = None) -> QuerySet[BackupRun]:
-    """Runs as the table shows them: of long texts the start only, however long they are."""
+    """Runs as the table shows them; only the start of long texts is read."""
     return (
         (BackupRun.objects.all() if runs is None else runs)
         .order_by("-requested_at", "-id")
@@ -114,15 +114,15 @@ def _without(query: str, *names: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Tab:
-    """A group of states to look at; the same filter otherwise."""
+class GroupTab:
+    """A tab that shows a group of states with the same filter."""
 
     label: str
     query: str
     current: bool
 
 
-def _tabs(query: QueryDict) -> list[Tab]:
+def _tabs(query: QueryDict) -> list[GroupTab]:
     current = query.get("group", "")
     tabs = [("", _("All")), *Group.choices]
     made = []
@@ -132,12 +132,12 @@ def _tabs(query: QueryDict) -> list[Tab]:
             other.pop(name, None)
         if value:
             other["group"] = value
-        made.append(Tab(str(label), other.urlencode(), value == current))
+        made.append(GroupTab(str(label), other.urlencode(), value == current))
     return made
 
 
 def _page_query(query: QueryDict) -> PageQuery:
-    """Which page a URL asks for. Raises BadCursor."""
+    """The position in the list that the URL names. Raises BadCursor."""
     older, newer = query.get("older", ""), query.get("newer", "")
     end = query.get("end", "")
     if end not in ("", "oldest", "newest") or bool(older) + bool(newer) + bool(end) > 1:
@@ -164,7 +164,7 @@ def history(request: PageRequest) -> HttpResponse:
         wanted = _page_query(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    look = look_of(request)
+    look = display_of(request)
     page = RUN_KEYSET.read(found.branches(), wanted, look.rows, listed_runs)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
@@ -208,7 +208,7 @@ def history(request: PageRequest) -> HttpResponse:
 
 @require_safe
 def history_count(request: PageRequest) -> HttpResponse:
-    """How many runs match, up to a cap: asked for after the page, which does not wait for it."""
+    """Number of matching runs, up to a cap; loaded after the page."""
     found = HistoryFilter(request.GET, user=request.user)
     if not found.is_valid():
         return bad_request(request, found.form)
@@ -262,7 +262,7 @@ MOST_KEPT = 100
 
 @require_POST
 def save_view(request: PageRequest) -> HttpResponse:
-    """Keep a filter under a name; a name that the user has already is given the new filter."""
+    """Save a filter as a view; a view of the user with this name is replaced."""
     form = SavedViewForm(request.POST)
     if not form.is_valid():
         return bad_request(request, form)
@@ -273,9 +273,9 @@ def save_view(request: PageRequest) -> HttpResponse:
     name: str = form.cleaned_data["name"]
     own = SavedView.objects.filter(owner=request.user)
     with transaction.atomic():
-        one_at_a_time(f"save a view of {request.user.pk}")
+        advisory_lock(f"save a view of {request.user.pk}")
         if not own.filter(name=name).exists() and own.count() >= MOST_KEPT:
-            return bad_request(request, [_("At most %(n)d views can be kept.") % {"n": MOST_KEPT}])
+            return bad_request(request, [_("At most %(n)d views can be saved.") % {"n": MOST_KEPT}])
         view, made = SavedView.objects.update_or_create(
             owner=request.user,
             name=name,
@@ -284,7 +284,7 @@ def save_view(request: PageRequest) -> HttpResponse:
                 "shared": form.cleaned_data["shared"],
             },
         )
-    text = _("View “%(name)s” saved.") if made else _("View “%(name)s” has the new filter.")
+    text = _("View “%(name)s” saved.") if made else _("View “%(name)s” updated.")
     messages.info(request, text % {"name": view.name})
     return redirect(view)
 

@@ -25,8 +25,8 @@ from backups.services import attention, statistics
 from backups.services.attention import BLOCKED, Attention, Finding, Need
 from backups.services.clusters import protection
 from backups.services.clusters.protection import Summary
-from backups.services.result_cache import kept, key_for
-from backups.services.statistics import ApiFigures, Outcomes, Result
+from backups.services.result_cache import COUNTS_TIMEOUT, cached
+from backups.services.statistics import ApiFigures, Outcomes, ResultGroup
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
 
@@ -36,11 +36,10 @@ from .common import PageRequest, new_key
 from .live import Shown, live_response, live_view, token
 
 MOST_ACTIVE = 10
-KEPT_SUMMARY = 3  # seconds
 
 
-class Part(IntEnum):
-    """A part of the page that is kept up to date on its own; the page knows it by its number."""
+class Section(IntEnum):
+    """A section of the page that is updated on its own; its number is its live key."""
 
     SUMMARY = 1
     ACTIVE = 2
@@ -55,7 +54,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ActiveRow:
-    """A run under way, and whether the user may cancel it."""
+    """A run in progress, and whether the user may cancel it."""
 
     run: BackupRun
     may_run: bool
@@ -71,13 +70,13 @@ class ResultTotal:
         query: finds them in the history.
     """
 
-    result: Result
+    result: ResultGroup
     count: int
     query: str
 
 
 class Home:
-    """What the page shows to a user; each part is read when it is asked for.
+    """The data of the page for a user; each part is read on first access.
 
     Args:
         user: who looks.
@@ -90,13 +89,11 @@ class Home:
     @cached_property
     def summary(self) -> Summary:
         watched = Cluster.objects.watched().visible_to(self.user)
-        return kept(
-            key_for("summary", watched), KEPT_SUMMARY, lambda: protection.summary(self.user)
-        )
+        return cached("summary", watched, lambda: protection.summary(self.user), COUNTS_TIMEOUT)
 
     @property
     def unprotected(self) -> list[tuple[Protection, int]]:
-        """The other states of protection and how many clusters are in each, the worst first."""
+        """The other states of protection with their number of clusters, worst first."""
         states = (Protection.NEVER, Protection.OVERDUE, Protection.DUE)
         return [(state, n) for state in states if (n := self.summary.by_state[state])]
 
@@ -117,7 +114,7 @@ class Home:
 
     @cached_property
     def active(self) -> list[ActiveRow]:
-        """Runs under way, the longest first."""
+        """Runs in progress, longest first."""
         runs = self._active_runs.select_related("project").order_by("requested_at", "pk")
         return [
             ActiveRow(run, may(self.user, Permission.RUN, run.project))
@@ -147,7 +144,7 @@ class Home:
         return [attention_row(finding, self.user) for finding in self.attention.findings]
 
     @cached_property
-    def more_links(self) -> list[Link]:
+    def more_links(self) -> list[MoreLink]:
         return more_links(self.attention, self.rows)
 
     @cached_property
@@ -156,9 +153,9 @@ class Home:
 
     @property
     def results(self) -> list[ResultTotal]:
-        """The chart's legend: each kind of result, how many runs had it, and where they are."""
+        """The chart's legend: each result, its number of runs, and a query that finds them."""
         since = self.outcomes.days[0].date
-        states = {result: [("state", s) for s in result.states] for result in Result}
+        states = {result: [("state", s) for s in result.states] for result in ResultGroup}
         return [
             ResultTotal(result, count, urlencode([*states[result], ("since", f"{since}T00:00Z")]))
             for result, count in self.outcomes.totals.items()
@@ -172,21 +169,21 @@ class Home:
     def api(self) -> ApiFigures:
         return statistics.api_figures(self.user, self.now)
 
-    def token(self, part: Part) -> str:
+    def token(self, part: Section) -> str:
         """The live token of a part."""
         return token(self._facts(part))
 
-    def _facts(self, part: Part) -> object:
-        if part is Part.SUMMARY:
+    def _facts(self, part: Section) -> object:
+        if part is Section.SUMMARY:
             counts = (self.active_count, self.unknown_count, self.attention.total)
             return (*counts, self.summary, self.attention.counts)
-        if part is Part.ACTIVE:
+        if part is Section.ACTIVE:
             return [(row.run.pk, row.run.version) for row in self.active], self.active_count
-        if part is Part.ATTENTION:
+        if part is Section.ATTENTION:
             connections = [(c.pk, c.version, c.sync_error) for c in self.attention.connections]
-            rows = [row.looks() for row in self.rows]
+            rows = [row.facts() for row in self.rows]
             return connections, rows, self.attention.counts
-        counted = self.outcomes if part is Part.OUTCOMES else self.api
+        counted = self.outcomes if part is Section.OUTCOMES else self.api
         # its age is shown, and kept up to date by the page itself
         return replace(counted, made_at=counted.made_at.replace(second=0, microsecond=0))
 
@@ -194,7 +191,7 @@ class Home:
 def _context(shown: Home) -> dict[str, object]:
     return {
         "home": shown,
-        "tokens": {part.name.lower(): f"{part}:{shown.token(part)}" for part in Part},
+        "tokens": {part.name.lower(): f"{part}:{shown.token(part)}" for part in Section},
     }
 
 
@@ -213,7 +210,7 @@ def home_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
     if "empty" in request.GET and page.has_clusters:
         return HttpResponse(headers={"HX-Refresh": "true"})
     tokens = dict(shown)
-    changed = [part for part in Part if part in tokens and tokens[part] != page.token(part)]
+    changed = [part for part in Section if part in tokens and tokens[part] != page.token(part)]
     if not changed:
         return None
     return live_response(request, _context(page), parts=[part.template for part in changed])
@@ -224,7 +221,7 @@ UNPROTECTED = (Need.OVERDUE_FAILING, Need.NEVER_FAILING, Need.OVERDUE, Need.NEVE
 
 @dataclass(frozen=True, slots=True)
 class AttentionRow:
-    """A cluster that needs somebody, and the next thing to do.
+    """A cluster that needs attention, and its next step.
 
     Attributes:
         finding: the cluster and why.
@@ -242,7 +239,7 @@ class AttentionRow:
 
     @property
     def protection(self) -> Protection:
-        """Where that is why: the state of protection."""
+        """The state of protection, where that is the reason."""
         never = self.finding.need in (Need.NEVER, Need.NEVER_FAILING)
         return Protection.NEVER if never else Protection.OVERDUE
 
@@ -252,11 +249,11 @@ class AttentionRow:
 
     @property
     def blocked(self) -> bool:
-        """Whether somebody has to act before a backup can end well."""
+        """Whether somebody has to act before a backup can succeed."""
         return self.finding.cluster.readiness in BLOCKED
 
-    def looks(self) -> object:
-        """What the row shows; it looks the same as long as this is equal."""
+    def facts(self) -> object:
+        """The facts that the row shows, for its live token."""
         cluster, run, bad = self.finding.cluster, self.run, self.finding.run
         facts = (cluster.pk, cluster.name, cluster.readiness, cluster.verified_at)
         runs = [(each.pk, each.version) for each in (run, bad) if each]
@@ -264,7 +261,7 @@ class AttentionRow:
 
 
 def attention_row(finding: Finding, user: User) -> AttentionRow:
-    """The finding with its next step."""
+    """Row of a finding with its next step."""
     cluster, bad = finding.cluster, finding.run
     latest = cluster.latest_run
     run = latest if latest and latest.is_active else bad
@@ -274,8 +271,8 @@ def attention_row(finding: Finding, user: User) -> AttentionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A way to rows that are not shown."""
+class MoreLink:
+    """A link to rows that are not shown."""
 
     text: str
     url: str
@@ -283,12 +280,12 @@ class Link:
 
 _MORE_CONNECTIONS = ngettext_lazy("%d connection", "%d connections")
 _MORE_UNPROTECTED = ngettext_lazy("%d not protected", "%d not protected")
-_MORE_FAILING = ngettext_lazy("%d that ended badly", "%d that ended badly")
+_MORE_FAILING = ngettext_lazy("%d unsuccessful", "%d unsuccessful")
 _MORE_BLOCKED = ngettext_lazy("%d due and not ready", "%d due and not ready")
 
 
-def more_links(found: Attention, rows: Sequence[AttentionRow]) -> list[Link]:
-    """Where the rest of what needs attention is, by what can be filtered for."""
+def more_links(found: Attention, rows: Sequence[AttentionRow]) -> list[MoreLink]:
+    """Links to the rest of what needs attention, on pages that can filter for it."""
     shown = Counter(row.finding.need for row in rows)
     rest = Counter({need: max(count - shown[need], 0) for need, count in found.counts.items()})
     connections = found.connection_count - len(found.connections)
@@ -300,7 +297,7 @@ def more_links(found: Attention, rows: Sequence[AttentionRow]) -> list[Link]:
         (rest[Need.BLOCKED], _MORE_BLOCKED, "protection", ""),
     ]
     return [
-        Link(str(text % count), reverse(f"backups:{page}") + query)
+        MoreLink(str(text % count), reverse(f"backups:{page}") + query)
         for count, text, page, query in groups
         if count > 0
     ]

@@ -1,4 +1,4 @@
-"""What every page has around its content, and the style guide of its components."""
+"""The layout around each page: navigation, banners and status; and the style guide."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from backups.work import Trouble
 from dashboard.accounts.access import Permission, grantors, has_access, may, may_somewhere
 from dashboard.accounts.models import User
 from dashboard.version import VERSION
-from dashboard.web.display import look_of
+from dashboard.web.display import display_of
 
 from .common import PageRequest
 from .live import mark_live
@@ -31,8 +31,8 @@ from .presentation import steps
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An entry of the navigation.
+class NavLink:
+    """A link of the navigation.
 
     Attributes:
         label: its word.
@@ -48,7 +48,7 @@ class Place:
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Navigation, the ribbon, the clock, the version, and what the user may do."""
+    """Context processor: navigation, ribbon, clock, version and permissions."""
     user: Any = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
     return {
@@ -56,8 +56,8 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "product_version": VERSION,
         "server_now": timezone.now(),
         "zone_name": timezone.get_current_timezone_name(),
-        "look": look_of(request),
-        "places": _places(request.path, user) if signed_in else [],
+        "look": display_of(request),
+        "places": _nav_links(request.path, user) if signed_in else [],
         "has_access": signed_in and has_access(user),
         "may_connect": signed_in and may(user, Permission.CONFIGURE),
         "may_audit": signed_in and may_somewhere(user, Permission.AUDIT),
@@ -66,7 +66,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _places(path: str, user: User) -> list[Place]:
+def _nav_links(path: str, user: User) -> list[NavLink]:
     """The navigation; a run's page is a part of the history."""
     places = [
         (_("Home"), "backups:home", "", ()),
@@ -82,7 +82,7 @@ def _places(path: str, user: User) -> list[Place]:
     for label, name, key, more in places:
         url = reverse(name)
         below = url != root and path.startswith((url, *(root + part for part in more)))
-        found.append(Place(label, url, key, "page" if path == url else "true" if below else ""))
+        found.append(NavLink(label, url, key, "page" if path == url else "true" if below else ""))
     return found
 
 
@@ -105,14 +105,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Why work does not flow: "" or the kind of the first trouble; and a token that tells so."""
+    """Why work does not flow: "" or the kind of the first trouble, and a token of all of them."""
 
     missing: str
     token: str
 
 
 def alerts(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: the banners, and whether work flows."""
+    """Context processor: banners, and whether work flows."""
     user: Any = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
     troubles = work.troubles() if signed_in else []
@@ -129,7 +129,7 @@ def _alerts(user: User, troubles: list[Trouble]) -> list[Alert]:
 
 
 def banner_changes(user: User, shown: Iterable[str]) -> tuple[list[Alert], list[Alert]]:
-    """The banners of a page that is older than what it should tell.
+    """Banners for a page that was loaded before the situation changed.
 
     Args:
         user: who looks at it.
@@ -139,11 +139,11 @@ def banner_changes(user: User, shown: Iterable[str]) -> tuple[list[Alert], list[
         What stands in place of its banners, as high as they are, and the banners it has none for.
     """
     found = {trouble.kind: trouble for trouble in work.troubles()}
-    known = [kind for kind in dict.fromkeys(shown) if kind in _BACK]
+    known = [kind for kind in dict.fromkeys(shown) if kind in _RECOVERED]
     if "worker" in found and "worker" not in known:
         # without a worker there is no scheduler either: the one banner takes the other's place
         known = ["worker" if kind == "scheduler" else kind for kind in known]
-    kept = [_alert(found[kind]) if kind in found else _BACK[kind] for kind in known]
+    kept = [_alert(found[kind]) if kind in found else _RECOVERED[kind] for kind in known]
     fresh = [_alert(trouble) for kind, trouble in found.items() if kind not in known]
     return ([] if has_access(user) else [_no_access()]) + kept, fresh
 
@@ -155,7 +155,7 @@ def _no_access() -> Alert:
         _("Your account has no role yet, so there is nothing to see."),
         _("Who can grant one: %(names)s.") % {"names": names}
         if names
-        else _("Whoever runs the server can grant one, with python manage.py grant."),
+        else _("The server's administrator can grant one, with python manage.py grant."),
     )
 
 
@@ -167,25 +167,25 @@ def _alert(trouble: Trouble) -> Alert:
             "bad",
             trouble.words,
             _(
-                "Runs that are queued stay queued, and new requests are refused. Accepted runs are "
-                "followed: that only reads."
+                "Runs that are queued stay queued, and new requests are refused. Accepted runs "
+                "are still followed, which only reads."
             ),
             remedy="backups:adoption",
         )
     last = (
-        _("no message has come through yet")
+        _("no message has been delivered yet")
         if trouble.seconds is None
-        else _("the last message came through %(number)d s ago") % {"number": trouble.seconds}
+        else _("the last message was delivered %(number)d s ago") % {"number": trouble.seconds}
     )
     text = _(
-        "Requests are stored and stay queued. They are sent by themselves as soon as messages "
-        "come through again. Nothing is lost."
+        "Requests are stored and stay queued. They are sent automatically as soon as messages "
+        "are delivered again. Nothing is lost."
     )
     if trouble.kind == "broker":
         # what Redis says is English, as its documentation is
         title = _("%(words)s (%(last)s).") % {"words": trouble.words, "last": last}
         return Alert("bad", title, text)
-    return Alert("bad", _("The queue stands still (%(last)s).") % {"last": last}, text)
+    return Alert("bad", _("The queue is stalled (%(last)s).") % {"last": last}, text)
 
 
 def _absent(absence: Absence) -> Alert:
@@ -203,14 +203,14 @@ def _absent(absence: Absence) -> Alert:
         "bad",
         _("The scheduler is not running (%(seen)s).") % {"seen": seen},
         _(
-            "New requests are still sent, but retries, lost messages and runs that wait for the "
-            "cloud's records stand still until it is back. Nothing is lost."
+            "New requests are still sent, but retries, lost messages and runs that wait for "
+            "the cloud's records are on hold until it is back. Nothing is lost."
         ),
     )
 
 
 def _last_seen(seconds: float) -> str:
-    """How long ago, as the monotonic clock counts: a wall clock may have been set meanwhile."""
+    """Time since a process was last seen, by the monotonic clock: wall clocks may be set."""
     minutes = int(seconds // 60)
     if minutes < 2:
         return _("last seen %(number)d s ago") % {"number": seconds}
@@ -219,7 +219,7 @@ def _last_seen(seconds: float) -> str:
     return _("last seen %(number)d h ago") % {"number": minutes // 60}
 
 
-_BACK = {
+_RECOVERED = {
     "worker": Alert(
         "ok",
         gettext_lazy("A worker is running again."),
@@ -228,7 +228,7 @@ _BACK = {
     "scheduler": Alert(
         "ok",
         gettext_lazy("The scheduler is running again."),
-        gettext_lazy("Retries, lost messages and runs that wait for records go on."),
+        gettext_lazy("Retries, lost messages and runs that wait for records are processed again."),
     ),
     "broker": Alert(
         "ok",
@@ -242,7 +242,7 @@ _BACK = {
     ),
     "flow": Alert(
         "ok",
-        gettext_lazy("Messages come through the queue again."),
+        gettext_lazy("The queue delivers messages again."),
         gettext_lazy("Queued requests are sent."),
     ),
 }
@@ -250,7 +250,7 @@ _BACK = {
 
 @require_safe
 def frame_live(request: PageRequest) -> HttpResponse:
-    """Light and banners as they are now, for live.js; `was` says with which a page was made."""
+    """Current status light and banners, for live.js; `was` names those of the page."""
     shown = request.GET.get("was", "")[:40].split(".")
     kept, fresh = banner_changes(request.user, shown)
     return mark_live(render(request, "components/frame.html", {"kept": kept, "fresh": fresh}))

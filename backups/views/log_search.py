@@ -1,4 +1,4 @@
-"""The recent lines of a node's log, read from the cloud and not kept."""
+"""Search in a node's log: lines are read from the cloud and not stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .log_settings import explained
 
 @require_safe
 def log_search(request: PageRequest, pk: int) -> HttpResponse:
-    """The form, and the lines it asks for. Logs may hold personal data: for operators only.
+    """The form and the lines found. Logs may hold personal data, so only operators may search.
 
     It is answered by this process while the page waits, so that no line is stored anywhere, and
     with INTERACTIVE's short limits, so that a cloud that hangs holds a thread for seconds only.
@@ -68,7 +68,7 @@ def log_search(request: PageRequest, pk: int) -> HttpResponse:
 
 
 def _with(nodes: list[str], node: str) -> list[str]:
-    """The choice of nodes, with one that was asked for and is not, or no longer, among them."""
+    """The nodes to choose from, including the requested one where it is not among them."""
     return [*nodes, node] if nodes and node and node not in nodes else nodes
 
 

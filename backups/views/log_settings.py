@@ -1,4 +1,4 @@
-"""A cluster's log backup settings: to see, and to change for those who may."""
+"""View and change a cluster's log backup settings."""
 
 from __future__ import annotations
 
@@ -22,8 +22,16 @@ from backups.guide import explain
 from backups.models import Cluster, LogSettings
 from backups.rules.log_settings import OFFSETS, split_period
 from backups.rules.outcomes import outcome_of
-from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
-from backups.services.log_settings.reading import decide, read_settings
+from backups.services.clusters.preflight import blocked_reason
+from backups.services.log_settings import (
+    Change,
+    ChangeOutcome,
+    ChangeResult,
+    Decision,
+    decide,
+    fingerprint,
+    read_settings,
+)
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, grantors, may, require
 from dashboard.audit.trail import Actor
@@ -57,7 +65,7 @@ def log_settings(request: PageRequest, pk: int) -> HttpResponse:
     try:
         change = Change(request.POST.get("do", ""))
     except ValueError:
-        return bad_request(request, [_("The form does not say what is wanted.")])
+        return bad_request(request, [_("The form does not name an action.")])
     part, form_class = _FORMS[change]
     form = form_class(request.POST, auto_id=f"{part}-%s")
     if not form.is_valid():
@@ -96,18 +104,22 @@ def _read_again(request: PageRequest, cluster: Cluster) -> HttpResponse:
             text = f"{text} {said.meaning} {said.next_step}"
         messages.error(request, text)
     else:
-        messages.info(request, _("These are the settings that the cloud has now."))
+        messages.info(request, _("The settings were read from the cloud just now."))
     return redirect("backups:log-settings", cluster.pk)
 
 
 def _answer(
-    request: PageRequest, cluster: Cluster, change: Change, form: SettingsFormBase, result: Result
+    request: PageRequest,
+    cluster: Cluster,
+    change: Change,
+    form: SettingsFormBase,
+    result: ChangeResult,
 ) -> HttpResponse:
-    if result.ending not in (Ending.DONE, Ending.ACCEPTED):
+    if result.ending not in (ChangeOutcome.DONE, ChangeOutcome.ACCEPTED):
         # What was typed stays in its form, which now speaks of the settings read just now.
         fresh = _cluster(request, cluster.pk)
         return _page(request, fresh, change, form, words.problem(result))
-    if result.ending is Ending.DONE:
+    if result.ending is ChangeOutcome.DONE:
         messages.success(request, words.done(change, cluster))
     for text in (words.caution(result), words.ended_policy(change, result)):
         if text:
@@ -145,7 +157,7 @@ def _page(
             "may_configure": may_configure,
             "grantors": [] if may_configure else grantors(cluster.project),
             "may_back_up": may(request.user, Permission.RUN, cluster.project)
-            and not (cluster.gone_at or cluster.archived_at),
+            and not blocked_reason(cluster),
             "knows_better": _knows_better(cluster, settings),
             "key": new_key(),
             "reason_required": reason_required(Trigger.BUTTON),
@@ -176,7 +188,7 @@ def _blank_forms(settings: LogSettings | None) -> dict[str, Any]:
 
 
 def _knows_better(cluster: Cluster, settings: LogSettings | None) -> bool:
-    """Whether these settings are newer than the check that calls log backup not set up.
+    """Whether the settings are newer than the check that reported log backup as not set up.
 
     Who has just switched it on is not asked whether they want to back up in spite of it being off.
     """
@@ -189,7 +201,7 @@ def _knows_better(cluster: Cluster, settings: LogSettings | None) -> bool:
 # The guide speaks to somebody who asked for a backup; these are for other calls.
 _NEXT_STEPS: dict[Outcome, Text] = {
     Outcome.PRECONDITION_FAILED: gettext_lazy(
-        "Look at the settings that the cloud has now, then decide again."
+        "Check the current settings in the cloud, then decide again."
     ),
     Outcome.MALFORMED: gettext_lazy(
         "Have the administrator of this dashboard check the endpoint, and any proxy before it."
@@ -198,12 +210,12 @@ _NEXT_STEPS: dict[Outcome, Text] = {
         "Try again later. If it repeats, give the cloud's support the request id."
     ),
 }
-_LATER = gettext_lazy("Wait a little, then try again.")
+_LATER = gettext_lazy("Wait a moment, then try again.")
 _FAILED_ITSELF = gettext_lazy("The cloud failed while it handled the request.")
 
 
 def explained(answer: Answer) -> Refused:
-    """Explain an answer that was no success, to a call that asked for no backup."""
+    """Explain an unsuccessful answer to a call other than a backup request."""
     words = refused(answer)
     outcome = outcome_of(answer)
     if outcome is Outcome.SERVER_ERROR:
@@ -217,7 +229,7 @@ def explained(answer: Answer) -> Refused:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a change was not made, or is not known to be.
+    """Why a change was not made, or may not have been made.
 
     Attributes:
         text: what happened, and what the cloud has now.
@@ -233,83 +245,82 @@ class Problem:
 
 
 def done(change: Change, cluster: Cluster) -> str:
-    """What is said of a change that was read back."""
+    """Message for a change that has been read back."""
     return str(_DONE[change]) % {"cluster": cluster.name}
 
 
-def caution(result: Result) -> str:
-    """What has to be said of a change that the cloud accepted, "" where all is as wanted."""
-    if result.ending is Ending.ACCEPTED:
+def caution(result: ChangeResult) -> str:
+    """Warning for a change that the cloud accepted but does not show; "" if there is none."""
+    if result.ending is ChangeOutcome.ACCEPTED:
         if result.now is None:
             return _(
                 "The cloud accepted the change, but its settings could not be read since. Read "
                 "them in a moment."
             )
         return _(
-            "The cloud accepted the change, but shows other settings than were asked for. Read "
+            "The cloud accepted the change, but shows other settings than requested. Read "
             "them again in a moment."
         )
     return ""
 
 
-def ended_policy(change: Change, result: Result) -> str:
-    """That the daily backup went with another change, "" where it did not."""
+def ended_policy(change: Change, result: ChangeResult) -> str:
+    """Warning that a change has ended the daily backup; "" if it has not."""
     if change is Change.CHANGE and result.ended_policy:
         return _(
-            "With this change the cloud has ended its daily backup. Switch it on again if it is "
-            "still wanted."
+            "With this change the cloud has ended its daily backup. Switch it on again if you "
+            "still need it."
         )
     return ""
 
 
-def problem(result: Result) -> Problem:
-    """What is said of a change that was refused, not sent, or of which nothing is known."""
-    if result.ending is Ending.REFUSED and result.answer is not None:
+def problem(result: ChangeResult) -> Problem:
+    """Describe a change that was refused or not sent, or whose result is unknown."""
+    if result.ending is ChangeOutcome.REFUSED and result.answer is not None:
         text = _("The cloud refused the change.") + " " + _state(result)
         return Problem(text, words=explained(result.answer), status=422)
-    if result.ending is Ending.UNKNOWN:
+    if result.ending is ChangeOutcome.UNKNOWN:
         text = _(
-            "Whether the cloud took the change is not known. It was not sent again. %(state)s"
+            "It is not known whether the cloud made the change. It was not sent again. %(state)s"
         ) % {"state": _state(result)}
         return Problem(text, why=result.why, status=502)
-    if result.ending is Ending.NOT_SENT:
+    if result.ending is ChangeOutcome.NOT_SENT:
         words = explained(result.answer) if result.answer is not None else None
         if result.before is None:
-            text = _("Nothing was sent: the settings that the cloud has could not be read.")
+            text = _("Nothing was sent: the current settings could not be read from the cloud.")
         else:
-            text = _("Nothing was changed: the cloud could not be asked.")
+            text = _("Nothing was changed: the cloud could not be reached.")
         return Problem(text, why="" if words else result.why, words=words, status=502)
-    if result.ending is Ending.OCCUPIED:
+    if result.ending is ChangeOutcome.OCCUPIED:
         text = _(
-            "Nothing was sent: another change of these settings is under way, or was cut off. It "
-            "is over in three minutes at most; look then, and decide again."
+            "Nothing was sent: another change of these settings is in progress or was "
+            "interrupted. It ends within three minutes; check the settings then, and decide "
+            "again."
         )
         return Problem(text, status=409)
     text = _(
-        "Nothing was sent: the settings in the cloud are others than those that this page showed. "
-        "Look at them, then decide again."
+        "Nothing was sent: the settings in the cloud differ from those that this page showed. "
+        "Check them, then decide again."
     )
     return Problem(text, status=409)
 
 
-def _state(result: Result) -> str:
+def _state(result: ChangeResult) -> str:
     if result.has_changed is None:
-        return _("What it has now could not be read: read it again before you decide anew.")
+        return _("Its current settings could not be read: read them again before you decide.")
     if result.has_changed:
-        return _("Its settings are others than before: look at them before you decide anew.")
-    return _("Its settings were read afterwards; they are as they were.")
+        return _("Its settings have changed: check them before you decide.")
+    return _("Its settings were read afterwards; they are unchanged.")
 
 
 _DONE: dict[Change, Text] = {
     Change.ENABLE: gettext_lazy(
-        "Log backup of %(cluster)s is on. Back it up now, to see that it works."
+        "Log backup of %(cluster)s is on. Back it up now to check that it works."
     ),
-    Change.CHANGE: gettext_lazy("Log backups of %(cluster)s go to the new place from now on."),
+    Change.CHANGE: gettext_lazy("Log backups of %(cluster)s now go to the new place."),
     Change.DISABLE: gettext_lazy("Log backup of %(cluster)s is off."),
-    Change.SET_POLICY: gettext_lazy(
-        "The cloud backs up the logs of %(cluster)s every day from now on."
-    ),
+    Change.SET_POLICY: gettext_lazy("The cloud now backs up the logs of %(cluster)s every day."),
     Change.STOP_POLICY: gettext_lazy(
-        "The cloud no longer backs up the logs of %(cluster)s by itself."
+        "The cloud no longer backs up the logs of %(cluster)s automatically."
     ),
 }

@@ -1,4 +1,4 @@
-"""How runs look: icons, tones, steps and sentences. Pure, no I/O."""
+"""Texts for runs: steps, times, durations and sentences. No I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRANSPORT_LABELS: dict[str, Text] = {
     TransportKind.CONNECT_FAILED: gettext_lazy("connection failed"),
     TransportKind.READ_TIMEOUT: gettext_lazy("no answer in time"),
     TransportKind.RESET: gettext_lazy("connection reset"),
-    TransportKind.BROKEN_ANSWER: gettext_lazy("answer broken off"),
+    TransportKind.BROKEN_ANSWER: gettext_lazy("incomplete answer"),
 }
 
 PURPOSE_LABELS: dict[str, Text] = {
@@ -120,7 +120,7 @@ EVIDENCE: dict[str, Text] = {
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far a moment is from now, as far as it is told.
+    """How far a moment is from now, rounded to one unit.
 
     Attributes:
         number: of units.
@@ -169,7 +169,7 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def zone_label(moment: datetime) -> str:
-    """The zone of an aware moment, such that it cannot be taken for another: "CET", "UTC-03:00"."""
+    """The unambiguous name of an aware moment's zone: "CET", "UTC-03:00"."""
     if (name := moment.tzname()) in _OWN_NAMES:
         return str(name)
     minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)
@@ -219,7 +219,7 @@ def lasting(duration: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An answer that was no success, in the guide's words.
+    """An unsuccessful answer of the cloud, explained.
 
     Attributes:
         said: status, code and message of the cloud.
@@ -235,7 +235,7 @@ class Refused:
 
 
 def refused(answer: Answer) -> Refused:
-    """Explain an answer of the cloud that was no success."""
+    """Explain an unsuccessful answer of the cloud."""
     words = explain(outcome_of(answer), answer.error_code)
     said = " · ".join(part for part in (f"HTTP {answer.status}", answer.error_code) if part)
     if answer.message:
@@ -257,7 +257,7 @@ class Span:
 
 
 def spans(run: BackupRun, calls: Sequence[ApiCall]) -> list[Span]:
-    """Waiting, asking and the cloud's own work, apart; a part without both its ends is left out.
+    """Durations of waiting, request and the cloud's job; spans without both ends are left out.
 
     The cloud's job is measured on the cloud's clock, the rest on ours.
 
@@ -294,7 +294,7 @@ def headline(run: BackupRun) -> str:
 
 
 def answer(run: BackupRun) -> str:
-    """What the cloud's answer was, in figures: "HTTP 409 · CSS.3004"; "" when there was none."""
+    """Status and code of the cloud's answer: "HTTP 409 · CSS.3004"; "" if there was none."""
     status = f"HTTP {run.http_status}" if run.http_status else ""
     return " · ".join(part for part in (status, run.error_code) if part)
 
@@ -311,15 +311,15 @@ def why_no_record(run: BackupRun) -> str:
     if run.settled_by_hand:
         return _("None was found: the cloud's records stayed unreadable until it was settled.")
     if run.run_state is RunState.CANCELLED and run.outcome:
-        return _("None: its attempts were not taken, and it was cancelled before the next one.")
+        return _("None: its attempts were not accepted, and it was cancelled before the next one.")
     if run.run_state is RunState.REJECTED and run.sent_at is None:
         return str(_NO_RECORD[RunState.CANCELLED])
     return str(_NO_RECORD[run.run_state])
 
 
 _NO_RECORD: dict[RunState, Text] = {
-    RunState.QUEUED: gettext_lazy("None yet: the cloud has not been asked."),
-    RunState.SENDING: gettext_lazy("None yet: the cloud is being asked now."),
+    RunState.QUEUED: gettext_lazy("None yet: nothing has been sent to the cloud."),
+    RunState.SENDING: gettext_lazy("None yet: the request is being sent."),
     RunState.ACCEPTED: gettext_lazy(
         "Not found yet: the answer names no job, so it is looked for in the cloud's records."
     ),

@@ -1,4 +1,4 @@
-"""The protection page: which clusters are not protected, the worst first, and what to do."""
+"""The protection page: clusters by protection, worst first, each with its next step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backups.services.attention import bad_results
 from backups.services.clusters import protection as services
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may
-from dashboard.web.display import look_of
+from dashboard.web.display import display_of
 
 from .cluster_rows import ClusterRow, NextStep, next_step, rows_in_order
 from .clusters import MOST_OFFERED, url_query
@@ -30,7 +30,7 @@ MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others
 
 @dataclass(frozen=True, slots=True)
 class StateTab:
-    """A state of protection to look at, with the same filter otherwise; None: all of them."""
+    """A tab that shows one state of protection with the same filter; None: all."""
 
     state: Protection | None
     count: int
@@ -48,7 +48,7 @@ def _tabs(query: QueryDict, counts: dict[Protection, int]) -> list[StateTab]:
 
 
 def _left_out(clusters: QuerySet[Cluster]) -> dict[str, int]:
-    """How many clusters do not count, and why."""
+    """Number of clusters that do not count, by reason."""
     return clusters.aggregate(
         gone=Count("pk", filter=Presence.GONE.condition),
         archived=Count("pk", filter=Presence.ARCHIVED.condition),
@@ -56,7 +56,7 @@ def _left_out(clusters: QuerySet[Cluster]) -> dict[str, int]:
 
 
 def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun | None]:
-    """What is offered for a row, and the run that it leads to."""
+    """The next step for a row, and the run that it leads to."""
     latest = row.cluster.latest_run
     step = next_step(row.cluster, bad, row.protection, may_ask=row.may_ask)
     return step, latest if latest and latest.is_active else bad
@@ -64,12 +64,12 @@ def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun |
 
 @require_safe
 def protection(request: PageRequest) -> HttpResponse:
-    """The clusters that count, the worst first, a page at a time."""
+    """The clusters that count, worst first, a page at a time."""
     found = ProtectionFilter(request.GET, user=request.user)
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts_by_state()
-    size = look_of(request).rows
+    size = display_of(request).rows
     page = page_of(found.clusters(), found.count(counts), found.page_number, size)
     pks = list(page)
     rows = rows_in_order(pks, request.user)

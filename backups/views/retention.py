@@ -1,4 +1,4 @@
-"""What of the history is not kept for ever: the policy, what it would do, and what it did."""
+"""Retention: the policy, a preview of what it deletes, and past clean-ups."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .common import PageRequest
 MOST_SHOWN = 20
 
 
-class Row(NamedTuple):
-    """A kind of thing that can go: its field in the form, and what would go now."""
+class PolicyRow(NamedTuple):
+    """A kind of data in the policy: its field, and a preview of what would be deleted now."""
 
     found: service.Preview
     field: str
@@ -32,17 +32,17 @@ class Row(NamedTuple):
     problems: list[str]
 
 
-class Done(NamedTuple):
-    """A retention run with the event that announced it, None where that is gone."""
+class CleanUp(NamedTuple):
+    """A retention run with its audit event, or None if that has been deleted."""
 
     run: RetentionRun
     told: AuditEvent | None
 
 
-def _done() -> list[Done]:
+def _done() -> list[CleanUp]:
     runs = list(RetentionRun.objects.all()[:MOST_SHOWN])
     events = AuditEvent.objects.in_bulk([run.told for run in runs])
-    return [Done(run, events.get(run.told)) for run in runs]
+    return [CleanUp(run, events.get(run.told)) for run in runs]
 
 
 def _page(
@@ -57,9 +57,9 @@ def _page(
     typed = form.data if form is not None else policy.as_dict()
     errors = form.errors if form is not None else {}
 
-    def row(found: service.Preview) -> Row:
+    def row(found: service.Preview) -> PolicyRow:
         field = f"{found.kind.value}_days"
-        return Row(found, field, typed.get(field), list(map(str, errors.get(field, []))))
+        return PolicyRow(found, field, typed.get(field), list(map(str, errors.get(field, []))))
 
     return render(
         request,
@@ -79,14 +79,14 @@ def _page(
 
 @require_safe
 def retention(request: PageRequest) -> HttpResponse:
-    """The policy with what would go by it, and what went."""
+    """The policy with its preview, and past clean-ups."""
     require(request.user, Permission.AUDIT)
     return _page(request)
 
 
 @require_POST
 def retention_change(request: PageRequest) -> HttpResponse:
-    """Store another policy; one by which something would go is asked for twice."""
+    """Change the policy; a change that deletes data must be confirmed."""
     require(request.user, Permission.CONFIGURE)
     form = RetentionForm(request.POST)
     if not form.is_valid():
@@ -98,13 +98,13 @@ def retention_change(request: PageRequest) -> HttpResponse:
     if not form.cleaned_data["confirmed"] and any(each.count for each in service.preview(wanted)):
         return _page(request, form, asks=wanted, status=422)
     changed = service.change(days, actor=Actor.of(request), reason=form.cleaned_data["reason"])
-    messages.info(request, _("Saved.") if changed else _("Nothing was different."))
+    messages.info(request, _("Saved.") if changed else _("No changes."))
     return redirect("backups:retention")
 
 
 @require_POST
 def retention_run(request: PageRequest) -> HttpResponse:
-    """Announce what is due by the policy that the page showed; a worker does it."""
+    """Start the clean-up that is due by the policy shown; a worker does it."""
     require(request.user, Permission.CONFIGURE)
     form = RetentionRunForm(request.POST)
     policy = RetentionPolicy.current()
@@ -115,11 +115,13 @@ def retention_run(request: PageRequest) -> HttpResponse:
     if started:
         dispatch_retention()
         names = ", ".join(str(kind.label) for kind in started)
-        messages.info(request, _("Begun: %(names)s.") % {"names": names})
+        messages.info(request, _("Started: %(names)s.") % {"names": names})
     else:
-        messages.info(request, _("There is nothing to do, or it is under way."))
+        messages.info(
+            request, _("There is nothing to clean up, or a clean-up is already in progress.")
+        )
     return redirect("backups:retention")
 
 
 def _changed_meanwhile() -> str:
-    return _("Somebody has changed the policy since this page was made. Look at it again.")
+    return _("The policy has changed since this page was loaded. Review it, then try again.")

@@ -17,6 +17,7 @@ from backups.forms import SettleForm, form_problems
 from backups.models import ApiCall, BackupRun, RunEvent
 from backups.models.run_log import LONGEST_RULING, records_read
 from backups.serialize import run_document
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
 from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
@@ -51,7 +52,7 @@ class AuditTrail:
 
 
 def audit_trail(user: User, run: BackupRun) -> AuditTrail | None:
-    """The audit trail's events about a run for its page; None for who may not audit its project."""
+    """The audit trail's events about a run; None if the user may not audit its project."""
     found = audit_events(user, run)
     if found is None:
         return None
@@ -60,7 +61,7 @@ def audit_trail(user: User, run: BackupRun) -> AuditTrail | None:
 
 
 def ruling_of(run: BackupRun, events: list[RunEvent]) -> RunEvent | None:
-    """The event of a run that was settled by hand: who, when and why."""
+    """The event by which a run was settled by hand."""
     if not run.settled_by_hand:
         return None
     settled = (e for e in events if e.from_state == RunState.UNKNOWN and e.to_state == run.state)
@@ -89,7 +90,7 @@ class Settling:
 
 
 def settling(user: User, run: BackupRun) -> Settling | None:
-    """The form for a run of which it is not known what became of it, for who may settle it."""
+    """The form for a run with an unknown outcome, if the user may settle it."""
     if run.run_state is not RunState.UNKNOWN or not may(user, Permission.SETTLE, run.project):
         return None
     return Settling(why_not(run, timezone.now()))
@@ -115,6 +116,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "token": _token(run, events, calls, resolving),
         "key": secrets.token_urlsafe(16),
         "may_run": may(request.user, Permission.RUN, run.project),
+        "blocked": blocked_reason(run.cluster) if run.is_terminal else "",
         "reason_required": reason_required(Trigger.BUTTON),
     }
 
@@ -122,7 +124,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
 def _token(
     run: BackupRun, events: list[RunEvent], calls: list[ApiCall], resolving: BackupRun | None
 ) -> str:
-    """The live token of the page: what changes without a new version of the run counts, too."""
+    """The live token of the page; includes what changes without a new version of the run."""
     cluster = run.cluster
     return token(
         (run.version, len(events), [call.finished_at for call in calls]),
@@ -133,7 +135,7 @@ def _token(
 
 @require_safe
 def run_detail(request: PageRequest, pk: int) -> HttpResponse:
-    """Everything that is known about a run."""
+    """Page of a run."""
     return render(request, "backups/run.html", _context(request, pk))
 
 
@@ -149,7 +151,7 @@ def run_live(request: PageRequest, shown: Shown, pk: int) -> HttpResponse | None
 
 @require_safe
 def run_json(request: PageRequest, pk: int) -> JsonResponse:
-    """The run as a file, with all that its page shows."""
+    """Download the run as JSON, with everything that its page shows."""
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
     return JsonResponse(
@@ -176,7 +178,7 @@ def _permitted_run(request: PageRequest, pk: int, permission: Permission) -> Bac
 
 @require_POST
 def run_cancel(request: PageRequest, pk: int) -> HttpResponse:
-    """Cancel a run that has not been sent; where that is too late, say why."""
+    """Cancel a run that has not been sent, or say why it is too late."""
     run = _permitted_run(request, pk, Permission.RUN)
     said = _("Run %(pk)d was cancelled before it was sent.")
     if run.outcome:
@@ -194,7 +196,7 @@ def run_cancel(request: PageRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def run_settle(request: PageRequest, pk: int) -> HttpResponse:
-    """Settle a run by hand that the cloud's records cannot settle."""
+    """Settle a run by hand whose records cannot be read."""
     run = _permitted_run(request, pk, Permission.SETTLE)
     form = SettleForm(request.POST)
     if not form.is_valid():
@@ -216,7 +218,7 @@ def _settle_again(
     *,
     status: int = 409,
 ) -> HttpResponse:
-    """The run's page with what was typed and why it did not settle the run."""
+    """Show the run's page again with what was typed and why the run was not settled."""
     context = _context(request, run.pk)
     context["settling"] = Settling(
         why_not(run, timezone.now()),

@@ -18,14 +18,14 @@ from backups.models import BackupRun, Instance
 from backups.services.adopting import NothingToAdopt, adopt
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
-from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, look_of, remember
+from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, display_of, store_display
 
 from .common import PageRequest, bad_request, local_path
 
 
 @require_safe
 def settings_page(request: PageRequest) -> HttpResponse:
-    """Everything that can be set, as far as the user may."""
+    """The settings that the user may see."""
     return render(
         request,
         "backups/settings.html",
@@ -41,11 +41,11 @@ def display(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     cleaned = form.cleaned_data
     look = replace(
-        look_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
+        display_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
     )
     response = redirect(f"{reverse('backups:settings')}#display")
-    remember(response, look)
-    messages.info(request, _("Kept for this browser."))
+    store_display(response, look)
+    messages.info(request, _("Saved for this browser."))
     return response
 
 
@@ -57,17 +57,17 @@ def list_look(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     name: str = form.cleaned_data["list"]
     shown = {int(place) for place in form.cleaned_data["column"]}
-    look = look_of(request)
+    look = display_of(request)
     hidden = {**look.hidden, name: frozenset(COLUMNS[name]) - shown}
     back = local_path(request, request.POST.get("back", ""), reverse(f"backups:{name}"))
     response = redirect(back)
-    remember(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
+    store_display(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
     return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def adoption(request: PageRequest) -> HttpResponse:
-    """Where the database came from, and the form that adopts it."""
+    """Adopt a copied or moved database: where it came from, and the form."""
     require(request.user, Permission.CONFIGURE)
     form = AdoptForm(request.POST if request.method == "POST" else None)
     if form.is_valid():

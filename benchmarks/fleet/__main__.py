@@ -24,7 +24,7 @@ from typing import Any
 
 import requests
 
-from chaos.process import StackError, until
+from chaos.stack import StackError, until
 
 from .stack import Stack, Usage, family
 

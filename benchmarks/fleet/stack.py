@@ -15,10 +15,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import psutil
 
-from chaos.process import Guard, Process, StackError, clean_environment, until
-from dashboard.local_run import listening, processes, redis
-from dashboard.local_run.paths import redis_socket
-from dashboard.local_run.processes import Program
+from chaos.stack import Process, StackError, ThreadedGuard, clean_environment, until
+from dashboard.local_run import listening, redis, startup
+from dashboard.local_run.redis import redis_socket
+from dashboard.local_run.supervisor import Program
 from simulator.client import SimulatorControl
 
 from . import statements
@@ -54,7 +54,7 @@ class Stack:
         for each in (self.data_dir, logs, clouds):
             each.mkdir(mode=0o700)
         (clouds / "secure.yaml").write_text("{}\n")
-        self._guard = Guard()
+        self._guard = ThreadedGuard()
         self._logs = logs
         self._processes: list[Process] = []
         self._database = ""
@@ -95,7 +95,7 @@ class Stack:
             self.control = SimulatorControl(json.loads(ready.read_text())["url"])
             self._listener = listening.listen("127.0.0.1", 0)
             self.url = listening.url(self._listener, "127.0.0.1").rstrip("/")
-            self.web = self._process(processes.web(self.environ, self._listener.fileno()))
+            self.web = self._process(startup.web_server(self.environ, self._listener.fileno()))
             self.workers = [self.worker(number) for number in range(workers)]
         except BaseException:
             self.close()
@@ -103,7 +103,7 @@ class Stack:
 
     def worker(self, number: int, **environ: str) -> Process:
         """A worker process of the product, not started."""
-        made = processes.worker({**self.environ, **environ}, number)
+        made = startup.worker({**self.environ, **environ}, number)
         command = list(made.command)
         command[command.index("-c") + 1] = str(self.threads)
         name = f"worker-{number}"

@@ -1,7 +1,7 @@
-"""Who may do what, decided in one place.
+"""Access decisions: the only place that decides who may do what.
 
-Querysets ask `visible_q` (as `visible_to(user)`), views `require` before they do something, and
-`may` before they offer it. Everything else follows from the roles that were granted.
+Querysets call `visible_q` (as `visible_to(user)`). Views call `require` before an action, and `may`
+before they offer one. Every decision follows from the granted roles.
 """
 
 from __future__ import annotations
@@ -10,47 +10,56 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Model, Q, QuerySet
-from django.http import Http404
+from django.db.models import F, Manager, Model, Q, QuerySet
+from django.http import Http404, HttpRequest
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from .models import Grant, User
-from .roles import DOINGS, PERMISSIONS, Permission, Role, roles_with
+from .roles import PERMISSION_LABELS, PERMISSIONS, Permission, Role, roles_with
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 __all__ = [
     "PERMISSIONS",
+    "AuthenticatedHttpRequest",
     "Permission",
-    "Refused",
     "Role",
+    "RoleRequired",
+    "all_projects",
     "grantors",
     "has_access",
-    "limit",
     "may",
     "may_somewhere",
     "permitted_q",
     "projects_with",
     "require",
     "require_somewhere",
+    "restrict_permissions",
     "visible_q",
 ]
 
-MOST_NAMED = 5
+MAX_NAMES = 5
 
 
-class Refused(PermissionDenied):
-    """Somebody sees something and may not do this with it.
+class AuthenticatedHttpRequest(HttpRequest):
+    """A request of a signed-in user, as LoginRequiredMiddleware ensures."""
 
-    The text names no people, since it is kept with the refusal; `grantors` names them to whoever
-    was refused.
+    user: User
+
+
+class RoleRequired(PermissionDenied):
+    """A user may see an object, but lacks the permission for this action.
+
+    The message is stored in the audit trail, so it names no people. `grantors` names them on the
+    page.
 
     Attributes:
-        permission: what is missing.
-        project: where; None where it is needed for all projects, or for any (`somewhere`).
+        permission: the missing permission.
+        project: the project; None if it is needed for all projects, or for any (`somewhere`).
     """
 
     def __init__(
@@ -60,34 +69,34 @@ class Refused(PermissionDenied):
         self.project = project
         self._somewhere = somewhere
         with translation.override("en"):
-            super().__init__(self.told)
+            super().__init__(self.message)
 
     @property
-    def told(self) -> str:
-        """The text in the reader's language; `str` gives it in English, for the record."""
+    def message(self) -> str:
+        """The message in the active language; `str()` returns it in English, for records."""
         where = _("a project") if self._somewhere else _("all projects")
-        return _("%(doing)s needs the role %(roles)s for %(project)s.") % {
-            "doing": DOINGS[self.permission],
+        return _("%(doing)s requires the role %(roles)s for %(project)s.") % {
+            "doing": PERMISSION_LABELS[self.permission],
             "roles": _(" or ").join(str(role.label) for role in roles_with(self.permission)),
             "project": self.project or where,
         }
 
     @property
     def grantors(self) -> list[str]:
-        """Some of those who can grant what is missing."""
+        """Names of some users who can grant the missing role."""
         return grantors(self.project)
 
 
-def _held(user: User | AnonymousUser) -> Mapping[int | None, frozenset[Permission]]:
+def _permissions_of(user: User | AnonymousUser) -> Mapping[int | None, frozenset[Permission]]:
     return user.held_permissions if user.is_authenticated else {}
 
 
-def limit(user: User, permissions: Collection[Permission]) -> None:
-    """Leave a user these permissions at most, for as long as this object lives.
+def restrict_permissions(user: User, permissions: Collection[Permission]) -> None:
+    """Restrict a user to these permissions, on this object only.
 
     Args:
-        user: as this request knows them; other requests have objects of their own.
-        permissions: what a token's scope allows.
+        user: the user of this request; other requests have their own object.
+        permissions: what the scope of a token allows.
     """
     kept = frozenset(permissions)
     user.__dict__["held_permissions"] = {
@@ -96,79 +105,72 @@ def limit(user: User, permissions: Collection[Permission]) -> None:
 
 
 def may(user: User | AnonymousUser, permission: Permission, project: Model | None = None) -> bool:
-    """Whether a user may do something.
+    """Return whether a user has a permission.
 
     Args:
-        user: who wants to. Their grants are read once and kept on this object.
-        permission: what.
-        project: where; None for all projects.
+        user: whose grants are read once and cached on this object.
+        permission: the permission to look for.
+        project: a project; None for all projects.
     """
-    held = _held(user)
+    held = _permissions_of(user)
     if permission in held.get(None, ()):
         return True
     return project is not None and permission in held.get(project.pk, ())
 
 
 def may_somewhere(user: User | AnonymousUser, permission: Permission) -> bool:
-    """Whether a user may do something in at least one project, or in all.
-
-    Args:
-        user: who wants to.
-        permission: what.
-    """
-    return any(permission in permissions for permissions in _held(user).values())
+    """Return whether a user has a permission in at least one project, or in all."""
+    return any(permission in permissions for permissions in _permissions_of(user).values())
 
 
 def has_access(user: User | AnonymousUser) -> bool:
-    """Whether a user has any role at all; without one, every page is empty."""
+    """Return whether a user has any role; without one, every page is empty."""
     return may_somewhere(user, Permission.SEE)
 
 
 def require(
     user: User | AnonymousUser, permission: Permission, project: Model | None = None
 ) -> None:
-    """Refuse what a user may not do.
+    """Raise an error unless a user has a permission.
 
     Args:
-        user: who wants to.
-        permission: what.
-        project: where; None for all projects.
+        user: the user to check.
+        permission: the required permission.
+        project: a project; None for all projects.
 
     Raises:
-        Http404: the user may not even see this project.
-        Refused: the user may see it and not do this; the text says which role is missing.
+        Http404: the user may not see this project.
+        RoleRequired: the user may see it, but lacks the permission.
     """
     if may(user, permission, project):
         return
     if project is not None and not may(user, Permission.SEE, project):
         raise Http404
-    raise Refused(permission, project)
+    raise RoleRequired(permission, project)
 
 
 def require_somewhere(user: User | AnonymousUser, permission: Permission) -> None:
-    """Refuse what a user may do in no project: for pages that show several projects' rows.
+    """Raise an error unless a user has a permission in some project.
 
-    Args:
-        user: who wants to.
-        permission: what.
+    For pages that show rows of several projects.
 
     Raises:
-        Refused: nowhere; the text says which role is missing.
+        RoleRequired: the user has it in no project.
     """
     if not may_somewhere(user, permission):
-        raise Refused(permission, None, somewhere=True)
+        raise RoleRequired(permission, None, somewhere=True)
 
 
 def permitted_q(user: User | AnonymousUser, permission: Permission, path: str = "project") -> Q:
-    """The rows with whose project a user may do something.
+    """Return a filter for rows in whose project a user has a permission.
 
     Args:
-        user: who.
-        permission: what.
-        path: the lookup that leads from a row to its project or to the project's key; "" for
-            projects themselves.
+        user: the user.
+        permission: the required permission.
+        path: the lookup from a row to its project or to the key of the project; "" for projects
+            themselves.
     """
-    held = _held(user)
+    held = _permissions_of(user)
     if permission in held.get(None, ()):
         return Q()
     keys = sorted(key for key, held_there in held.items() if key and permission in held_there)
@@ -176,36 +178,30 @@ def permitted_q(user: User | AnonymousUser, permission: Permission, path: str = 
 
 
 def visible_q(user: User | AnonymousUser, path: str = "project") -> Q:
-    """The rows that a user may see.
-
-    Args:
-        user: who looks.
-        path: as `permitted_q` has it.
-    """
+    """Return a filter for rows that a user may see; `path` is as in `permitted_q`."""
     return permitted_q(user, Permission.SEE, path)
 
 
+def all_projects() -> QuerySet[Any]:
+    """Return all projects, whoever asks. The model is settings.PROJECT_MODEL."""
+    manager: Manager[Any] = apps.get_model(settings.PROJECT_MODEL)._default_manager
+    return manager.all()
+
+
 def projects_with(user: User | AnonymousUser, permission: Permission) -> QuerySet[Any]:
-    """The projects in which a user may do something, for pages that offer a choice.
+    """Return the projects in which a user has a permission, for forms that offer a choice."""
+    return all_projects().filter(permitted_q(user, permission, ""))
+
+
+def grantors(project: Model | None = None, most: int = MAX_NAMES) -> list[str]:
+    """Return names of users who can grant a role.
 
     Args:
-        user: who.
-        permission: what.
-    """
-    projects = apps.get_model("backups", "Project")._default_manager
-    return projects.filter(permitted_q(user, permission, ""))
-
-
-def grantors(project: Model | None = None, most: int = MOST_NAMED) -> list[str]:
-    """Names of people who can grant a role.
-
-    Args:
-        project: for this project; None for all projects.
-        most: how many names at most.
+        project: a project; None for all projects.
+        most: maximum number of names.
 
     Returns:
-        User names; those who have signed in lately come first, since an account that nobody uses
-        answers no question.
+        User names, most recent sign-in first: unused accounts are of no help.
     """
     scope = Q(project=None) | Q(project=project) if project is not None else Q(project=None)
     granted = Grant.objects.filter(scope, role__in=roles_with(Permission.MEMBERS))

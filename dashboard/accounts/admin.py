@@ -1,4 +1,4 @@
-"""Accounts are managed in Django's admin; nobody signs up."""
+"""Accounts in Django's admin. There is no sign-up."""
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -11,17 +11,17 @@ from .models import User
 
 
 class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Accounts, without what Django's admin would let a URL or a form do to their times."""
+    """Accounts, with fewer lookups and editable fields than Django's default."""
 
-    # facts: nobody needs to edit them, and a time at the end of the calendar cannot be shown
+    # facts that nobody needs to edit; a time at the end of the calendar cannot be displayed
     readonly_fields = ("last_login", "date_joined")
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Only what the page offers as a filter; a URL can name any column otherwise."""
+        """Allow only the filters of the page; otherwise a URL can filter by any column."""
         offered = lookup.partition("__")[0] in self.list_filter
         return offered and super().lookup_allowed(lookup, value, request)
 
 
 admin.site.register(User, AccountAdmin)
-# secrets of others, a second way to configure a provider, and what is not used here
+# secrets of users, a second way to configure a provider, and unused models
 admin.site.unregister([Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken])

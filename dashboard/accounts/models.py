@@ -1,15 +1,16 @@
-"""Who uses the dashboard, and which roles they have."""
+"""Accounts, their grants and their sessions."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, Group
 from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models, transaction
 from django.db.models import Q
@@ -18,12 +19,9 @@ from django.utils.translation import gettext as _
 
 from .roles import PERMISSIONS, Permission, Role
 
-if TYPE_CHECKING:
-    from .sessions import SessionStore
-
 
 class UserQuerySet(models.QuerySet["User"]):
-    """Accounts; switching some off ends their sessions, as it does for a single one."""
+    """Accounts. Deactivating them in bulk ends their sessions, as `User.save` does."""
 
     def update(self, **values: Any) -> int:
         if "is_active" not in values:
@@ -36,7 +34,7 @@ class UserQuerySet(models.QuerySet["User"]):
 
 
 class UserManager(DjangoUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
-    """Django's, with querysets of this kind."""
+    """Django's manager, with `UserQuerySet`."""
 
     use_in_migrations = False
 
@@ -45,8 +43,8 @@ class User(AbstractUser):
     """A person or a service account.
 
     Attributes:
-        language: in which pages are shown to this user; empty: as the browser says.
-        time_zone: the same for times; a name of the time zone database.
+        language: language code of the pages; empty: as the browser requests.
+        time_zone: name in the time zone database; empty: as the browser reports.
     """
 
     language = models.CharField(max_length=16, blank=True)
@@ -55,7 +53,7 @@ class User(AbstractUser):
     objects: ClassVar[UserManager] = UserManager()
 
     def save(self, *args: Any, **options: Any) -> None:
-        """Store the account; one that is switched off loses its sessions for good."""
+        """Save the account, and delete its sessions if it was deactivated."""
         with transaction.atomic():
             super().save(*args, **options)
             written = options.get("update_fields")
@@ -64,10 +62,9 @@ class User(AbstractUser):
 
     @cached_property
     def held_permissions(self) -> Mapping[int | None, frozenset[Permission]]:
-        """What this user may do, by the project's key; under None what holds for all projects.
+        """Permissions by project key; under None, those for all projects.
 
-        Read once for each request, whose user is an object of its own. Ask `access`, which
-        interprets it.
+        Read once for each request. Use the functions in `access`, which interpret it.
         """
         if not self.is_active:
             return {}
@@ -80,10 +77,10 @@ class User(AbstractUser):
         return dict(held)
 
     def has_role(self, roles: Collection[str]) -> bool:
-        """Whether this user has one of these roles somewhere, directly or by a group.
+        """Return whether this user has one of these roles anywhere, directly or through a group.
 
         Args:
-            roles: values of `Role`. A superuser is an admin.
+            roles: values of `Role`. A superuser counts as an admin.
         """
         if self.is_superuser and Role.ADMIN in roles:
             return True
@@ -92,7 +89,7 @@ class User(AbstractUser):
 
 
 class Grant(models.Model):
-    """A role of a user or of a group, for one project or for all of them."""
+    """A role of a user or of a group, for one project or for all projects."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -106,7 +103,7 @@ class Grant(models.Model):
     )
     role = models.CharField(max_length=10, choices=Role)
     project = models.ForeignKey(
-        "backups.Project",
+        settings.PROJECT_MODEL,
         null=True,
         blank=True,
         on_delete=models.CASCADE,
@@ -115,8 +112,8 @@ class Grant(models.Model):
     )
     granted_at = models.DateTimeField(auto_now_add=True)
     granted_by_name = models.CharField(max_length=255)
-    # of the OpenID Connect provider: it goes when the provider no longer names the group; one that
-    # was granted by hand beside it stays
+    # Granted through a group of the OpenID Connect provider, and withdrawn when the provider no
+    # longer names the group. The same role granted by hand is a separate row, which stays.
     by_provider = models.BooleanField(default=False)
 
     class Meta:
@@ -128,7 +125,7 @@ class Grant(models.Model):
                 name="grant_to_user_or_group",
             ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="grant_of_known_role"),
-            # NULLs are distinct, so a grant for all projects needs a constraint of its own
+            # NULLs are distinct, so grants for all projects need their own constraint
             models.UniqueConstraint(
                 fields=["user", "role", "project", "by_provider"],
                 name="grant_once_per_user_and_project",
@@ -161,15 +158,15 @@ class Grant(models.Model):
 
 
 class Session(AbstractBaseSession):
-    """A signed-in browser, or one that is about to sign in.
+    """The session of a browser, signed in or about to.
 
     Attributes:
-        user: None until the sign-in.
-        handle: names the session on pages; the session's key is a secret.
-        signed_in_at: when it began; None before.
-        seen_at: the last request that a person made, to the minute.
-        ip: where it began.
-        user_agent: of the browser; as it says.
+        user: None before the sign-in.
+        handle: identifies the session on pages; the session key is a secret.
+        signed_in_at: time of the sign-in; None before.
+        seen_at: last request made by a person, to the minute.
+        ip: address at the sign-in.
+        user_agent: as the browser reported it.
     """
 
     user = models.ForeignKey(
@@ -189,6 +186,6 @@ class Session(AbstractBaseSession):
         pass
 
     @classmethod
-    def get_session_store_class(cls) -> type[SessionStore]:
-        store: type[SessionStore] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+    def get_session_store_class(cls) -> type[SessionBase]:
+        store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
         return store

@@ -1,4 +1,4 @@
-"""Roles, and what each one may do. docs/access.md shows the same table to people."""
+"""Roles and their permissions. docs/access.md has the same table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Role(TextChoices):
-    """What somebody is, for one project or for all. Who is several of them may do what each may."""
+    """A role, for one project or for all. A user with several roles has the permissions of each."""
 
     VIEWER = "viewer", _("Viewer")
     OPERATOR = "operator", _("Operator")
@@ -18,13 +18,13 @@ class Role(TextChoices):
 
 
 class Permission(StrEnum):
-    """What somebody may want to do.
+    """What a role can allow.
 
-    SEE: look at clusters, runs, the history and its figures.
-    RUN: back up, cancel, retry, have a cluster checked, search a cluster's logs.
-    SETTLE: say how a run ended that the cloud's records cannot settle.
+    SEE: view clusters, runs, the history and statistics.
+    RUN: back up, cancel, retry, check a cluster, search the logs of a cluster.
+    SETTLE: record how a run ended when the records of the cloud cannot tell.
     CONFIGURE: change clusters, connections, settings, objectives, schedules and channels.
-    EXPORT: take the history away as a file.
+    EXPORT: download the history.
     AUDIT: read the audit trail.
     MEMBERS: grant and withdraw roles.
     """
@@ -45,25 +45,27 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.AUDITOR: frozenset({Permission.SEE, Permission.EXPORT, Permission.AUDIT}),
 }
 
-# how a sentence about it begins
-DOINGS = {
-    Permission.SEE: _("Seeing this"),
+# subjects of sentences such as "Exporting requires the role …"
+PERMISSION_LABELS = {
+    Permission.SEE: _("Viewing this"),
     Permission.RUN: _("Backing up, cancelling and checking"),
-    Permission.SETTLE: _("Settling a run by hand"),
+    Permission.SETTLE: _("Settling a run manually"),
     Permission.CONFIGURE: _("Changing clusters and settings"),
     Permission.EXPORT: _("Exporting"),
     Permission.AUDIT: _("Reading the audit trail"),
     Permission.MEMBERS: _("Granting roles"),
 }
 
-ROLE_TEXTS = {
-    Role.VIEWER: _("sees clusters, runs and the history"),
+ROLE_DESCRIPTIONS = {
+    Role.VIEWER: _("views clusters, runs and the history"),
     Role.OPERATOR: _("also backs up, cancels, retries and exports"),
     Role.ADMIN: _("also changes clusters, settings and members, and reads the audit trail"),
-    Role.AUDITOR: _("sees and exports everything, reads the audit trail, changes nothing"),
+    Role.AUDITOR: _(
+        "views and exports everything and reads the audit trail; cannot change anything"
+    ),
 }
 
 
 def roles_with(permission: Permission) -> list[Role]:
-    """The roles that include a permission."""
+    """Return the roles that include a permission."""
     return [role for role, permissions in PERMISSIONS.items() if permission in permissions]

@@ -8,7 +8,6 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from . import sign_in  # noqa: F401 - importing connects the signals
         from .guards import GUARDS
 
         GUARDS.connect(self)

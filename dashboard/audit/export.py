@@ -1,43 +1,95 @@
-"""The trail as signed JSON Lines; `tools/verify_audit_export.py` verifies them elsewhere."""
+"""Signed exports of the audit trail as JSON Lines, for `tools/verify_audit_export.py`."""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
-from . import chain
-from .actions import Action
-from .canonical import canonical, instant
-from .chain import Link
-from .models import AuditEvent
-from .signing import public_base64
-from .trail import Actor, record
+from dashboard.generated import generated_secret
+
+from . import trail
+from .models import Action, AuditEvent
+from .trail import Actor, ChainLink, record
+from .values import canonical, instant
 
 FORMAT = "css-log-backup-audit/1"
-CHUNK = 2_000  # events read at once
+CHUNK = 2_000  # events per query
+KEY_FILE_NAME = "audit_signing_key"
+
+
+def signing_key() -> Ed25519PrivateKey:
+    """Return the Ed25519 key in AUDIT_SIGNING_KEY, or else a key generated on first use.
+
+    Raises:
+        ImproperlyConfigured: the value is not such a key; the message does not show it.
+        OSError: the generated key can be neither read nor stored.
+    """
+    if settings.AUDIT_SIGNING_KEY:
+        return _parsed(settings.AUDIT_SIGNING_KEY, "AUDIT_SIGNING_KEY")
+    path = settings.DATA_DIR / KEY_FILE_NAME
+    return _parsed(generated_secret(path, nbytes=32), str(path))
+
+
+def public_pem(key: Ed25519PrivateKey) -> str:
+    """Return the public key as PEM."""
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode("ascii")
+
+
+def public_base64(key: Ed25519PrivateKey) -> str:
+    """Return the 32 bytes of the public key in base64."""
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return base64.b64encode(raw).decode("ascii")
+
+
+def _parsed(text: str, where: str) -> Ed25519PrivateKey:
+    text = text.strip()
+    try:
+        if text.startswith("-----BEGIN"):
+            key = load_pem_private_key(text.encode(), password=None)
+            if isinstance(key, Ed25519PrivateKey):
+                return key
+        else:
+            padded = text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4)
+            return Ed25519PrivateKey.from_private_bytes(base64.b64decode(padded, validate=True))
+    except (ValueError, TypeError, binascii.Error, UnsupportedAlgorithm):
+        pass  # raised below, without the original error, which could contain the key
+    raise ImproperlyConfigured(
+        f"{where} is not an Ed25519 key: use PEM (openssl genpkey -algorithm ed25519) "
+        "or the base64 of 32 random bytes (openssl rand -base64 32)."
+    )
 
 
 class ExportError(Exception):
-    """The range cannot be exported; the text says why."""
+    """The range cannot be exported; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """Events next to each other.
+class EventRange:
+    """Consecutive events.
 
     Attributes:
-        after: the place before the first.
-        last: number of the last.
+        after: the event before the first one.
+        last: number of the last one.
     """
 
-    after: Link
+    after: ChainLink
     last: int
 
 
@@ -46,17 +98,20 @@ def find_range(
     last: int | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> Range:
-    """The events from a number and a time on, up to a number and before a time.
+) -> EventRange:
+    """Return the range of events that match.
 
-    The range has no holes, so that it can be verified: it reaches from the first to the last event
-    that match.
+    The range has no gaps, so that it can be verified: it extends from the first to the last match.
+
+    Args:
+        first, last: numbers, both included.
+        since, until: times; `until` is excluded.
 
     Raises:
-        ExportError: there is no such event.
+        ExportError: no event matches.
     """
     events = AuditEvent.objects.order_by("sequence")
-    events = events.filter(sequence__gt=chain.beginning().sequence)
+    events = events.filter(sequence__gt=trail.beginning().sequence)
     if first is not None:
         events = events.filter(sequence__gte=first)
     if last is not None:
@@ -67,23 +122,23 @@ def find_range(
         events = events.filter(at__lt=until)
     oldest, newest = events.first(), events.last()
     if oldest is None or newest is None:
-        raise ExportError("there is no such event")
-    return Range(Link(oldest.sequence - 1, oldest.previous_hash), newest.sequence)
+        raise ExportError("no event matches")
+    return EventRange(ChainLink(oldest.sequence - 1, oldest.previous_hash), newest.sequence)
 
 
-def export(chosen: Range, *, key: Ed25519PrivateKey, actor: Actor) -> Iterator[str]:
-    """Lines of an export: a header, an event each, and the seal. The export is itself an event.
+def export(chosen: EventRange, *, key: Ed25519PrivateKey, actor: Actor) -> Iterator[str]:
+    """Yield an export: a header, one line for each event, and the seal. Records an event itself.
 
     Args:
-        chosen: which events.
+        chosen: the range to export.
         key: signs the seal.
         actor: who exports.
 
     Yields:
-        Lines of canonical JSON, each with its line end. Memory does not grow with the range.
+        Lines of canonical JSON with line breaks. Memory use does not depend on the range.
 
     Raises:
-        ExportError: an event is missing; what was written has no seal and does not verify.
+        ExportError: an event is missing; the output has no seal and does not verify.
     """
     made_at = timezone.now()
     details = {"first": chosen.after.sequence + 1, "last": chosen.last, "format": FORMAT}
@@ -109,7 +164,7 @@ def export(chosen: Range, *, key: Ed25519PrivateKey, actor: Actor) -> Iterator[s
 
 
 def _items(
-    chosen: Range, made_at: datetime, actor: Actor, public_key: str
+    chosen: EventRange, made_at: datetime, actor: Actor, public_key: str
 ) -> Iterator[dict[str, Any]]:
     yield {
         "type": "header",
@@ -124,7 +179,7 @@ def _items(
         events = AuditEvent.objects.filter(sequence__gte=expected, sequence__lte=chosen.last)
         chunk = list(events.order_by("sequence")[:CHUNK])
         if not chunk or [e.sequence for e in chunk] != list(range(expected, expected + len(chunk))):
-            raise ExportError(f"an event from {expected} on is missing: run audit_verify")
+            raise ExportError(f"an event is missing at or after {expected}: run audit_verify")
         for event in chunk:
             yield {
                 "type": "event",

@@ -1,4 +1,4 @@
-"""What the URL of the audit trail may hold."""
+"""The filter of the audit trail, as in its URL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard.web.moments import MomentField
 
-from .actions import Action
-from .models import AuditEventQuerySet
+from .models import Action, AuditEventQuerySet
 
 
-class Window(TextChoices):
-    """A preset of the date range, counted back from now."""
+class EventWindow(TextChoices):
+    """A preset time range that ends now."""
 
     DAY = "24h", _("Last 24 hours")
     MONTH = "30d", _("Last 30 days")
@@ -26,22 +25,22 @@ class Window(TextChoices):
 
 
 _LENGTHS = {
-    Window.DAY: timedelta(hours=24),
-    Window.MONTH: timedelta(days=30),
-    Window.YEAR: timedelta(days=365),
+    EventWindow.DAY: timedelta(hours=24),
+    EventWindow.MONTH: timedelta(days=30),
+    EventWindow.YEAR: timedelta(days=365),
 }
 
 
 class EventFilter(forms.Form):
-    """Which events, and which page of them. Filters narrow each other."""
+    """The filter and the page. All conditions must match."""
 
-    window = forms.ChoiceField(choices=Window.choices, required=False)
+    window = forms.ChoiceField(choices=EventWindow.choices, required=False)
     since = MomentField(required=False)
     until = MomentField(required=False, latest=True)
     action = forms.MultipleChoiceField(choices=Action.choices, required=False)
     actor = forms.CharField(max_length=255, required=False)
     object = forms.CharField(max_length=255, required=False)
-    # one object exactly: its type and id, as a link has them
+    # one object by its type and id, as links use it
     about = forms.RegexField(r"^[a-z_]+\.[a-z_]+:.{1,64}$", required=False)
     older = forms.IntegerField(min_value=1, max_value=2**62, required=False)
     newer = forms.IntegerField(min_value=1, max_value=2**62, required=False)
@@ -50,25 +49,25 @@ class EventFilter(forms.Form):
         cleaned: dict[str, Any] = super().clean() or {}
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since >= until:
-            self.add_error("until", _("The end must be after the beginning."))
+            self.add_error("until", _("The end must be after the start."))
         if cleaned.get("older") and cleaned.get("newer"):
-            self.add_error(None, _("Only one of older and newer names the page."))
+            self.add_error(None, _("Use either older or newer, not both."))
         return cleaned
 
     @property
-    def window_in_force(self) -> Window:
-        """The preset in force; a range or an object that was named goes before the default."""
+    def effective_window(self) -> EventWindow:
+        """The preset that applies; a given range or object replaces the default."""
         cleaned = self.cleaned_data
         if cleaned["window"]:
-            return Window(cleaned["window"])
+            return EventWindow(cleaned["window"])
         named = cleaned["since"] or cleaned["until"] or cleaned["about"]
-        return Window.ALL if named else Window.MONTH
+        return EventWindow.ALL if named else EventWindow.MONTH
 
     def narrow(self, found: AuditEventQuerySet) -> AuditEventQuerySet:
-        """Those of the events that match. The form must be valid."""
+        """Return the events that match. The form must be valid."""
         cleaned = self.cleaned_data
-        if self.window_in_force in _LENGTHS:
-            found = found.filter(at__gte=timezone.now() - _LENGTHS[self.window_in_force])
+        if self.effective_window in _LENGTHS:
+            found = found.filter(at__gte=timezone.now() - _LENGTHS[self.effective_window])
         if cleaned["since"]:
             found = found.filter(at__gte=cleaned["since"])
         if cleaned["until"]:

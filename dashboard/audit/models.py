@@ -1,4 +1,4 @@
-"""Tables of the audit trail. guards.py keeps the first two append-only."""
+"""Actions and tables of the audit trail. guards.py keeps events and anchors append-only."""
 
 from __future__ import annotations
 
@@ -6,37 +6,92 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import models
+from django.db.models import TextChoices
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from .actions import Action
-from .canonical import VERSION, instant, personal_digest, sha256
+from .values import CONTENT_FORM, instant, personal_digest, sha256
+
+
+class Action(TextChoices):
+    """What was done. Stored hashes contain the values, so they are never renamed."""
+
+    SIGN_IN = "sign_in", _("Signed in")
+    SIGN_IN_FAILED = "sign_in_failed", _("Sign-in failed")
+    SIGN_IN_LIMITED = "sign_in_limited", _("Too many sign-in attempts")
+    SIGN_OUT = "sign_out", _("Signed out")
+    SESSION_REVOKED = "session_revoked", _("Session ended")
+    ACCOUNT_MADE = "account_made", _("Account created at first sign-in")
+    PASSWORD_CHANGED = "password_changed", _("Password changed")
+    SECOND_FACTOR_ADDED = "second_factor_added", _("Second factor added")
+    SECOND_FACTOR_REMOVED = "second_factor_removed", _("Second factor removed")
+    RECOVERY_CODES_MADE = "recovery_codes_made", _("Recovery codes generated")
+    ACCESS_DENIED = "access_denied", _("Access denied")
+
+    RUN_REQUESTED = "run_requested", _("Log backup requested")
+    RUN_JOINED = "run_joined", _("Request joined a running log backup")
+    RUN_CANCELLED = "run_cancelled", _("Log backup cancelled")
+    RUN_CORRECTED = "run_corrected", _("Log backup corrected by late evidence")
+    RUN_SETTLED = "run_settled", _("Log backup settled manually")
+
+    # recorded before the request to the cloud; a second event records the result
+    LOG_CHANGE_REQUESTED = "log_change_requested", _("Change of log backup settings requested")
+    LOG_CHANGE_FAILED = "log_change_failed", _("Change of log backup settings not confirmed")
+    LOG_BACKUP_ENABLED = "log_backup_enabled", _("Log backup switched on")
+    LOG_BACKUP_CHANGED = "log_backup_changed", _("Log backup settings changed")
+    LOG_BACKUP_DISABLED = "log_backup_disabled", _("Log backup switched off")
+    LOG_POLICY_CHANGED = "log_policy_changed", _("Automatic log backup changed")
+    LOG_POLICY_DISABLED = "log_policy_disabled", _("Automatic log backup switched off")
+
+    CONNECTION_ADDED = "connection_added", _("Connection added")
+    CONNECTION_REMOVED = "connection_removed", _("Connection removed")
+    CONNECTION_TESTED = "connection_tested", _("Connection tested")
+    SYNC_REQUESTED = "sync_requested", _("Inventory refresh requested")
+
+    CLUSTER_REGISTERED = "cluster_registered", _("Cluster registered")
+    CLUSTER_ARCHIVED = "cluster_archived", _("Cluster archived")
+    CLUSTER_RESTORED = "cluster_restored", _("Cluster restored")
+    CLUSTER_LABELLED = "cluster_labelled", _("Cluster labelled")
+    OBJECTIVE_CHANGED = "objective_changed", _("Protection objective changed")
+
+    GRANT_ADDED = "grant_added", _("Role granted")
+    GRANT_REMOVED = "grant_removed", _("Role withdrawn")
+    TOKEN_CREATED = "token_created", _("API token created")
+    TOKEN_REVOKED = "token_revoked", _("API token revoked")
+    TOKEN_REFUSED = "token_refused", _("API token refused")
+
+    INSTANCE_ADOPTED = "instance_adopted", _("Database adopted by this instance")
+
+    RETENTION_CHANGED = "retention_changed", _("Retention changed")
+    EXPORT_MADE = "export_made", _("Export created")
+    RETENTION_RUN = "retention_run", _("Retention run")
+    PERSONAL_DATA_MASKED = "personal_data_masked", _("Personal data masked")
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def about(self, target: models.Model) -> AuditEventQuerySet:
-        """Events whose object this is."""
+        """Return the events about an object."""
         return self.filter(target_type=target._meta.label_lower, target_id=str(target.pk))
 
 
 class AuditEvent(models.Model):
-    """Something that somebody did, and its link in the hash chain.
+    """An action, and its link in the hash chain.
 
-    Only `trail.record` makes one. Names are copied and ids are plain values: an event outlives the
-    account, project or object that it speaks of.
+    Only `trail.record` creates events. Names are copied and ids are plain values: an event outlives
+    the account, project or object that it refers to.
     """
 
-    # The promise: no gap and no second event in one place. Given by `record`, not by a database
-    # sequence, which leaves gaps where a transaction was rolled back.
+    # Without gaps or duplicates. Assigned by `record`, since a database sequence leaves gaps after
+    # rollbacks.
     sequence = models.BigIntegerField(primary_key=True)
-    form = models.PositiveSmallIntegerField(default=VERSION, help_text="of the hashed content")
+    form = models.PositiveSmallIntegerField(default=CONTENT_FORM, help_text="of the hashed content")
     at = models.DateTimeField()
-    # no choices: a new action is no change of the table
+    # no choices: a new action must not need a migration
     action = models.CharField(max_length=40)
     request_id = models.CharField(max_length=64, blank=True)
 
-    # The personal part, the only one that can be masked. The address is a text, and no inet, since
-    # a database that spells an address its own way would break the digest.
+    # Personal data, the only part that can be masked. The address is text rather than inet: a
+    # database that normalises addresses would break the digest.
     actor_name = models.CharField(max_length=255, blank=True)
     actor_user_id = models.BigIntegerField(null=True, blank=True)
     ip = models.CharField(max_length=45, blank=True)
@@ -70,13 +125,13 @@ class AuditEvent(models.Model):
         db_table = "audit_event"
         ordering = ["-at", "-sequence"]
         indexes = [
-            # the page, and where a date range or retention begins
+            # the page; the start of a date range or of retention
             models.Index(fields=["-at", "-sequence"], name="audit_newest"),
             # the page by action
             models.Index(fields=["action", "-at", "-sequence"], name="audit_newest_by_action"),
             # the page by actor
             models.Index(fields=["actor_name", "-at", "-sequence"], name="audit_newest_by_actor"),
-            # the page of an auditor of some projects
+            # the page of an auditor of single projects
             models.Index(fields=["project_id", "-at", "-sequence"], name="audit_newest_by_project"),
             # all events of one object
             models.Index(
@@ -92,16 +147,16 @@ class AuditEvent(models.Model):
 
     @property
     def action_label(self) -> str:
-        """The action in words; one that is not known stays as it is."""
+        """The label of the action; an unknown one as stored."""
         return str(Action(self.action).label) if self.action in Action.values else self.action
 
     @property
     def is_masked(self) -> bool:
-        """Whether the personal part is gone."""
+        """Whether the personal data was masked."""
         return self.masked_by is not None
 
     def personal_part(self) -> dict[str, Any]:
-        """What is hashed with the salt."""
+        """The personal data, which is hashed with the salt."""
         part: dict[str, Any] = {
             "actor": self.actor_name,
             "ip": self.ip,
@@ -113,7 +168,7 @@ class AuditEvent(models.Model):
         return part
 
     def content(self) -> dict[str, Any]:
-        """What is hashed: all of the event, with the personal part's digest in its place."""
+        """The hashed content: the whole event, with the digest in place of the personal data."""
         person = self.target_is_person
         return {
             "action": self.action,
@@ -137,15 +192,15 @@ class AuditEvent(models.Model):
         }
 
     def personal_digest(self) -> str:
-        """The digest that the personal part, as it is now, comes to."""
+        """Compute the digest of the current personal data."""
         return personal_digest(self.salt, self.personal_part())
 
     def content_hash(self) -> str:
-        """The hash that the content, as it is now, comes to."""
+        """Compute the hash of the current content."""
         return sha256(self.content())
 
     def differences(self) -> list[tuple[str, Any, Any, bool]]:
-        """Each name of before and after, with both values and whether they differ."""
+        """Return (name, before, after, whether they differ) for each recorded value."""
         before: Mapping[str, Any] = self.before or {}
         after: Mapping[str, Any] = self.after or {}
         names = sorted({*before, *after})
@@ -156,10 +211,10 @@ class AuditEvent(models.Model):
 
 
 class Anchor(models.Model):
-    """Where the chain begins since events were deleted: the last deleted one, and its hash.
+    """The last deleted event and its hash, where the remaining chain begins.
 
-    It is the only door to deleting: the guards let go of events up to the newest anchor, and
-    accept an anchor only with the hash of its event and after the event of the retention run.
+    The triggers allow deleting only events up to the newest anchor, and accept an anchor only with
+    the hash of its event and after the event of the retention run.
     """
 
     sequence = models.BigIntegerField(primary_key=True, help_text="of the last deleted event")
@@ -177,7 +232,7 @@ class Anchor(models.Model):
 
 
 class Verification(models.Model):
-    """One reading of the chain from its beginning to its end. A working note, not evidence."""
+    """One verification of the whole chain. A status record, not evidence."""
 
     class Result(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -200,7 +255,7 @@ class Verification(models.Model):
         db_table = "audit_verification"
         ordering = ["-pk"]
         constraints = [
-            # The promise: two clicks queue one verification.
+            # two clicks queue one verification
             models.UniqueConstraint(
                 fields=["result"],
                 condition=models.Q(result="waiting"),
@@ -213,12 +268,13 @@ class Verification(models.Model):
 
 
 class RefusalCount(models.Model):
-    """Refusals of one account since the last event that tells of them. Gone a minute later.
+    """Denied requests of one account since the last event about them. Deleted after a minute.
 
     Attributes:
-        key: whose: the account's, or an address where nobody had signed in.
+        key: the account, or the address without a sign-in.
         told_at: when the last event was recorded.
-        count: refusals since then; the other columns are of these, and the last one's actor.
+        count: denied requests since then. The other columns describe these, with the actor of the
+            last one.
     """
 
     key = models.CharField(max_length=64, primary_key=True)

@@ -1,8 +1,8 @@
-"""Refusals: the first of an account at once, what follows within a minute as a number.
+"""Recording of denied requests: the first one at once, later ones as a count for each minute.
 
-A program that is refused asks again, a hundred times a second if it is written so. An event for
-each would let anybody with an account fill the trail. An event cannot be changed once it is in the
-chain, so the number waits in a row beside it until the minute is over.
+A denied program may repeat its request a hundred times a second, and an event for each would let
+anybody with an account flood the trail. Events in the chain cannot be changed, so the count is
+kept in a separate row until the minute is over.
 """
 
 from __future__ import annotations
@@ -16,76 +16,76 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.db.concurrency import stood_still
+from dashboard.db.leases import expired
 
-from .actions import Action
-from .canonical import instant
-from .models import AuditEvent, RefusalCount
+from .models import Action, AuditEvent, RefusalCount
 from .trail import Actor, record
-from .values import line, storable
+from .values import instant, line, storable
 
-EVERY = timedelta(minutes=1)
-MOST_PLACES = 10  # named in an event
+WINDOW = timedelta(minutes=1)
+MAX_PLACES = 10  # listed in an event
 
 
 def access_denied(
     request: HttpRequest, *, details: Mapping[str, Any] | None = None
 ) -> AuditEvent | None:
-    """Record that somebody was refused. Call it outside the transaction that is rolled back.
+    """Record a denied request. Call it outside the transaction that is rolled back.
 
     Args:
-        request: what was refused; of its URL only the path is kept, queries can hold anything.
-        details: what else is known, such as the permission that was missing.
+        request: the denied request. Of its URL only the path is stored: a query can have secrets.
+        details: more facts, such as the missing permission.
 
     Returns:
-        The event; None where the refusal was counted, for one that is recorded within a minute.
+        The event; None if the request was counted for a later event.
     """
     refused = {"method": request.method, "path": request.path, **(details or {})}
-    return tell_refusal(Actor.of(request), refused)
+    return record_refusal(Actor.of(request), refused)
 
 
-def tell_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
-    """Record that somebody was refused, or count it. Not within a transaction.
+def record_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | None:
+    """Record or count a denied request. Must not be called within a transaction.
 
     Args:
-        actor: who was refused; counted by account, or by address where nobody has signed in.
-        details: what was refused.
+        actor: who was denied; counted by account, or by address without a sign-in.
+        details: what was denied.
 
     Returns:
-        The event; None where it was counted.
+        The event; None if the request was counted for a later event.
     """
     key = f"account:{actor.user.pk}" if actor.user else f"address:{actor.ip or ''}"
     with transaction.atomic():
         now = timezone.now()
-        # A row that exists is locked; it may be deleted until that is done.
+        # The row may be deleted before it is locked.
         while (counted := _locked(key)) is None:
             _row, made = RefusalCount.objects.get_or_create(key=key, defaults={"told_at": now})
             if made:
                 return record(Action.ACCESS_DENIED, actor=actor, details=details)
-        now = timezone.now()  # it may have waited
-        if counted.told_at <= now < counted.told_at + EVERY:
+        now = timezone.now()  # after waiting for the lock
+        if counted.told_at <= now < counted.told_at + WINDOW:
             _count(counted, actor, details, now)
             return None
         more = _summary(counted)
-        _begin(counted, now)
+        _reset(counted, now)
         return record(Action.ACCESS_DENIED, actor=actor, details={**details, **more})
 
 
-def tell_counted() -> int:
-    """Record what was counted and whose minute is over; returns how many events were made."""
-    ended = RefusalCount.objects.filter(stood_still("told_at", EVERY))
-    return sum(_tell_one(key) for key in list(ended.values_list("pk", flat=True)))
+def record_counted() -> int:
+    """Record the counts whose minute is over, and return the number of events."""
+    ended = RefusalCount.objects.filter(expired("told_at", WINDOW))
+    return sum(_record_one(key) for key in list(ended.values_list("pk", flat=True)))
 
 
 def _locked(key: str) -> RefusalCount | None:
     return RefusalCount.objects.select_for_update().filter(pk=key).first()
 
 
-def _tell_one(key: str) -> bool:
+def _record_one(key: str) -> bool:
     with transaction.atomic():
         counted = _locked(key)
         now = timezone.now()
-        if counted is None or now - EVERY < counted.told_at < now + EVERY:  # somebody was faster
+        if (
+            counted is None or now - WINDOW < counted.told_at < now + WINDOW
+        ):  # another process was first
             return False
         if not counted.count:
             counted.delete()
@@ -98,7 +98,7 @@ def _tell_one(key: str) -> bool:
             user_agent=counted.user_agent,
             token=counted.program,
         )
-        _begin(counted, now)
+        _reset(counted, now)
         record(Action.ACCESS_DENIED, actor=actor, details=more)
         return True
 
@@ -108,7 +108,7 @@ def _count(counted: RefusalCount, actor: Actor, details: Mapping[str, Any], now:
     counted.count += 1
     counted.first_at = counted.first_at or now
     counted.last_at = now
-    if place not in counted.places and len(counted.places) < MOST_PLACES:
+    if place not in counted.places and len(counted.places) < MAX_PLACES:
         counted.places = (storable({"places": [*counted.places, place]}) or {})["places"]
     counted.actor_name = line(actor.name, 255)
     counted.actor_user_id = actor.user.pk if actor.user else None
@@ -119,7 +119,7 @@ def _count(counted: RefusalCount, actor: Actor, details: Mapping[str, Any], now:
 
 
 def _summary(counted: RefusalCount) -> dict[str, Any]:
-    """What an event says of refusals that had none of their own."""
+    """Return the details about counted requests for the next event."""
     if not counted.count or counted.first_at is None or counted.last_at is None:
         return {}
     return {
@@ -130,8 +130,8 @@ def _summary(counted: RefusalCount) -> dict[str, Any]:
     }
 
 
-def _begin(counted: RefusalCount, now: datetime) -> None:
-    """A new minute with nothing counted."""
+def _reset(counted: RefusalCount, now: datetime) -> None:
+    """Start a new minute with a count of 0."""
     counted.told_at, counted.count, counted.places = now, 0, []
     counted.first_at = counted.last_at = counted.actor_user_id = None
     counted.actor_name = counted.ip = counted.user_agent = counted.program = ""

@@ -1,4 +1,4 @@
-"""Making old events fewer or less personal, through the two doors that the guards leave open."""
+"""Deleting and masking old events, the two changes that the triggers allow."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 
-from . import chain
+from . import trail
 from .models import Anchor, AuditEvent, AuditEventQuerySet
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
 
-CHUNK = 5_000  # events of one transaction
+CHUNK = 5_000  # events per transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """What would be deleted.
+    """Events that can be deleted.
 
     Attributes:
-        events: how many; the other attributes mean nothing where it is 0.
+        events: their number; if 0, the other attributes are unset.
         first: number of the oldest event.
-        last: number of the last one that would go.
-        hash: its hash.
+        last: number of the last event to delete.
+        hash: hash of the last event.
     """
 
     events: int = 0
@@ -38,37 +38,37 @@ class Prunable:
 
 
 def prunable(before: datetime) -> Prunable:
-    """The oldest events, all those up to the first that is not older than `before`.
+    """Return the oldest events, up to the first one that is not older than `before`.
 
-    A clock that was set back may have given a later event an earlier time: it stays as long as an
-    event in front of it stays, since only a prefix of the chain can go.
+    Only a prefix of the chain can be deleted. If the clock was set back, a later event can have an
+    earlier time; it stays as long as an event before it does.
     """
-    first = chain.beginning().sequence + 1
+    first = trail.beginning().sequence + 1
     kept = AuditEvent.objects.filter(at__gte=before, sequence__gte=first)
     first_kept = _first(kept)
-    last = chain.head().sequence if first_kept is None else first_kept - 1
+    last = trail.head().sequence if first_kept is None else first_kept - 1
     newest = AuditEvent.objects.filter(sequence=last, sequence__gte=first).first()
     if newest is None:
         return Prunable()
-    # there are no gaps, so nothing has to be counted
+    # the chain has no gaps, so no COUNT is needed
     return Prunable(last - first + 1, first, last, newest.hash)
 
 
-def move_anchor(before: datetime, tell: Callable[[Prunable], AuditEvent]) -> int:
-    """Say up to where events go. They go with `delete_anchored`.
+def move_anchor(before: datetime, record_run: Callable[[Prunable], AuditEvent]) -> int:
+    """Move the anchor, so that `delete_anchored` can delete the events up to it.
 
     Args:
         before: as for `prunable`.
-        tell: records the retention run; called in the transaction of the anchor.
+        record_run: records the retention run; called in the transaction of the anchor.
 
     Returns:
-        How many events the anchor was moved over.
+        Number of events that can now be deleted.
     """
     with transaction.atomic():
-        chain.lock()
+        trail.lock()
         found = prunable(before)
         if found.events:
-            event = tell(found)
+            event = record_run(found)
             last = AuditEvent.objects.get(sequence=found.last)
             Anchor.objects.create(
                 sequence=last.sequence, hash=last.hash, at=last.at, recorded_by=event.sequence
@@ -77,35 +77,38 @@ def move_anchor(before: datetime, tell: Callable[[Prunable], AuditEvent]) -> int
 
 
 def delete_anchored() -> None:
-    """Delete what stands before the anchor, also what an interrupted run has left."""
-    last = chain.beginning().sequence
+    """Delete the events up to the anchor, including those that an interrupted run left."""
+    last = trail.beginning().sequence
     for chunk in _chunks(AuditEvent.objects.filter(sequence__lte=last)):
         chunk.delete()
 
 
 def maskable(before: datetime, person: User | None = None) -> int:
-    """How many events `mask_events` would change."""
+    """Return the number of events that `mask_events` would change."""
     return _unmasked(before, person).count()
 
 
-def mask_events(before: datetime, person: User | None, tell: Callable[[int], AuditEvent]) -> int:
-    """Empty the personal part of events, and with it the salt: nothing can be guessed from the
-    digest that stays.
+def mask_events(
+    before: datetime, person: User | None, record_masking: Callable[[int], AuditEvent]
+) -> int:
+    """Empty the personal data and the salt of events.
+
+    Without the salt, nobody can guess the data from the remaining digest.
 
     Args:
-        before: only older events.
-        person: only events of or about this account.
-        tell: records the masking, given how many events there are; it commits first.
+        before: mask only older events.
+        person: mask only events by or about this account.
+        record_masking: records the masking, given the number of events; it commits first.
 
     Returns:
-        How many were masked.
+        Number of masked events.
     """
-    # up to the present end: no more are masked than the event tells of
-    todo = _unmasked(before, person).filter(sequence__lte=chain.head().sequence)
+    # up to the current head: mask no more events than the recorded number
+    todo = _unmasked(before, person).filter(sequence__lte=trail.head().sequence)
     events = todo.count()
     if not events:
         return 0
-    recorded = tell(events)
+    recorded = record_masking(events)
     return sum(
         chunk.update(
             actor_name="",
@@ -122,7 +125,7 @@ def mask_events(before: datetime, person: User | None, tell: Callable[[int], Aud
 
 
 def _chunks(events: AuditEventQuerySet) -> Iterator[AuditEventQuerySet]:
-    """Parts of what matches, oldest first, each for a short transaction of its own."""
+    """Yield the events in parts, oldest first, each for a short transaction."""
     start = 0
     while (first := _first(events.filter(sequence__gte=start))) is not None:
         start = first + CHUNK

@@ -1,4 +1,4 @@
-"""Writing to the audit trail: what the rest of the product imports, with `actions.Action`."""
+"""Writing to the audit trail: recording events and appending them to the hash chain."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.http import HttpRequest
+from django.utils.timezone import now
 
 from dashboard.web.client_ip import client_ip
 
-from . import chain
-from .actions import Action
-from .models import AuditEvent
-from .values import line, storable
+from .models import Action, Anchor, AuditEvent
+from .values import GENESIS, line, storable
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
@@ -28,6 +27,8 @@ __all__ = [
 ]
 
 ANONYMOUS = "anonymous"
+# number of a PostgreSQL advisory lock: "cssaudit" in ASCII
+LOCK = int.from_bytes(b"cssaudit", "big")
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Actor:
 
     Attributes:
         name: copied into the event, which outlives the account.
-        user: the account; None for a process, or for somebody who has not signed in.
-        ip: address of the peer, or what trusted proxies say of it; None where there is none.
-        user_agent: as the browser says; proves nothing.
-        request_id: of our own middleware; also in the answer and in the log.
-        token: the API token that a program used, as its label has it; "" for a person.
+        user: the account; None for a process or without a sign-in.
+        ip: client address, as reported by trusted proxies; None for a process.
+        user_agent: as sent by the client.
+        request_id: as in the response and in the log.
+        token: label of the API token; "" without a token.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Actor:
 
     @classmethod
     def of(cls, request: HttpRequest) -> Actor:
-        """Whoever sent a request."""
+        """Return the actor of a request."""
         user = getattr(request, "user", None)
         if user is not None and not user.is_authenticated:
             user = None
@@ -67,7 +68,7 @@ class Actor:
 
     @classmethod
     def process(cls, name: str) -> Actor:
-        """A process or command that acts by itself, as in “retention”."""
+        """Return the actor of a process or command, as in “retention”."""
         return cls(name=name)
 
 
@@ -83,33 +84,33 @@ def record(
     after: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> AuditEvent:
-    """Add an event to the trail, in the caller's transaction where there is one.
+    """Record an event, in the transaction of the caller if there is one.
 
-    The change and its event commit together or not at all. From here to the end of the transaction
-    no other process can add an event, so this is the transaction's **last** statement: whoever
-    changes or locks rows after it makes others wait, and two who do can deadlock.
+    The change and its event commit together. No other process can record an event until the
+    transaction ends, so call this **last**: changing or locking rows afterwards makes other
+    processes wait and can deadlock.
 
-    Names and addresses of people belong into `actor`, or into a `target` that is an account: there
-    they can be masked. What stands in `reason`, `before`, `after` and `details` stays.
+    Names and addresses of people belong in `actor`, or in a `target` that is an account, where they
+    can be masked. `reason`, `before`, `after` and `details` are kept unchanged.
 
     Args:
         action: what was done.
-        actor: by whom.
-        target: on what; its type and primary key are kept, no foreign key. An account as target
-            is personal data.
-        target_label: the target's name at this time; `str(target)` without it. Also for a target
-            that is no row.
-        project: of the target; anything with a primary key and a name.
-        reason: why, in the words of whoever did it.
-        before: what was changed, as it was.
-        after: what was changed, as it is.
-        details: what else belongs to it. The token that was used is added as `program`.
+        actor: who did it.
+        target: the object. Its type and primary key are stored, without a foreign key. An account
+            is stored as personal data.
+        target_label: the name of the object at this time; default: `str(target)`. Also for objects
+            that are not rows.
+        project: the project of the object; any model with a primary key and a name.
+        reason: why, as the actor wrote it.
+        before: changed values before the change.
+        after: changed values after the change.
+        details: further facts. The token that was used is added as `program`.
 
     Returns:
         The stored event.
 
     Raises:
-        django.db.Error: it could not be stored; the transaction is then rolled back as a whole.
+        django.db.Error: the event could not be stored; the whole transaction is rolled back.
     """
     if actor.token:
         details = {**(details or {}), "program": actor.token}
@@ -132,11 +133,63 @@ def record(
         after=storable(after),
         details=storable(details),
     )
-    # Without a savepoint: a caller must not go on with a change whose event was not stored.
+    # No savepoint: the caller cannot commit a change without its event.
     with transaction.atomic(savepoint=False):
-        chain.append(event)
+        append(event)
     return event
 
 
 def _is_account(target: models.Model) -> bool:
     return target._meta.label_lower == settings.AUTH_USER_MODEL.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """The number and hash of an event."""
+
+    sequence: int
+    hash: str
+
+
+def head() -> ChainLink:
+    """Return the newest event; number 0 with the genesis hash if there is none."""
+    newest = AuditEvent.objects.order_by("-sequence").values_list("sequence", "hash").first()
+    return ChainLink(*newest) if newest else ChainLink(0, GENESIS)
+
+
+def beginning() -> ChainLink:
+    """Return the event before the oldest stored one: the newest anchor, or the genesis."""
+    anchor = Anchor.objects.order_by("-sequence").values_list("sequence", "hash").first()
+    return ChainLink(*anchor) if anchor else ChainLink(0, GENESIS)
+
+
+def lock() -> None:
+    """Lock the chain until the end of the transaction. Must be called within a transaction.
+
+    PostgreSQL: a separate statement takes the lock, so that the next one, which reads the head,
+    sees what the previous transaction committed (READ COMMITTED). With an older snapshot, the
+    number is already used and the database rejects the event; the chain never forks.
+
+    SQLite: there is only one writer, and transactions are IMMEDIATE.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "the chain can only be locked within a transaction"
+        )
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def append(event: AuditEvent) -> None:
+    """Set the number, time and hashes of an event, and store it. Other fields must be set."""
+    event.personal = event.personal_digest()
+    lock()
+    last = head()
+    event.sequence = last.sequence + 1
+    event.previous_hash = last.hash
+    moment = now()
+    # to the millisecond, the precision of Django's dumpdata
+    event.at = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    event.hash = event.content_hash()
+    event.save(force_insert=True)

@@ -1,4 +1,4 @@
-"""Reading the whole chain and saying where it breaks first."""
+"""Verification of the hash chain."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from dashboard.db import triggers
-from dashboard.db.concurrency import stood_still
+from dashboard.db import leases, triggers
+from dashboard.db.leases import expired
 
-from . import chain
-from .actions import Action
-from .chain import Link
-from .models import Anchor, AuditEvent, Verification
+from . import trail
+from .models import Action, Anchor, AuditEvent, Verification
+from .trail import ChainLink
 
-CHUNK = 2_000  # events read at once
-GIVEN_UP_AFTER = timedelta(hours=1)  # then a reading that has not ended is begun anew
-KEPT = 50  # verifications
+CHUNK = 2_000  # events per query
+STALE_AFTER = timedelta(hours=1)  # an unfinished verification is then started again
+KEEP = 50  # verifications that are stored
 
 
 @dataclass
-class Reading:
-    """What a reading of the chain came to.
+class ChainReport:
+    """The result of verifying the chain.
 
     Attributes:
-        first: number of the oldest event; 0 where there is none.
-        last: number of the newest event that was found right.
-        head: its hash.
-        events: how many were found right.
-        broken_at: number of the first that was not, or that is missing; None while intact.
-        problem: what is wrong with it.
+        first: number of the oldest event; 0 if there is none.
+        last: number of the last intact event.
+        head: hash of the last intact event.
+        events: number of intact events.
+        broken_at: number of the first broken or missing event; None if the chain is intact.
+        problem: what is wrong with that event.
+        masked_by: number of masked events for each event that records a masking.
     """
 
     first: int = 0
@@ -45,28 +45,27 @@ class Reading:
     problem: str = ""
     masked_by: Counter[int] = field(default_factory=Counter, repr=False)
 
-    def broke(self, sequence: int, problem: str) -> Reading:
-        """Note the first break."""
+    def broke(self, sequence: int, problem: str) -> ChainReport:
+        """Record where the chain is broken."""
         self.broken_at, self.problem = sequence, problem
         return self
 
 
-def read_chain(known: Sequence[Link] = ()) -> Reading:
-    """Verify every event from the anchor, or the very first, to the newest.
+def verify_chain(known: Sequence[ChainLink] = ()) -> ChainReport:
+    """Verify every event from the anchor, or the first event, to the newest.
 
     Args:
-        known: heads from earlier, as from the log or the verification before: each must still be
-            there, which tells when the newest events were cut off or the chain made anew. Several
-            may have one number. One whose event was deleted by retention cannot be checked, but for
-            the last deleted, whose hash is kept.
+        known: earlier heads, as from the log or the last verification. Each must still be in the
+            chain; this detects that the newest events were removed or the chain was rebuilt.
+            Several can have the same number. Heads of events that retention deleted cannot be
+            checked, except the last deleted one, whose hash is stored.
 
     Returns:
-        The range that is right and the first break. Events that are added or pruned meanwhile do
-        not disturb it.
+        The intact range and the first break. Events added or deleted meanwhile do not affect it.
     """
-    goal = chain.head()
-    place = begun = chain.beginning()
-    reading = Reading(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
+    goal = trail.head()
+    place = begun = trail.beginning()
+    reading = ChainReport(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
     wanted: defaultdict[int, set[str]] = defaultdict(set)
     for link in known:
         wanted[link.sequence].add(link.hash)
@@ -74,56 +73,54 @@ def read_chain(known: Sequence[Link] = ()) -> Reading:
         events = AuditEvent.objects.filter(sequence__gt=place.sequence).order_by("sequence")
         chunk = list(events.filter(sequence__lte=goal.sequence)[:CHUNK])
         if not chunk or chunk[0].sequence != place.sequence + 1:
-            anchor = chain.beginning()
+            anchor = trail.beginning()
             if anchor.sequence <= place.sequence:
                 return reading.broke(place.sequence + 1, "The event is missing.")
-            place = begun = anchor  # pruned while we read
+            place = begun = anchor  # retention deleted events meanwhile
             continue
         for event in chunk:
             if problem := _problem(event, place, wanted.get(event.sequence, set())):
                 return reading.broke(place.sequence + 1, problem)
-            place = Link(event.sequence, event.hash)
+            place = ChainLink(event.sequence, event.hash)
             reading.last, reading.head = place.sequence, place.hash
             reading.events += 1
             if event.masked_by is not None:
                 reading.masked_by[event.masked_by] += 1
-    return _ends(reading, begun, known) if reading.broken_at is None else reading
+    return _check_ends(reading, begun, known) if reading.broken_at is None else reading
 
 
-def _problem(event: AuditEvent, before: Link, known: Set[str]) -> str:
-    """What is wrong with an event at its place; empty if nothing is."""
+def _problem(event: AuditEvent, before: ChainLink, known: Set[str]) -> str:
+    """Return what is wrong with an event at its place; "" if nothing is."""
     if event.sequence != before.sequence + 1:
         return "The event is missing."
     if event.previous_hash != before.hash:
-        return "It does not follow from the event before it."
+        return "Its previous hash does not match the event before it."
     if event.content_hash() != event.hash:
-        return "Its content is not what was hashed."
+        return "Its content does not match its hash."
     if known - {event.hash}:
-        return "Another event stood here when the chain was looked at earlier."
+        return "An earlier head recorded a different event here."
     if event.masked_by is None:
         if event.personal_digest() != event.personal:
-            return "Its personal part is not what was hashed."
+            return "Its personal data does not match its digest."
     elif any(event.personal_part().values()) or event.salt:
-        return "It was masked and has a personal part all the same."
+        return "It is marked as masked but has personal data."
     return ""
 
 
-def _ends(reading: Reading, begun: Link, known: Sequence[Link]) -> Reading:
-    """What no single event tells: whether beginning, end and masking are accounted for."""
+def _check_ends(reading: ChainReport, begun: ChainLink, known: Sequence[ChainLink]) -> ChainReport:
+    """Check what no single event shows: the start and the end of the chain, and the masking."""
     for link in sorted(known, key=lambda each: each.sequence):
         if link.sequence > reading.last:
             return reading.broke(
                 reading.last + 1,
-                f"The chain ends here; it reached event {link.sequence} before.",
+                f"The chain ends here; earlier it reached event {link.sequence}.",
             )
     if any(link.sequence == begun.sequence and link.hash != begun.hash for link in known):
-        return reading.broke(
-            begun.sequence, "Another event stood here when the chain was looked at earlier."
-        )
+        return reading.broke(begun.sequence, "An earlier head recorded a different event here.")
     anchor = Anchor.objects.filter(sequence=begun.sequence).first()
     if anchor is not None and not _is_recorded(anchor):
         return reading.broke(
-            anchor.sequence + 1, "No retention run tells that the events before were deleted."
+            anchor.sequence + 1, "No retention run records the deletion of the events before."
         )
     for sequence, masked in sorted(reading.masked_by.items()):
         told = AuditEvent.objects.filter(sequence=sequence, action=Action.PERSONAL_DATA_MASKED)
@@ -132,13 +129,13 @@ def _ends(reading: Reading, begun: Link, known: Sequence[Link]) -> Reading:
             first = AuditEvent.objects.filter(masked_by=sequence).order_by("sequence").first()
             return reading.broke(
                 first.sequence if first else sequence,
-                f"More events were masked than event {sequence} tells of.",
+                f"More events are masked than event {sequence} records.",
             )
     return reading
 
 
 def _is_recorded(anchor: Anchor) -> bool:
-    """Whether the event of the retention run, which is in the chain, names this anchor's hash."""
+    """Return whether the event of the retention run records the hash of this anchor."""
     event = AuditEvent.objects.filter(
         sequence=anchor.recorded_by, action=Action.RETENTION_RUN
     ).first()
@@ -151,11 +148,11 @@ def _is_recorded(anchor: Anchor) -> bool:
 
 
 def is_due(interval: float) -> bool:
-    """Whether no verification has ended within some time.
+    """Return whether no verification has ended within an interval.
 
     Args:
-        interval: seconds. One that ended further ahead of now than this was dated by a clock that
-            has been set since, and does not count.
+        interval: seconds. A verification that ended further in the future was dated by a wrong
+            clock and is ignored.
     """
     now, wide = timezone.now(), timedelta(seconds=interval)
     lately = (now - wide, now + wide)
@@ -163,35 +160,35 @@ def is_due(interval: float) -> bool:
 
 
 def request_verification() -> Verification:
-    """The verification that waits; a new one where none does."""
+    """Return the waiting verification, or a new one."""
     try:
         with transaction.atomic():
             return Verification.objects.create(requested_at=timezone.now())
     except IntegrityError:
         waiting = Verification.objects.filter(result=Verification.Result.WAITING).first()
-        # it may have ended just now; then it has done what was asked for
+        # it may have just ended, which is as good
         return waiting or Verification.objects.latest("pk")
 
 
-def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
-    """Verify the chain for a verification that waits, unless somebody is at it.
+def run_verification(verification: Verification, known: Sequence[ChainLink] = ()) -> bool:
+    """Run a waiting verification, unless another process is running it.
 
     Args:
-        verification: the waiting one; it is filled in.
-        known: further heads, as for `read_chain`. The last verified head is known in any case.
+        verification: the waiting one; its result is stored.
+        known: further heads, as for `verify_chain`. The last verified head is always checked.
 
     Returns:
-        Whether it was done here.
+        False if another process is running it.
     """
     now = timezone.now()
-    free = Q(started_at=None) | stood_still("started_at", GIVEN_UP_AFTER)
-    waiting = Verification.objects.filter(free, pk=verification.pk, result="waiting")
-    if not waiting.update(started_at=now):
+    free = Q(started_at=None) | expired("started_at", STALE_AFTER)
+    waiting = Verification.objects.filter(pk=verification.pk, result="waiting")
+    if leases.claim(waiting, free, {"started_at": now}) is None:
         return False
     before = Verification.objects.filter(result="intact").order_by("-pk").first()
-    if before is not None and before.last and before.last > chain.beginning().sequence:
-        known = [*known, Link(before.last, before.head)]
-    reading = read_chain(known)
+    if before is not None and before.last and before.last > trail.beginning().sequence:
+        known = [*known, ChainLink(before.last, before.head)]
+    reading = verify_chain(known)
     verification.result = (
         Verification.Result.INTACT if reading.broken_at is None else Verification.Result.BROKEN
     )
@@ -206,8 +203,8 @@ def perform(verification: Verification, known: Sequence[Link] = ()) -> bool:
 
 
 def _forget_old() -> None:
-    """Keep the newest, and the newest intact one, whose head is known to the next reading."""
+    """Delete old verifications, except the newest and the last intact one, whose head is needed."""
     ended = Verification.objects.exclude(result="waiting").order_by("-pk")
-    kept = list(ended.values_list("pk", flat=True)[:KEPT])
+    kept = list(ended.values_list("pk", flat=True)[:KEEP])
     kept += list(ended.filter(result="intact").values_list("pk", flat=True)[:1])
     ended.exclude(pk__in=kept).delete()

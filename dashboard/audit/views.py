@@ -1,4 +1,4 @@
-"""The audit trail's pages, and the answer to whoever is refused."""
+"""Pages of the audit trail, and the handler of denied requests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 from kombu.exceptions import OperationalError as BrokerError
 
 from dashboard.accounts.access import (
+    AuthenticatedHttpRequest,
     Permission,
-    Refused,
+    RoleRequired,
     may,
     permitted_q,
     require,
@@ -24,10 +25,9 @@ from dashboard.accounts.access import (
 from dashboard.accounts.models import User
 from dashboard.db.keyset import Cursor, Keyset, PageQuery
 
-from . import chain
-from .actions import Action
-from .forms import EventFilter, Window
-from .models import AuditEvent, AuditEventQuerySet, Verification
+from . import trail
+from .forms import EventFilter, EventWindow
+from .models import Action, AuditEvent, AuditEventQuerySet, Verification
 from .refusals import access_denied
 from .tasks import verify
 from .verification import request_verification
@@ -38,47 +38,41 @@ PAGE_SIZE = 50
 EVENT_KEYSET = Keyset(AuditEvent, "at")
 
 
-class PageRequest(HttpRequest):
-    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
-
-    user: User
-
-
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """What is known of the chain.
+class ChainStatus:
+    """The verification status of the chain.
 
     Attributes:
-        ended: the last verification that has ended.
-        waiting: the one that waits or runs.
-        unread: how many events are newer than `ended`.
+        ended: the last finished verification.
+        waiting: the waiting or running one.
+        unverified: number of events newer than `ended`.
     """
 
     ended: Verification | None
     waiting: Verification | None
-    unread: int
+    unverified: int
 
 
-def _trust() -> Trust:
+def _chain_status() -> ChainStatus:
     ended = Verification.objects.exclude(result="waiting").order_by("-pk").first()
     waiting = Verification.objects.filter(result="waiting").first()
     read = ended.last if ended is not None and ended.last else 0
-    return Trust(ended, waiting, max(0, chain.head().sequence - read))
+    return ChainStatus(ended, waiting, max(0, trail.head().sequence - read))
 
 
 def _permitted(user: User) -> AuditEventQuerySet:
-    """The events that a user may read: all, or those of the projects that they audit.
+    """Return the events that a user may read: all, or those of the projects that they audit.
 
     Raises:
-        Refused: they audit nothing.
+        RoleRequired: the user is not an auditor of any project.
     """
     require_somewhere(user, Permission.AUDIT)
     return AuditEvent.objects.filter(permitted_q(user, Permission.AUDIT, "project_id"))
 
 
 @require_safe
-def events(request: PageRequest) -> HttpResponse:
-    """A page of the events that match the filter."""
+def events(request: AuthenticatedHttpRequest) -> HttpResponse:
+    """List the events that match the filter."""
     permitted = _permitted(request.user)
     form = EventFilter(request.GET)
     if not form.is_valid():
@@ -96,25 +90,25 @@ def events(request: PageRequest) -> HttpResponse:
             "page": page,
             "form": form,
             "actions": Action,
-            "windows": Window,
-            "window": form.window_in_force,
+            "windows": EventWindow,
+            "window": form.effective_window,
             "query": _query(request.GET),
-            "query_of_all_time": _query(request.GET, window=Window.ALL),
-            "trust": _trust(),
+            "query_of_all_time": _query(request.GET, window=EventWindow.ALL),
+            "chain_status": _chain_status(),
             "may_verify": may(request.user, Permission.AUDIT),
         },
     )
 
 
 def _cursor(permitted: AuditEventQuerySet, sequence: int | None) -> Cursor | None:
-    """The position of an event. Raises Http404 where retention has deleted it."""
+    """Return the position of an event; raise Http404 if retention has deleted it."""
     if sequence is None:
         return None
     return EVENT_KEYSET.cursor(get_object_or_404(permitted, sequence=sequence))
 
 
 def _query(query: QueryDict, **changes: str) -> str:
-    """The filter in a URL's query, without the page and empty fields."""
+    """Return the filter as a query string, without the page and empty fields."""
     kept = QueryDict(mutable=True)
     for name in query:
         values = [value for value in query.getlist(name) if value]
@@ -126,8 +120,8 @@ def _query(query: QueryDict, **changes: str) -> str:
 
 
 @require_safe
-def event_detail(request: PageRequest, sequence: int) -> HttpResponse:
-    """One event: what was changed, and its link in the chain."""
+def event_detail(request: AuthenticatedHttpRequest, sequence: int) -> HttpResponse:
+    """Show one event with its changes and its link in the chain."""
     permitted = _permitted(request.user)
     event = get_object_or_404(permitted, sequence=sequence)
     return render(
@@ -144,32 +138,32 @@ def event_detail(request: PageRequest, sequence: int) -> HttpResponse:
 
 
 @require_POST
-def verify_now(request: PageRequest) -> HttpResponse:
-    """Queue a verification of the whole chain; one that waits already is enough."""
+def verify_now(request: AuthenticatedHttpRequest) -> HttpResponse:
+    """Queue a verification of the whole chain, unless one is waiting."""
     require(request.user, Permission.AUDIT)
     request_verification()
     try:
         verify.delay()
     except (BrokerError, OSError) as error:
-        logger.warning("broker unreachable, the verification waits: %s", error)
+        logger.warning("broker unreachable, the verification stays queued: %s", error)
         messages.warning(
             request,
             _(
-                "The queue is unreachable. The verification is stored and is done with the next "
-                "planned one; manage.py audit_verify does it at once."
+                "The queue is unreachable. The verification runs with the next scheduled one. To "
+                "run it now, use manage.py audit_verify."
             ),
         )
     else:
-        messages.info(request, _("The verification is queued; its result is shown here."))
+        messages.info(request, _("Verification queued. The result appears here."))
     return redirect("audit:events")
 
 
-def refused(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Django's handler403: the page that says so, and an event."""
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler403: record the denied request and show the error page."""
     try:
         access_denied(request, details={"why": str(exception)} if str(exception or "") else None)
     except DatabaseError:
-        # The refusal stands; it must not turn into an error page that could be asked for again.
-        logger.exception("a refusal could not be recorded: %s %s", request.method, request.path)
-    refusal = exception if isinstance(exception, Refused) else None
+        # still a 403, even if the event cannot be stored
+        logger.exception("could not record a denied request: %s %s", request.method, request.path)
+    refusal = exception if isinstance(exception, RoleRequired) else None
     return render(request, "403.html", {"refusal": refusal}, status=403)

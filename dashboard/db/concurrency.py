@@ -1,4 +1,4 @@
-"""Holding on to a result, rules that count before they write, and holders that fell silent."""
+"""Writing while the database is away or locked, and rules that count before they write."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Q
-from django.utils import timezone
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def hold_and_retry(work: Callable[[], T], *, seconds: float = 60.0) -> T:
+def retry_while_unavailable(work: Callable[[], T], *, seconds: float = 60.0) -> T:
     """Run a database transaction, again and again while the database is unreachable or locked.
 
     Args:
@@ -45,7 +43,7 @@ def hold_and_retry(work: Callable[[], T], *, seconds: float = 60.0) -> T:
         except (OperationalError, InterfaceError) as error:
             if connection.in_atomic_block or time.monotonic() + pause > deadline:
                 raise
-            logger.warning("database unavailable, holding the result: %s", one_line(error))
+            logger.warning("database unavailable, will retry: %s", one_line(error))
             connection.close()
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
@@ -66,27 +64,31 @@ def one_line(error: DatabaseError | InterfaceError) -> str:
 
 @functools.cache
 def _migrations_of_the_code() -> frozenset[tuple[str, str]]:
-    """App and name of every migration that this process's code brings; read once."""
+    """App and name of every migration of this code; read once per process."""
     return frozenset(MigrationLoader(None).disk_migrations)
 
 
-def unapplied_migrations() -> list[str]:
-    """Name the migrations that this code brings and the database does not have.
+def unapplied_migrations(database: BaseDatabaseWrapper | None = None) -> list[str]:
+    """Name the migrations of this code that are not applied to the database.
 
-    One query, so that probes may ask. Migrations beyond those are no fault: while an upgrade goes
-    on, the code before it runs on the new schema.
+    Probes may call it: it takes one query. Migrations that this code does not know are fine: during
+    an upgrade, the old code runs on the new schema.
+
+    Args:
+        database: the connection to ask, by default the default one.
 
     Returns:
         "app.name" of each, sorted; all of them on an empty database.
 
     Raises:
-        DatabaseError: the database cannot be asked.
+        DatabaseError: the query failed.
     """
-    missing = _migrations_of_the_code() - MigrationRecorder(connection).applied_migrations().keys()
+    applied = MigrationRecorder(database or connection).applied_migrations()
+    missing = _migrations_of_the_code() - applied.keys()
     return sorted(f"{app}.{name}" for app, name in missing)
 
 
-def one_at_a_time(name: str) -> None:
+def advisory_lock(name: str) -> None:
     """Let one transaction at a time pass this place, until its end. Needs a transaction.
 
     A rule such as “one admin stays” or “at most twenty” counts rows and then writes. On PostgreSQL
@@ -105,16 +107,3 @@ def one_at_a_time(name: str) -> None:
         number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
-
-
-def stood_still(column: str, limit: timedelta) -> Q:
-    """The condition for rows whose holder has not written for some time.
-
-    One that was written in the future was so by a clock that has been set back since.
-
-    Args:
-        column: when the holder last wrote.
-        limit: for how long it may be silent.
-    """
-    now = timezone.now()
-    return Q(**{f"{column}__lte": now - limit}) | Q(**{f"{column}__gte": now + limit})

@@ -20,7 +20,7 @@ from requests.utils import select_proxy
 
 from .errors import NotSent, TransportError, TransportKind, Unanswered
 from .redact import one_line, redact
-from .wire import POOLS, Phase, Timeouts, Watch, running_watch
+from .wire import POOLS, ExchangeWatch, Phase, Timeouts, running_watch
 
 _CHUNK = 65_536  # bytes
 _WORDS: dict[TransportKind, str] = {
@@ -222,7 +222,7 @@ def send(
     """
     began = time.monotonic()
     response: requests.Response | None = None
-    with Watch(timeouts) as watch:
+    with ExchangeWatch(timeouts) as watch:
         try:
             response = session.request(
                 method,
@@ -270,7 +270,7 @@ def _read(raw: Any, cap: int) -> tuple[bytes, bool, Exception | None]:
     return bytes(body[:cap]), problem is None, problem
 
 
-def failure_kind(error: BaseException, watch: Watch) -> TransportKind:
+def failure_kind(error: BaseException, watch: ExchangeWatch) -> TransportKind:
     """Tell how an exchange failed from the exceptions underneath and how far it had come."""
     causes = tuple(_causes(error))
 
@@ -311,7 +311,7 @@ def describe(
 
 
 def _failure(
-    error: Exception, watch: Watch, url: str, began: float, secrets: tuple[str, ...]
+    error: Exception, watch: ExchangeWatch, url: str, began: float, secrets: tuple[str, ...]
 ) -> TransportError:
     kind = failure_kind(error, watch)
     make: Callable[[TransportKind, str, int], TransportError]

@@ -3,7 +3,7 @@
 `requests` reports a failure, not whether the cloud may have taken the request. So the connection
 classes of urllib3 are extended by one thing: immediately before the first byte of a request is
 handed to the socket (after name, connection, proxy and TLS are done) they note the time in the
-`Watch` of the running thread. A failure without that note means that nothing was sent.
+`ExchangeWatch` of the running thread. A failure without that note means that nothing was sent.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Phase(Enum):
     TLS = "tls"
 
 
-class Watch:
+class ExchangeWatch:
     """The deadline and the sent-or-not mark of the exchange that runs on this thread.
 
     Attributes:
@@ -77,7 +77,7 @@ class Watch:
         self._timer = threading.Timer(timeouts.total, self._expire)
         self._timer.daemon = True
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ExchangeWatch:
         self._timer.start()
         _running.watch = self
         return self
@@ -134,13 +134,13 @@ class Watch:
 
 
 class _Running(threading.local):
-    watch: Watch | None = None
+    watch: ExchangeWatch | None = None
 
 
 _running = _Running()
 
 
-def running_watch() -> Watch | None:
+def running_watch() -> ExchangeWatch | None:
     """The watch of the exchange that runs on this thread."""
     return _running.watch
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from dashboard.clouds_yaml import FILE_NAMES, search_path
-from dashboard.environment import FALSE, TRUE, clean
+from dashboard.environment import CLOUDS_FILE_NAMES, FALSE, TRUE, clean, clouds_search_path
 from dashboard.http.errors import ExchangeError
 
+from .console import StartError
 from .instance import demo_environment
-from .paths import StartError
 
 
 def demo_wanted(environ: Mapping[str, str]) -> bool:
@@ -28,16 +27,16 @@ def demo_wanted(environ: Mapping[str, str]) -> bool:
     choice = clean(environ.get("DEMO_CLOUD", "")).lower()
     if choice:
         if choice not in TRUE | FALSE:
-            raise StartError(f"DEMO_CLOUD={choice!r} is neither 1 nor 0")
+            raise StartError(f"DEMO_CLOUD={choice!r} is not 1 or 0")
         return choice in TRUE
     if surely_none(environ):
         return True
     try:
         configured = import_string(settings.CONFIGURED_CLOUDS)()
     except ExchangeError as error:
-        raise StartError(f"{error} (`DEMO_CLOUD=1 make run` starts the demo instead)") from error
+        raise StartError(f"{error} (or start the demo: `DEMO_CLOUD=1 make run`)") from error
     if not configured and environ.get("OS_CLOUD"):
-        raise StartError(f"OS_CLOUD={environ['OS_CLOUD']!r} is in no clouds.yaml")
+        raise StartError(f"OS_CLOUD={environ['OS_CLOUD']!r} is not defined in any clouds.yaml")
     return not configured
 
 
@@ -47,7 +46,9 @@ def surely_none(environ: Mapping[str, str]) -> bool:
     named += ["SNAP_REAL_HOME"]  # moves openstacksdk's search path
     if any(environ.get(name) for name in named):
         return False
-    return not any((folder / name).exists() for folder in search_path() for name in FILE_NAMES)
+    return not any(
+        (folder / name).exists() for folder in clouds_search_path() for name in CLOUDS_FILE_NAMES
+    )
 
 
 def environment(environ: Mapping[str, str], clouds_file: Path) -> dict[str, str]:

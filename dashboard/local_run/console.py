@@ -1,4 +1,4 @@
-"""What the person at the terminal reads."""
+"""Output for the person at the terminal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 
 RULE = "─" * 78
 ASCII_RULE = "-" * 78
+
+
+class StartError(Exception):
+    """The instance cannot start. The text is one line: what is wrong, and what to do."""
 
 
 def say(text: str) -> None:
@@ -34,13 +38,13 @@ def welcome(
     sign_in = (
         f"user admin, password {password}"
         if password
-        else "with your own account (new one: `.venv/bin/python manage.py createsuperuser`)"
+        else "with your own account (to create one: `.venv/bin/python manage.py createsuperuser`)"
     )
     if demo:
         cloud = [
-            "DEMO: a simulated cloud with demo clusters; nothing real is contacted.",
-            "Real cloud: put a clouds.yaml into this folder or ~/.config/openstack/, or set",
-            "OS_CLIENT_CONFIG_FILE to one, and start again.",
+            "DEMO: a simulated cloud with demo clusters; no real cloud is contacted.",
+            "Real cloud: put a clouds.yaml in this folder or ~/.config/openstack/, or set",
+            "OS_CLIENT_CONFIG_FILE to its path, and start again.",
         ]
     else:
         cloud = ["the clouds of your clouds.yaml or OS_* variables"]

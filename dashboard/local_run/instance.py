@@ -14,7 +14,7 @@ import psutil
 
 from dashboard.environment import FALSE, clean
 
-from .paths import StartError
+from .console import StartError
 
 LOCK_NAME = "run.lock"
 LET_GO_SECONDS = 20.0  # longer than the guard takes to clean up after a killed supervisor
@@ -55,11 +55,11 @@ class InstanceLock:
                 os.close(self.fd)
                 raise StartError(
                     f"already running at {holder.url} (process {holder.pid}, data in {data_dir}); "
-                    "a second instance needs a DATA_DIR and a PORT of its own"
+                    "a second instance needs its own DATA_DIR and PORT"
                 )
             if time.monotonic() > deadline:
                 os.close(self.fd)
-                raise StartError(f"{self._path} is locked by a process that does not let go of it")
+                raise StartError(f"{self._path} is locked by another process")
             time.sleep(POLL_SECONDS)
 
     def _try(self) -> bool:

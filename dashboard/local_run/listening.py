@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from dashboard.environment import clean
 
-from .paths import StartError
+from .console import StartError
 
 BACKLOG = 128
 LOOPBACK = "127.0.0.1"
@@ -27,7 +27,7 @@ def address(environ: Mapping[str, str]) -> tuple[str, int]:
     """
     text = clean(environ.get("PORT", "")) or "8000"
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise StartError(f"PORT={text!r} is not a port: give a number from 1 to 65535")
+        raise StartError(f"PORT={text!r} is not a port number (1 to 65535)")
     host = clean(environ.get("HOST", ""))
     return (LOOPBACK if foreign_host(environ) else host or LOOPBACK), int(text)
 
@@ -77,12 +77,12 @@ def url(listener: socket.socket, host: str) -> str:
 
 def _reason(error: OSError, host: str, port: int) -> str:
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"HOST={host!r} is no address of this machine: {error.strerror}"
+        return f"HOST={host!r} is not an address of this machine: {error.strerror}"
     other = f"`PORT={8001 if port == 8000 else 8000} make run`"
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken by another program: try {other}"
+        return f"port {port} on {host} is in use by another program: try {other}"
     if error.errno == errno.EACCES:
-        return f"port {port} needs privileges that this user does not have: try {other}"
+        return f"port {port} requires privileges that this user does not have: try {other}"
     return f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}"
 
 

@@ -1,17 +1,20 @@
-"""The private Redis: a redis-server of this instance's own on a unix socket, without a TCP port."""
+"""The private Redis: a redis-server on a unix socket in DATA_DIR, without a TCP port."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .paths import StartError, make_private
+from .console import StartError
 
 NAMES = ("redis-server", "valkey-server")
 OLDEST = 6  # redis-py speaks RESP3, which Redis 5 does not know
@@ -32,7 +35,7 @@ def find_server() -> Path:
             return path
         tried.append(f"{path}: {problem}")
     raise StartError(
-        "no usable redis-server or valkey-server was found: install one, or set REDIS_URL"
+        "no usable redis-server or valkey-server found: install one, or set REDIS_URL"
         + "".join(f"; {each}" for each in tried)
     )
 
@@ -61,7 +64,7 @@ def _problem(server: Path) -> str:
         return f"does not start ({type(error).__name__})"
     version = VERSION.search(answer.stdout)
     if answer.returncode or not version:
-        return "does not tell its version"
+        return "does not report its version"
     return "" if int(version[1]) >= OLDEST else f"is older than version {OLDEST}"
 
 
@@ -103,3 +106,37 @@ def answers(socket_path: Path) -> bool:
             return client.recv(16).startswith(b"+PONG")
         except OSError:
             return False
+
+
+# sun_path is 104 bytes on macOS and the BSDs, 108 on Linux, and ends with a NUL.
+LONGEST_SOCKET_PATH = 103
+
+
+def redis_socket(data_dir: Path) -> Path:
+    """The private Redis's unix socket: the same for every process that has this DATA_DIR.
+
+    It is in `data_dir`, or, where that path is too long for a socket, in a folder of this user's
+    in the system's temporary folder.
+    """
+    inside = data_dir / "redis.sock"
+    if len(os.fsencode(inside)) <= LONGEST_SOCKET_PATH:
+        return inside
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    name = Path(f"css-log-backup-{os.getuid()}-{digest}", "redis.sock")
+    inside = Path(tempfile.gettempdir()) / name
+    return inside if len(os.fsencode(inside)) <= LONGEST_SOCKET_PATH else Path("/tmp") / name  # noqa: S108
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only this user can enter.
+
+    Raises:
+        OSError: it cannot be made, or it is there and belongs to someone else: a name in /tmp can
+            be guessed, and whoever owns the folder owns the broker.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or folder.is_symlink():
+        raise PermissionError(f"{folder} belongs to another user")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)

@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,13 +14,11 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 
-from . import clouds, processes, redis, steps
-from .console import say, welcome
+from . import clouds, redis, steps
+from .console import StartError, say, welcome
 from .instance import InstanceLock, Running
 from .listening import PageProbe, address, foreign_host, listen, url
-from .paths import StartError, redis_socket
-from .processes import Guard, Program
-from .supervisor import GaveUpError, StopAskedError, Supervisor
+from .supervisor import GaveUpError, Guard, Program, StopAskedError, Supervisor
 
 REDIS_SECONDS = 15.0
 SIMULATOR_SECONDS = 30.0
@@ -28,6 +27,8 @@ STOP_ORDER = (("web", "sync"), ("worker",), ("simulator",), ("redis",))
 LOOPBACK_HOSTS = "localhost,127.0.0.1,[::1]"
 # Meant for another program of the shell: they change how gunicorn and Python work.
 OTHERS = ("GUNICORN_CMD_ARGS", "SCRIPT_NAME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE")
+WORKER_THREADS = 20  # a run mostly waits for the cloud; a thread costs next to nothing
+WORKER_GRACE = 20.0  # seconds for what is in flight; the sweeper settles what is cut
 WILDCARDS = {"0.0.0.0", "::"}  # noqa: S104
 
 
@@ -54,8 +55,8 @@ def run(
         host, port = address(environ)
         if name := foreign_host(environ):
             say(
-                f"note: HOST={name} is no IP address (conda and some shells set it): listening on "
-                f"{host}. To listen elsewhere give an address, as in HOST=0.0.0.0."
+                f"note: HOST={name} is not an IP address (conda and some shells set it): "
+                f"listening on {host}. To listen elsewhere, give an address such as HOST=0.0.0.0."
             )
         lock = InstanceLock(data_dir)
         try:
@@ -99,7 +100,7 @@ class _Instance:
         if self.demo:
             result = clouds.environment(result, clouds.clouds_file(self.simulator_dir))
         if self.private_redis:
-            result["REDIS_SOCKET"] = str(redis_socket(self.data_dir))
+            result["REDIS_SOCKET"] = str(redis.redis_socket(self.data_dir))
         if self.host not in WILDCARDS and not settings.ALLOWED_HOSTS_GIVEN:
             shown = f"[{self.host}]" if ":" in self.host else self.host
             result["ALLOWED_HOSTS"] = f"{LOOPBACK_HOSTS},{shown}"
@@ -135,7 +136,7 @@ class _Instance:
         finally:
             self.supervisor.stop(STOP_ORDER)
             guard.close()
-            if (folder := redis_socket(self.data_dir).parent) != self.data_dir:
+            if (folder := redis.redis_socket(self.data_dir).parent) != self.data_dir:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         say("stopped")
@@ -147,13 +148,13 @@ class _Instance:
         steps.migrate()
         steps.collect_static()
         self._wait_for_redis_and_simulator()
-        self.supervisor.keep(processes.web(self.environ, self.listener.fileno()))
-        self.supervisor.keep(processes.worker(self.environ, self.port))
+        self.supervisor.keep(web_server(self.environ, self.listener.fileno()))
+        self.supervisor.keep(worker(self.environ, self.port))
         password = steps.admin_sign_in()
         probe = PageProbe(self.listener)
         if not self.supervisor.until(probe.answered, PAGE_SECONDS):
             raise StartError(
-                f"no page after {PAGE_SECONDS:.0f} s.\n{self.supervisor.log_tail('web')}"
+                f"no page within {PAGE_SECONDS:.0f} s.\n{self.supervisor.log_tail('web')}"
             )
         say(
             welcome(
@@ -165,11 +166,11 @@ class _Instance:
                 reachable=not _is_loopback(self.host),
             )
         )
-        self.supervisor.once(processes.sync(self.environ, self.manage), self._synced)
+        self.supervisor.once(sync_clusters(self.environ, self.manage), self._synced)
 
     def _start_redis_and_simulator(self) -> None:
         if self.private_redis:
-            path = redis_socket(self.data_dir)
+            path = redis.redis_socket(self.data_dir)
             path.unlink(missing_ok=True)  # of a killed one: a leftover must not look like a server
             arguments = redis.command(redis.find_server(), path, self.data_dir / "redis")
             self.supervisor.keep(Program("redis", arguments, self.environ))
@@ -179,7 +180,7 @@ class _Instance:
 
     def _wait_for_redis_and_simulator(self) -> None:
         if self.private_redis:
-            path = redis_socket(self.data_dir)
+            path = redis.redis_socket(self.data_dir)
             self._await("redis", lambda: redis.answers(path), REDIS_SECONDS)
         if self.demo:
             ready = clouds.ready_file(self.simulator_dir)
@@ -188,7 +189,7 @@ class _Instance:
     def _await(self, name: str, condition: Callable[[], bool], seconds: float) -> None:
         if not self.supervisor.until(condition, seconds):
             tail = self.supervisor.log_tail(name)
-            raise StartError(f"{name} was not ready after {seconds:.0f} s.\n{tail}")
+            raise StartError(f"{name} was not ready within {seconds:.0f} s.\n{tail}")
 
     def _synced(self, status: int) -> None:
         lines = self.supervisor.log_tail("sync").splitlines()
@@ -196,7 +197,7 @@ class _Instance:
             say("\n".join(["clusters registered:", *(f"  {line}" for line in lines)]))
             return
         say(
-            "the clusters could not be synchronised: "
+            "the clusters could not be synchronized: "
             f"{lines[-1] if lines else 'no reason given'} "
             f"(log: {self.data_dir / 'logs' / 'sync.log'})"
         )
@@ -207,3 +208,22 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def web_server(environ: Mapping[str, str], listener: int) -> Program:
+    """gunicorn on a socket that is listening already."""
+    arguments = ("-m", "gunicorn", "-c", "python:dashboard.gunicorn", "--bind", f"fd://{listener}")
+    return Program("web", (sys.executable, *arguments), environ, inherit=(listener,))
+
+
+def worker(environ: Mapping[str, str], port: int) -> Program:
+    """The Celery worker; the port keeps apart two instances of one machine on one broker."""
+    arguments = ("--pool", "threads", "-c", str(WORKER_THREADS), "-n", f"worker-{port}@%h")
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
+    command = (sys.executable, "-m", "celery", "-A", "dashboard", "worker", *arguments, *quiet)
+    return Program("worker", command, environ, grace=WORKER_GRACE)
+
+
+def sync_clusters(environ: Mapping[str, str], manage: Path) -> Program:
+    """Registers the clusters; ends by itself."""
+    return Program("sync", (sys.executable, str(manage), "sync_clusters"), environ, grace=2.0)

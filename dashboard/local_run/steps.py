@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from dashboard.checks import problems
 from dashboard.generated import generated_secret
 
-from .paths import StartError
+from .console import StartError
 
 ADMIN = "admin"
 PASSWORD_FILE = "admin_password"  # noqa: S105 - a file's name
@@ -34,7 +34,7 @@ def migrate() -> None:
         call_command("migrate", verbosity=0, interactive=False)
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise StartError(f"the database cannot be used: {reason}") from error
+        raise StartError(f"the database is not usable: {reason}") from error
     finally:
         connection.close()
 

@@ -1,1 +1,1 @@
-"""Granting and withdrawing roles: the page and the command."""
+"""Granting and withdrawing roles."""

@@ -1,4 +1,4 @@
-"""The page on which roles are granted."""
+"""URLs of the page that grants roles."""
 
 from django.urls import path
 

@@ -1,16 +1,18 @@
-"""Who has which role, for those who may grant roles."""
+"""The page that lists, grants and withdraws roles."""
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from dashboard.accounts.access import (
+    AuthenticatedHttpRequest,
     Permission,
     Role,
     may,
@@ -19,28 +21,23 @@ from dashboard.accounts.access import (
     require_somewhere,
 )
 from dashboard.accounts.models import Grant, User
-from dashboard.accounts.roles import ROLE_TEXTS
+from dashboard.accounts.roles import ROLE_DESCRIPTIONS
 from dashboard.audit.trail import Actor
+from dashboard.web.numbered_pages import NumberedPaginator
 
 from . import granting
-from .forms import ALL_PROJECTS, GrantForm, Kind
+from .forms import ALL_PROJECTS, GrantForm, SubjectKind
 
 PAGE_SIZE = 100
-MOST_OFFERED = 500  # projects in the form
-MOST_SUPERUSERS = 20
-LONGEST_SEARCH = 150
+MAX_PROJECTS = 500  # projects in the form
+MAX_SUPERUSERS = 20
+MAX_SEARCH_LENGTH = 150
 
 
-class PageRequest(HttpRequest):
-    """A request whose user has signed in; LoginRequiredMiddleware sees to that."""
-
-    user: User
-
-
-def _page(request: PageRequest, status: int = 200, **more: object) -> HttpResponse:
+def _page(request: AuthenticatedHttpRequest, status: int = 200, **more: object) -> HttpResponse:
     user = request.user
     everywhere = may(user, Permission.MEMBERS)
-    query = request.GET.get("q", "").strip().replace("\x00", "")[:LONGEST_SEARCH]
+    query = request.GET.get("q", "").strip().replace("\x00", "")[:MAX_SEARCH_LENGTH]
     found = Grant.objects.filter(permitted_q(user, Permission.MEMBERS))
     if query:
         found = found.filter(Q(user__username__icontains=query) | Q(group__name__icontains=query))
@@ -52,14 +49,15 @@ def _page(request: PageRequest, status: int = 200, **more: object) -> HttpRespon
         request,
         "members/grants.html",
         {
-            "page": Paginator(listed, PAGE_SIZE).get_page(request.GET.get("page")),
+            "page": NumberedPaginator(listed, PAGE_SIZE).get_page(request.GET.get("page")),
             "q": query,
+            "query": urlencode({"q": query} if query else {}),
             "everywhere": everywhere,
-            "roles": [(role, ROLE_TEXTS[role]) for role in Role],
-            "kinds": Kind,
+            "roles": [(role, ROLE_DESCRIPTIONS[role]) for role in Role],
+            "kinds": SubjectKind,
             "all_projects": ALL_PROJECTS,
-            "projects": list(projects_with(user, Permission.MEMBERS)[:MOST_OFFERED]),
-            "superusers": list(superusers[:MOST_SUPERUSERS]) if everywhere else [],
+            "projects": list(projects_with(user, Permission.MEMBERS)[:MAX_PROJECTS]),
+            "superusers": list(superusers[:MAX_SUPERUSERS]) if everywhere else [],
             **more,
         },
         status=status,
@@ -67,14 +65,14 @@ def _page(request: PageRequest, status: int = 200, **more: object) -> HttpRespon
 
 
 @require_safe
-def grants(request: PageRequest) -> HttpResponse:
-    """The roles that were granted where the user may grant some."""
+def grants(request: AuthenticatedHttpRequest) -> HttpResponse:
+    """List the grants of the projects where the user may grant roles."""
     require_somewhere(request.user, Permission.MEMBERS)
     return _page(request)
 
 
 @require_POST
-def grant_add(request: PageRequest) -> HttpResponse:
+def grant_add(request: AuthenticatedHttpRequest) -> HttpResponse:
     """Grant a role."""
     require_somewhere(request.user, Permission.MEMBERS)
     form = GrantForm(request.POST, sender=request.user)
@@ -93,8 +91,8 @@ def grant_add(request: PageRequest) -> HttpResponse:
 
 
 @require_POST
-def grant_withdraw(request: PageRequest, pk: int) -> HttpResponse:
-    """Withdraw a role, once that was confirmed."""
+def grant_withdraw(request: AuthenticatedHttpRequest, pk: int) -> HttpResponse:
+    """Withdraw a role after confirmation."""
     within_reach = Grant.objects.filter(permitted_q(request.user, Permission.MEMBERS))
     made = get_object_or_404(within_reach.select_related("user", "group", "project"), pk=pk)
     if request.POST.get("confirmed") != "1":
@@ -103,6 +101,6 @@ def grant_withdraw(request: PageRequest, pk: int) -> HttpResponse:
         withdrawn = granting.withdraw(made, Actor.of(request))
     except granting.LastGrantor as error:
         return _page(request, 409, problems=[str(error)])
-    text = _("Withdrawn: %(grant)s.") if withdrawn else _("It was withdrawn already: %(grant)s.")
+    text = _("Withdrawn: %(grant)s.") if withdrawn else _("Already withdrawn: %(grant)s.")
     messages.info(request, text % {"grant": made})
     return redirect("members:grants")

@@ -1,1 +1,1 @@
-"""What somebody prefers to read: the language, and the time zone."""
+"""Language and time zone of a user."""

@@ -1,4 +1,4 @@
-"""What a browser may send as preferences."""
+"""The form of one's own preferences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from dashboard.web.moments import zone_names
 
 Choices = list[tuple[str, Any]]
-# The others, as in "US/Pacific", are older names of zones in these.
+# Names outside these areas, such as "US/Pacific", are aliases.
 AREAS = (
     *("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe"),
     *("Indian", "Pacific"),
@@ -21,11 +21,11 @@ AREAS = (
 
 
 def _languages() -> Choices:
-    return [("", _("As the browser says")), *settings.LANGUAGES]
+    return [("", _("Browser default")), *settings.LANGUAGES]
 
 
 def _zones() -> Choices:
-    return [("", _("As the browser says")), ("UTC", "UTC"), *_zones_by_area()]
+    return [("", _("Browser default")), ("UTC", "UTC"), *_zones_by_area()]
 
 
 @cache
@@ -38,7 +38,7 @@ def _zones_by_area() -> Choices:
 
 
 class PreferencesForm(forms.Form):
-    """Language and time zone; empty means as the browser says."""
+    """Language and time zone; empty means the browser default."""
 
     language = forms.ChoiceField(choices=_languages, required=False, label=gettext_lazy("Language"))
     time_zone = forms.ChoiceField(choices=_zones, required=False, label=gettext_lazy("Time zone"))

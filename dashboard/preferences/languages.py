@@ -1,4 +1,4 @@
-"""Which languages there are: English, and each that has a compiled catalogue."""
+"""Available languages: English, and each language with a compiled catalogue."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 from django.conf.locale import LANG_INFO
 from django.utils.translation import to_language
 
-SOURCE = "en"  # what the texts in the code are written in
+SOURCE = "en"  # the language of the texts in the code
 CATALOGUE = Path("LC_MESSAGES") / "django.mo"
 
 
 def available(folder: Path) -> list[tuple[str, str]]:
-    """The languages to offer, for Django's setting LANGUAGES.
+    """Return the available languages, for Django's setting LANGUAGES.
 
     Args:
-        folder: has a folder for each language, named as gettext names it: `de`, `pt_BR`.
+        folder: contains a folder for each language, named as in gettext: `de`, `pt_BR`.
 
     Returns:
-        Code and own name of each language, English first.
+        Code and native name of each language, English first.
     """
     codes = (to_language(file.parents[1].name) for file in folder.glob(f"*/{CATALOGUE}"))
     found = sorted(code for code in codes if code != SOURCE)
@@ -26,5 +26,5 @@ def available(folder: Path) -> list[tuple[str, str]]:
 
 
 def name_of(code: str) -> str:
-    """A language's name in itself: "Deutsch"; the code where Django does not know it."""
+    """Return the native name of a language, as in "Deutsch"; its code if Django has no name."""
     return str(LANG_INFO.get(code, {}).get("name_local", code)).capitalize()

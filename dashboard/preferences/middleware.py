@@ -1,4 +1,4 @@
-"""Language and time zone of a page."""
+"""Language and time zone of a request."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .languages import SOURCE
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 TIME_ZONE_COOKIE = "tz"
-# read by programs, whose answer must not depend on who asks
+# for programs: responses must not depend on the user's preferences
 FOR_PROGRAMS = ("/api/",)
 
 
 class PreferencesMiddleware:
-    """Show texts in the viewer's language and times in the viewer's zone.
+    """Activate the language and the time zone of the user.
 
-    What the user has chosen counts. Else the language is the first of those that the browser
-    accepts that there is, or English, and the zone is the browser's, which its script tells in a
-    cookie, or UTC. Nothing that is stored or exported depends on either.
+    The user's preferences come first. Otherwise the language is the first available one that the
+    browser accepts, or English; the time zone is that of the browser, which a script stores in a
+    cookie, or UTC. Stored and exported values depend on neither.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -45,9 +45,9 @@ class PreferencesMiddleware:
 
 
 def language_of(request: HttpRequest) -> str:
-    """The code of the language in which a request is answered."""
+    """Return the language code for a request."""
     chosen = request.user.language if request.user.is_authenticated else ""
-    # a catalogue may have been taken away since it was chosen
+    # the catalogue may have been removed since
     if chosen in dict(settings.LANGUAGES):
         return chosen
     try:
@@ -57,8 +57,8 @@ def language_of(request: HttpRequest) -> str:
 
 
 def zone_of(request: HttpRequest) -> tzinfo:
-    """The time zone in which a request's times are shown."""
+    """Return the time zone for a request."""
     chosen = request.user.time_zone if request.user.is_authenticated else ""
-    told = unquote(request.COOKIES.get(TIME_ZONE_COOKIE, ""))
-    name = next((each for each in (chosen, told) if each in zone_names()), "UTC")
+    reported = unquote(request.COOKIES.get(TIME_ZONE_COOKIE, ""))
+    name = next((each for each in (chosen, reported) if each in zone_names()), "UTC")
     return UTC if name == "UTC" else ZoneInfo(name)

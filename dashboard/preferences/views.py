@@ -1,4 +1,4 @@
-"""The page of one's own preferences."""
+"""The preferences page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .middleware import language_of
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def preferences(request: HttpRequest) -> HttpResponse:
-    """Choose language and time zone of one's own account.
+    """Show and save the language and time zone of one's own account.
 
-    They change what one sees and nothing else, so they are no event of the audit trail.
+    They only affect the display, so a change is not recorded in the audit trail.
     """
     user = cast(User, request.user)
     if request.method != "POST":
@@ -33,6 +33,6 @@ def preferences(request: HttpRequest) -> HttpResponse:
     user.language = form.cleaned_data["language"]
     user.time_zone = form.cleaned_data["time_zone"]
     user.save(update_fields=["language", "time_zone"])
-    with translation.override(language_of(request)):  # said in the language that was chosen
-        messages.info(request, _("Your preferences are saved."))
+    with translation.override(language_of(request)):  # in the newly chosen language
+        messages.info(request, _("Your preferences have been saved."))
     return redirect("preferences")

@@ -8,4 +8,4 @@ class SignInConfig(AppConfig):
     label = "sign_in"
 
     def ready(self) -> None:
-        from . import checks, sessions  # noqa: F401 - importing registers and connects them
+        from . import checks, sessions  # noqa: F401 - importing registers them

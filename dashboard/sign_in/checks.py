@@ -1,4 +1,4 @@
-"""What is misconfigured about sign-in; run with the checks in dashboard/checks.py."""
+"""System checks of sign-in; they run with the checks in dashboard/checks.py."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.core.checks import CheckMessage, Error, register
 from dashboard.accounts.roles import Role
 from dashboard.checks import TAG
 
-from .role_entries import ROLE_MAP_HINT
+from .role_map import ROLE_MAP_HINT
 
 
 @register(TAG)
 def check_sign_in(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """What is wrong with sessions, second factors and the provider."""
+    """Check the settings of sessions, second factors and the provider."""
     return [*_limits(), *_roles(), *_provider()]
 
 
@@ -34,8 +34,8 @@ def _limits() -> Iterator[CheckMessage]:
         wrong.append("SESSION_IDLE_MINUTES")
     if wrong:
         yield Error(
-            f"{', '.join(wrong)}: nobody could sign in, or not for a moment.",
-            hint="Set a number above 0, or leave the variable out for its default.",
+            f"{', '.join(wrong)}: nobody could sign in or stay signed in.",
+            hint="Set a number above 0, or omit the variable for its default.",
             id="css.E013",
         )
 
@@ -44,14 +44,14 @@ def _roles() -> Iterator[CheckMessage]:
     unknown = sorted(set(settings.MFA_REQUIRED_ROLES) - set(Role.values))
     if unknown:
         yield Error(
-            f"MFA_REQUIRED_ROLES names no role: {', '.join(map(repr, unknown))}.",
-            hint=f"Set MFA_REQUIRED_ROLES to some of {','.join(Role.values)}.",
+            f"MFA_REQUIRED_ROLES has unknown roles: {', '.join(map(repr, unknown))}.",
+            hint=f"Set MFA_REQUIRED_ROLES to a list of {', '.join(Role.values)}.",
             id="css.E014",
         )
 
 
 def _provider() -> Iterator[CheckMessage]:
-    from .oidc import is_secure  # allauth's models: not before the apps are ready
+    from .oidc import is_secure  # imports models of allauth: only once the apps are ready
     from .role_map import parse_role_map
 
     given = [
@@ -61,26 +61,26 @@ def _provider() -> Iterator[CheckMessage]:
     ]
     if given and len(given) < 3:
         yield Error(
-            f"{', '.join(given)} alone make no OpenID Connect provider.",
+            f"{', '.join(given)} alone cannot configure an OpenID Connect provider.",
             hint="Set OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, or none of them.",
             id="css.E015",
         )
     if settings.OIDC_ISSUER and not is_secure(settings.OIDC_ISSUER):
         yield Error(
-            "OIDC_ISSUER is not HTTPS: whoever is on the network could sign in as anybody.",
-            hint="Set OIDC_ISSUER to the https:// address that the provider calls its issuer.",
+            "OIDC_ISSUER is not HTTPS: anyone on the network could sign in as any user.",
+            hint="Set OIDC_ISSUER to the https:// URL that the provider uses as its issuer.",
             id="css.E015",
         )
     if settings.OIDC_CA_FILE and not os.access(settings.OIDC_CA_FILE, os.R_OK):
         yield Error(
-            f"OIDC_CA_FILE={settings.OIDC_CA_FILE!r} is no file that can be read.",
-            hint="Set OIDC_CA_FILE to a bundle in PEM, or leave it out.",
+            f"OIDC_CA_FILE={settings.OIDC_CA_FILE!r} is not a readable file.",
+            hint="Set OIDC_CA_FILE to a PEM bundle, or omit it.",
             id="css.E015",
         )
     if settings.OIDC_ISSUER and "openid" not in settings.OIDC_SCOPES:
         yield Error(
             "OIDC_SCOPES lacks openid: the provider would send no ID token.",
-            hint="Set OIDC_SCOPES=openid,profile, and what else the provider wants for groups.",
+            hint="Set OIDC_SCOPES=openid,profile and any scope that the provider needs for groups.",
             id="css.E015",
         )
     try:

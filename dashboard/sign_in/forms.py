@@ -1,4 +1,4 @@
-"""What a browser may send to sign in."""
+"""Forms of sign-in and second factors."""
 
 from __future__ import annotations
 
@@ -22,64 +22,66 @@ from django.core.cache import cache
 
 
 class SignInForm(LoginForm):
-    """User name and password, under the names that browsers and scripts know."""
+    """User name and password, under the field names that browsers and scripts expect."""
 
     def add_prefix(self, field_name: str) -> str:
         return "username" if field_name == "login" else str(super().add_prefix(field_name))
 
 
-def use_up(authenticator: Authenticator, code: str) -> bool:
-    """Note that a code of an authenticator app was used, for as long as it would be taken.
+def mark_code_used(authenticator: Authenticator, code: str) -> bool:
+    """Mark a code of an authenticator app as used while it is valid.
 
-    Django-allauth remembers a used code for one step of thirty seconds, but takes those of
-    MFA_TOTP_TOLERANCE steps before and after, and does not remember the one that set the app up.
+    django-allauth remembers a used code for one step of 30 seconds, but accepts codes of
+    MFA_TOTP_TOLERANCE steps before and after, and does not remember the code of the setup.
 
     Args:
         authenticator: the app.
-        code: a right one, as it was typed.
+        code: a correct code, as entered.
 
     Returns:
-        False where it was used before.
+        False if it was already used.
     """
     key = f"totp:{authenticator.pk}:{re.sub(r'[^0-9]', '', code)}"
     steps = 2 * mfa_settings.TOTP_TOLERANCE + 1
     return bool(cache.add(key, True, steps * mfa_settings.TOTP_PERIOD))
 
 
-class OnceOnly:
-    """A code of an authenticator app counts once."""
+class SingleUseCodeMixin:
+    """Accepts each code of an authenticator app once."""
 
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]
         authenticator: Authenticator = self.authenticator  # type: ignore[attr-defined]
-        if authenticator.type == Authenticator.Type.TOTP and not use_up(authenticator, code):
+        if authenticator.type == Authenticator.Type.TOTP and not mark_code_used(
+            authenticator, code
+        ):
             raise get_adapter().validation_error("incorrect_code")
         return code
 
 
-class CodeForm(OnceOnly, AuthenticateForm):
-    """The code at the sign-in."""
+class CodeForm(SingleUseCodeMixin, AuthenticateForm):
+    """The code at sign-in."""
 
 
-class ConfirmCodeForm(OnceOnly, ReauthenticateForm):
-    """The code before something that matters."""
+class ConfirmCodeForm(SingleUseCodeMixin, ReauthenticateForm):
+    """The code that confirms the user's identity."""
 
 
-LONGEST_ANSWER = 20_000  # characters; those with an attestation have some 2,000
-# what fido2, its CBOR and cryptography raise for bytes that are no answer of a key
-UNREADABLE = (
+MAX_RESPONSE_LENGTH = 20_000  # characters; a response with an attestation has about 2,000
+# what fido2, its CBOR decoder and cryptography raise for malformed responses
+DECODE_ERRORS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError),
     *(InvalidSignature, UnsupportedAlgorithm, NotImplementedError, RecursionError, struct.error),
 )
 
 
-class KeyAnswerField(forms.JSONField):
-    """What a security key answered, as security-key.js sends it: an object of texts."""
+class WebAuthnResponseField(forms.JSONField):
+    """The response of a security key, as security-key.js sends it: an object of strings."""
 
     def to_python(self, value: Any) -> Any:
-        # Its texts are base64url, so none needs an escape; PostgreSQL stores no \u0000 and no half
-        # of a surrogate pair.
-        if isinstance(value, str) and (len(value) > LONGEST_ANSWER or "\\u" in value):
+        # The strings are base64url and need no escapes. PostgreSQL cannot store \u0000 or lone
+        # surrogates.
+        if isinstance(value, str) and (len(value) > MAX_RESPONSE_LENGTH or "\\u" in value):
             raise get_adapter().validation_error("incorrect_code")
         try:
             found = super().to_python(value)
@@ -87,34 +89,38 @@ class KeyAnswerField(forms.JSONField):
             found = []
         if found is None:
             return None
-        if not isinstance(found, dict) or not _is_of_texts(found.get("response")):
+        if not isinstance(found, dict) or not _has_only_texts(found.get("response")):
             raise get_adapter().validation_error("incorrect_code")
         extensions = found.pop("clientExtensionResults", None)
         response = found.pop("response")
-        if not _is_of_texts(found):
+        if not _has_only_texts(found):
             raise get_adapter().validation_error("incorrect_code")
-        return {**found, "response": response, "clientExtensionResults": _known(extensions)}
+        return {
+            **found,
+            "response": response,
+            "clientExtensionResults": _known_extensions(extensions),
+        }
 
 
-def _is_of_texts(found: object) -> bool:
-    """Whether this is an object whose values are texts or nothing.
+def _has_only_texts(found: object) -> bool:
+    """Return whether this is an object whose values are strings or null.
 
-    fido2 hands a number to bytes(), which then takes as much memory as the number says.
+    fido2 passes a number to bytes(), which would allocate that many bytes.
     """
     return isinstance(found, dict) and all(
         each is None or isinstance(each, str) for each in found.values()
     )
 
 
-def _known(extensions: object) -> dict[str, Any]:
-    """Of what extensions said, the one thing that is asked for: is the key's credential on it."""
+def _known_extensions(extensions: object) -> dict[str, Any]:
+    """Return the one extension result that is used: whether the key stores the credential."""
     properties = extensions.get("credProps") if isinstance(extensions, dict) else None
-    on_it = properties.get("rk") if isinstance(properties, dict) else None
-    return {"credProps": {"rk": on_it}} if isinstance(on_it, bool) else {}
+    resident = properties.get("rk") if isinstance(properties, dict) else None
+    return {"credProps": {"rk": resident}} if isinstance(resident, bool) else {}
 
 
-class Unreadable:
-    """An answer that cannot be read is a wrong one, and no error of ours."""
+class MalformedResponseMixin:
+    """Treats a malformed response as a wrong one instead of a server error."""
 
     def clean(self) -> Any:
         return self._guarded(super().clean)  # type: ignore[misc]
@@ -122,29 +128,29 @@ class Unreadable:
     def _guarded(self, step: Any) -> Any:
         try:
             return step()
-        except UNREADABLE:
+        except DECODE_ERRORS:
             raise get_adapter().validation_error("incorrect_code") from None
 
 
-class AddKeyForm(Unreadable, AddWebAuthnForm):
-    """A security key to add."""
+class AddKeyForm(MalformedResponseMixin, AddWebAuthnForm):
+    """A security key to register."""
 
-    credential = KeyAnswerField(widget=forms.HiddenInput)
+    credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
 
-class KeyForm(Unreadable, AuthenticateWebAuthnForm):
-    """A security key at the sign-in."""
+class KeyForm(MalformedResponseMixin, AuthenticateWebAuthnForm):
+    """A security key at sign-in."""
 
-    credential = KeyAnswerField(widget=forms.HiddenInput)
+    credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
     def clean_credential(self) -> Authenticator:
         return self._guarded(super().clean_credential)
 
 
-class ConfirmKeyForm(Unreadable, ReauthenticateWebAuthnForm):
-    """A security key before something that matters."""
+class ConfirmKeyForm(MalformedResponseMixin, ReauthenticateWebAuthnForm):
+    """A security key that confirms the user's identity."""
 
-    credential = KeyAnswerField(widget=forms.HiddenInput)
+    credential = WebAuthnResponseField(widget=forms.HiddenInput)
 
     def clean_credential(self) -> Authenticator:
         return self._guarded(super().clean_credential)

@@ -1,7 +1,7 @@
-"""What an ID token has to prove before it is believed; OpenID Connect Core 1.0, 3.1.3.7. Pure.
+"""Verification of ID tokens, as in OpenID Connect Core 1.0, section 3.1.3.7. Pure.
 
-Django-allauth trusts the connection to the token endpoint in place of the signature, and knows no
-nonce. Here both are checked, whatever way the token came.
+django-allauth trusts the connection to the token endpoint instead of the signature, and has no
+nonce. This module always verifies both.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 
 import jwt
 
-# No "none", and nothing symmetric: a shared secret signs nothing that a third party could check.
+# Neither "none" nor symmetric algorithms: anyone with the shared secret could sign.
 ALGORITHMS = frozenset(
     f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)
 ) | {"EdDSA"}
 REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
-LEEWAY = 60.0  # seconds that the provider's clock may be off
+LEEWAY = 60.0  # seconds of clock skew
 
 
 class IdTokenRejected(Exception):
-    """An ID token proves nothing; the text says why and holds nothing of the token."""
+    """An ID token is invalid; the message says why and contains no part of the token."""
 
 
 def verified_claims(
     token: object, keys: object, *, issuer: str, client_id: str, nonce: str
 ) -> dict[str, Any]:
-    """The claims of an ID token whose signature, issuer, audience, times and nonce are right.
+    """Verify the signature, issuer, audience, times and nonce of an ID token; return its claims.
 
     Args:
-        token: what the token endpoint gave as id_token.
-        keys: the provider's JSON Web Key Set, parsed.
-        issuer: who must have issued it, letter for letter.
-        client_id: whom it must be for.
-        nonce: what was sent with the browser to the provider; an empty one is never right.
+        token: `id_token` of the token endpoint.
+        keys: the parsed JSON Web Key Set of the provider.
+        issuer: the expected issuer, compared exactly.
+        client_id: the expected audience.
+        nonce: the nonce of this sign-in; an empty one never matches.
 
     Raises:
-        IdTokenRejected: one of these is not so.
+        IdTokenRejected: a check failed.
     """
     if not isinstance(token, str):
         raise IdTokenRejected("there is no ID token")
@@ -55,22 +55,22 @@ def verified_claims(
         )
     except jwt.PyJWTError as error:
         raise IdTokenRejected(_reason(error)) from None
-    except (ValueError, TypeError, ArithmeticError, RecursionError):  # a time without end
+    except (ValueError, TypeError, ArithmeticError, RecursionError):  # as in an infinite time
         raise IdTokenRejected("it cannot be read") from None
     if not nonce or not _same(claims["nonce"], nonce):
-        raise IdTokenRejected("its nonce is not the one of this sign-in")
+        raise IdTokenRejected("its nonce does not match this sign-in")
     for_many = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if ("azp" in claims or for_many) and claims.get("azp") != client_id:
         raise IdTokenRejected("it was issued to another client")
     if not isinstance(claims["sub"], str) or not (
         0 < len(claims["sub"]) <= 255 and claims["sub"].isprintable()
     ):
-        raise IdTokenRejected("its subject is no name")
+        raise IdTokenRejected("its subject is invalid")
     return dict(claims)
 
 
 def _key(keys: object, header: Mapping[str, Any]) -> jwt.PyJWK:
-    """The key that a token says it was signed with, if it is one for its algorithm."""
+    """Return the key that the header of a token names, if it fits the algorithm."""
     algorithm = header.get("alg")
     if algorithm not in ALGORITHMS:
         raise IdTokenRejected("its algorithm is not accepted")
@@ -84,7 +84,7 @@ def _key(keys: object, header: Mapping[str, Any]) -> jwt.PyJWK:
         and ("kid" not in header or key.get("kid") == header["kid"])
     ]
     if len(usable) != 1:
-        raise IdTokenRejected("the provider has no such key")
+        raise IdTokenRejected("the provider has no matching key")
     return jwt.PyJWK(dict(usable[0]), algorithm=algorithm)
 
 
@@ -99,7 +99,7 @@ def _reason(error: jwt.PyJWTError) -> str:
         (jwt.ExpiredSignatureError, "it has expired"),
         (jwt.ImmatureSignatureError, "it is not valid yet"),
         (jwt.InvalidAudienceError, "it is for another client"),
-        (jwt.InvalidIssuerError, "it is of another issuer"),
+        (jwt.InvalidIssuerError, "it is from another issuer"),
         (jwt.MissingRequiredClaimError, "a claim is missing"),
         (jwt.InvalidSignatureError, "its signature is wrong"),
     ):

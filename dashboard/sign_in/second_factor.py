@@ -1,219 +1,95 @@
-"""Second factors, from set-up to removal: django-allauth's views, with events and limits."""
+"""Which accounts need a second factor, and the middleware that requires it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
-from allauth.account.decorators import reauthentication_required
-from allauth.mfa import app_settings as mfa_settings
-from allauth.mfa.base.views import AuthenticateView, IndexView, ReauthenticateView
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView, ViewRecoveryCodesView
-from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
-from allauth.mfa.webauthn.views import (
-    AddWebAuthnView,
-    ReauthenticateWebAuthnView,
-    RemoveWebAuthnView,
-)
+from django.conf import settings
 from django.contrib import messages
-from django.db import transaction
-from django.forms import Form
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
-from django.urls import reverse_lazy
-from django.utils.decorators import method_decorator
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
-from django.views.generic.base import ContextMixin
 
 from dashboard.accounts.models import User
-from dashboard.audit.trail import Action, Actor, record
 
-from .forms import use_up
-from .limits import too_many
-from .required import lacks_second_factor
-from .views import OnlyIfPossible
+from .sessions import LIVE_SUFFIX
 
-Type = Authenticator.Type
-TOO_OFTEN = {"too_many_login_attempts", "rate_limited"}
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
-
-def _was_too_often(form: Form) -> bool:
-    found = (error.code for errors in form.errors.as_data().values() for error in errors)
-    return not TOO_OFTEN.isdisjoint(code or "" for code in found)
-
-
-def _has(user: User, *types: str) -> bool:
-    return bool(Authenticator.objects.filter(user=user, type__in=types).exists())
+# session key: the user whose second factor the provider verified
+BY_PROVIDER = "second_factor_by_provider"
+# Pages that stay open, with those of second factors, whose names begin with "mfa_".
+EXEMPT_URL_NAMES = {
+    "login",
+    "account_login",
+    "logout",
+    "account_reauthenticate",
+    "oidc-start",
+    "oidc-callback",
+}
 
 
-def _tell(action: Action, request: HttpRequest, kind: str, name: str = "") -> None:
-    details = {"kind": kind, **({"name": name} if name else {})}
-    record(action, actor=Actor.of(request), target=cast(User, request.user), details=details)
+class SecondFactorMiddleware:
+    """Redirects users who need a second factor and have none to its setup."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *args: Any) -> HttpResponse | None:
+        name = (request.resolver_match.url_name if request.resolver_match else None) or ""
+        if name in EXEMPT_URL_NAMES or name.startswith("mfa_") or _uses_token(request):
+            return None
+        if not lacks_second_factor(request):
+            return None
+        if _expects_no_page(request, name):
+            text = _("Your role requires a second factor. Set one up at %(page)s.")
+            page = request.build_absolute_uri(redirect("mfa_index").url)
+            return HttpResponse(text % {"page": page}, status=403, content_type="text/plain")
+        if request.method == "POST":
+            messages.warning(request, _("Nothing was changed. Your role requires a second factor."))
+        return redirect("mfa_index")
 
 
-class Limited:
-    """Too many wrong codes are a 429; a wrong one is an event."""
-
-    request: HttpRequest
-    step = "second factor"
-
-    def owner(self) -> User:
-        """Whose code it was to be."""
-        return cast(User, self.request.user)
-
-    def form_invalid(self, form: Form) -> HttpResponse:
-        if _was_too_often(form):
-            return too_many(self.request)
-        owner = self.owner()
-        actor = replace(Actor.of(self.request), name=owner.get_username())
-        record(Action.SIGN_IN_FAILED, actor=actor, target=owner, details={"step": self.step})
-        return self.refused(form)
-
-    def refused(self, form: Form) -> HttpResponse:
-        """The page again, with what was wrong."""
-        return cast(HttpResponse, super().form_invalid(form))  # type: ignore[misc]
+def lacks_second_factor(request: HttpRequest) -> bool:
+    """Return whether the user of a request must set up a second factor first."""
+    if not settings.MFA_REQUIRED_ROLES or not request.user.is_authenticated:
+        return False
+    return not provider_verified_second_factor(request) and account_lacks_second_factor(
+        request.user
+    )
 
 
-class SecondStep(Limited, AuthenticateView):
-    """The second step of a sign-in."""
-
-    def owner(self) -> User:
-        return cast(User, self.stage.login.user)
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        has_key = _has(self.owner(), Type.WEBAUTHN)
-        return {**super().get_context_data(**kwargs), "has_key": has_key}
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if "cancel" in request.POST:
-            return cast(HttpResponse, self.stage.abort())
-        return cast(HttpResponse, super().post(request, *args, **kwargs))
+def provider_verified_second_factor(request: HttpRequest) -> bool:
+    """Return whether the identity provider verified a second factor for this session."""
+    return bool(request.session.get(BY_PROVIDER) == request.user.pk)
 
 
-class CodeAgain(OnlyIfPossible, Limited, ReauthenticateView):
-    """A code, before something that matters."""
-
-    step = "confirmation"
-
-
-class KeyAgain(OnlyIfPossible, Limited, ReauthenticateWebAuthnView):
-    """A security key, before something that matters."""
-
-    step = "confirmation"
-
-    def refused(self, form: Form) -> HttpResponse:
-        messages.error(self.request, _("The security key was not recognised."))
-        return redirect(self.request.get_full_path())
+def account_lacks_second_factor(user: User) -> bool:
+    """Return whether an account has a role that requires a second factor, but none is set up."""
+    required = settings.MFA_REQUIRED_ROLES
+    if not required:
+        return False
+    own = Authenticator.objects.filter(user=user)
+    if own.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
+        return False
+    return user.has_role(required)
 
 
-class Overview(IndexView):
-    """Which second factors one has."""
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        missing = lacks_second_factor(self.request)
-        return {**super().get_context_data(**kwargs), "missing": missing}
+def _uses_token(request: HttpRequest) -> bool:
+    """Return whether a request is for the API, which ignores sessions and checks tokens itself."""
+    return request.resolver_match is not None and request.resolver_match.namespace == "api"
 
 
-class AppSetUp(ActivateTOTPView):
-    """Set an authenticator app up."""
-
-    def form_invalid(self, form: Form) -> HttpResponse:
-        if _was_too_often(form):
-            return too_many(self.request)
-        return cast(HttpResponse, super().form_invalid(form))
-
-    def form_valid(self, form: Form) -> HttpResponse:
-        with transaction.atomic():
-            answer = cast(HttpResponse, super().form_valid(form))
-            app = Authenticator.objects.get(user=cast(User, self.request.user), type=Type.TOTP)
-            use_up(app, form.cleaned_data["code"])  # it signs nobody in any more
-            _tell(Action.SECOND_FACTOR_ADDED, self.request, Type.TOTP)
-            if self.did_generate_recovery_codes:
-                _tell(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
-        return answer
-
-
-class AppRemoval(DeactivateTOTPView):
-    """Remove the authenticator app."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not _has(cast(User, request.user), Type.TOTP):
-            return redirect("mfa_index")
-        return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
-
-    def form_valid(self, form: Form) -> HttpResponse:
-        with transaction.atomic():
-            answer = cast(HttpResponse, super().form_valid(form))
-            _tell(Action.SECOND_FACTOR_REMOVED, self.request, Type.TOTP)
-        return answer
-
-
-class KeySetUp(AddWebAuthnView):
-    """Add a security key."""
-
-    def form_valid(self, form: Form) -> HttpResponse:
-        with transaction.atomic():
-            answer = cast(HttpResponse, super().form_valid(form))
-            name = form.cleaned_data["name"]
-            _tell(Action.SECOND_FACTOR_ADDED, self.request, Type.WEBAUTHN, name)
-            if self.did_generate_recovery_codes:
-                _tell(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
-        return answer
-
-
-class KeyRemoval(RemoveWebAuthnView):
-    """Remove a security key."""
-
-    success_url = reverse_lazy("mfa_index")
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # before the password is asked for again: it opens nobody else's key
-        get_object_or_404(self.get_queryset(), pk=kwargs["pk"])
-        return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
-
-    def form_valid(self, form: Form) -> HttpResponse:
-        name = self.object.wrap().name
-        with transaction.atomic():
-            answer = cast(HttpResponse, super().form_valid(form))
-            _tell(Action.SECOND_FACTOR_REMOVED, self.request, Type.WEBAUTHN, name)
-        return answer
-
-
-@method_decorator(reauthentication_required(app="allauth.mfa"), name="get")
-class Codes(ViewRecoveryCodesView):
-    """The recovery codes. They are shown once, by a POST: looking must not use that up."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not _has(cast(User, request.user), Type.RECOVERY_CODES):
-            return redirect("mfa_index")
-        return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show them, if nobody has seen them yet."""
-        return cast(HttpResponse, self.render_to_response(super().get_context_data(**kwargs)))
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        user = cast(User, self.request.user)
-        codes = Authenticator.objects.get(user=user, type=Type.RECOVERY_CODES).wrap()
-        return {
-            **ContextMixin.get_context_data(self, **kwargs),
-            "unseen": not codes.did_view,
-            "left": len(codes.get_unused_codes()),
-            "total": mfa_settings.RECOVERY_CODE_COUNT,
-        }
-
-
-class NewCodes(GenerateRecoveryCodesView):
-    """New recovery codes in place of the old ones."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not _has(cast(User, request.user), Type.TOTP, Type.WEBAUTHN):
-            return redirect("mfa_index")
-        return cast(HttpResponse, super().dispatch(request, *args, **kwargs))
-
-    def form_valid(self, form: Form) -> HttpResponse:
-        with transaction.atomic():
-            answer = cast(HttpResponse, super().form_valid(form))
-            _tell(Action.RECOVERY_CODES_MADE, self.request, Type.RECOVERY_CODES)
-        return answer
+def _expects_no_page(request: HttpRequest, name: str) -> bool:
+    """Return whether a script made the request, so that a redirect to a page would not help."""
+    return (
+        "HX-Request" in request.headers
+        or name.endswith(LIVE_SUFFIX)
+        or request.path.endswith(".json")
+        or "application/json" in request.headers.get("Accept", "")
+    )

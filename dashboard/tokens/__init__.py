@@ -1,1 +1,1 @@
-"""API tokens: making, checking, showing and revoking them."""
+"""API tokens: issuing, authentication, pages, revocation."""

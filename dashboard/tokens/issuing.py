@@ -1,4 +1,4 @@
-"""Making and revoking tokens, each with its event in the audit trail."""
+"""Issuing and revoking tokens, each with its event in the audit trail."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from allauth.core import context
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.db.concurrency import one_at_a_time
+from dashboard.db.concurrency import advisory_lock
 
-from .models import ApiToken
-from .secret import Scope, TokenText
+from .models import ApiToken, Scope, TokenText
 
-MOST_LIVING = 50  # of an account: a page shows them all
-BY_PASSWORD = "password"  # noqa: S105 - why a token was revoked
-
-
-class CannotMake(Exception):
-    """No token was made; the text says why."""
+MAX_ACTIVE = 50  # for each account: one page shows them all
+PASSWORD_CHANGED = "password"  # noqa: S105 - a value of revoked_why
 
 
-def make_token(
+class TokenNotCreated(Exception):
+    """The token was not created; the message says why."""
+
+
+def create_token(
     user: User,
     name: str,
     scope: Scope,
@@ -34,31 +35,31 @@ def make_token(
     *,
     second_factor_by_provider: bool = False,
 ) -> tuple[ApiToken, TokenText]:
-    """Make a token.
+    """Create a token.
 
     Args:
-        user: whose it is.
-        name: what it is for; no other token of the account that was not revoked has it.
-        scope: what it may be used for.
-        days: how long it works.
-        actor: who makes it.
-        second_factor_by_provider: the identity provider vouched for a second factor.
+        user: the owner.
+        name: what it is for; unique among the owner's tokens that were not revoked.
+        scope: what it allows.
+        days: lifetime.
+        actor: who creates it.
+        second_factor_by_provider: the identity provider verified a second factor.
 
     Returns:
-        The row, and the token itself: to be shown now, since nobody can tell it later.
+        The row, and the token itself, which cannot be read again later.
 
     Raises:
-        CannotMake: the name is taken, or there are too many.
+        TokenNotCreated: the name is taken, or the account has too many tokens.
     """
     text, now = TokenText.make(), timezone.now()
     with transaction.atomic():
-        one_at_a_time(f"make a token of {user.pk}")
-        if ApiToken.objects.of(user).living(now).count() >= MOST_LIVING:
-            raise CannotMake(
-                _("An account has %(most)d tokens at most: revoke one that is not needed.")
-                % {"most": MOST_LIVING}
+        advisory_lock(f"make a token of {user.pk}")
+        if ApiToken.objects.of(user).active(now).count() >= MAX_ACTIVE:
+            raise TokenNotCreated(
+                _("An account can have at most %(most)d tokens. Revoke one that is not needed.")
+                % {"most": MAX_ACTIVE}
             )
-        # the name of one that has expired is free again
+        # the names of expired tokens can be used again
         expired = ApiToken.objects.of(user).filter(
             name=name, revoked_at__isnull=True, expires_at__lte=now
         )
@@ -77,35 +78,37 @@ def make_token(
                     expires_at=now + timedelta(days=days),
                 )
         except IntegrityError as error:
-            raise CannotMake(_("You have a token of this name: choose another one.")) from error
-        _tell(Action.TOKEN_CREATED, token, actor, scope=str(scope), expires_at=token.expires_at)
+            raise TokenNotCreated(
+                _("You already have a token of this name. Choose another name.")
+            ) from error
+        _record(Action.TOKEN_CREATED, token, actor, scope=str(scope), expires_at=token.expires_at)
     return token, text
 
 
 def revoke_token(token: ApiToken, actor: Actor) -> bool:
-    """Revoke a token: it does nothing from the next request on.
+    """Revoke a token, from the next request on.
 
     Args:
         token: with its user.
-        actor: who revokes it. Whether they may is for the caller to ask.
+        actor: who revokes it. The caller checks whether they may.
 
     Returns:
-        Whether it was not revoked before.
+        False if it was already revoked.
     """
     with transaction.atomic():
         return bool(_revoke([token], actor))
 
 
-def end_tokens(user: User, actor: Actor, why: str) -> int:
-    """Revoke all tokens of an account that still work; returns how many they were.
+def revoke_all_tokens(user: User, actor: Actor, why: str) -> int:
+    """Revoke all active tokens of an account, and return their number.
 
     Args:
-        user: whose.
+        user: the owner.
         actor: who caused it.
-        why: in a word, as in BY_PASSWORD.
+        why: a value of `ApiToken.revoked_why`.
     """
     with transaction.atomic():
-        return _revoke(ApiToken.objects.of(user).living().select_related("user"), actor, why)
+        return _revoke(ApiToken.objects.of(user).active().select_related("user"), actor, why)
 
 
 def _revoke(tokens: Iterable[ApiToken], actor: Actor, why: str = "") -> int:
@@ -118,11 +121,33 @@ def _revoke(tokens: Iterable[ApiToken], actor: Actor, why: str = "") -> int:
         )
     ]
     for token in revoked:
-        _tell(Action.TOKEN_REVOKED, token, actor, **({"why": why} if why else {}))
+        _record(Action.TOKEN_REVOKED, token, actor, **({"why": why} if why else {}))
     return len(revoked)
 
 
-def _tell(action: Action, token: ApiToken, actor: Actor, **more: Any) -> None:
-    """Its owner is the target: a name that can be masked, unlike the token's."""
+def _record(action: Action, token: ApiToken, actor: Actor, **more: Any) -> None:
+    """Record an event. Its target is the owner, whose name can be masked; the token's cannot."""
     details = {"name": token.name, "lookup": token.lookup, **more}
     record(action, actor=actor, target=token.user, details=details)
+
+
+class RevokeTokensOnPasswordChange:
+    """A password validator that accepts every password, and revokes the tokens after a change.
+
+    Django calls it for changes by pages, commands and its admin, but not when it rehashes an
+    unchanged password.
+    """
+
+    def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        """Accept any password."""
+
+    def password_changed(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        """Revoke the tokens, in the transaction of the caller if there is one."""
+        if isinstance(user, User) and user.pk is not None:
+            request = context.request
+            actor = Actor.of(request) if request is not None else Actor.process("password")
+            revoke_all_tokens(user, actor, PASSWORD_CHANGED)
+
+    def get_help_text(self) -> str:
+        """Return the text that is shown next to the new password."""
+        return _("A password change revokes all API tokens of the account.")

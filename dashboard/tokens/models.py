@@ -1,41 +1,121 @@
-"""API tokens as they are stored: a digest, and all that may be shown."""
+"""API tokens: their format, and the stored rows.
+
+A token is `csslb_`, which secret scanners can recognise, 12 characters that identify its row, `_`,
+and 43 characters of a random 256-bit secret.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
-from .secret import Scope
+from dashboard.accounts.roles import Permission
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
 
 
+PREFIX = "csslb_"
+_LOOKUP_BYTES = 6
+_SECRET_BYTES = 32
+_PATTERN = re.compile(rf"{PREFIX}([0-9a-f]{{12}})_[A-Za-z0-9_-]{{43}}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """A token as a program sends it.
+
+    Attributes:
+        lookup: identifies its row; not secret.
+        text: the whole token with its secret; left out of `repr`.
+    """
+
+    lookup: str
+    text: str = field(repr=False)
+
+    @classmethod
+    def make(cls) -> TokenText:
+        """Generate a token."""
+        lookup = secrets.token_hex(_LOOKUP_BYTES)
+        return cls(lookup, f"{PREFIX}{lookup}_{secrets.token_urlsafe(_SECRET_BYTES)}")
+
+    @classmethod
+    def parse(cls, text: str) -> TokenText | None:
+        """Parse a token; None if the text is not one."""
+        match = _PATTERN.fullmatch(text)
+        return cls(match[1], text) if match else None
+
+    @property
+    def digest(self) -> str:
+        """The stored digest. A random 256-bit secret needs neither a salt nor a slow hash."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def matches(self, digest: str) -> bool:
+        """Return whether this token has a digest, in constant time."""
+        return hmac.compare_digest(self.digest, digest)
+
+
+class Scope(TextChoices):
+    """The upper limit of what a token allows, in addition to the permissions of its user."""
+
+    READ = "read", _("Read")
+    RUN = "run", _("Read and run")
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """The permissions that the scope allows."""
+        return _SCOPE_PERMISSIONS[self]
+
+    @property
+    def text(self) -> str:
+        """A description of the scope."""
+        return str(_SCOPE_DESCRIPTIONS[self])
+
+    def includes(self, other: Scope) -> bool:
+        """Return whether this scope allows everything that the other one does."""
+        return self.permissions >= other.permissions
+
+
+# an export has no more than the pages of a list
+_READ = frozenset({Permission.SEE, Permission.AUDIT, Permission.EXPORT})
+_SCOPE_PERMISSIONS = {Scope.READ: _READ, Scope.RUN: _READ | {Permission.RUN}}
+_SCOPE_DESCRIPTIONS = {
+    Scope.READ: _("views clusters, protection and runs, and exports runs"),
+    Scope.RUN: _("also requests backups and cancels queued runs"),
+}
+
+
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def of(self, user: User) -> ApiTokenQuerySet:
-        """The tokens of an account, those that still work first."""
+        """Return the tokens of an account."""
         return self.filter(user=user)
 
-    def living(self, now: datetime | None = None) -> ApiTokenQuerySet:
-        """Tokens that are neither revoked nor expired."""
+    def active(self, now: datetime | None = None) -> ApiTokenQuerySet:
+        """Return tokens that are neither revoked nor expired."""
         return self.filter(revoked_at__isnull=True, expires_at__gt=now or timezone.now())
 
 
 class ApiToken(models.Model):
-    """A token of an account. Its secret was shown once and is nowhere.
+    """A token of an account. Its secret is not stored.
 
     Attributes:
-        lookup: the part of the token that finds this row.
+        lookup: the part of the token that identifies this row.
         digest: SHA-256 of the whole token.
-        second_factor_by_provider: it was made in a session whose second factor the identity
-            provider had asked for.
-        last_used_at, last_used_ip: of a use that was let in, to the minute.
-        revoked_why: "" by hand; else what ended it, in a word.
+        second_factor_by_provider: created in a session for which the identity provider verified a
+            second factor.
+        last_used_at, last_used_ip: of the last accepted request, to the minute.
+        revoked_why: "password" or "expired"; "" if a person revoked it.
     """
 
     user = models.ForeignKey(
@@ -60,7 +140,7 @@ class ApiToken(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
-            # A form that is sent twice makes one token; events tell tokens apart by their names.
+            # A form sent twice creates one token, and events identify tokens by their names.
             models.UniqueConstraint(
                 fields=["user", "name"],
                 condition=Q(revoked_at__isnull=True),
@@ -76,15 +156,15 @@ class ApiToken(models.Model):
 
     @property
     def is_expired(self) -> bool:
-        """Whether its time is over."""
+        """Whether the token has expired."""
         return self.expires_at <= timezone.now()
 
     @property
-    def is_living(self) -> bool:
-        """Whether it can still be used, as far as the token itself goes."""
+    def is_usable(self) -> bool:
+        """Whether the token is neither revoked nor expired. Its account may be deactivated."""
         return self.revoked_at is None and not self.is_expired
 
     @property
     def label(self) -> str:
-        """How events name it: its name, and the part that is in the token's text."""
+        """The name of the token in events, with its lookup."""
         return f"{self.name} ({self.lookup})"

@@ -1,4 +1,4 @@
-"""Pages of API tokens."""
+"""URLs of the pages of API tokens."""
 
 from django.urls import path
 
@@ -9,6 +9,6 @@ urlpatterns = [
     path("account/tokens/", views.own, name="own"),
     path("account/tokens/new/", views.create, name="create"),
     path("account/tokens/<int:pk>/revoke/", views.revoke, name="revoke"),
-    path("settings/access/tokens/", views.everybodys, name="everybodys"),
-    path("settings/access/tokens/<int:pk>/revoke/", views.revoke_anybodys, name="revoke-anybodys"),
+    path("settings/access/tokens/", views.all_tokens, name="all"),
+    path("settings/access/tokens/<int:pk>/revoke/", views.revoke_any, name="revoke-any"),
 ]

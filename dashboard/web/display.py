@@ -16,8 +16,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 COOKIE = "look"
-LASTS = 31_536_000  # seconds
-LONGEST = 400  # characters; whatever is longer was not written here
+COOKIE_AGE = 31_536_000  # seconds
+COOKIE_LIMIT = 400  # characters; whatever is longer was not written here
 THEMES: dict[str, str | Promise] = {
     "": _("As the system has it"),
     "light": _("Light"),
@@ -33,7 +33,7 @@ COLUMNS: dict[str, dict[int, str | Promise]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DisplayPreferences:
     """What a browser remembers.
 
     Attributes:
@@ -58,16 +58,16 @@ class Look:
         return [(place, label, place not in hidden) for place, label in COLUMNS[name].items()]
 
 
-def look_of(request: HttpRequest) -> Look:
+def display_of(request: HttpRequest) -> DisplayPreferences:
     """What the browser of a request remembers; whatever cannot be read is as if it were not there.
 
     Args:
         request: with its cookies.
     """
     text = request.COOKIES.get(COOKIE, "")
-    given = {k: v[-1] for k, v in parse_qs(text).items()} if len(text) <= LONGEST else {}
+    given = {k: v[-1] for k, v in parse_qs(text).items()} if len(text) <= COOKIE_LIMIT else {}
     theme, rows = given.get("theme", ""), given.get("rows", "")
-    return Look(
+    return DisplayPreferences(
         theme=theme if theme in THEMES else "",
         keys=given.get("keys") != "off",
         rows=int(rows) if rows in map(str, PAGE_SIZES) else PAGE_SIZE,
@@ -78,7 +78,7 @@ def look_of(request: HttpRequest) -> Look:
     )
 
 
-def remember(response: HttpResponse, look: Look) -> None:
+def store_display(response: HttpResponse, look: DisplayPreferences) -> None:
     """Have the browser keep a look.
 
     Args:
@@ -94,7 +94,7 @@ def remember(response: HttpResponse, look: Look) -> None:
     response.set_cookie(
         COOKIE,
         urlencode({name: value for name, value in kept.items() if value}),
-        max_age=LASTS,
+        max_age=COOKIE_AGE,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",

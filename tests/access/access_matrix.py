@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from dashboard.accounts.access import Permission
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 
 SEE, RUN, CONFIGURE = Permission.SEE, Permission.RUN, Permission.CONFIGURE
 SETTLE = Permission.SETTLE
@@ -23,16 +23,16 @@ EXPORT, AUDIT, MEMBERS = Permission.EXPORT, Permission.AUDIT, Permission.MEMBERS
 
 
 class Where(Enum):
-    """For which project a permission is needed, and what it means to lack it."""
+    """The scope of a permission, and the answer without it."""
 
-    PUBLIC = auto()  # nobody has to sign in
-    SIGNED_IN = auto()  # any account; what it shows is filtered
-    OWNER = auto()  # the user's own things; others' are 404
-    HERE = auto()  # for the object's project: 404 where it is not seen, else 403
+    PUBLIC = auto()  # no sign-in required
+    SIGNED_IN = auto()  # any account; the content is filtered
+    OWNER = auto()  # the user's own objects; 404 for those of others
+    HERE = auto()  # for the object's project: 404 if it is not visible, else 403
     HIDDEN = auto()  # for the object's project: 404
     SOMEWHERE = auto()  # for some project: 403; an object of another project is 404
     EVERYWHERE = auto()  # for all projects: 403
-    STAFF = auto()  # Django's own administration: it asks others to sign in as somebody else
+    STAFF = auto()  # Django's admin, which asks others to sign in with another account
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,17 @@ STAFF = Need(Where.STAFF)
 
 
 def here(permission: Permission) -> Need:
-    """For the object's project: 404 for who does not see it, 403 for who does."""
+    """For the object's project: 404 for users who cannot see it, else 403."""
     return Need(Where.HERE, permission)
 
 
 def hidden(permission: Permission) -> Need:
-    """For the object's project: 404 for everybody else."""
+    """For the object's project: 404 for all others."""
     return Need(Where.HIDDEN, permission)
 
 
 def somewhere(permission: Permission) -> Need:
-    """In at least one project, and for the object's project if it is of one: else 403."""
+    """In at least one project, and for the object's project if it has one: else 403."""
     return Need(Where.SOMEWHERE, permission)
 
 
@@ -123,8 +123,8 @@ MATRIX: dict[str, Url] = {
     "tokens:own": Url(GET=SIGNED_IN),
     "tokens:create": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "tokens:revoke": Url(of="api_token", POST=OWNER),
-    "tokens:everybodys": Url(GET=everywhere(MEMBERS)),
-    "tokens:revoke-anybodys": Url(of="api_token", POST=everywhere(MEMBERS)),
+    "tokens:all": Url(GET=everywhere(MEMBERS)),
+    "tokens:revoke-any": Url(of="api_token", POST=everywhere(MEMBERS)),
     # --- home
     "backups:home": Url(GET=SIGNED_IN, lists=True),
     "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),
@@ -189,7 +189,7 @@ MATRIX: dict[str, Url] = {
     "audit:verify": Url(POST=everywhere(AUDIT)),
 }
 
-# Whole parts of the site with one rule; the names and routes that begin so need no entry.
+# Parts of the site with one rule: names and routes with these prefixes need no entry.
 PARTS: dict[str, Need] = {"admin": STAFF}
 
 # Addresses of the API: sessions count for nothing there, tokens do. A GET needs a token that may
@@ -206,6 +206,6 @@ API_MATRIX: dict[str, Url] = {
     "api:runs-export": Url(POST=somewhere(EXPORT), scope=Scope.READ),
     "api:run": Url(of="run", GET=here(SEE)),
     "api:run-cancel": Url(of="run", POST=here(RUN)),
-    # whatever else begins with /api/: a 404 in JSON, for everybody
+    # any other path below /api/: a 404 in JSON for everybody
     "api:unknown": Url(),
 }

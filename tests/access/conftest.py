@@ -17,11 +17,10 @@ from backups.choices import RunState, Trigger
 from backups.models import ApiCall, BackupRun, Cluster, Connection, Project, RunEvent, SavedView
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
-from dashboard.tokens.issuing import make_token
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.issuing import create_token
+from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 from tests.security_keys import SoftwareKey
 
@@ -29,7 +28,7 @@ OWN, OTHER = "of-the-own-project", "of-another-project"
 
 
 def everything_in(marker: str) -> dict[str, Model]:
-    """A project and one of everything in it; whatever has a name has the marker in it.
+    """A project with one object of each kind; all names contain the marker.
 
     The keys are what `of` in the matrix can name.
     """
@@ -90,7 +89,9 @@ def everything_in(marker: str) -> dict[str, Model]:
         type=Authenticator.Type.WEBAUTHN,
         data={"name": f"key-{marker}", "credential": SoftwareKey().made("")},
     )
-    token, _text = make_token(somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}"))
+    token, _text = create_token(
+        somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}")
+    )
     return {
         "api_token": token,
         "project": project,
@@ -106,7 +107,7 @@ def everything_in(marker: str) -> dict[str, Model]:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody at a browser.
+    """A user with a browser.
 
     Attributes:
         name: for messages of tests.
@@ -127,13 +128,13 @@ class Person:
         return self.user is not None and self.user.is_staff
 
     def may(self, permission: Permission | None, side: str) -> bool:
-        """Whether they may do something with what is on one side, `OWN` or `OTHER`."""
+        """Whether they have a permission on one side, `OWN` or `OTHER`."""
         return permission in self.everywhere or (side == OWN and permission in self.own)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What there is.
+    """All objects of the test.
 
     Attributes:
         own: a project in which people have roles, and one of everything in it.
@@ -157,7 +158,7 @@ def _person(name: str, user: User, **held: frozenset[Permission]) -> Person:
 
 @pytest.fixture
 def world(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    # no cloud at all: nothing that is permitted here can reach one
+    # no cloud: permitted actions must not reach one
     (tmp_path / "clouds.yaml").write_text("clouds: {}\n")
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
     made = World(everything_in(OWN), everything_in(OTHER))
@@ -179,7 +180,7 @@ def world(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture(autouse=True)
 def plain_static_files(settings: Any) -> None:
-    """No manifest: the tests need no collectstatic."""
+    """Without a manifest, so that the tests need no collectstatic."""
     settings.STORAGES = {
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -187,7 +188,7 @@ def plain_static_files(settings: Any) -> None:
 
 
 def give_key(world: World, user: User) -> None:
-    """Make the own security key somebody's; whose it is has nothing to do with projects."""
+    """Give the security key to a user; it belongs to no project."""
     key = world.own["security_key"]
     assert isinstance(key, Authenticator)
     key.user, key.data = user, {**key.data, "name": "a key"}  # type: ignore[misc]
@@ -195,7 +196,7 @@ def give_key(world: World, user: User) -> None:
 
 
 def give_token(world: World, user: User) -> None:
-    """Make the own API token somebody's; whose it is has nothing to do with projects."""
+    """Give the API token to a user; it belongs to no project."""
     token = world.own["api_token"]
     assert isinstance(token, ApiToken)
     token.user, token.name = user, "a token"

@@ -1,4 +1,4 @@
-"""Who may do what follows from the roles that were granted, and from nothing else."""
+"""Permissions follow from granted roles, and from nothing else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from backups.models import BackupRun, Cluster, Connection, Project
 from dashboard.accounts.access import (
     PERMISSIONS,
     Permission,
-    Refused,
     Role,
+    RoleRequired,
     grantors,
     has_access,
     may,
@@ -47,7 +47,7 @@ def anna(db: None) -> User:
 
 
 def again(user: User) -> User:
-    """The account as the next request has it."""
+    """The account as the next request loads it."""
     return User.objects.get(pk=user.pk)
 
 
@@ -114,7 +114,7 @@ def test_a_deactivated_account_and_a_visitor_may_do_nothing(anna: User, project:
         assert not Project.objects.filter(visible_q(user, "")).exists()
 
 
-# --- what is seen
+# --- visibility
 
 
 def test_rows_of_every_kind_are_those_of_ones_projects(
@@ -174,17 +174,17 @@ def test_a_refusal_says_which_role_is_missing_and_who_grants_it(
 ) -> None:
     give(anna, Role.VIEWER, project=project)
     give(User.objects.create_user("boss"), Role.ADMIN, project=project)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RoleRequired) as caught:
         require(anna, P.RUN, project)
     assert str(caught.value) == (
-        "Backing up, cancelling and checking needs the role Operator or Admin "
+        "Backing up, cancelling and checking requires the role Operator or Admin "
         "for otc / eu-de / shop."
     )
     assert caught.value.grantors == ["boss"]
-    with pytest.raises(Refused, match="needs the role Admin for all projects") as caught:
+    with pytest.raises(RoleRequired, match="requires the role Admin for all projects") as caught:
         require(anna, P.CONFIGURE)
     assert caught.value.grantors == []
-    with pytest.raises(Refused, match="needs the role Admin or Auditor for a project"):
+    with pytest.raises(RoleRequired, match="requires the role Admin or Auditor for a project"):
         require_somewhere(anna, P.AUDIT)
 
 
@@ -234,7 +234,7 @@ def test_a_role_is_granted_once(anna: User, project: Project) -> None:
     assert Grant.objects.count() == 4
 
 
-# --- what it costs
+# --- cost
 
 
 def test_grants_are_read_once_for_each_request(anna: User, project: Project) -> None:

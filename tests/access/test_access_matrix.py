@@ -1,4 +1,4 @@
-"""Every URL, opened by everyone with every method: the answers are those of access_matrix.py."""
+"""Every URL with every kind of user and every method, compared with access_matrix.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGN_IN = "/sign-in/"
 
 
 def urls(resolver: URLResolver, space: str = "", route: str = "") -> Iterator[tuple[str, str]]:
-    """All URLs of the site: name, or the route where it has none, and route."""
+    """All URLs of the site: (name, or else the route; route)."""
     for pattern in resolver.url_patterns:
         here = route + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
@@ -50,7 +50,7 @@ def test_every_entry_has_a_url() -> None:
 
 
 def expected(need: Need | None, person: Person, side: str) -> str:
-    """What a method has to be answered with: "permitted", "sign in" or a status."""
+    """The expected answer: "permitted", "sign in" or a status."""
     if need is not None and need.where is Where.PUBLIC:
         return "permitted"
     if person.user is None:
@@ -75,7 +75,7 @@ def expected(need: Need | None, person: Person, side: str) -> str:
 
 
 def ask(person: Person, method: str, path: str, entry: Url) -> tuple[HttpResponseBase, str]:
-    """Send a request; whatever it changes is taken back, signing out too."""
+    """Send a request and roll its changes back, including a sign-out."""
     cookies = copy(person.client.cookies)
     with transaction.atomic():
         if method == "POST":
@@ -142,10 +142,10 @@ def test_everyone_gets_what_the_matrix_says(name: str, world: World, redis_url: 
 
 
 def methods(entry: Url, person: Person) -> tuple[str, ...]:
-    """What is tried: what Django's own pages do with other methods is Django's."""
+    """The methods to try; Django's own pages decide about the others."""
     if PUBLIC in (entry.GET, entry.POST):
         return tuple(name for name in ("GET", "POST") if getattr(entry, name))
-    # who may do everything shows that a method is refused for what it is
+    # a superuser shows that the method itself is rejected
     return ("GET", "POST", *(OTHER_METHODS if person.name == "superuser" else ()))
 
 
@@ -179,7 +179,7 @@ def test_a_list_shows_the_rows_that_it_should(name: str, world: World) -> None:
 
 
 def test_the_administration_is_for_staff(world: World) -> None:
-    """Django's own pages, which an admin by role does not open."""
+    """Django's admin, which is not open to admins by role."""
     outsiders = [p for p in world.people if p.name in ("visitor", "admin everywhere")]
     assert len(outsiders) == 2
     paths = [path_of(route) for name, route in ALL.items() if in_a_part(name)]
@@ -193,6 +193,6 @@ def test_the_administration_is_for_staff(world: World) -> None:
 
 
 def path_of(route: str) -> str:
-    """A path that a route matches."""
+    """Return a path that matches a route."""
     plain = re.sub(r"\(\?P<app_label>[^)]*\)", "auth", re.sub(r"\(\?P<url>[^)]*\)", "x", route))
     return "/" + re.sub(r"<[^>]*>", "1", plain).replace("^", "").replace("$", "")

@@ -1,4 +1,4 @@
-"""What people without a role, or with too small a one, are shown."""
+"""Pages for users without a role or without the required role."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def text_of(web: Client, path: str) -> str:
 
 
 def forms_of(page: str) -> set[str]:
-    """What the page's forms would change."""
+    """The URLs of the page's forms."""
     return set(re.findall(r'<form method="post" action="([^"]*)"', page))
 
 
@@ -96,7 +96,7 @@ def test_who_changes_nothing_is_offered_nothing(
     role: Role, web: Client, anna: User, run: BackupRun
 ) -> None:
     give(anna, role)
-    own = {"/sign-out/", "/history/views/", "/settings/list/"}  # what is one's own
+    own = {"/sign-out/", "/history/views/", "/settings/list/"}  # one's own settings
     if role is Role.AUDITOR:
         own |= {"/history/exports/", "/audit/verify/"}
     states = ("queued", "succeeded")
@@ -133,7 +133,7 @@ def test_a_refusal_says_what_is_missing_who_grants_it_and_is_audited(
     answer = web.post(f"/runs/{run.pk}/cancel/")
     page = answer.content.decode()
     assert answer.status_code == 403
-    assert "needs the role Operator or Admin for otc / eu-de / shop" in page
+    assert "requires the role Operator or Admin for otc / eu-de / shop" in page
     assert "Who can grant it: <bdi>&lt;b&gt;boss&lt;/b&gt;</bdi>." in page
     run.refresh_from_db()
     assert run.state == "queued"

@@ -1,4 +1,4 @@
-"""Every address of the API, with tokens of every role and scope: the answers of API_MATRIX."""
+"""Every URL of the API with tokens of every role and scope, compared with API_MATRIX."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from django.urls import reverse
 
 from dashboard.accounts.access import Permission
 from dashboard.accounts.models import User
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 from tests.access.access_matrix import API_MATRIX, Url, Where
 from tests.access.conftest import OTHER, OWN, Person, World
 from tests.access.test_access_matrix import address, expected
@@ -33,7 +32,7 @@ def path_of(name: str, entry: Url, world: World, side: str, person: Person) -> s
 def wanted(
     name: str, entry: Url, method: str, person: Person, scope: Scope | None, side: str
 ) -> str:
-    """What has to be answered: "permitted" or a status."""
+    """The expected answer: "permitted" or a status."""
     if name == "api:unknown":
         return "404"
     need = {"GET": entry.GET, "POST": entry.POST}.get(method)
@@ -47,7 +46,7 @@ def wanted(
 
 
 def ask(token: str, method: str, path: str) -> Answer:
-    """Send a request; whatever it changes is taken back."""
+    """Send a request and roll its changes back."""
     with transaction.atomic():
         answer = Program(token).ask(method, path)
         transaction.set_rollback(True)

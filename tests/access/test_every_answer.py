@@ -1,4 +1,4 @@
-"""What holds for every URL: its headers, its forms, and that looking changes nothing."""
+"""Properties of every URL: headers, forms, and no changes by GET."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ELSEWHERE = (
     "javascript:alert(1)",
     "/clusters/\r\nX-Injected: 1",
 )
-# where a form or an address says where to go afterwards
+# parameters with the URL of the next page
 ONWARD = ("next", "back", "then")
 
 
@@ -43,7 +43,7 @@ def superuser(world: World) -> Person:
 
 
 def named_urls(world: World, method: str) -> list[tuple[str, str]]:
-    """Name and address of each URL that has the method, as the superuser opens it."""
+    """Name and path of each URL with the method, as a superuser opens it."""
     root = superuser(world)
     return [
         (name, address(name, entry, world, OWN, root))
@@ -119,7 +119,7 @@ def test_an_unknown_host_is_refused_with_the_headers(world: World) -> None:
 
 
 def everything_stored() -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables, sessions left out: they are the browser's."""
+    """All rows of all tables except sessions."""
     return {
         model._meta.label: sorted(model._default_manager.values_list(), key=repr)
         for model in apps.get_models()
@@ -202,7 +202,7 @@ def test_signing_in_leads_to_no_other_site(world: World, target: str) -> None:
 
 
 def test_a_session_begins_anew_with_the_sign_in(world: World) -> None:
-    """A session id that was planted before is worth nothing afterwards."""
+    """A planted session id is not valid after the sign-in."""
     User.objects.create_user("anna", password="a password of anna")
     client = Client()
     client.cookies["sessionid"] = "planted" * 4
@@ -229,7 +229,7 @@ def test_a_body_beyond_the_limit_is_refused(world: World) -> None:
 
 
 def test_uploads_are_not_taken(world: World) -> None:
-    """No form has a file: what is sent as one is not stored anywhere."""
+    """No form has a file field: uploaded files are not stored."""
     from django.core.files.uploadedfile import SimpleUploadedFile
 
     root = superuser(world)

@@ -1,4 +1,4 @@
-"""Ways in that are none: static files, patterns, the transport's headers."""
+"""Attacks on static files, patterns and transport headers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_static_files_lead_to_no_other_file(world: World, path: str) -> None:
         beside.unlink()
 
 
-# each makes a pattern that backtracks try every way of splitting it
+# input that causes catastrophic backtracking
 BACKTRACKING = [
     "a" * 20_000 + "!",
     " " * 20_000 + "x",

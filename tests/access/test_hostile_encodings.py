@@ -1,4 +1,4 @@
-"""Whatever encoding a request claims: an answer with a reason, never an error of ours."""
+"""Any encoding that a request claims gets an answer with a reason, never a server error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from backups.models import Cluster, Project
 from dashboard.accounts.models import User
-from dashboard.web.request_text import Handler
+from dashboard.web.middleware import PrefixedHandler
 from tests.access.conftest import World
 from tests.access.test_every_answer import superuser
 from tests.tokens_made import token_of
@@ -35,8 +35,8 @@ PATHS = ["/sign-in/", "/clusters/?q=a%ff", "/history/", "/oidc/callback/", "/now
 
 @pytest.fixture(autouse=True)
 def _requests_as_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Django's test client makes requests of its own class; the product's server does not."""
-    monkeypatch.setattr("django.test.client.WSGIRequest", Handler.request_class)
+    """Django's test client has its own request class, unlike the product's server."""
+    monkeypatch.setattr("django.test.client.WSGIRequest", PrefixedHandler.request_class)
 
 
 @pytest.fixture
@@ -134,8 +134,8 @@ class _Quiet(WSGIRequestHandler):
 
 @pytest.fixture
 def served(db: None, redis_url: str) -> Iterator[int]:
-    """The port of the product's own WSGI application."""
-    with make_server("127.0.0.1", 0, Handler(), handler_class=_Quiet) as server:
+    """The port of the WSGI application."""
+    with make_server("127.0.0.1", 0, PrefixedHandler(), handler_class=_Quiet) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_port

@@ -1,4 +1,4 @@
-"""Hostile values in every field and parameter: an answer with a reason, never an error of ours."""
+"""Hostile values in every field and parameter get an answer with a reason, no server error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times at the ends of the calendar, in any zone and offset: an answer, never an error of ours."""
+"""Times at the ends of the calendar, in any zone and offset, cause no server error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that count before they write hold also for two at the same moment."""
+"""Rules that count before they write also hold for concurrent requests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.members import granting
 from dashboard.tokens import issuing
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 
 def at_once(*works: Callable[[], T]) -> list[T]:
-    """Have threads, each with a connection of its own, begin at the same moment."""
+    """Run functions concurrently in threads with their own connections."""
     gate = threading.Barrier(len(works))
 
     def run(work: Callable[[], T]) -> T:
@@ -64,12 +63,12 @@ def test_of_two_admins_withdrawn_at_the_same_moment_one_stays() -> None:
 def test_two_tokens_made_at_the_same_moment_do_not_pass_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(issuing, "MOST_LIVING", 1)
+    monkeypatch.setattr(issuing, "MAX_ACTIVE", 1)
 
     def make(user: User, name: str) -> bool:
         try:
-            issuing.make_token(user, name, Scope.READ, 7, Actor(user.username))
-        except issuing.CannotMake:
+            issuing.create_token(user, name, Scope.READ, 7, Actor(user.username))
+        except issuing.TokenNotCreated:
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""A local time that daylight saving time repeats or skips is taken, in every zone."""
+"""Local times that daylight saving time repeats or skips are accepted, in every zone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.access.conftest import World
 from tests.access.test_every_answer import superuser
 
 ZONES = st.sampled_from(sorted(zone_names()))
-# all that zones have done since they were kept, and some years ahead
+# the whole history of the zones, and some years ahead
 CLOCKS = st.datetimes(datetime(1850, 1, 1), datetime(2060, 1, 1))
 BERLIN = ZoneInfo("Europe/Berlin")
 FIELDS: dict[str, type[forms.DateTimeField]] = {
@@ -27,7 +27,7 @@ FIELDS: dict[str, type[forms.DateTimeField]] = {
 
 
 def changes_of(zone: ZoneInfo, near: datetime) -> datetime | None:
-    """The first change of the zone's offset in the 400 days after a moment, to the second."""
+    """Return the first offset change within 400 days after a time, to the second."""
     start = near.replace(tzinfo=UTC)
     for day in range(400):
         begin, end = start + timedelta(days=day), start + timedelta(days=day + 1)
@@ -61,9 +61,9 @@ def test_every_local_time_is_taken(zone: ZoneInfo, near: datetime, around: int, 
     shown = [moment.astimezone(zone).replace(tzinfo=None, fold=0) for moment in (begun, ended)]
     folds = {clock.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
     assert (begun, ended) == (min(folds), max(folds))
-    if clock in shown:  # a clock shows it, once or twice
+    if clock in shown:  # the time exists once or twice
         assert shown == [clock, clock]
-    else:  # none does: the two moments enclose what was skipped
+    else:  # the time was skipped: the two results enclose the gap
         assert shown[0] < clock < shown[1]
     if begun == ended:
         assert len(folds) == 1
@@ -81,8 +81,8 @@ def test_a_moment_read_by_its_offset_is_that_moment(zone: ZoneInfo, at: datetime
     ("clock", "begun", "ended"),
     [
         ("2026-10-25T01:30", "2026-10-24T23:30Z", "2026-10-24T23:30Z"),
-        ("2026-10-25T02:30", "2026-10-25T00:30Z", "2026-10-25T01:30Z"),  # comes twice
-        ("2026-03-29T02:30", "2026-03-29T00:30Z", "2026-03-29T01:30Z"),  # never comes
+        ("2026-10-25T02:30", "2026-10-25T00:30Z", "2026-10-25T01:30Z"),  # repeated
+        ("2026-03-29T02:30", "2026-03-29T00:30Z", "2026-03-29T01:30Z"),  # skipped
     ],
 )
 def test_a_beginning_is_the_earlier_and_an_end_the_later(
@@ -98,7 +98,7 @@ def test_a_beginning_is_the_earlier_and_an_end_the_later(
 def test_pages_take_them(world: World, redis_url: str, path: str, day: str) -> None:
     client = superuser(world).client
     client.cookies["tz"] = "Europe/Berlin"
-    # the hour from 02:30 to 02:30, which is none on the clock, is one on that night
+    # from 02:30 to 02:30 is one hour in that night
     query = urlencode({"since": f"{day}T02:30", "until": f"{day}T02:30"})
     answer = client.get(f"{path}?{query}", follow=True)
     assert answer.status_code == 200, answer.content[:500]

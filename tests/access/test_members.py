@@ -118,7 +118,7 @@ def test_a_role_is_not_granted_twice(web: Client, anna: User, ben: User) -> None
     events = AuditEvent.objects.count()
     answer = web.post(f"{URL}grant/", form())
     assert answer.status_code == 409
-    assert "ben has this role there already." in answer.content.decode()
+    assert "ben already has this role." in answer.content.decode()
     assert (ben.grants.count(), AuditEvent.objects.count()) == (1, events)
 
 
@@ -154,7 +154,7 @@ def test_the_last_admin_of_all_stays(web: Client, anna: User, ben: User) -> None
     own = give(anna, Role.ADMIN).grants.get()
     answer = web.post(f"{URL}{own.pk}/withdraw/", {"confirmed": "1"})
     assert answer.status_code == 409
-    assert "make another admin first" in answer.content.decode()
+    assert "Add another admin first" in answer.content.decode()
     assert anna.grants.exists()
     give(ben, Role.ADMIN)
     assert web.post(f"{URL}{own.pk}/withdraw/", {"confirmed": "1"}).status_code == 302
@@ -240,7 +240,7 @@ def test_the_command_knows_groups(db: None) -> None:
         (("ben", "viewer"), {"project": "x"}, "no project 'x'"),
         (("ben", "viewer"), {"project": ""}, "--project is empty"),
         (("ben", "viewer"), {"project": "twin"}, "not unique"),
-        (("ben", "viewer"), {"withdraw": True}, "has not the role viewer"),
+        (("ben", "viewer"), {"withdraw": True}, "does not have the role viewer"),
         (("ben", "owner"), {}, "invalid choice"),
     ],
 )
@@ -256,7 +256,7 @@ def test_the_command_says_what_is_wrong(
 
 def test_the_command_does_not_withdraw_the_last_admin(ben: User) -> None:
     grant("ben", "admin")
-    with pytest.raises(CommandError, match="make another admin first"):
+    with pytest.raises(CommandError, match="Add another admin first"):
         grant("ben", "admin", withdraw=True)
     with pytest.raises(CommandError, match="already"):
         grant("ben", "admin")

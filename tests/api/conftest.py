@@ -9,7 +9,7 @@ import pytest
 from backups.models import Cluster, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from tests.grants import give
 from tests.tokens_made import Program, token_of
 

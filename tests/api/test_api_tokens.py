@@ -16,8 +16,7 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import AuditEvent
 from dashboard.tokens import authentication
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope, TokenText
+from dashboard.tokens.models import ApiToken, Scope, TokenText
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
 
@@ -206,7 +205,7 @@ def test_digests_are_compared_in_constant_time(
         seen.append((one, other))
         return one == other
 
-    monkeypatch.setattr("dashboard.tokens.secret.hmac.compare_digest", noted)
+    monkeypatch.setattr("dashboard.tokens.models.hmac.compare_digest", noted)
     assert program.get("token").status == 200
     assert len(seen) == 1
 
@@ -318,7 +317,7 @@ def test_the_last_use_is_noted_once_a_minute(
     with django_assert_num_queries(2):  # the token with its account, and the account's roles
         program.get("token")
     assert ApiToken.objects.get().last_used_at == first.last_used_at
-    earlier = first.last_used_at - authentication.USED_EVERY
+    earlier = first.last_used_at - authentication.LAST_USED_INTERVAL
     ApiToken.objects.update(last_used_at=earlier)
     program.get("token")
     latest = ApiToken.objects.get().last_used_at

@@ -1,4 +1,4 @@
-"""Events made through `record`, and ways around it that only a database's owner has."""
+"""Events made through `record`, and changes that only the database owner can make."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from django.utils import timezone
 
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.audit import chain, retention, verification
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent, Verification
+from dashboard.audit import retention, trail, verification
+from dashboard.audit.models import Action, AuditEvent, Verification
 from dashboard.audit.trail import Actor, record
-from dashboard.audit.verification import perform, request_verification
+from dashboard.audit.verification import request_verification, run_verification
 from tests.audit_guards import guards_lifted
 from tests.grants import give
 
@@ -33,7 +32,7 @@ MakeEvents = Callable[..., list[AuditEvent]]
 
 @pytest.fixture
 def anna(db: None) -> User:
-    """An auditor. Made without signing in, so the trail is still empty."""
+    """An auditor, created without a sign-in: the trail is still empty."""
     return give(User.objects.create_user("anna", password="a-password"), Role.AUDITOR)
 
 
@@ -54,7 +53,7 @@ def make_events(actor: Actor) -> MakeEvents:
 
 
 class Clock:
-    """Gives each event a time of its own, one second after the one before, all in the past."""
+    """Gives each event its own time, one second apart, all in the past."""
 
     def __init__(self) -> None:
         start = timezone.now() - timedelta(hours=1)
@@ -65,20 +64,20 @@ class Clock:
         return self.moment
 
     def between(self) -> datetime:
-        """A time after all events so far and before the next."""
+        """Return a time after all events so far and before the next."""
         return self.moment + timedelta(seconds=0.5)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(chain, "now", made)
+    monkeypatch.setattr(trail, "now", made)
     return made
 
 
 @pytest.fixture
 def tamper(db: None) -> Tamper:
-    """Run SQL as the database's owner can: with the triggers taken away."""
+    """Run SQL as the database owner can: without the triggers."""
 
     def run(sql: str, *parameters: Any) -> None:
         with guards_lifted(), connection.cursor() as cursor:
@@ -89,32 +88,32 @@ def tamper(db: None) -> Tamper:
 
 @pytest.fixture
 def web(client: Client, anna: User) -> Client:
-    """A browser in which anna has signed in."""
+    """A browser in which anna is signed in."""
     client.force_login(anna)
     return client
 
 
 @pytest.fixture(params=[2, 2000])
 def small_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once with chunks smaller than the chain, once with larger ones."""
+    """Chunks smaller and larger than the chain."""
     monkeypatch.setattr(verification, "CHUNK", request.param)
     monkeypatch.setattr(retention, "CHUNK", request.param)
 
 
 def verified() -> Verification:
-    """A verification as the task does it."""
+    """Run a verification as the task does."""
     asked = request_verification()
-    assert perform(asked)
+    assert run_verification(asked)
     return asked
 
 
 def soon() -> Any:
-    """A time after everything that is in the trail."""
+    """Return a time after all events."""
     return timezone.now() + timedelta(seconds=1)
 
 
 def shown(web: Client, **query: Any) -> list[int]:
-    """The numbers of the events on a page, in its order."""
+    """Return the numbers of the events on a page, in order."""
     response = web.get(reverse("audit:events"), query)
     assert response.status_code == 200
     return [int(n) for n in re.findall(r'id="event-(\d+)"', response.content.decode())]
@@ -126,13 +125,13 @@ def page_of(web: Client, **query: Any) -> str:
 
 @pytest.fixture
 def own_data_dir(settings: Any, tmp_path: Path) -> None:
-    """So that the signing key is this test's own."""
+    """Use a signing key of this test only."""
     settings.DATA_DIR = tmp_path / "var"
 
 
 @pytest.fixture
 def exported(own_data_dir: None, tmp_path: Path) -> Callable[..., Path]:
-    """Export to a file, with the public key beside it."""
+    """Export to a file, and store the public key next to it."""
 
     def run(*arguments: str) -> Path:
         path = tmp_path / "export.jsonl"

@@ -1,4 +1,4 @@
-"""Making an export, and verifying it as an auditor does."""
+"""Creating an export, and verifying it as an auditor does."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dashboard.audit.canonical import canonical
+from dashboard.audit.values import canonical
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "verify_audit_export.py"
 Items = list[dict[str, Any]]
 
 
 def check(export: Path, *heads: str, key: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the script as an auditor does: alone, isolated from the checkout."""
+    """Run the script as an auditor does: isolated from the checkout."""
     arguments = [word for head in heads for word in ("--head", head)]
     return subprocess.run(
         [
@@ -33,6 +33,6 @@ def items_of(export: Path) -> Items:
 
 
 def written(path: Path, items: Items) -> Path:
-    """The items as a forger writes them: in canonical form."""
+    """Format items as a forger would: in canonical form."""
     path.write_bytes(b"".join(canonical(item) + b"\n" for item in items))
     return path

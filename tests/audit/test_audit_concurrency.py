@@ -1,4 +1,4 @@
-"""Many writers at once, in threads and processes: one chain without a gap."""
+"""Concurrent writers in threads and processes: one chain without gaps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from dashboard.accounts.models import User
-from dashboard.audit import chain
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit import trail
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor, record
-from dashboard.audit.verification import read_chain
+from dashboard.audit.verification import verify_chain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +29,7 @@ import sys, threading
 import django
 django.setup()
 from django.db import connection, transaction
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 name, threads, each = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -109,9 +108,9 @@ def test_writers_in_threads_and_processes_make_one_chain_without_a_gap() -> None
     assert list(AuditEvent.objects.order_by("sequence").values_list("sequence", flat=True)) == list(
         range(1, count + 1)
     )
-    reading = read_chain()
+    reading = verify_chain()
     assert (reading.first, reading.last, reading.broken_at) == (1, count, None)
-    # every writer's own events stand in the order in which it made them
+    # the events of each writer are in the order in which it made them
     for name in set(AuditEvent.objects.values_list("actor_name", flat=True)):
         own = AuditEvent.objects.filter(actor_name=name).order_by("sequence")
         numbers = [details["number"] for details in own.values_list("details", flat=True)]
@@ -119,7 +118,7 @@ def test_writers_in_threads_and_processes_make_one_chain_without_a_gap() -> None
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
-    """Do something on a connection of its own, closed afterwards."""
+    """Run a function with its own connection, and close that."""
 
     def run() -> Any:
         try:
@@ -132,7 +131,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 
 def test_a_writer_waits_for_the_transaction_before_and_follows_it() -> None:
-    """The head that was read before the lock was free is not the one that is used."""
+    """A head that was read before taking the lock is not used."""
     recorded, waits = threading.Event(), threading.Event()
 
     def second() -> None:
@@ -151,7 +150,7 @@ def test_a_writer_waits_for_the_transaction_before_and_follows_it() -> None:
         follower.result(timeout=60)
     names = AuditEvent.objects.order_by("sequence").values_list("actor_name", flat=True)
     assert list(names) == ["first", "first", "second"]
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 def test_an_event_inside_a_transaction_is_seen_with_it_and_not_before() -> None:
@@ -169,13 +168,13 @@ def test_a_transaction_with_an_old_snapshot_cannot_fork_the_chain() -> None:
     with pytest.raises(DatabaseError), transaction.atomic():  # noqa: PT012
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        assert chain.head().sequence == 1
+        assert trail.head().sequence == 1
         in_thread(lambda: record(Action.SIGN_IN, actor=Actor.process("other")))
         record(Action.SIGN_OUT, actor=Actor.process("old snapshot"))
-    assert read_chain().last == 2
-    assert read_chain().broken_at is None
+    assert verify_chain().last == 2
+    assert verify_chain().broken_at is None
 
 
 def test_the_chain_cannot_be_locked_outside_a_transaction() -> None:
     with pytest.raises(transaction.TransactionManagementError):
-        chain.lock()
+        trail.lock()

@@ -1,4 +1,4 @@
-"""The page of one event."""
+"""The page of an event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper, page_of
@@ -24,11 +24,11 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7|add:7 }
 
 @pytest.fixture(autouse=True)
 def no_sign_in_events(web: Client) -> None:
-    """The sign-in of the browser is event 1: tests count from 2."""
+    """The sign-in is event 1; events of tests start at 2."""
 
 
 class Elements(HTMLParser):
-    """What of a page could run: scripts without our address, handlers, styles, odd pictures."""
+    """Find what a page could execute: foreign scripts, handlers, styles, odd images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,11 +90,11 @@ def test_an_event_that_was_changed_says_so(
     tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 2")
     tamper("UPDATE audit_event SET actor_name = 'eve' WHERE sequence = 3")
     changed = web.get(reverse("audit:event-detail", args=[2])).content.decode()
-    assert "Its content does not come to its hash" in changed
+    assert "Its content does not match its hash" in changed
     changed = web.get(reverse("audit:event-detail", args=[3])).content.decode()
-    assert "Its personal part does not come to its digest" in changed
+    assert "Its personal data does not match its digest" in changed
     right = web.get(reverse("audit:event-detail", args=[1])).content.decode()
-    assert "not as it was written" not in right
+    assert "modified after it was written" not in right
 
 
 def test_a_masked_event_shows_who_masked_it_and_nothing_personal(

@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from dashboard.audit.export import FORMAT
+from dashboard.audit.export import FORMAT, signing_key
 from dashboard.audit.models import AuditEvent
-from dashboard.audit.signing import signing_key
 from tests import audit_retention
 from tests.audit.conftest import KEEPER, Clock, MakeEvents
 from tests.audit.exports import check, items_of
@@ -96,7 +95,7 @@ def test_a_key_can_be_given_in_each_form(settings: Any) -> None:
 @pytest.mark.parametrize("text", ["too-short", "-----BEGIN PRIVATE KEY-----\nx", "ü" * 32])
 def test_a_key_that_cannot_be_used_is_told_without_being_shown(settings: Any, text: str) -> None:
     settings.AUDIT_SIGNING_KEY = text
-    with pytest.raises(CommandError, match="AUDIT_SIGNING_KEY holds no Ed25519 key") as raised:
+    with pytest.raises(CommandError, match="AUDIT_SIGNING_KEY is not an Ed25519 key") as raised:
         call_command("audit_export", stdout=StringIO())
     assert text not in str(raised.value)
     assert AuditEvent.objects.count() == 0
@@ -148,7 +147,7 @@ def test_memory_does_not_grow_with_the_range(
         tracemalloc.stop()
         return most
 
-    peak(40)  # what is imported and cached on the way does not count
+    peak(40)  # warm-up: do not measure imports and caches
     assert peak(400) < peak(40) * 1.5
 
 

@@ -1,4 +1,4 @@
-"""Exports that were altered, cut off or made anew: the script finds each."""
+"""The script detects exports that were altered, truncated or rebuilt."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError
 
-from dashboard.audit.canonical import canonical
 from dashboard.audit.export import FORMAT
+from dashboard.audit.values import canonical
 from tests.audit.conftest import MakeEvents, Tamper
 from tests.audit.exports import Items, check, items_of, written
 
@@ -140,7 +140,7 @@ def test_what_is_no_export_does_not_verify(
 def test_another_key_does_not_verify(
     make_events: MakeEvents, exported: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Also where a forger signs all of it with a key of their own, and puts that into the file."""
+    """Also if a forger signs everything with their own key and includes it."""
     make_events(2)
     path = exported()
     other = Ed25519PrivateKey.generate()

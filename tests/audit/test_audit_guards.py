@@ -1,4 +1,4 @@
-"""The database itself refuses to change the trail."""
+"""The database itself prevents changes of the trail."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
-from dashboard.audit import guards, trail
-from dashboard.audit.actions import Action
-from dashboard.audit.models import Anchor, AuditEvent
+from dashboard.audit import trail
+from dashboard.audit.guards import GUARDS
+from dashboard.audit.models import Action, Anchor, AuditEvent
 from dashboard.audit.trail import Actor
-from dashboard.audit.verification import read_chain
+from dashboard.audit.verification import verify_chain
 from tests import audit_retention
 from tests.audit.conftest import MakeEvents, Tamper
 
@@ -24,7 +24,7 @@ POSTGRES = "postgresql"
 
 
 def refuses(sql: str, *parameters: Any) -> bool:
-    """Whether the database refuses a statement, in the words of our triggers."""
+    """Return whether our triggers reject a statement."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql, parameters)
@@ -36,7 +36,7 @@ def refuses(sql: str, *parameters: Any) -> bool:
 
 
 def test_the_guards_are_there_after_migrating() -> None:
-    assert guards.missing(connection) == set()
+    assert GUARDS.missing(connection) == set()
 
 
 def test_a_trigger_that_was_taken_away_or_switched_off_is_missed() -> None:
@@ -47,9 +47,9 @@ def test_a_trigger_that_was_taken_away_or_switched_off_is_missed() -> None:
         else:
             cursor.execute("DROP TRIGGER audit_event_mask")
             cursor.execute("DROP TRIGGER audit_event_prune")
-    assert guards.missing(connection) == {"audit_event_mask", "audit_event_prune"}
+    assert GUARDS.missing(connection) == {"audit_event_mask", "audit_event_prune"}
     call_command("migrate", "audit", verbosity=0)
-    assert guards.missing(connection) == set()
+    assert GUARDS.missing(connection) == set()
 
 
 NEW_VALUES = {
@@ -82,7 +82,7 @@ def test_no_event_can_be_deleted_or_replaced(make_events: MakeEvents) -> None:
         assert refuses("TRUNCATE audit_event")
         assert refuses("TRUNCATE audit_event, audit_anchor CASCADE")
         assert refuses("TRUNCATE audit_anchor")
-    else:  # REPLACE deletes without asking the triggers for deleting
+    else:  # REPLACE deletes without running delete triggers
         copy = columns.replace("sequence", "2").replace("reason", "'x'")
         assert refuses(
             f"INSERT OR REPLACE INTO audit_event ({columns}) "
@@ -121,7 +121,7 @@ EMPTIED = (
 @pytest.mark.parametrize(
     "more",
     [
-        "",  # no event tells of it
+        "",  # no event records it
         ", reason = 'x'",
         ", hash = 'x'",
         ", personal = 'x'",
@@ -186,7 +186,7 @@ def test_an_anchor_opens_only_what_is_before_it_and_stays(make_events: MakeEvent
     assert refuses("DELETE FROM audit_event")
     assert refuses("UPDATE audit_anchor SET sequence = 3")
     assert refuses("DELETE FROM audit_anchor")
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -202,5 +202,5 @@ def test_a_row_that_was_changed_all_the_same_is_not_hidden_by_reinstalling(
 ) -> None:
     make_events(2)
     tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 1")
-    assert guards.missing(connection) == set()
-    assert read_chain().broken_at == 1
+    assert GUARDS.missing(connection) == set()
+    assert verify_chain().broken_at == 1

@@ -1,4 +1,4 @@
-"""The audit trail's pages."""
+"""The pages of the audit trail."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.utils import timezone
 from backups.models import Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.audit import chain
-from dashboard.audit.actions import Action
+from dashboard.audit import trail
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor
 from tests.audit.conftest import MakeEvents, page_of, shown
 from tests.grants import give
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def no_sign_in_events(web: Client) -> None:
-    """The sign-in of the browser is event 1: tests count from 2."""
+    """The sign-in is event 1; events of tests start at 2."""
 
 
 def test_events_are_listed_newest_first(web: Client, make_events: MakeEvents) -> None:
@@ -59,7 +59,7 @@ def test_events_of_one_moment_are_paged_by_number(
     from dashboard.audit import views
 
     now = timezone.now()
-    monkeypatch.setattr(chain, "now", lambda: now)
+    monkeypatch.setattr(trail, "now", lambda: now)
     monkeypatch.setattr(views, "PAGE_SIZE", 2)
     make_events(4)
     assert [shown(web), shown(web, older=4), shown(web, newer=3)] == [[5, 4], [3, 2], [5, 4]]
@@ -98,7 +98,7 @@ def test_the_date_range_is_in_the_viewers_zone(
 ) -> None:
     """22:30 UTC is the next day in Berlin."""
     moment = timezone.now().replace(hour=22, minute=30) - timedelta(days=3)
-    monkeypatch.setattr(chain, "now", lambda: moment)
+    monkeypatch.setattr(trail, "now", lambda: moment)
     make_events(1)
     monkeypatch.undo()
     web.cookies["tz"] = "Asia/Tokyo"  # nine hours ahead all year
@@ -111,7 +111,7 @@ def test_older_events_are_one_click_away(
     web: Client, make_events: MakeEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = timezone.now() - timedelta(days=40)
-    monkeypatch.setattr(chain, "now", lambda: old)
+    monkeypatch.setattr(trail, "now", lambda: old)
     make_events(1)
     monkeypatch.undo()
     assert shown(web) == [1]

@@ -14,10 +14,9 @@ from django.test import RequestFactory
 
 from dashboard.accounts.models import User
 from dashboard.audit import values
-from dashboard.audit.actions import Action
-from dashboard.audit.canonical import GENESIS
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor, record
+from dashboard.audit.values import GENESIS
 from tests.audit.conftest import MakeEvents
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +31,7 @@ def test_events_are_numbered_without_a_gap_and_each_seals_the_one_before(
 
 
 def test_the_hash_is_the_documented_one(make_events: MakeEvents) -> None:
-    """Computed here from the row alone, by the words of docs/audit.md."""
+    """Computed from the row alone, as docs/audit.md specifies."""
     (made,) = make_events(1, target=User.objects.get(), reason="größer", after={"days": 30})
     event = AuditEvent.objects.get(pk=made.pk)
 
@@ -88,8 +87,8 @@ def test_an_event_and_its_change_are_rolled_back_together(
 def test_a_change_whose_event_cannot_be_stored_does_not_happen(
     anna: User, actor: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even where the caller goes on: the transaction is lost as a whole."""
-    monkeypatch.setattr(AuditEvent, "content_hash", lambda event: None)  # NOT NULL refuses it
+    """Even if the caller continues: the whole transaction is rolled back."""
+    monkeypatch.setattr(AuditEvent, "content_hash", lambda event: None)  # violates NOT NULL
     with transaction.atomic():
         User.objects.filter(pk=anna.pk).update(first_name="changed")
         with pytest.raises(DatabaseError):
@@ -147,8 +146,8 @@ def test_values_survive_both_databases_as_they_were_hashed(make_events: MakeEven
     assert stored.before["float"] == "1e+22"
     assert stored.before["time"] == "2026-01-31T12:00:00.000Z"
     assert stored.before["set"] == ["a", "b"]
-    assert len(stored.before["long"]) == values.LONGEST_TEXT
-    assert len(stored.before["many"]) == values.MOST_ITEMS + 1
+    assert len(stored.before["long"]) == values.MAX_TEXT_LENGTH
+    assert len(stored.before["many"]) == values.MAX_ITEMS + 1
     assert "\x00" not in str(stored.before)
     assert "\n" not in stored.target_label
 

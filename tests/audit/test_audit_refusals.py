@@ -1,4 +1,4 @@
-"""Refusals: an event at once, then one a minute with a number; the chain holds."""
+"""Denied requests: an event at once, then one a minute with a count."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit import tasks
 from dashboard.audit.models import AuditEvent, RefusalCount
-from dashboard.audit.refusals import tell_refusal
+from dashboard.audit.refusals import record_refusal
 from dashboard.audit.trail import Actor
-from dashboard.audit.verification import read_chain
+from dashboard.audit.verification import verify_chain
 from tests.grants import give
 
 THREADS, EACH = 6, 25
@@ -32,7 +32,7 @@ def a_minute_later() -> None:
 
 @pytest.fixture
 def refused(db: None, client: Client) -> Client:
-    """A browser of somebody who may read, and audit nothing."""
+    """A browser of a viewer."""
     client.force_login(give(User.objects.create_user("ben"), Role.VIEWER))
     return client
 
@@ -44,12 +44,12 @@ def test_a_hundred_refusals_of_one_account_are_one_event_and_a_number(refused: C
     assert first.details["path"] == "/settings/access/"
     assert "refused_again" not in first.details
     a_minute_later()
-    tasks.tell_counted_refusals()
+    tasks.record_counted_refusals()
     first, rest = refusals()
     assert rest.details["refused_again"] == 99
     assert rest.details["refused_again_at"] == ["GET /audit/", "GET /settings/access/"]
     assert (rest.actor_name, rest.actor_user_id, rest.ip) == ("ben", first.actor_user_id, first.ip)
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 def test_the_next_refusal_after_a_minute_tells_the_number_too(refused: Client) -> None:
@@ -61,14 +61,14 @@ def test_the_next_refusal_after_a_minute_tells_the_number_too(refused: Client) -
     _first, second = refusals()
     assert (second.details["path"], second.details["refused_again"]) == ("/settings/access/", 2)
     a_minute_later()
-    tasks.tell_counted_refusals()
+    tasks.record_counted_refusals()
     assert [each.details.get("refused_again") for each in refusals()] == [None, 2, 1]
 
 
 def test_nothing_is_kept_of_a_refusal_that_stays_alone(refused: Client) -> None:
     refused.get("/audit/")
     a_minute_later()
-    tasks.tell_counted_refusals()
+    tasks.record_counted_refusals()
     assert len(refusals()) == 1
     assert not RefusalCount.objects.exists()
 
@@ -76,7 +76,7 @@ def test_nothing_is_kept_of_a_refusal_that_stays_alone(refused: Client) -> None:
 def test_before_the_minute_is_over_nothing_is_told(refused: Client) -> None:
     refused.get("/audit/")
     refused.get("/audit/")
-    tasks.tell_counted_refusals()
+    tasks.record_counted_refusals()
     assert len(refusals()) == 1
     assert RefusalCount.objects.get().count == 1
 
@@ -103,14 +103,14 @@ def test_refusals_at_the_same_moment_are_all_counted() -> None:
 
     def ask(_thread: int) -> None:
         for _ in range(EACH):
-            tell_refusal(Actor("ben", ben), {"method": "GET", "path": "/audit/"})
+            record_refusal(Actor("ben", ben), {"method": "GET", "path": "/audit/"})
         connection.close()
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(ask, range(THREADS)))
     assert len(refusals()) == 1
     assert RefusalCount.objects.get().count == THREADS * EACH - 1
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -120,17 +120,17 @@ def test_none_is_lost_while_the_counted_ones_are_told() -> None:
     def ask(thread: int) -> None:
         for _ in range(EACH):
             if thread % 3:
-                tell_refusal(Actor("ben", ben), {"method": "GET", "path": "/audit/"})
+                record_refusal(Actor("ben", ben), {"method": "GET", "path": "/audit/"})
             else:
                 a_minute_later()
-                tasks.tell_counted_refusals()
+                tasks.record_counted_refusals()
         connection.close()
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(ask, range(THREADS)))
     a_minute_later()
-    tasks.tell_counted_refusals()
+    tasks.record_counted_refusals()
     counted = sum(each.details.get("refused_again", 0) for each in refusals())
     own = sum("path" in each.details for each in refusals())
     assert own + counted == EACH * (THREADS - THREADS // 3)
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None

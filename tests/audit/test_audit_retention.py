@@ -1,4 +1,4 @@
-"""Masking and pruning leave the chain whole, and what they did is told in it."""
+"""Masking and pruning keep the chain intact and are recorded in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from django.db import connection
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.audit import chain, retention, trail, verification
-from dashboard.audit.actions import Action
-from dashboard.audit.models import Anchor, AuditEvent, Verification
+from dashboard.audit import retention, trail, verification
+from dashboard.audit.models import Action, Anchor, AuditEvent, Verification
 from dashboard.audit.trail import Actor
-from dashboard.audit.verification import read_chain
+from dashboard.audit.verification import verify_chain
 from tests import audit_retention
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, soon, verified
 
@@ -60,7 +59,7 @@ def test_masking_one_person_leaves_the_others(make_events: MakeEvents, anna: Use
     masked = set(AuditEvent.objects.filter(masked_by=4).values_list("pk", flat=True))
     assert masked == {by_ben[0].pk, about_ben[0].pk}
     assert "ben" not in str(AuditEvent.objects.get(pk=4).__dict__)
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
 
 
 def test_masking_that_no_event_tells_of_is_found(make_events: MakeEvents, tamper: Tamper) -> None:
@@ -69,27 +68,27 @@ def test_masking_that_no_event_tells_of_is_found(make_events: MakeEvents, tamper
         "UPDATE audit_event SET actor_name = '', actor_user_id = NULL, ip = '', user_agent = '', "
         "salt = '', masked_by = 3 WHERE sequence = 2"
     )
-    reading = read_chain()
+    reading = verify_chain()
     assert (reading.broken_at, reading.last) == (2, 3)
 
 
 def test_masking_more_than_the_event_tells_of_is_found(
     make_events: MakeEvents, clock: Clock
 ) -> None:
-    """The triggers let it pass, since an event tells of masking; its number does not fit."""
+    """The triggers allow it, since an event records masking; but the number does not match."""
     make_events(2)
     limit = clock.between()
     make_events(1)
     assert audit_retention.mask(limit, actor=KEEPER) == 2
-    assert read_chain().broken_at is None
+    assert verify_chain().broken_at is None
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE audit_event SET actor_name = '', actor_user_id = NULL, ip = '', "
             "user_agent = '', salt = '', masked_by = 4 WHERE sequence = 3"
         )
-    reading = read_chain()
+    reading = verify_chain()
     assert (reading.broken_at, reading.last) == (1, 4)
-    assert "More events were masked" in reading.problem
+    assert "More events are masked" in reading.problem
 
 
 def test_pruning_deletes_a_prefix_that_stays_verifiable(
@@ -120,7 +119,7 @@ def test_pruning_again_and_pruning_everything_keep_the_chain(make_events: MakeEv
     make_events(2)
     assert audit_retention.prune(soon(), actor=KEEPER) == 3
     assert Anchor.objects.count() == 2
-    assert chain.beginning().sequence == 5
+    assert trail.beginning().sequence == 5
     assert make_events(1)[0].sequence == 7
     assert verified().result == "intact"
 
@@ -141,11 +140,11 @@ def test_an_interrupted_pruning_is_finished_by_the_next(
 def test_a_clock_that_was_ahead_does_not_let_later_events_go(
     make_events: MakeEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Event 2 was given a time in the future: it and all behind it stay."""
+    """Event 2 has a time in the future: it and all later events stay."""
     make_events(1)
     with monkeypatch.context() as patch:
         ahead = timezone.now() + timedelta(days=365)
-        patch.setattr(chain, "now", lambda: ahead)
+        patch.setattr(trail, "now", lambda: ahead)
         make_events(1)
     make_events(1)
     assert retention.prunable(soon()).events == 1
@@ -167,10 +166,10 @@ def test_pruning_while_the_chain_is_read_is_no_break(
         return problem_of(event, *others)
 
     monkeypatch.setattr(verification, "_problem", prune_meanwhile)
-    reading = read_chain()
+    reading = verify_chain()
     assert reading.broken_at is None
     assert calls == [1, 2]
-    assert read_chain().events == 3
+    assert verify_chain().events == 3
 
 
 def test_an_anchor_that_no_retention_run_tells_of_is_found(
@@ -184,14 +183,14 @@ def test_an_anchor_that_no_retention_run_tells_of_is_found(
         old.at,
     )
     tamper("DELETE FROM audit_event WHERE sequence < 3")
-    assert read_chain().broken_at == 3
+    assert verify_chain().broken_at == 3
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_trail_can_be_carried_to_another_database(
     make_events: MakeEvents, clock: Clock, tmp_path: Path
 ) -> None:
-    """By dumpdata and loaddata, as docs/operations.md says; here it comes back to its own."""
+    """With dumpdata and loaddata, as in docs/operations.md; here into the same database."""
     odd = {"text": "größer \U0001f600", "number": 2**53 - 1, "none": None, "list": [1, {"a": True}]}
     make_events(2)
     limit = clock.between()

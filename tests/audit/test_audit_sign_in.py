@@ -1,4 +1,4 @@
-"""Sign-in, failed sign-in, sign-out and refusals are events."""
+"""Sign-ins, failed sign-ins, sign-outs and denied requests are recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from dashboard.accounts.models import User
-from dashboard.audit import chain
+from dashboard.audit import trail
 from dashboard.audit.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -93,7 +93,7 @@ def test_who_cannot_be_recorded_is_not_signed_in(
     def fail(event: AuditEvent) -> None:
         raise DatabaseError("read-only file system")
 
-    monkeypatch.setattr(chain, "append", fail)
+    monkeypatch.setattr(trail, "append", fail)
     with pytest.raises(DatabaseError):
         sign_in(client, "anna", "a-password")
     monkeypatch.undo()
@@ -105,7 +105,7 @@ def test_a_refusal_is_recorded_and_shown(client: Client) -> None:
     response = client.get(reverse("audit:events"), {"actor": "confidential"})
     event = last_event()
     assert response.status_code == 403
-    assert "You may not do this" in response.content.decode()
+    assert "Permission denied" in response.content.decode()
     assert (event.action, event.actor_name) == ("access_denied", "ben")
     assert event.details is not None
     assert (event.details["method"], event.details["path"]) == ("GET", "/audit/")
@@ -120,5 +120,5 @@ def test_a_refusal_that_cannot_be_recorded_is_still_a_refusal(
         raise DatabaseError("gone")
 
     client.force_login(User.objects.create_user("ben"))
-    monkeypatch.setattr(chain, "append", fail)
+    monkeypatch.setattr(trail, "append", fail)
     assert client.get(reverse("audit:events")).status_code == 403

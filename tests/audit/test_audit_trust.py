@@ -1,4 +1,4 @@
-"""What the page says of the chain, and “Verify now”."""
+"""The status of the chain on the page, and “Verify now”."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from dashboard.accounts.models import User
 from dashboard.audit import tasks
 from dashboard.audit.models import AuditEvent, Verification
-from dashboard.audit.verification import perform, request_verification
+from dashboard.audit.verification import request_verification, run_verification
 from tests.audit.conftest import MakeEvents, Tamper, page_of, shown
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def no_sign_in_events(web: Client) -> None:
-    """The sign-in of the browser is event 1: tests count from 2."""
+    """The sign-in is event 1; events of tests start at 2."""
 
 
 def test_the_page_tells_the_verified_range_and_how_old_that_is(
@@ -26,7 +26,7 @@ def test_the_page_tells_the_verified_range_and_how_old_that_is(
 ) -> None:
     assert "has not been verified yet" in page_of(web)
     make_events(2)
-    perform(request_verification())
+    run_verification(request_verification())
     make_events(1)
     page = page_of(web)
     assert "Events 1 to 3 are verified: intact." in page
@@ -38,11 +38,11 @@ def test_the_page_tells_the_first_break(
 ) -> None:
     make_events(3)
     tamper("UPDATE audit_event SET reason = 'x' WHERE sequence = 3")
-    perform(request_verification())
+    run_verification(request_verification())
     page = page_of(web)
     assert "The chain is broken at event" in page
     assert reverse("audit:event-detail", args=[3]) in page
-    assert "Events 1 to 2 are right." in page
+    assert "Events 1 to 2 are intact." in page
 
 
 def test_opening_the_page_verifies_nothing(
@@ -64,8 +64,8 @@ def test_verify_now_queues_one_verification(
     monkeypatch.setattr(tasks.verify, "delay", lambda: sent.append("verify"))
     for _ in range(2):
         response = web.post(reverse("audit:verify"), follow=True)
-    assert "The verification is queued" in response.content.decode()
-    assert "A verification is queued since" in response.content.decode()
+    assert "Verification queued" in response.content.decode()
+    assert "Verification queued since" in response.content.decode()
     assert Verification.objects.filter(result="waiting").count() == 1
     tasks.verify()
     assert "Events 1 to 2 are verified" in page_of(web)

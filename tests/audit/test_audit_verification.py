@@ -1,4 +1,4 @@
-"""Verifying the chain: tampering is found, masking and pruning leave it whole."""
+"""Verification of the chain: tampering is found; masking and pruning keep it intact."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from dashboard.audit import guards, tasks, verification
-from dashboard.audit.chain import Link
+from dashboard.audit import tasks, verification
+from dashboard.audit.guards import GUARDS
 from dashboard.audit.models import AuditEvent, Verification
-from dashboard.audit.verification import perform, read_chain, request_verification
+from dashboard.audit.trail import ChainLink
+from dashboard.audit.verification import request_verification, run_verification, verify_chain
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
 from tests.audit_retention import prune
 
@@ -85,7 +86,7 @@ def test_a_rehashed_event_does_not_fit_the_one_behind_it(
         event.reason,
         event.content_hash(),
     )
-    assert read_chain().broken_at == 3
+    assert verify_chain().broken_at == 3
 
 
 def test_events_cut_off_at_the_end_are_missed_since_the_last_verification(
@@ -105,20 +106,20 @@ def test_events_cut_off_at_the_end_are_missed_since_the_last_verification(
 def test_a_chain_made_anew_is_found_by_a_head_that_was_kept(
     make_events: MakeEvents, tamper: Tamper
 ) -> None:
-    kept = [Link(event.sequence, event.hash) for event in make_events(3)]
-    assert read_chain(kept).broken_at is None
+    kept = [ChainLink(event.sequence, event.hash) for event in make_events(3)]
+    assert verify_chain(kept).broken_at is None
     tamper("DELETE FROM audit_event")
     make_events(3, reason="another story")
-    assert read_chain().broken_at is None
-    assert read_chain([kept[1]]).broken_at == 2
+    assert verify_chain().broken_at is None
+    assert verify_chain([kept[1]]).broken_at == 2
 
 
 def test_two_requests_are_one_verification(make_events: MakeEvents) -> None:
     make_events(1)
     first = request_verification()
     assert request_verification() == first
-    assert perform(first)
-    assert not perform(Verification.objects.get(pk=first.pk))
+    assert run_verification(first)
+    assert not run_verification(Verification.objects.get(pk=first.pk))
     assert request_verification() != first
 
 
@@ -127,16 +128,16 @@ def test_a_verification_that_died_is_done_again(make_events: MakeEvents) -> None
     asked = request_verification()
     died = timezone.now() - timedelta(minutes=59)
     Verification.objects.filter(pk=asked.pk).update(started_at=died)
-    assert not perform(asked)
+    assert not run_verification(asked)
     Verification.objects.filter(pk=asked.pk).update(started_at=died - timedelta(minutes=2))
-    assert perform(asked)
+    assert run_verification(asked)
     assert asked.result == "intact"
 
 
 def test_old_verifications_go_and_the_last_intact_one_stays(
     make_events: MakeEvents, tamper: Tamper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "KEPT", 2)
+    monkeypatch.setattr(verification, "KEEP", 2)
     make_events(3)
     intact = verified()
     tamper("DELETE FROM audit_event WHERE sequence = 3")
@@ -149,8 +150,8 @@ def test_old_verifications_go_and_the_last_intact_one_stays(
 def test_the_command_prints_range_and_head(make_events: MakeEvents) -> None:
     last = make_events(3)[-1]
     out = StringIO()
-    call_command("audit_verify", head=[Link(3, last.hash)], stdout=out)
-    assert out.getvalue() == f"events 1 to 3 are right (3), head 3:{last.hash}\n"
+    call_command("audit_verify", head=[ChainLink(3, last.hash)], stdout=out)
+    assert out.getvalue() == f"events 1 to 3 are intact (3), head 3:{last.hash}\n"
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["never verified", "verified before"])
@@ -209,12 +210,12 @@ def test_the_command_ends_with_a_status_that_tells(
 def test_the_command_tells_a_missing_trigger(make_events: MakeEvents) -> None:
     make_events(1)
     with transaction.atomic():
-        guards.remove(connection)
+        GUARDS.remove(connection)
         with pytest.raises(CommandError, match="audit_event_mask"):
             call_command("audit_verify", stdout=StringIO())
         assert "audit_event_mask" in Verification.objects.latest("pk").guards_missing
         transaction.set_rollback(True)
-    assert guards.missing(connection) == set()
+    assert GUARDS.missing(connection) == set()
 
 
 def test_the_command_refuses_what_is_no_head() -> None:
@@ -244,7 +245,7 @@ def test_a_break_is_an_error_in_the_log(
 
 
 def periodic_tasks(**environment: str) -> dict[str, Any]:
-    """The ticker's plan as a process makes it that starts in an environment."""
+    """The ticker's schedule of a process started in an environment."""
     script = (
         "import json; from dashboard.settings import PERIODIC_TASKS as plan; "
         "print(json.dumps(plan))"
@@ -263,7 +264,7 @@ def periodic_tasks(**environment: str) -> dict[str, Any]:
 def test_head_and_verification_are_planned_and_can_be_left_out() -> None:
     plan = periodic_tasks()
     assert plan["audit-head"] == ["dashboard.audit.tasks.emit_head", 3600]
-    # looks once an hour whether AUDIT_VERIFY_INTERVAL is over, also across restarts
+    # checks hourly whether AUDIT_VERIFY_INTERVAL is over, also across restarts
     assert plan["audit-verify"] == ["dashboard.audit.tasks.verify_when_due", 3600]
     off = periodic_tasks(AUDIT_HEAD_INTERVAL="0", AUDIT_VERIFY_INTERVAL="0")
     assert [name for name in off if name.startswith("audit")] == []
@@ -276,8 +277,8 @@ def test_head_and_verification_are_planned_and_can_be_left_out() -> None:
         (None, True),
         (timedelta(hours=-1), False),
         (timedelta(hours=-25), True),
-        (timedelta(hours=7), False),  # our clock was set back by an hour or seven since
-        (timedelta(days=300), True),  # our clock was wrong then: it must not rest for 300 days
+        (timedelta(hours=7), False),  # the clock has been set back by seven hours
+        (timedelta(days=300), True),  # the clock was wrong then: do not wait for 300 days
     ],
 )
 def test_a_verification_is_due_a_day_after_the_last_one(

@@ -10,7 +10,7 @@ from backups.choices import ConnectionFault, Outcome, RunState
 from backups.models import Cluster, ClusterTag, Connection, Export, Project, RunEvent, SavedView
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from tests.browser.typical import Things, make_run
 

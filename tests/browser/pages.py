@@ -46,7 +46,7 @@ PAGES: dict[str, Entry] = {
     "preferences": Entry(),
     "tokens:own": Entry(),
     "tokens:create": Entry(),
-    "tokens:everybodys": Entry(),
+    "tokens:all": Entry(),
     "account_change_password": Entry(),
     "account_reauthenticate": Entry(),
     "mfa_reauthenticate": Entry(who=(KEYHOLDER,)),

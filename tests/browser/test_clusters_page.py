@@ -45,7 +45,7 @@ def test_a_click_on_a_cluster_that_is_not_ready_explains_and_still_lets_through(
     screen.locator(f"#reason-{pk}").fill("before upgrade")
     screen.locator(f"#backup-{pk}").click()
     told = screen.get_by_role("alert")
-    expect(told).to_contain_text("The cloud would most likely refuse this backup.")
+    expect(told).to_contain_text("The cloud would probably reject this backup.")
     expect(told).to_contain_text("Log backup is switched off.")
     expect(told.get_by_role("link", name="Enable log backup")).to_be_visible()
     expect(screen.locator(f"#anyway-{pk}")).to_be_focused()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,16 +12,9 @@ from playwright.sync_api import Page, expect
 
 from backups.choices import Outcome, Readiness, RunState
 from backups.models import BackupRun, Cluster
-from backups.services import result_cache
 from backups.services.runs.transitions import transition
 
 MakeCluster = Callable[[str], Cluster]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made anew each time, however slow the machine is."""
-    monkeypatch.setattr(result_cache, "WORTH_KEEPING", math.inf)
 
 
 def overdue(cluster: Cluster) -> None:
@@ -92,7 +84,7 @@ def test_the_page_of_a_cluster_follows_its_check_and_its_run(
     overdue(cluster)
     screen.goto(screen.url + f"{cluster.pk}/")
     screen.get_by_role("button", name="Check now").click()
-    expect(screen.get_by_text("Being checked now.")).to_be_visible()
+    expect(screen.get_by_text("Check in progress.")).to_be_visible()
     Cluster.objects.filter(pk=cluster.pk).update(
         check_due_at=timezone.now() + timedelta(minutes=5),
         check_leased_until=None,

@@ -172,7 +172,7 @@ def test_a_412_is_understood_mended_and_backed_up_again(sit: Sit, watch: Watch, 
     hands.press(page.locator("#run-head").get_by_role("link", name="Enable log backup"))
     expect(page).to_have_url(re.compile("/log-backup/"))
     if page.get_by_text("Not read yet").count():
-        hands.press(page.get_by_role("button", name="Read them now"))
+        hands.press(page.get_by_role("button", name="Read again"))
     hands.write(page.get_by_label("OBS bucket"), "css-logs")
     hands.write(page.get_by_label("Path in the bucket"), "css/log")
     hands.write(page.get_by_label("IAM agency"), "css_obs_agency")
@@ -240,7 +240,7 @@ def test_a_role_is_granted(sit: Sit, way: str) -> None:
     hands.choose(page.get_by_label("For", exact=True), "User")
     hands.write(page.get_by_label("Name", exact=True), colleague)
     hands.choose(page.get_by_label("Role", exact=True), "Operator")
-    hands.choose(page.get_by_label("Project", exact=True), "All projects, those to come too")
+    hands.choose(page.get_by_label("Project", exact=True), "All projects, including future ones")
     hands.press(page.get_by_role("button", name="Grant"))
     row = page.get_by_role("row", name=re.compile(colleague))
     expect(row).to_contain_text("Operator")

@@ -79,18 +79,18 @@ def test_a_key_is_added_signs_in_and_is_removed(window: Page) -> None:
     window.locator("summary").last.click()
     window.get_by_role("button", name="Sign out").click()
     password(window)
-    expect(window.get_by_role("heading", name="Second step")).to_be_visible()
+    expect(window.get_by_role("heading", name="Two-factor authentication")).to_be_visible()
     keyboard.pull_out(blue)
     other = keyboard.plug_in()  # somebody else's
     window.get_by_role("button", name="Use a security key").click()
-    expect(window.get_by_text("The browser gave no key")).to_be_visible(timeout=30_000)
+    expect(window.get_by_text("No key was used")).to_be_visible(timeout=30_000)
     keyboard.pull_out(other)
 
     window.get_by_label("Code").fill(
         Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()[0]
     )
     window.get_by_role("button", name="Sign in", exact=True).click()
-    expect(window.get_by_role("heading", name="Second step")).not_to_be_visible()
+    expect(window.get_by_role("heading", name="Two-factor authentication")).not_to_be_visible()
     window.goto("/account/second-factor/")
     window.get_by_role("link", name="Remove blue key").click()
     window.get_by_role("button", name="Remove").click()
@@ -106,11 +106,11 @@ def test_the_key_that_was_added_opens_the_door(window: Page) -> None:
     expect(window.get_by_role("button", name="Show the codes")).to_be_visible()
     window.goto("/account/second-factor/keys/add/")
     window.get_by_role("button", name="Add").click()
-    expect(window.get_by_text("This key is known already.")).to_be_visible()
+    expect(window.get_by_text("This key is already registered.")).to_be_visible()
     window.context.clear_cookies()
     password(window)
     window.get_by_role("button", name="Use a security key").click()
-    expect(window.get_by_role("heading", name="Second step")).not_to_be_visible()
+    expect(window.get_by_role("heading", name="Two-factor authentication")).not_to_be_visible()
     window.goto("/account/")
     expect(window.get_by_role("heading", name="Account")).to_be_visible()
 

@@ -20,17 +20,17 @@ from backups.models import (
     RunEvent,
     SavedView,
 )
-from backups.models.retention import Kind
+from backups.models.retention import RetentionKind
 from backups.services import retention
 from backups.services.clusters import readiness
 from backups.services.connections.sync import sync_clusters
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
-from dashboard.audit.verification import perform, request_verification
-from dashboard.tokens.issuing import make_token
-from dashboard.tokens.secret import Scope
+from dashboard.audit.verification import request_verification, run_verification
+from dashboard.tokens.issuing import create_token
+from dashboard.tokens.models import Scope
 
 Things = dict[str, dict[str, str]]
 _S, _O = RunState, Outcome
@@ -216,7 +216,7 @@ def _kept(root: User, ben: User, now: datetime) -> None:
             requested_before=now, finished_at=None if state == Export.State.RUNNING else now,
         )  # fmt: skip
     for name, scope in (("nightly job", Scope.RUN), ("dashboard", Scope.READ)):
-        make_token(root, name, scope, 30, Actor("root", user=root))
+        create_token(root, name, scope, 30, Actor("root", user=root))
     group = Group.objects.create(name="on-call")
     project = Project.objects.order_by("pk").first()
     Grant.objects.create(user=ben, role=Role.OPERATOR, project=project, granted_by_name="root")
@@ -230,7 +230,7 @@ def _kept(root: User, ben: User, now: datetime) -> None:
         Cluster.objects.order_by("pk")[4], _S.SUCCEEDED, _O.ACCEPTED, 200, "",
         now - timedelta(days=300), job_id="job-old",
     )  # fmt: skip
-    begun = retention.start(Kind.PERSONAL, RetentionPolicy.current(), actor=who)
+    begun = retention.start(RetentionKind.PERSONAL, RetentionPolicy.current(), actor=who)
     assert begun, f"nothing to mask, not even run {old.pk}"
     assert retention.work(begun)
 
@@ -243,5 +243,5 @@ def _trail(cluster: Cluster, ben: User, root: User) -> dict[str, str]:
         after={"bucket": "new", "agency": "css"},
     )  # fmt: skip
     person = record(Action.GRANT_ADDED, actor=who, target=root, details={"role": "viewer"})
-    perform(request_verification())
+    run_verification(request_verification())
     return {"a change": str(change.sequence), "about a person": str(person.sequence)}

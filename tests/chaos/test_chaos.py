@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.databases import find_binaries
-from chaos.process import StackError
+from chaos.stack import StackError, find_binaries
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 24

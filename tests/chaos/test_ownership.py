@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from chaos.evidence import Call, Evidence, Run, Sent
-from chaos.log import Diary, Entry
-from chaos.ownership import Limits, check_ownership
-from chaos.verify import check_outcomes
+from chaos.checks import Limits, check_outcomes, check_ownership
+from chaos.evidence import Call, Findings, Run, StoredPost
+from chaos.trouble import Diary, DiaryEntry
 from simulator.client import JobView
 from simulator.ledger import LedgerEntry
 
@@ -43,14 +42,14 @@ def run(number: int, job_id: str = "", evidence: str = "inferred", state: str = 
         requested=NOW,
     )
     made.calls = [Call(number, number, 1, "c", NOW, NOW + 1, 504, "", f"q{number}", "", True)]
-    made.posts = {1: Sent(job_id, dated=True, accepted=False)}
+    made.posts = {1: StoredPost(job_id, dated=True, accepted=False)}
     return made
 
 
-def evidence(runs: list[Run], jobs: list[JobView], made: dict[int, str]) -> Evidence:
+def evidence(runs: list[Run], jobs: list[JobView], made: dict[int, str]) -> Findings:
     """`made`: the job that each run's only request made."""
     requests = [entry(one.id, made.get(one.id, "")) for one in runs]
-    return Evidence(
+    return Findings(
         runs={one.id: one for one in runs},
         imported={},
         requests=requests,
@@ -61,7 +60,7 @@ def evidence(runs: list[Run], jobs: list[JobView], made: dict[int, str]) -> Evid
     )
 
 
-def offences(found: Evidence, diary: Diary | None = None) -> list[str]:
+def offences(found: Findings, diary: Diary | None = None) -> list[str]:
     return check_ownership(found, diary or Diary(), LIMITS).offences
 
 
@@ -80,20 +79,20 @@ def test_a_job_of_another_post_is_wrong_however_well_it_is_said_to_be_known(grad
 
 def test_a_job_of_another_attempt_of_the_same_run_is_wrong() -> None:
     carrying = run(1, "a")
-    carrying.posts = {1: Sent("", True, False), 2: Sent("a", True, True)}
+    carrying.posts = {1: StoredPost("", True, False), 2: StoredPost("a", True, True)}
     [offence] = offences(evidence([carrying], [job("a")], {1: "a"}))
     assert "credits another" in offence
 
 
 def test_a_post_without_a_date_need_not_name_the_job_that_its_run_inferred() -> None:
     carrying = run(1, "a")
-    carrying.posts = {1: Sent("", False, True)}
+    carrying.posts = {1: StoredPost("", False, True)}
     assert offences(evidence([carrying], [job("a")], {1: "a"})) == []
-    carrying.posts[2] = Sent("a", True, True)
+    carrying.posts[2] = StoredPost("a", True, True)
     [offence] = offences(evidence([carrying], [job("a")], {1: "a"}))
     assert "credits another" in offence
     proven = run(2, "b", "proven")
-    proven.posts = {1: Sent("", False, True)}
+    proven.posts = {1: StoredPost("", False, True)}
     [offence] = offences(evidence([proven], [job("b")], {2: "b"}))
     assert "credits another" in offence
 
@@ -129,7 +128,7 @@ def test_without_the_clouds_time_or_while_its_clock_moves_the_window_is_as_wide_
     undated.posts = {1: replace(undated.posts[1], dated=False)}
     assert offences(evidence([undated], [job("a", at=NOW + 60)], {})) == []
     diary = Diary()
-    diary.add(Entry("cloud clock moved", NOW + 0.5, NOW + 0.6))
+    diary.add(DiaryEntry("cloud clock moved", NOW + 0.5, NOW + 0.6))
     assert offences(evidence([run(1, "a")], [job("a", at=NOW + 60)], {}), diary) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 from backups.css_api import session
 from backups.css_api.errors import ConfigurationError, IdentityError
 from backups.css_api.session import CloudConnection, connect
-from dashboard.http.secret import Secret
+from dashboard.http.redact import Secret
 
 from .conftest import QUICK, WriteClouds, entry
 from .servers import PROJECT, Cloud, whole

@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from dashboard.http.secret import Secret
+from dashboard.http.redact import Secret
 
 TEXT = "gAAAAA-a-token"
 

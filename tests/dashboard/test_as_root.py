@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.generated import refuse_as_root
+from dashboard.generated import refuse_root
 from tests.instances import ROOT, clean_environment
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a folder away")
@@ -37,5 +37,5 @@ def test_root_is_refused_in_the_folder_of_another_user(tmp_path: Path, owner: in
 
 
 def test_root_may_use_what_is_its_own_or_not_there(tmp_path: Path) -> None:
-    refuse_as_root(tmp_path)
-    refuse_as_root(tmp_path / "nowhere")
+    refuse_root(tmp_path)
+    refuse_root(tmp_path / "nowhere")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dashboard.checks import check_everywhere
-from dashboard.generated import unwritable
+from dashboard.generated import storage_problem
 from tests.instances import ROOT, clean_environment
 
 COMMANDS = {
@@ -49,15 +49,15 @@ def test_every_process_says_so_in_a_line(tmp_path: Path, name: str) -> None:
     text = answer.stdout + answer.stderr
     assert answer.returncode != 0
     assert f"(css.E021) DATA_DIR={folder / 'data'} cannot keep the database" in text
-    assert f"this user may not write into {folder}" in text
+    assert f"this user cannot write to {folder}" in text
     assert "Traceback" not in text
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert unwritable(tmp_path / "file" / "data") == f"{tmp_path / 'file'} is no folder"
-    assert unwritable(tmp_path / "file") == f"{tmp_path / 'file'} is no folder"
-    assert unwritable(tmp_path / "new" / "data") == ""
+    assert storage_problem(tmp_path / "file" / "data") == f"{tmp_path / 'file'} is not a folder"
+    assert storage_problem(tmp_path / "file") == f"{tmp_path / 'file'} is not a folder"
+    assert storage_problem(tmp_path / "new" / "data") == ""
 
 
 def test_where_nothing_is_kept_the_folder_does_not_matter(settings: Any, tmp_path: Path) -> None:

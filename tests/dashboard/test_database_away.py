@@ -55,7 +55,7 @@ def run(folder: Path, database: str, name: str) -> subprocess.CompletedProcess[s
 def test_a_command_without_a_database_ends_with_4_and_one_line(tmp_path: Path, name: str) -> None:
     answer = run(tmp_path, f"postgres://nobody@127.0.0.1:{free_port()}/none", name)
     assert answer.returncode == 4, answer.stderr
-    assert answer.stderr.startswith("CommandError: the database cannot be used: ")
+    assert answer.stderr.startswith("CommandError: the database is not usable: ")
     assert answer.stderr.count("\n") == 1
     assert answer.stdout == ""
 
@@ -63,5 +63,5 @@ def test_a_command_without_a_database_ends_with_4_and_one_line(tmp_path: Path, n
 def test_the_same_holds_for_a_database_that_has_no_tables(tmp_path: Path) -> None:
     answer = run(tmp_path, f"sqlite:///{tmp_path}/empty.sqlite3", "audit_verify")
     assert answer.returncode == 4, answer.stderr
-    assert answer.stderr.startswith("CommandError: the database cannot be used: no such table")
+    assert answer.stderr.startswith("CommandError: the database is not usable: no such table")
     assert "Traceback" not in answer.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +36,6 @@ Loaded = dict[str, Any]
 
 def load(environ: Mapping[str, str]) -> Loaded:
     """The settings that an environment makes, read anew from their files."""
-    kept = sys.modules.pop("dashboard.sign_in.settings", None)
     reader = environment.env, environment.secret
     environment.env = Environment(environ)
     environment.secret = environment.env.secret
@@ -47,8 +45,6 @@ def load(environ: Mapping[str, str]) -> Loaded:
             return runpy.run_module("dashboard.settings")
     finally:
         environment.env, environment.secret = reader
-        if kept is not None:
-            sys.modules["dashboard.sign_in.settings"] = kept
 
 
 def errors(loaded: Loaded) -> list[str]:

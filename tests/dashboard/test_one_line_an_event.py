@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from dashboard.logs import FOLD, FORMAT, LineFormatter, log_what_python_prints
+from dashboard.logs import FOLD, FORMAT, LineFormatter, log_warnings_and_exceptions
 from tests.instances import ROOT, clean_environment
 from tests.private_redis import PrivateRedis
 
@@ -156,7 +156,7 @@ def test_a_traceback_is_in_the_line_of_its_event() -> None:
 @pytest.fixture
 def python_prints() -> Iterator[None]:
     hooks = sys.excepthook, threading.excepthook
-    log_what_python_prints()
+    log_warnings_and_exceptions()
     yield
     sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(False)

@@ -46,13 +46,13 @@ def test_a_worker_waits_for_the_migrations(tmp_path: Path, redis_url: str) -> No
             [sys.executable, "-m", *WORKER], cwd=ROOT, env=environ, stdout=out, stderr=out
         )
     try:
-        _wait_for(lambda: "waiting before the start: migrations" in log.read_text(), log)
+        _wait_for(lambda: "waiting to start: migrations" in log.read_text(), log)
         silent = _manage(environ, *ping)
         assert (silent.returncode, "Traceback" in silent.stderr) == (1, False)
         assert len(silent.stderr.splitlines()) == 1
         assert _manage(environ, "migrate", "-v", "0").returncode == 0
         _wait_for(lambda: _manage(environ, *ping).returncode == 0, log)
-        assert log.read_text().count("waiting before the start") == 1
+        assert log.read_text().count("waiting to start") == 1
         assert "starting: all migrations are applied" in log.read_text()
     finally:
         worker.terminate()
@@ -72,7 +72,7 @@ def test_a_waiting_worker_ends_on_a_signal(tmp_path: Path) -> None:
         worker = subprocess.Popen(
             [sys.executable, "-m", *WORKER], cwd=ROOT, env=environ, stdout=out, stderr=out
         )
-    _wait_for(lambda: "the database cannot be asked" in log.read_text(), log)
+    _wait_for(lambda: "the database cannot be reached" in log.read_text(), log)
     worker.terminate()
     assert worker.wait(10) != 0
     assert "Traceback" not in log.read_text()
@@ -82,7 +82,7 @@ def test_a_ping_without_a_broker_is_one_line(tmp_path: Path) -> None:
     environ = clean_environment(tmp_path, REDIS_URL="redis://:hidden-word@127.0.0.1:1/0")
     answer = _manage(environ, "worker_ping")
     assert answer.returncode == 1
-    assert "cannot be asked" in answer.stderr
+    assert "cannot be pinged" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert "hidden-word" not in answer.stderr
 

@@ -17,7 +17,7 @@ from backups.api.urls import LARGEST_BODY, urlpatterns
 from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
 from backups.lists.clusters import ClusterFilter
 from backups.lists.history import HistoryFilter
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from tests.instances import ROOT, Instance
 from tests.tokens_made import make_by_page
 from tests.visitor import Visitor

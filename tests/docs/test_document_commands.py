@@ -205,7 +205,7 @@ def test_the_commands_of_a_page(place: Place, page: str) -> None:
     if page == "docs/command-line.md":
         assert '"state": "succeeded"' in printed[-1]
     if page == "docs/audit.md":
-        assert any("are right" in text for text in printed)
+        assert any("are intact" in text for text in printed)
 
 
 @pytest.mark.e2e
@@ -220,7 +220,7 @@ def test_the_commands_of_operations(place: Place, tmp_path: Path) -> None:
         environment_file(place, database, tmp_path)
         parts = run_page(place, NEEDS_POSTGRESQL)
         printed = "\n".join(parts)
-    heads = re.findall(r"are right \(\d+\), head (\d+:[0-9a-f]{64})", printed)
+    heads = re.findall(r"are intact \(\d+\), head (\d+:[0-9a-f]{64})", printed)
     assert len(heads) == 2
     assert heads[0] == heads[1], "the audit trail arrived as it was"
     assert re.search(r"302$", printed, re.M), "signed in by curl"

@@ -136,6 +136,11 @@ def test_the_project_knows_nothing_of_clusters() -> None:
         and (up := {other for other in each if other.startswith("backups")})
     }
     assert not wrong
+    # nor for types alone
+    files = [path for name, path in modules().items() if name.startswith("dashboard")]
+    assert not [
+        path for path in files if re.search(r"^\s*(from|import) backups", path.read_text(), re.M)
+    ]
 
 
 def test_a_forbidden_import_would_be_found() -> None:

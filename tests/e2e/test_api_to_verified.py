@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from tests.tokens_made import make_by_page
 from tests.visitor import TERMINAL
 

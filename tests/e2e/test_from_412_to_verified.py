@@ -68,7 +68,7 @@ def test_from_412_to_verified(stack: Stack, screen: Page) -> None:
     ).first.click()
     screen.wait_for_url("**/log-backup/")
     if screen.get_by_text("Not read yet").count():
-        screen.get_by_role("button", name="Read them now").click()
+        screen.get_by_role("button", name="Read again").click()
     screen.get_by_label("OBS bucket").fill("css-logs")
     screen.get_by_label("Path in the bucket").fill("css/log")
     screen.get_by_label("IAM agency").fill("css_obs_agency")

@@ -14,7 +14,7 @@ import redis
 import requests
 import yaml
 
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from simulator import server
 from simulator.client import SimulatorControl
 from simulator.config import SimulatorConfig
@@ -142,7 +142,7 @@ IN_THE_DATABASE = {"session key"}
 def test_no_secret_is_stored_queued_logged_or_shown(
     cloud: server.Simulator, instance: Instance, provider: Provider, tmp_path: Path
 ) -> None:
-    instance.wait_for_text("could not be synchronised")  # one of the entries is refused
+    instance.wait_for_text("could not be synchronized")  # one of the entries is refused
     traffic = Traffic(instance.data_dir / "redis.sock")
     control = SimulatorControl(cloud.url)
     names = {each.name: each.id for each in control.clusters()}

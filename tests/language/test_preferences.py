@@ -106,7 +106,7 @@ def test_preferences_are_kept_and_the_page_answers_in_them(
     sent = {"language": "de", "time_zone": "Europe/Vienna"}
     answer = root.post("/account/preferences/", sent, follow=True)
     text = answer.content.decode()
-    assert f"{pseudo.OPEN}Your preferences are saved.{pseudo.CLOSE}" in text
+    assert f"{pseudo.OPEN}Your preferences have been saved.{pseudo.CLOSE}" in text
     assert '<option value="de" selected>Deutsch</option>' in text
     assert '<option value="Europe/Vienna" selected>Europe/Vienna</option>' in text
     user = User.objects.get(username="root")
@@ -137,7 +137,7 @@ def test_an_error_page_is_in_the_language_and_says_so(root: Client, two_language
     assert answer.status_code == 404
     text = answer.content.decode()
     assert '<html lang="de" dir="ltr">' in text
-    assert f"{pseudo.OPEN}There is no such page{pseudo.CLOSE}" in text
+    assert f"{pseudo.OPEN}Page not found{pseudo.CLOSE}" in text
 
 
 # --- a language is a catalogue -------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_a_catalogue_in_the_folder_is_all_that_a_language_takes(
 ) -> None:
     file = tmp_path / "he" / "LC_MESSAGES" / "django.mo"
     file.parent.mkdir(parents=True)
-    file.write_bytes(compiled({"There is no such page": "אין דף כזה"}))
+    file.write_bytes(compiled({"Page not found": "אין דף כזה"}))
     settings.LOCALE_PATHS = [tmp_path]
     settings.LANGUAGES = available(tmp_path)
     assert settings.LANGUAGES == [("en", "English"), ("he", "עברית")]

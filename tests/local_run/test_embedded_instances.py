@@ -113,7 +113,7 @@ def test_without_a_redis_on_the_path_the_shipped_one_runs(deep: Instance) -> Non
 def test_a_program_that_dies_comes_back_and_no_request_is_refused(plain: Instance) -> None:
     web = plain.program("gunicorn")
     web.kill()
-    plain.wait_for_text("web ended (SIGKILL); it is started again")
+    plain.wait_for_text("web ended (SIGKILL); restarting")
     page = requests.get(f"{plain.url}/healthz", timeout=60)  # waits in the socket's queue
     assert page.status_code == 200
     assert plain.program("gunicorn").pid != web.pid
@@ -172,7 +172,7 @@ def test_a_database_that_is_away_is_one_line(tmp_path: Path) -> None:
     nowhere = "postgres://dashboard@127.0.0.1:1/dashboard"
     product = Instance(tmp_path, DATABASE_URL=nowhere)
     assert product.wait_end() == 1
-    assert "the database cannot be used" in product.text
+    assert "the database is not usable" in product.text
     assert "Traceback" not in product.text
 
 

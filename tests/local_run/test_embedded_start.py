@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.local_run import clouds, instance, paths, redis
+from dashboard.local_run import clouds, instance, redis
+from dashboard.local_run.console import StartError
 from dashboard.local_run.listening import address, listen, url
-from dashboard.local_run.paths import StartError
 from tests.instances import ROOT, Instance, clean_environment
 from tests.private_redis import PrivateRedis
 
@@ -94,23 +94,23 @@ def test_a_command_in_another_terminal_meets_the_clouds_of_the_running_demo(tmp_
 
 
 def test_a_socket_path_that_is_too_long_moves_to_a_private_folder(tmp_path: Path) -> None:
-    assert paths.redis_socket(Path("/short")) == Path("/short/redis.sock")
+    assert redis.redis_socket(Path("/short")) == Path("/short/redis.sock")
     deep = tmp_path / ("d" * 60) / ("e" * 60)
-    moved = paths.redis_socket(deep)
-    assert len(os.fsencode(moved)) <= paths.LONGEST_SOCKET_PATH
-    assert moved == paths.redis_socket(deep)
-    assert moved != paths.redis_socket(deep / "other")
+    moved = redis.redis_socket(deep)
+    assert len(os.fsencode(moved)) <= redis.LONGEST_SOCKET_PATH
+    assert moved == redis.redis_socket(deep)
+    assert moved != redis.redis_socket(deep / "other")
 
 
 def test_a_private_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "broker"
     folder.mkdir(mode=0o755)
-    paths.make_private(folder)
+    redis.make_private(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     link = tmp_path / "link"
     link.symlink_to(folder)
     with pytest.raises(PermissionError):
-        paths.make_private(link)
+        redis.make_private(link)
 
 
 def test_redis_has_a_socket_and_no_port_even_where_the_path_has_spaces(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_search_path_is_the_one_of_openstacksdk(tmp_path: Path) -> None:
     """Both read the environment at import, so each side is asked in a fresh process."""
     environ = clean_environment(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "xdg"))
     ours = _printed(
-        "from dashboard.clouds_yaml import search_path as s; print(*s(), sep='\\n')", environ
+        "from dashboard.environment import clouds_search_path as s; print(*s(), sep='\\n')", environ
     )
     theirs = _printed(
         "import os; from openstack.config import loader\n"

@@ -18,8 +18,13 @@ from tests.instances import ROOT, assert_gone
 SUPERVISE = """
     import os, sys
     from pathlib import Path
-    from dashboard.local_run.processes import Guard, Program
-    from dashboard.local_run.supervisor import GaveUpError, StopAskedError, Supervisor
+    from dashboard.local_run.supervisor import (
+        GaveUpError,
+        Guard,
+        Program,
+        StopAskedError,
+        Supervisor,
+    )
 
     folder = Path(sys.argv[1])
     guard = Guard(os.open(folder / "lock", os.O_RDWR | os.O_CREAT))
@@ -82,7 +87,7 @@ def test_a_program_that_ends_is_started_again_and_the_terminal_told(tmp_path: Pa
         supervised.process.terminate()
     status, text = supervised.end()
     assert status == 0
-    assert "p0 ended (exit status 3); it is started again in 0.5 s" in text
+    assert "p0 ended (exit status 3); restarting in 0.5 s" in text
 
 
 def test_a_program_that_ends_at_once_each_time_stops_everything_with_its_log(

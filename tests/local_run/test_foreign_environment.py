@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from dashboard.environment import disown
+from dashboard.environment import remove_foreign_variables
 from dashboard.local_run.listening import address, foreign_host
 from tests.instances import ROOT, Instance
 
@@ -47,7 +47,7 @@ def test_all_that_others_leave_at_once_keeps_nothing_from_working(tmp_path: Path
         product.wait_ready()
         product.wait_for_text("clusters registered")
         product.wait_for_worker()
-        assert "note: HOST=x86_64-conda-linux-gnu is no IP address" in product.text
+        assert "note: HOST=x86_64-conda-linux-gnu is not an IP address" in product.text
         assert product.url.startswith("http://127.0.0.1:")
         with requests.Session() as session:
             session.trust_env = False
@@ -86,11 +86,11 @@ def test_a_host_that_is_an_address_counts(host: str) -> None:
 def test_settings_of_this_checkout_stay_and_others_go() -> None:
     for kept in ("dashboard.settings", "tests.settings", "benchmarks.history.settings"):
         environ = {"DJANGO_SETTINGS_MODULE": kept}
-        assert disown(environ) == []
+        assert remove_foreign_variables(environ) == []
         assert environ == {"DJANGO_SETTINGS_MODULE": kept}
     for other in ("shop.settings", "", "..", "/etc/passwd", "settings"):
         environ = {"DJANGO_SETTINGS_MODULE": other, "CELERY_BROKER_URL": "amqp://"}
-        assert disown(environ) == ["CELERY_BROKER_URL"]
+        assert remove_foreign_variables(environ) == ["CELERY_BROKER_URL"]
         assert environ == {"DJANGO_SETTINGS_MODULE": "dashboard.settings"}
 
 

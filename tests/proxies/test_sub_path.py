@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from tests.browser.test_security_key import Keyboard
 from tests.browser.watch import Watch
 from tests.chromium import ARGUMENTS, CHROMIUM

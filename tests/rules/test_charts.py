@@ -8,15 +8,14 @@ from itertools import pairwise
 
 import pytest
 
-from backups.services.clusters.history import ClusterDay, Mark
-from backups.services.statistics import Day, Result, percentile
+from backups.services.statistics import ClusterDay, Day, Mark, ResultGroup, percentile
 from backups.views import charts
 
 FIRST = date(2026, 10, 25)
 
 
 def day(place: int, **counts: int) -> Day:
-    return Day(FIRST + timedelta(days=place), {r: counts.get(r.value, 0) for r in Result})
+    return Day(FIRST + timedelta(days=place), {r: counts.get(r.value, 0) for r in ResultGroup})
 
 
 @pytest.mark.parametrize(

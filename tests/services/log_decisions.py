@@ -7,8 +7,14 @@ from typing import Any
 from backups.css_api.types import LogStorage
 from backups.models import Cluster
 from backups.models import LogSettings as StoredSettings
-from backups.services.log_settings.changing import Change, Decision, Ending, fingerprint
-from backups.services.log_settings.reading import decide, read_settings
+from backups.services.log_settings import (
+    Change,
+    ChangeOutcome,
+    Decision,
+    decide,
+    fingerprint,
+    read_settings,
+)
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 from simulator.client import SimulatorControl
@@ -38,7 +44,9 @@ def fitting(make_cluster: MakeCluster, change: Change) -> Cluster:
     """A cluster on which a change can be made, and does something."""
     cluster = make_cluster(log_backup=CHANGES[change][1])
     if change is Change.STOP_POLICY:
-        assert decide(cluster, wanted(cluster, Change.SET_POLICY), ANNA).ending is Ending.DONE
+        assert (
+            decide(cluster, wanted(cluster, Change.SET_POLICY), ANNA).ending is ChangeOutcome.DONE
+        )
     return cluster
 
 

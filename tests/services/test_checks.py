@@ -35,11 +35,11 @@ def many(project: Project) -> list[Cluster]:
 
 def test_a_sweep_over_a_thousand_due_clusters_takes_a_few_and_asks_five_times(many, settings):
     with CaptureQueriesContext(connection) as queries:
-        leased = checks.lease()
+        leased = checks.claim()
     assert len(leased) == settings.CHECK_PARALLEL
     assert len(queries) <= 5
     with CaptureQueriesContext(connection) as queries:
-        assert checks.lease() == [], "as many are under way as may be"
+        assert checks.claim() == [], "as many are under way as may be"
     assert len(queries) == 2
 
 
@@ -88,19 +88,19 @@ def test_what_has_waited_longest_is_checked_first_and_what_was_asked_for_before_
         )
     )
     readiness.request_check(asked)
-    assert set(checks.lease()) == {asked.pk, overdue.pk}
+    assert set(checks.claim()) == {asked.pk, overdue.pk}
     Cluster.objects.update(check_leased_until=None)
-    assert checks.lease() == [never.pk], "and not what is due later"
+    assert checks.claim() == [never.pk], "and not what is due later"
     assert Cluster.objects.get(pk=later.pk).check_due_at > timezone.now()
 
 
 def test_a_lease_that_came_to_nothing_runs_out(make_cluster):
     cluster = make_cluster()
-    assert checks.lease() == [cluster.pk]
-    assert checks.lease() == []
+    assert checks.claim() == [cluster.pk]
+    assert checks.claim() == []
     ago = timezone.now() - timedelta(seconds=1)
     Cluster.objects.filter(pk=cluster.pk).update(check_due_at=ago, check_leased_until=ago)
-    assert checks.lease() == [cluster.pk]
+    assert checks.claim() == [cluster.pk]
 
 
 def test_the_check_of_a_worker_that_died_is_made_by_another_once_its_heartbeat_is_stale(
@@ -108,17 +108,17 @@ def test_the_check_of_a_worker_that_died_is_made_by_another_once_its_heartbeat_i
 ):
     settings.CHECK_PARALLEL = 1
     cluster = make_cluster()
-    assert checks.lease() == [cluster.pk]
+    assert checks.claim() == [cluster.pk]
     heartbeats.beat("worker")
-    checks.begin(cluster.pk)
-    assert checks.lease() == [], "it is alive"
+    checks.renew(cluster.pk)
+    assert checks.claim() == [], "it is alive"
     Heartbeat.objects.update(seen_uptime=uptime.now() - settings.HEARTBEAT_STALE_AFTER - 1)
-    assert checks.lease() == [cluster.pk]
+    assert checks.claim() == [cluster.pk]
 
 
 def test_a_check_ends_its_lease_and_is_due_again_after_about_the_interval(make_cluster, settings):
     cluster = make_cluster()
-    checks.lease()
+    checks.claim()
     readiness.check_cluster(cluster.pk)
     cluster.refresh_from_db()
     assert cluster.check_leased_until is None
@@ -129,7 +129,7 @@ def test_a_check_ends_its_lease_and_is_due_again_after_about_the_interval(make_c
 def test_the_pauses_are_spread(make_cluster):
     cluster, pauses = make_cluster(), set()
     for _ in range(5):
-        checks.finish(cluster.pk)
+        checks.release(cluster.pk)
         cluster.refresh_from_db()
         pauses.add(round((cluster.check_due_at - timezone.now()).total_seconds()))
         Cluster.objects.filter(pk=cluster.pk).update(check_due_at=None)
@@ -140,10 +140,10 @@ def test_the_pauses_are_spread(make_cluster):
 def test_a_cluster_that_does_not_count_is_checked_only_where_somebody_asks(make_cluster, column):
     cluster = make_cluster()
     Cluster.objects.filter(pk=cluster.pk).update(**{column: timezone.now()})
-    assert checks.lease() == []
+    assert checks.claim() == []
     readiness.request_check(cluster)
-    assert checks.lease() == []
-    assert checks.lease(only=cluster.pk) == [cluster.pk]
+    assert checks.claim() == []
+    assert checks.claim(only=cluster.pk) == [cluster.pk]
 
 
 def test_a_project_that_was_disconnected_is_left_alone(make_cluster):
@@ -151,19 +151,19 @@ def test_a_project_that_was_disconnected_is_left_alone(make_cluster):
     cut = Connection.objects.create(
         cloud="demo", project=cluster.project, disconnected_at=timezone.now()
     )
-    assert checks.lease() == []
+    assert checks.claim() == []
     cut.disconnected_at = None
     cut.save()
-    assert checks.lease() == [cluster.pk]
+    assert checks.claim() == [cluster.pk]
 
 
 def test_a_check_that_was_asked_for_meanwhile_is_made_after_the_one_under_way(make_cluster):
     cluster = make_cluster()
-    checks.lease()
-    checks.begin(cluster.pk)
+    checks.claim()
+    checks.renew(cluster.pk)
     readiness.request_check(cluster)
-    checks.finish(cluster.pk)
-    assert checks.lease() == [cluster.pk]
+    checks.release(cluster.pk)
+    assert checks.claim() == [cluster.pk]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -175,7 +175,7 @@ def test_of_many_sweeps_at_once_each_cluster_is_given_to_one(make_cluster, setti
     def sweep() -> None:
         try:
             start.wait()
-            leased.extend(checks.lease())
+            leased.extend(checks.claim())
         finally:
             connection.close()
 
@@ -202,7 +202,7 @@ def with_entry(tmp_path, **changes: object) -> None:
 def check_all_that_are_due(most: int = 1000) -> int:
     """Sweep and check until nothing is due; returns how many checks were made."""
     made = 0
-    while (ids := checks.lease()) and made < most:
+    while (ids := checks.claim()) and made < most:
         for pk in ids:
             readiness.check_cluster(pk)
             made += 1
@@ -245,4 +245,4 @@ def test_a_cluster_that_does_not_answer_does_not_put_the_others_off(make_cluster
     readiness.check_cluster(silent.pk)
     well.refresh_from_db()
     assert well.check_due_at is None
-    assert checks.lease() == [well.pk]
+    assert checks.claim() == [well.pk]

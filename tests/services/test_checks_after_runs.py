@@ -23,10 +23,10 @@ def test_a_refusal_that_tells_of_readiness_has_the_cluster_checked_at_once(
 ):
     cluster = make_cluster()
     readiness.check_cluster(cluster.pk)
-    assert checks.lease() == []
+    assert checks.claim() == []
     cloud.fault("status", cluster.cluster_id, preset=preset)
     ended(make_run(cluster))
-    assert checks.lease() == [cluster.pk]
+    assert checks.claim() == [cluster.pk]
 
 
 def test_a_refusal_that_tells_nothing_of_it_does_not(make_cluster, make_run, cloud):
@@ -34,7 +34,7 @@ def test_a_refusal_that_tells_nothing_of_it_does_not(make_cluster, make_run, clo
     readiness.check_cluster(cluster.pk)
     cloud.fault("status", cluster.cluster_id, preset="parameters")
     ended(make_run(cluster))
-    assert checks.lease() == []
+    assert checks.claim() == []
 
 
 def test_a_cluster_that_was_busy_with_the_run_is_checked_when_that_has_ended(
@@ -48,7 +48,7 @@ def test_a_cluster_that_was_busy_with_the_run_is_checked_when_that_has_ended(
     assert cluster.readiness == Readiness.BUSY
     cloud.end_jobs(cluster.cluster_id)
     following.follow_run(run.pk)
-    assert checks.lease() == [cluster.pk]
+    assert checks.claim() == [cluster.pk]
     readiness.check_cluster(cluster.pk)
     cluster.refresh_from_db()
     assert cluster.readiness == Readiness.READY
@@ -59,7 +59,7 @@ def test_from_a_412_to_the_words_on_the_cluster(make_cluster, make_run, cloud):
     readiness.check_cluster(cluster.pk)
     cloud.change_cluster(cluster.cluster_id, log_backup=False)
     ended(make_run(cluster))
-    (pk,) = checks.lease()
+    (pk,) = checks.claim()
     readiness.check_cluster(pk)
     cluster.refresh_from_db()
     assert cluster.readiness == Readiness.BACKUP_OFF

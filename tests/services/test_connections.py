@@ -198,7 +198,7 @@ def test_a_cluster_that_is_registered_already_is_named(
 ) -> None:
     cluster_id = cloud.add_cluster("orders")
     sync.sync_connection(row.pk)
-    with pytest.raises(RegisterError, match="already, as “orders”") as caught:
+    with pytest.raises(RegisterError, match="already registered as “orders”") as caught:
         register_by_hand(row, cluster_id, ANNA)
     assert caught.value.cluster == Cluster.objects.get()
     assert not Cluster.objects.get().by_hand
@@ -231,7 +231,7 @@ def test_of_two_registrations_at_once_one_is_told_of_the_other(cloud: SimulatorC
             return str(error)
 
     told = sorted(map(str, at_once([register, register])))
-    assert told == ["The cluster is registered already, as “hidden”.", "hidden"]
+    assert told == ["The cluster is already registered as “hidden”.", "hidden"]
     assert Cluster.objects.count() == 1
     assert actions() == ["cluster_registered"]
 
@@ -242,7 +242,9 @@ def test_a_cluster_that_the_cloud_does_not_know_is_not_registered(
 ) -> None:
     if preset:
         cloud.fault("status", endpoint="detail", preset=preset)
-    with pytest.raises(RegisterError, match=r"knows no cluster 00000000-dead-beef in project"):
+    with pytest.raises(
+        RegisterError, match=r"Cluster 00000000-dead-beef does not exist in project"
+    ):
         register_by_hand(row, "00000000-dead-beef", ANNA)
     assert not Cluster.objects.exists()
     cloud.clear_faults()

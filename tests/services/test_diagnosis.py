@@ -22,8 +22,7 @@ from backups.css_api.errors import (
 )
 from backups.guide import CONNECTION_FAULTS
 from backups.services.connections import diagnosis
-from backups.services.connections.diagnosis import Diagnosis, StepState, diagnose
-from backups.services.connections.faults import fault_of
+from backups.services.connections.diagnosis import Diagnosis, StepState, diagnose, fault_of
 from dashboard.http.wire import Timeouts
 from simulator.client import SimulatorControl
 from tests.services.clouds_entries import change_entry, read_file, the_entry, write_file

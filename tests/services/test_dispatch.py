@@ -77,7 +77,7 @@ def test_a_message_that_expires_early_is_published_again(
     Cluster.objects.exclude(pk=cluster.pk).update(check_due_at=timezone.now() + timedelta(hours=1))
     for find, publish in (
         (lambda: due_for_check(10), dispatch_follow),
-        (checks.lease, lambda ids: dispatch_check(ids, worth=checks.MESSAGE_WORTH)),
+        (checks.claim, lambda ids: dispatch_check(ids, worth=checks.MESSAGE_WORTH)),
     ):
         ids = find()
         assert len(ids) == 1

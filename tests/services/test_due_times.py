@@ -86,16 +86,16 @@ def test_checks_are_due_within_their_interval(make_cluster: Any) -> None:
     Cluster.objects.filter(pk=held.pk).update(
         check_due_at=then, check_leased_until=then, check_leased_by=""
     )
-    assert checks.lease() == []
+    assert checks.claim() == []
     pull_in()
-    assert set(checks.lease()) == {cluster.pk, held.pk}
+    assert set(checks.claim()) == {cluster.pk, held.pk}
 
 
 def test_a_check_in_its_interval_stays_where_it_is(make_cluster: Any, settings: Any) -> None:
     cluster = make_cluster()
-    checks.finish(cluster.pk)
+    checks.release(cluster.pk)
     assert pull_in() == 0
-    checks.begin(cluster.pk)
+    checks.renew(cluster.pk)
     assert pull_in() == 0
 
 
@@ -108,9 +108,9 @@ def test_connections_are_read_again(connection_row: Connection) -> None:
 
 
 def test_a_sync_in_its_lease_stays_where_it_is(connection_row: Connection) -> None:
-    from backups.services.connections import sync_lease
+    from backups.services.connections import sync
 
-    assert sync_lease.begin(connection_row.pk)
+    assert sync.claim(connection_row.pk)
     assert pull_in() == 0
 
 

@@ -209,7 +209,7 @@ def test_an_empty_list_that_was_stored_late_does_not_prove_that_nothing_was_star
         monkeypatch.setattr(following, "timezone", Later)
         return work()
 
-    monkeypatch.setattr(following, "hold_and_retry", hold)
+    monkeypatch.setattr(following, "retry_while_unavailable", hold)
     run = followed(run)
     assert run.state == S.UNKNOWN
     cloud.clear_faults()

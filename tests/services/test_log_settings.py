@@ -10,8 +10,14 @@ from backups.choices import Readiness
 from backups.css_api.types import LogStorage
 from backups.models import Cluster
 from backups.services.clusters.readiness import check_cluster
-from backups.services.log_settings.changing import Change, Decision, Ending, Result, fingerprint
-from backups.services.log_settings.reading import decide
+from backups.services.log_settings import (
+    Change,
+    ChangeOutcome,
+    ChangeResult,
+    Decision,
+    decide,
+    fingerprint,
+)
 from dashboard.audit.models import AuditEvent
 from simulator.client import SimulatorControl
 from tests.services.conftest import MakeCluster
@@ -39,7 +45,7 @@ every_change = pytest.mark.parametrize("change", CHANGES)
 def test_enabling_is_read_back_kept_and_audited(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(log_backup=False)
     decision = wanted(cluster, Change.ENABLE, reason="audit of May")
-    assert decide(cluster, decision, ANNA).ending is Ending.DONE
+    assert decide(cluster, decision, ANNA).ending is ChangeOutcome.DONE
     row = stored(cluster)
     assert row.enabled
     assert {"bucket": row.bucket, "base_path": row.base_path, "agency": row.agency} == WANTED
@@ -78,13 +84,13 @@ def test_every_change_and_the_way_back(make_cluster: MakeCluster) -> None:
     cluster = make_cluster()
     other = LogStorage("other-bucket", "logs", "other_agency")
     changed = decide(cluster, wanted(cluster, Change.CHANGE, storage=other), ANNA)
-    assert changed.ending is Ending.DONE
+    assert changed.ending is ChangeOutcome.DONE
     assert stored(cluster).bucket == "other-bucket"
-    assert decide(cluster, wanted(cluster, Change.SET_POLICY), ANNA).ending is Ending.DONE
+    assert decide(cluster, wanted(cluster, Change.SET_POLICY), ANNA).ending is ChangeOutcome.DONE
     assert (stored(cluster).automatic, stored(cluster).period) == (True, NIGHTLY)
-    assert decide(cluster, wanted(cluster, Change.STOP_POLICY), ANNA).ending is Ending.DONE
+    assert decide(cluster, wanted(cluster, Change.STOP_POLICY), ANNA).ending is ChangeOutcome.DONE
     assert stored(cluster).automatic is False
-    assert decide(cluster, wanted(cluster, Change.DISABLE), ANNA).ending is Ending.DONE
+    assert decide(cluster, wanted(cluster, Change.DISABLE), ANNA).ending is ChangeOutcome.DONE
     assert stored(cluster).enabled is False
     assert actions()[1::2] == [
         "log_backup_changed",
@@ -101,7 +107,7 @@ def test_a_daily_backup_that_went_with_another_change_is_noticed(
     cluster = make_cluster()
     decide(cluster, wanted(cluster, Change.SET_POLICY), ANNA)
     result = decide(cluster, wanted(cluster, Change.CHANGE), ANNA)
-    assert (result.ending, result.ended_policy) == (Ending.DONE, True)
+    assert (result.ending, result.ended_policy) == (ChangeOutcome.DONE, True)
     assert stored(cluster).automatic is False
     event = last_event()
     assert event.before is not None
@@ -114,7 +120,7 @@ def test_a_daily_backup_that_went_with_another_change_is_noticed(
 # --- Not done ------------------------------------------------------------------------------------
 
 
-def failed(cluster: Cluster, decision: Decision, ending: Ending) -> Result:
+def failed(cluster: Cluster, decision: Decision, ending: ChangeOutcome) -> ChangeResult:
     """Decide, and expect a failure that is on record."""
     result = decide(cluster, decision, ANNA)
     assert result.ending is ending
@@ -149,7 +155,7 @@ def test_a_refusal_is_told_with_its_code_and_audited_and_not_repeated(
     cluster = fitting(make_cluster, change)
     decision, before = wanted(cluster, change), called(cloud, change)
     cloud.fault("status", endpoint=CHANGES[change][2], preset=preset, times=1)
-    result = failed(cluster, decision, Ending.REFUSED)
+    result = failed(cluster, decision, ChangeOutcome.REFUSED)
     assert code in result.why
     assert result.has_changed is False
     assert called(cloud, change) == before + 1
@@ -163,7 +169,7 @@ def test_a_refusal_is_told_with_its_code_and_audited_and_not_repeated(
 def test_what_does_not_fit_the_switch_is_refused_by_the_cloud(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(log_backup=False)
     for change in (Change.CHANGE, Change.DISABLE, Change.SET_POLICY, Change.STOP_POLICY):
-        assert "CSS.0004" in failed(cluster, wanted(cluster, change), Ending.REFUSED).why
+        assert "CSS.0004" in failed(cluster, wanted(cluster, change), ChangeOutcome.REFUSED).why
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "error_after"])
@@ -175,7 +181,7 @@ def test_a_change_without_an_answer_is_not_repeated_and_is_settled_by_reading(
     decision, before = wanted(cluster, change), called(cloud, change)
     cloud.fault(fault, endpoint=CHANGES[change][2])
     result = decide(cluster, decision, ANNA)
-    assert (result.ending, result.has_changed) == (Ending.DONE, True)
+    assert (result.ending, result.has_changed) == (ChangeOutcome.DONE, True)
     assert called(cloud, change) == before + 1
     assert result.now is not None
     assert fingerprint(stored(cluster)) == fingerprint(result.now)
@@ -196,7 +202,7 @@ def test_a_change_that_never_arrived_is_not_known_to_be_done_nor_repeated(
     cluster = fitting(make_cluster, change)
     decision, before = wanted(cluster, change), called(cloud, change)
     cloud.fault(endpoint=CHANGES[change][2], **fault)
-    result = failed(cluster, decision, Ending.UNKNOWN)
+    result = failed(cluster, decision, ChangeOutcome.UNKNOWN)
     assert (result.has_changed, called(cloud, change)) == (False, before + 1)
     assert fingerprint(stored(cluster)) == decision.seen
 
@@ -211,7 +217,7 @@ def test_what_cannot_be_read_back_is_not_called_done(
     cloud.fault("status", endpoint="settings", status=200, body=json.dumps(off), times=1)
     cloud.fault("status", endpoint="settings", preset="unavailable")
     result = decide(cluster, decision, ANNA)
-    assert (result.ending, result.now, result.has_changed) == (Ending.ACCEPTED, None, None)
+    assert (result.ending, result.now, result.has_changed) == (ChangeOutcome.ACCEPTED, None, None)
     assert (last_event().action, last_event().after) == ("log_backup_enabled", None)
     assert details()["result"] == "accepted"
     assert stored(cluster).enabled is False
@@ -223,7 +229,7 @@ def test_settings_that_cannot_be_read_are_not_changed(
     cluster = make_cluster(log_backup=False)
     decision = wanted(cluster, Change.ENABLE)
     cloud.fault("status", endpoint="settings", preset="unavailable")
-    result = failed(cluster, decision, Ending.NOT_SENT)
+    result = failed(cluster, decision, ChangeOutcome.NOT_SENT)
     assert (result.before, called(cloud, Change.ENABLE)) == (None, 0)
     assert (details()["http_status"], details()["error_code"]) == (503, "APIGW.0613")
     assert actions() == ["log_change_failed"]
@@ -235,5 +241,5 @@ def test_a_cloud_whose_entry_is_gone_is_asked_nothing(
     cluster = make_cluster(log_backup=False)
     decision = wanted(cluster, Change.ENABLE)
     cluster.project.cloud = "elsewhere"
-    assert "elsewhere" in failed(cluster, decision, Ending.NOT_SENT).why
+    assert "elsewhere" in failed(cluster, decision, ChangeOutcome.NOT_SENT).why
     assert not called(cloud, Change.ENABLE)

@@ -218,7 +218,7 @@ def test_waiting_for_another_entrys_post_leaves_no_trail_without_end(make_cluste
 
 def test_what_retention_forgot_corrects_nothing(make_cluster, make_run, cloud, settings):
     """Two jobs in a lost POST's window, neither credited; retention then deletes the success."""
-    from backups.models import Kind, RetentionPolicy
+    from backups.models import RetentionKind, RetentionPolicy
     from backups.services import retention
     from dashboard.audit.trail import Actor
 
@@ -236,7 +236,7 @@ def test_what_retention_forgot_corrects_nothing(make_cluster, make_run, cloud, s
     days = dict(RetentionPolicy.current().as_dict())
     days[next(key for key in days if "succ" in key)] = 50
     retention.change(days, actor=Actor("root"))
-    done = retention.start(Kind.SUCCESSES, RetentionPolicy.current(), actor=Actor("root"))
+    done = retention.start(RetentionKind.SUCCESSES, RetentionPolicy.current(), actor=Actor("root"))
     assert done
     assert retention.work(done)
     assert [r.job_id for r in imported(cluster)] == ["bad"]

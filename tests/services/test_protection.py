@@ -17,8 +17,7 @@ from backups.services.clusters import protection
 from backups.services.runs import following, sending
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor
 from tests.grants import give
 

@@ -58,7 +58,7 @@ def test_clusters_of_a_disconnected_cloud_are_not_ready(cluster, entry):
     cluster.refresh_from_db()
     assert (cluster.readiness, cluster.readiness_detail) == (
         Readiness.UNKNOWN,
-        "Its connection is disconnected: it is not checked.",
+        "The connection is disconnected: the cluster is not checked.",
     )
 
 

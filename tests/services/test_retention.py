@@ -17,14 +17,14 @@ from backups.models import (
     ApiCall,
     BackupRun,
     Export,
-    Kind,
+    RetentionKind,
     RetentionPolicy,
     RetentionRun,
     RunEvent,
 )
 from backups.services import retention
 from dashboard.accounts.models import User
-from dashboard.audit import chain, verification
+from dashboard.audit import trail, verification
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Action, Actor
 from tests.services.cloud_jobs import check, imported, job, keep, read
@@ -34,7 +34,7 @@ ANNA = Actor("anna")
 
 
 def days(**values: int) -> dict[str, int | None]:
-    return {f"{kind.value}_days": values.get(kind.value) for kind in Kind}
+    return {f"{kind.value}_days": values.get(kind.value) for kind in RetentionKind}
 
 
 def policy(**values: int) -> RetentionPolicy:
@@ -71,7 +71,7 @@ def ended(cluster: Any, state: str, age: float, **columns: Any) -> BackupRun:
     return run
 
 
-def run_all(kinds: tuple[Kind, ...] = retention.ORDER) -> list[RetentionRun]:
+def run_all(kinds: tuple[RetentionKind, ...] = retention.ORDER) -> list[RetentionRun]:
     current, done = RetentionPolicy.current(), []
     for kind in kinds:
         run = retention.start(kind, current, actor=ANNA)
@@ -97,7 +97,12 @@ def test_each_class_has_its_own_time(make_cluster):
             ended(cluster, state, age)
     current = policy(successes=10, failures=20)
     previewed = {found.kind: found.count for found in retention.preview(current)}
-    assert previewed == {Kind.SUCCESSES: 2, Kind.FAILURES: 5, Kind.AUDIT: 0, Kind.PERSONAL: 0}
+    assert previewed == {
+        RetentionKind.SUCCESSES: 2,
+        RetentionKind.FAILURES: 5,
+        RetentionKind.AUDIT: 0,
+        RetentionKind.PERSONAL: 0,
+    }
     done = {run.kind: run.done for run in run_all()}
     assert done == {"successes": 2, "failures": 5}
     left = {state: BackupRun.objects.filter(state=state).count() for state in TERMINAL}
@@ -110,14 +115,14 @@ def test_each_class_has_its_own_time(make_cluster):
 
 def test_it_is_announced_before_anything_goes(make_cluster):
     ended(make_cluster(), RunState.SUCCEEDED, 15)
-    run = retention.start(Kind.SUCCESSES, policy(successes=10), actor=ANNA)
+    run = retention.start(RetentionKind.SUCCESSES, policy(successes=10), actor=ANNA)
     assert run is not None
     assert BackupRun.objects.count() == 1
     event = AuditEvent.objects.get(sequence=run.told)
     assert (event.action, event.actor_name) == (Action.RETENTION_RUN, "anna")
     assert event.details["class"] == "successes"
     assert (event.details["days"], event.details["about"]) == (10, "1")
-    assert retention.start(Kind.SUCCESSES, RetentionPolicy.current(), actor=ANNA) is None
+    assert retention.start(RetentionKind.SUCCESSES, RetentionPolicy.current(), actor=ANNA) is None
     assert retention.work(run)
     assert not retention.work(run), "done is done"
 
@@ -127,7 +132,7 @@ def test_one_that_was_interrupted_is_continued(make_cluster, monkeypatch):
     cluster = make_cluster()
     for age in range(11, 18):
         ended(cluster, RunState.SUCCEEDED, age)
-    run = retention.start(Kind.SUCCESSES, policy(successes=10), actor=ANNA)
+    run = retention.start(RetentionKind.SUCCESSES, policy(successes=10), actor=ANNA)
     deletable, asked = retention._deletable, []
 
     def dies(*arguments: Any) -> Any:
@@ -155,7 +160,7 @@ def test_who_was_overtaken_stops(make_cluster, monkeypatch):
     cluster = make_cluster()
     for age in (11, 12, 13):
         ended(cluster, RunState.SUCCEEDED, age)
-    run = retention.start(Kind.SUCCESSES, policy(successes=10), actor=ANNA)
+    run = retention.start(RetentionKind.SUCCESSES, policy(successes=10), actor=ANNA)
     deletable = retention._deletable
 
     def overtaken(*arguments: Any) -> Any:
@@ -237,7 +242,7 @@ def test_names_and_addresses_are_masked(make_cluster):
     )
     Export.objects.filter(pk=export.pk).update(started_at=NOW - timedelta(days=15))
     current = policy(personal=10)
-    assert {p.kind: p.count for p in retention.preview(current)}[Kind.PERSONAL] == 1
+    assert {p.kind: p.count for p in retention.preview(current)}[RetentionKind.PERSONAL] == 1
     (run,) = run_all()
     assert run.done == 1
     old.refresh_from_db()
@@ -258,17 +263,17 @@ def test_masked_and_pruned_events_leave_the_chain_whole(monkeypatch):
         retention.change(days(successes=number + 1), actor=Actor("anna", ip="192.0.2.7"))
     later = timezone.now() + timedelta(days=20)
     monkeypatch.setattr(timezone, "now", lambda: later)
-    monkeypatch.setattr(chain, "now", lambda: later)
+    monkeypatch.setattr(trail, "now", lambda: later)
     policy(personal=10)
-    (masked,) = run_all((Kind.PERSONAL,))
+    (masked,) = run_all((RetentionKind.PERSONAL,))
     assert masked.done == 3
     assert not AuditEvent.objects.filter(actor_name="anna", at__lt=masked.cutoff).exists()
     policy(audit=15)
-    (pruned,) = run_all((Kind.AUDIT,))
+    (pruned,) = run_all((RetentionKind.AUDIT,))
     assert pruned.done == 3
     monkeypatch.undo()
     asked = verification.request_verification()
-    assert verification.perform(asked)
+    assert verification.run_verification(asked)
     asked.refresh_from_db()
     assert (asked.result, asked.guards_missing) == ("intact", "")
 
@@ -303,7 +308,7 @@ def test_a_preview_counts_no_further_than_it_says(make_cluster, monkeypatch):
     cluster = make_cluster()
     for age in (11, 12, 13):
         ended(cluster, RunState.FAILED, age)
-    found = {p.kind: p for p in retention.preview(policy(failures=10))}[Kind.FAILURES]
+    found = {p.kind: p for p in retention.preview(policy(failures=10))}[RetentionKind.FAILURES]
     assert (found.count, found.more) == (2, True)
 
 
@@ -313,7 +318,7 @@ def test_a_chunk_costs_as_many_queries_whatever_is_in_it(make_cluster):
     for size in (2, 30):
         for _ in range(size):
             ended(cluster, RunState.SUCCEEDED, 15)
-        run = retention.start(Kind.SUCCESSES, current, actor=ANNA)
+        run = retention.start(RetentionKind.SUCCESSES, current, actor=ANNA)
         with CaptureQueriesContext(connection) as captured:
             assert retention.work(run)
         counts.append(len(captured))

@@ -13,7 +13,16 @@ from django.utils import timezone
 
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
 from backups.guards import GUARDS
-from backups.models import ApiCall, BackupRun, Cluster, Kind, Post, Project, RetentionRun, RunEvent
+from backups.models import (
+    ApiCall,
+    BackupRun,
+    Cluster,
+    Post,
+    Project,
+    RetentionKind,
+    RetentionRun,
+    RunEvent,
+)
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.db import triggers
@@ -64,9 +73,9 @@ def make(cluster: Cluster, state: str, **columns: Any) -> BackupRun:
     return run
 
 
-def opened(kind: Kind, cutoff: Any = CUTOFF) -> RetentionRun:
+def opened(kind: RetentionKind, cutoff: Any = CUTOFF) -> RetentionRun:
     """A retention run as the service announces it."""
-    action = Action.PERSONAL_DATA_MASKED if kind is Kind.PERSONAL else Action.RETENTION_RUN
+    action = Action.PERSONAL_DATA_MASKED if kind is RetentionKind.PERSONAL else Action.RETENTION_RUN
     event = record(
         action, actor=Actor.process("test"), details={"class": kind.value, "before": cutoff}
     )
@@ -108,8 +117,8 @@ def test_no_column_of_an_ended_run_can_be_changed(cluster: Cluster, state: str) 
 def test_a_run_that_has_not_ended_changes_and_is_not_deleted(cluster: Cluster, state: str) -> None:
     run = make(cluster, state)
     assert not refuses(f"UPDATE {RUNS} SET note = 'x' WHERE id = %s", run.pk)
-    opened(Kind.SUCCESSES, timezone.now().replace(microsecond=0))
-    opened(Kind.FAILURES, timezone.now().replace(microsecond=0))
+    opened(RetentionKind.SUCCESSES, timezone.now().replace(microsecond=0))
+    opened(RetentionKind.FAILURES, timezone.now().replace(microsecond=0))
     for table in (EVENTS, CALLS):
         assert refuses(f"DELETE FROM {table} WHERE run_id = %s", run.pk)
     assert refuses(f"DELETE FROM {RUNS} WHERE id = %s", run.pk)
@@ -142,17 +151,17 @@ def test_an_ended_run_may_lose_its_account_and_its_neighbour(cluster: Cluster) -
 @pytest.mark.parametrize(
     ("kind", "state", "goes"),
     [
-        (Kind.SUCCESSES, RunState.SUCCEEDED, True),
-        (Kind.SUCCESSES, RunState.FAILED, False),
-        (Kind.FAILURES, RunState.SUCCEEDED, False),
-        (Kind.FAILURES, RunState.FAILED, True),
-        (Kind.FAILURES, RunState.CANCELLED, True),
-        (Kind.AUDIT, RunState.FAILED, False),
-        (Kind.PERSONAL, RunState.SUCCEEDED, False),
+        (RetentionKind.SUCCESSES, RunState.SUCCEEDED, True),
+        (RetentionKind.SUCCESSES, RunState.FAILED, False),
+        (RetentionKind.FAILURES, RunState.SUCCEEDED, False),
+        (RetentionKind.FAILURES, RunState.FAILED, True),
+        (RetentionKind.FAILURES, RunState.CANCELLED, True),
+        (RetentionKind.AUDIT, RunState.FAILED, False),
+        (RetentionKind.PERSONAL, RunState.SUCCEEDED, False),
     ],
 )
 def test_only_what_an_open_retention_run_is_about_goes(
-    cluster: Cluster, kind: Kind, state: RunState, goes: bool
+    cluster: Cluster, kind: RetentionKind, state: RunState, goes: bool
 ) -> None:
     run, young = make(cluster, state), make(cluster, state, finished_at=CUTOFF)
     assert refuses(f"DELETE FROM {RUNS} WHERE id = %s", run.pk)
@@ -176,9 +185,9 @@ MASK = (
 
 def test_masking_needs_an_open_door_and_empties_all_of_it(cluster: Cluster) -> None:
     run, young = make(cluster, RunState.FAILED), make(cluster, RunState.FAILED, requested_at=CUTOFF)
-    earlier = opened(Kind.SUCCESSES)
+    earlier = opened(RetentionKind.SUCCESSES)
     assert refuses(MASK, earlier.told, run.pk)
-    door = opened(Kind.PERSONAL)
+    door = opened(RetentionKind.PERSONAL)
     assert refuses(MASK, door.told + 1, run.pk)
     assert refuses(MASK, None, run.pk)
     assert refuses(MASK.replace("source_ip = NULL, ", ""), door.told, run.pk)
@@ -193,7 +202,7 @@ def test_masking_needs_an_open_door_and_empties_all_of_it(cluster: Cluster) -> N
 
 
 def test_a_door_is_opened_only_by_its_own_event() -> None:
-    def announces(kind: Kind, told: int, cutoff: Any = CUTOFF, **more: Any) -> bool:
+    def announces(kind: RetentionKind, told: int, cutoff: Any = CUTOFF, **more: Any) -> bool:
         try:
             with transaction.atomic():
                 RetentionRun.objects.create(kind=kind, cutoff=cutoff, told=told, **more)
@@ -206,20 +215,20 @@ def test_a_door_is_opened_only_by_its_own_event() -> None:
         return record(Action.RETENTION_RUN, actor=Actor.process("test"), details=details).sequence
 
     right = event(**{"class": "failures", "before": CUTOFF})
-    assert announces(Kind.FAILURES, right)
-    assert not announces(Kind.FAILURES, right + 1)
-    assert not announces(Kind.SUCCESSES, right)
-    assert not announces(Kind.PERSONAL, right)
-    assert not announces(Kind.FAILURES, right, CUTOFF + timedelta(seconds=1))
-    assert not announces(Kind.FAILURES, right, done=1)
-    assert not announces(Kind.FAILURES, event(before=CUTOFF))
-    assert not announces(Kind.FAILURES, event(**{"class": "failures"}))
-    opened(Kind.SUCCESSES)
-    assert not announces(Kind.FAILURES, right), "older than one that was used"
+    assert announces(RetentionKind.FAILURES, right)
+    assert not announces(RetentionKind.FAILURES, right + 1)
+    assert not announces(RetentionKind.SUCCESSES, right)
+    assert not announces(RetentionKind.PERSONAL, right)
+    assert not announces(RetentionKind.FAILURES, right, CUTOFF + timedelta(seconds=1))
+    assert not announces(RetentionKind.FAILURES, right, done=1)
+    assert not announces(RetentionKind.FAILURES, event(before=CUTOFF))
+    assert not announces(RetentionKind.FAILURES, event(**{"class": "failures"}))
+    opened(RetentionKind.SUCCESSES)
+    assert not announces(RetentionKind.FAILURES, right), "older than one that was used"
 
 
 def test_a_retention_run_stays_as_it_was_announced() -> None:
-    door = opened(Kind.FAILURES)
+    door = opened(RetentionKind.FAILURES)
     table = "backups_retentionrun"
     for column in ("cutoff = '2030-01-01 00:00:00+00:00'", "kind = 'successes'", "told = 99"):
         assert refuses(f"UPDATE {table} SET {column} WHERE id = %s", door.pk), column

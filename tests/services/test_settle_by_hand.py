@@ -17,8 +17,7 @@ from backups.services.clusters.protection import verified
 from backups.services.runs import following, sending, settling
 from backups.services.runs.requests import Requester, request_backup
 from backups.services.runs.settling import CannotSettle, settle_by_hand
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor
 from simulator.client import SimulatorControl
 from tests.services.conftest import MakeCluster, MakeRun

@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from backups.choices import ConnectionFault, SyncStep
 from backups.models import Cluster, Connection
-from backups.services.connections import manage, sync, sync_lease
-from backups.services.connections.sync_lease import Superseded, begin, due_for_sync
+from backups.services.connections import manage, sync
+from backups.services.connections.sync import claim, due_for_sync
 from dashboard.audit.trail import Actor
+from dashboard.db import leases
 from simulator.client import SimulatorControl
 from tests.services.cloud_jobs import at_once
 from tests.services.clouds_entries import add_entry, remove_entry, the_entry
@@ -82,16 +83,16 @@ def test_each_step_is_told(
     cloud: SimulatorControl, row: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, int]] = []
-    first = sync_lease.Lease._update
+    first = leases.Lease._write
 
-    def watched(self: Any, **columns: Any) -> None:
+    def watched(self: Any, columns: Any) -> None:
         seen = Connection.objects.get(pk=row.pk)
         told.append((seen.sync_step, seen.version))
-        first(self, **columns)
+        first(self, columns)
 
     manage.request_sync(row, ANNA)
     told.append((Connection.objects.get().sync_step, Connection.objects.get().version))
-    monkeypatch.setattr(sync_lease.Lease, "_update", watched)
+    monkeypatch.setattr(leases.Lease, "_write", watched)
     sync.sync_connection(row.pk)
     steps = list(dict.fromkeys(step for step, _version in told))
     assert steps == [SyncStep.WAITING, SyncStep.SIGNING_IN, SyncStep.LISTING, SyncStep.STORING]
@@ -105,9 +106,9 @@ def test_a_message_that_was_lost_is_sent_again(cloud: SimulatorControl, row: Con
 
 
 def test_a_sync_that_is_under_way_is_left_alone(cloud: SimulatorControl, row: Connection) -> None:
-    lease = begin(row.pk)
+    lease = claim(row.pk)
     assert lease is not None
-    assert begin(row.pk) is None
+    assert claim(row.pk) is None
     sync.sync_connection(row.pk)
     assert cloud.ledger(endpoint="list") == []
     assert not manage.request_sync(row, ANNA)
@@ -116,17 +117,21 @@ def test_a_sync_that_is_under_way_is_left_alone(cloud: SimulatorControl, row: Co
 
 def test_a_sync_whose_worker_died_is_begun_again(cloud: SimulatorControl, row: Connection) -> None:
     cloud.add_cluster("one")
-    dead = begin(row.pk)
+    dead = claim(row.pk)
     assert dead is not None
-    dead.tell(SyncStep.LISTING)
+    dead.show_step(SyncStep.LISTING)
     later(1)
     assert due_for_sync(10) == [row.pk]
     row.refresh_from_db()
     assert (row.sync_step, row.sync_started_at) == ("waiting", None)
     sync.sync_connection(row.pk)
     assert Cluster.objects.present().count() == 1
-    for step in (dead.renew, lambda: dead.tell(SyncStep.STORING), lambda: dead.end(listed=99)):
-        with pytest.raises(Superseded):
+    for step in (
+        dead.renew,
+        lambda: dead.show_step(SyncStep.STORING),
+        lambda: dead.release(listed=99),
+    ):
+        with pytest.raises(leases.LeaseLost):
             step()
     row.refresh_from_db()
     assert (row.listed, row.sync_step) == (1, "")
@@ -137,13 +142,14 @@ def test_a_lease_is_renewed_by_each_page_so_a_long_list_is_read_once(
 ) -> None:
     cloud.add_clusters(150)
     ends: list[Any] = []
-    first = sync_lease.Lease.renew
+    first = sync.SyncLease.renew
 
-    def watched(self: Any) -> None:
-        first(self)
-        ends.append(Connection.objects.get(pk=row.pk).next_sync_at)
+    def watched(self: Any, **columns: Any) -> None:
+        first(self, **columns)
+        if not columns:
+            ends.append(Connection.objects.get(pk=row.pk).next_sync_at)
 
-    monkeypatch.setattr(sync_lease.Lease, "renew", watched)
+    monkeypatch.setattr(sync.SyncLease, "renew", watched)
     sync.sync_connection(row.pk)
     assert len(ends) == len(cloud.ledger(endpoint="list")) + 1, "each page, and the storing"
     assert ends == sorted(set(ends))
@@ -151,7 +157,7 @@ def test_a_lease_is_renewed_by_each_page_so_a_long_list_is_read_once(
 
 def test_a_lease_outlasts_the_longest_step(settings: Any) -> None:
     settings.CSS_TOTAL_TIMEOUT = 600.0
-    assert sync_lease.lease_time() >= timedelta(seconds=2400)
+    assert sync.lease_time() >= timedelta(seconds=2400)
 
 
 def test_the_list_of_a_sync_that_was_overtaken_counts_for_nothing(
@@ -223,7 +229,7 @@ def test_of_sweeps_at_once_one_hands_a_sync_out(cloud: SimulatorControl) -> None
     sync.connect_new_entries()
     taken: Any = at_once([lambda: due_for_sync(10) for _ in range(4)])
     assert sorted(map(len, taken)) == [0, 0, 0, 1]
-    begun = at_once([lambda: begin(Connection.objects.get().pk) for _ in range(4)])
+    begun = at_once([lambda: claim(Connection.objects.get().pk) for _ in range(4)])
     assert sum(lease is not None for lease in begun) == 1
 
 

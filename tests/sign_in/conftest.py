@@ -1,4 +1,4 @@
-"""Accounts, browsers, and what an authenticator app shows."""
+"""Accounts, browsers and authenticator apps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dashboard.audit.models import AuditEvent
 from tests.sign_in.provider import CLIENT_ID, CLIENT_SECRET, Provider
 
 PASSWORD = "correct horse battery"
-STEP = 30  # seconds that a code of an authenticator app counts
+STEP = 30  # seconds for which an app shows a code
 SECRET = re.compile(r'id="secret">\s*([A-Z2-7]+)\s*<')
 
 
@@ -36,7 +36,7 @@ def root(db: None) -> User:
 
 
 def sign_in(client: Client, name: str = "anna", password: str = PASSWORD, **more: Any) -> Any:
-    """Send the form of the sign-in page; `more` goes into it, or, in capitals, into the request."""
+    """Submit the sign-in form; `more` has form fields, or request headers in capitals."""
     extra = {key: more.pop(key) for key in list(more) if key.isupper()}
     return client.post(reverse("login"), {"username": name, "password": password, **more}, **extra)
 
@@ -46,13 +46,13 @@ def is_signed_in(client: Client) -> bool:
 
 
 def events(*actions: str) -> list[AuditEvent]:
-    """What the audit trail has of these actions, or all of it, oldest first."""
+    """Return the events of these actions, or all events, oldest first."""
     found = AuditEvent.objects.order_by("sequence")
     return list(found.filter(action__in=actions) if actions else found)
 
 
 def code_of(secret: str, steps: int = 0) -> str:
-    """What an authenticator app shows (RFC 6238), `steps` of thirty seconds from now.
+    """Return the code of an authenticator app (RFC 6238), `steps` of 30 seconds from now.
 
     Written a second time on purpose: a mistake that both sides shared would not show.
     """
@@ -64,7 +64,7 @@ def code_of(secret: str, steps: int = 0) -> str:
 
 
 def set_up_app(client: Client, steps: int = -1) -> str:
-    """Set an authenticator app up in a browser that is signed in; returns its secret.
+    """Set up an authenticator app in a signed-in browser, and return its secret.
 
     Args:
         client: the browser.
@@ -81,7 +81,7 @@ def set_up_app(client: Client, steps: int = -1) -> str:
 
 @pytest.fixture
 def provider(settings: Any, db: None) -> Iterator[Provider]:
-    """A provider that the product is configured for; who is in the group ops is an operator."""
+    """A configured provider; members of the group ops are operators."""
     started = Provider()
     settings.OIDC_ISSUER = started.issuer
     settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = CLIENT_ID, CLIENT_SECRET
@@ -96,7 +96,7 @@ MakeClient = Callable[..., Client]
 
 @pytest.fixture
 def client_of() -> MakeClient:
-    """Makes a browser that has signed in with the password."""
+    """Returns browsers that are signed in with the password."""
 
     def make(user: User, **request: Any) -> Client:
         client = Client(**request)

@@ -1,4 +1,4 @@
-"""A small OpenID Connect provider over HTTP: right by itself, wrong where a test wants it so."""
+"""A small OpenID Connect provider over HTTP: correct by default, wrong where a test needs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _base64url(data: bytes) -> str:
 
 
 class Provider:
-    """Runs in a thread on a port of its own.
+    """Runs in a thread on its own port.
 
     Attributes:
         user: claims of whoever signs in at the provider next.
@@ -55,7 +55,7 @@ class Provider:
         self._server.server_close()
 
     def signed(self, claims: Claims, key: RSAKey | None = None, **header: str) -> str:
-        """An ID token, RS256, as it should be but for what is given."""
+        """Return a valid RS256 ID token, with the given changes."""
         key = key or self.key
         return jwt.encode({"alg": "RS256", "kid": "first", **header}, claims, key)
 
@@ -64,7 +64,7 @@ class Provider:
         return self._by_hand({"alg": "none", "kid": "first"}, claims, lambda _text: b"")
 
     def signed_with_the_public_key(self, claims: Claims) -> str:
-        """HS256 with what everybody can read as its secret."""
+        """HS256 with the public key as its secret."""
         public = self.key.as_pem(private=False)
         return self._by_hand(
             {"alg": "HS256", "kid": "first", "typ": "JWT"},
@@ -91,7 +91,7 @@ class Provider:
         }
 
     def authorize(self, sent: dict[str, str]) -> str:
-        """Where the browser is sent back to, for a request that is right."""
+        """Return the redirect for a correct request."""
         assert sent["client_id"] == CLIENT_ID
         assert sent["response_type"] == "code"
         assert "openid" in sent["scope"].split()
@@ -171,7 +171,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
 
 
 def plain(status: int, body: bytes = b"", **headers: str) -> Callable[..., None]:
-    """An answer with just these bytes, for `Provider.answers`."""
+    """An answer with these bytes, for `Provider.answers`."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)

@@ -1,4 +1,4 @@
-"""The way of a browser to the provider and back."""
+"""Steps of a browser to the provider and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ADDRESS = re.compile(r'href="([^"]+)" rel="noreferrer"')
 
 
 def begin(client: Client, **form: str) -> str:
-    """Press “Sign in with …”; returns the provider's address that the page leads to."""
+    """Press “Sign in with …”, and return the URL of the provider."""
     answer = client.post(reverse("oidc-start"), form)
     found = ADDRESS.search(text_of(answer))
     assert found, text_of(answer)
@@ -26,7 +26,7 @@ def begin(client: Client, **form: str) -> str:
 
 
 def at_the_provider(address: str) -> str:
-    """Sign in there; returns the address that the provider sends the browser back to."""
+    """Sign in at the provider, and return the callback URL."""
     answer = requests.get(address, allow_redirects=False, timeout=10)
     assert answer.status_code == 302, answer.text
     back = urlsplit(answer.headers["Location"])
@@ -35,22 +35,22 @@ def at_the_provider(address: str) -> str:
 
 
 def walk(client: Client, **form: str) -> Any:
-    """All of it; returns our answer to the callback."""
+    """Do the whole sign-in, and return the response to the callback."""
     return client.get(at_the_provider(begin(client, **form)))
 
 
 def sent_to(address: str) -> dict[str, str]:
-    """What the browser carries to the provider."""
+    """The parameters that the browser sends to the provider."""
     return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
 
 
 def begun_in_vain(client: Client) -> Any:
-    """Press the button where the provider cannot be asked; returns our answer."""
+    """Press the button while the provider is unreachable, and return the response."""
     return client.post(reverse("oidc-start"))
 
 
 def assert_refused(client: Client, why: str, answer: Any = None) -> None:
-    """Nobody came in, the trail says why, and the page does not."""
+    """Assert that nobody is signed in, and that only the audit trail has the reason."""
     answer = walk(client) if answer is None else answer
     assert answer.headers["Location"] == reverse("login")
     assert not is_signed_in(client)
@@ -64,7 +64,7 @@ def assert_refused(client: Client, why: str, answer: Any = None) -> None:
 
 
 def roles_of(name: str) -> set[tuple[str, str | None, bool]]:
-    """The grants of an account: role, project, and whether the provider gave it."""
+    """Return the grants of an account: role, project, whether granted by the provider."""
     return {
         (grant.role, grant.project and grant.project.name, grant.by_provider)
         for grant in Grant.objects.filter(user__username=name)

@@ -30,14 +30,14 @@ SECOND_STEP, REMOVAL = reverse("mfa_authenticate"), reverse("mfa_deactivate_totp
 
 
 def second_step(code: str) -> tuple[Client, Any]:
-    """A browser that gave the right password, and the answer to a code."""
+    """A browser after the correct password, and the response to a code."""
     client = Client()
     assert sign_in(client).headers["Location"].startswith(SECOND_STEP)
     return client, client.post(SECOND_STEP, {"code": code})
 
 
 def later(client: Client, seconds: float = 301) -> None:
-    """Let the sign-in be longer ago."""
+    """Move the sign-in into the past."""
     session = client.session
     records = session["account_authentication_methods"]
     session["account_authentication_methods"] = [
@@ -107,7 +107,7 @@ def test_a_wrong_code_is_an_event(anna: User, client_of: MakeClient) -> None:
 
 @pytest.mark.parametrize("steps", [-1, 0, 1])
 def test_a_code_counts_once(anna: User, client_of: MakeClient, steps: int) -> None:
-    """Also when it was taken a step early or late, where django-allauth forgets it sooner."""
+    """Also one step early or late, where django-allauth forgets it sooner."""
     secret = set_up_app(client_of(anna), 0 if steps == -1 else -1)
     code = code_of(secret, steps)
     client, first = second_step(code)
@@ -124,7 +124,7 @@ def test_a_used_code_is_remembered_until_it_has_run_out(
     anna: User, client_of: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = set_up_app(client_of(anna))
-    code = code_of(secret, 1)  # of the next step: it is taken for 90 seconds from now on at most
+    code = code_of(secret, 1)  # of the next step, valid for at most 90 seconds
     assert second_step(code)[1].status_code == 302
     now = time.time
     for seconds in (31, 59):

@@ -1,4 +1,4 @@
-"""The first account, and the first admin who is no superuser."""
+"""The first account, and the first admin who is not a superuser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a provider, or who stands in for it, may say and is not believed; each with its event."""
+"""Invalid responses of a provider or an impostor, each rejected with an event."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def without(name: str) -> Callable[[Claims], Claims]:
 
 NOW = int(time.time())
 WRONG_CLAIMS: dict[str, tuple[Claims, str]] = {
-    "a nonce of another sign-in": ({"nonce": "another"}, "its nonce is not the one"),
-    "an empty nonce": ({"nonce": ""}, "its nonce is not the one"),
-    "a nonce that is no text": ({"nonce": 7}, "its nonce is not the one"),
+    "a nonce of another sign-in": ({"nonce": "another"}, "its nonce does not match"),
+    "an empty nonce": ({"nonce": ""}, "its nonce does not match"),
+    "a nonce that is no text": ({"nonce": 7}, "its nonce does not match"),
     "another audience": ({"aud": "another-client"}, "it is for another client"),
     "an audience that begins the same": ({"aud": "css-log-backup-2"}, "it is for another client"),
     "two audiences and no party": (
@@ -45,14 +45,14 @@ WRONG_CLAIMS: dict[str, tuple[Claims, str]] = {
     "an odd time": ({"exp": "tomorrow"}, ""),
     "not valid yet": ({"nbf": NOW + 600}, "it is not valid yet"),
     "issued in the future": ({"iat": NOW + 600}, "it is not valid yet"),
-    "another issuer": ({"iss": "https://evil.example"}, "it is of another issuer"),
-    "an issuer with a slash more": ({"iss": "SLASH"}, "it is of another issuer"),
+    "another issuer": ({"iss": "https://evil.example"}, "it is from another issuer"),
+    "an issuer with a slash more": ({"iss": "SLASH"}, "it is from another issuer"),
     "a subject that is no text": ({"sub": 7}, ""),
-    "an empty subject": ({"sub": ""}, "its subject is no name"),
+    "an empty subject": ({"sub": ""}, "its subject is invalid"),
     "an end of time": ({"exp": float("inf")}, ""),
     "a beginning without a number": ({"nbf": float("nan")}, ""),
-    "a subject that no database stores": ({"sub": "a\x00b"}, "its subject is no name"),
-    "a subject without end": ({"sub": "x" * 300}, "its subject is no name"),
+    "a subject that no database stores": ({"sub": "a\x00b"}, "its subject is invalid"),
+    "a subject without end": ({"sub": "x" * 300}, "its subject is invalid"),
 }
 
 
@@ -93,7 +93,7 @@ def test_a_key_that_the_provider_does_not_have_is_refused(
     client: Client, provider: Provider
 ) -> None:
     provider.sign = lambda claims: provider.signed(claims, kid="second")
-    assert_refused(client, "the provider has no such key")
+    assert_refused(client, "the provider has no matching key")
 
 
 def test_no_signature_is_refused(client: Client, provider: Provider) -> None:
@@ -124,7 +124,7 @@ def test_what_is_no_token_is_refused(client: Client, provider: Provider, token: 
     assert_refused(client, "ID token rejected")
 
 
-# --- the way back -----------------------------------------------------------------------------
+# --- the callback -----------------------------------------------------------------------------
 
 
 def assert_not_begun(client: Client, answer: Any) -> None:
@@ -134,7 +134,7 @@ def assert_not_begun(client: Client, answer: Any) -> None:
         "by": "OpenID Connect",
         "why": "not begun here, or too long ago",
     }
-    assert "not begun here" in text_of(client.get(reverse("login")))
+    assert "not started here" in text_of(client.get(reverse("login")))
 
 
 @pytest.mark.parametrize("query", ["", "?code=x", "?state=", "?code=x&state=made-up", "?error=x"])
@@ -161,7 +161,7 @@ def test_a_callback_of_another_browser_is_refused(client: Client, provider: Prov
 
 
 def test_a_code_of_another_sign_in_is_refused(client: Client, provider: Provider) -> None:
-    """A stolen code: its PKCE challenge is another one's."""
+    """A stolen code has the PKCE challenge of another session."""
     stolen = at_the_provider(begin(Client())).partition("code=")[2].partition("&")[0]
     own = at_the_provider(begin(client))
     code = own.partition("code=")[2].partition("&")[0]

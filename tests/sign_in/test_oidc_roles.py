@@ -1,4 +1,4 @@
-"""What the provider says of groups and second factors, and what it comes to here."""
+"""Groups and second factors from the provider, and their effect."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def test_userinfo_of_somebody_else_counts_for_nothing(client: Client, provider: 
 def test_groups_that_the_provider_left_out_are_said_to_be_missing(
     client: Client, provider: Provider
 ) -> None:
-    """Entra ID names where to ask for more than 200 groups, in their place."""
+    """For more than 200 groups, Entra ID sends a reference instead."""
     del provider.user["groups"]
     provider.user |= {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}}
     answer = client.get(at_the_provider(begin(client)), follow=True)
-    assert "too many groups" in text_of(answer)
+    assert "there are too many" in text_of(answer)
     assert not User.objects.exists()
 
 

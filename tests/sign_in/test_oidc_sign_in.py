@@ -1,4 +1,4 @@
-"""Signing in by an OpenID Connect provider: accounts, roles, second factors; all over HTTP."""
+"""Sign-in through an OpenID Connect provider: accounts, roles, second factors; all over HTTP."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_unless_accounts_are_made_for_everybody(
 def test_a_name_that_is_taken_is_never_linked(
     client: Client, anna: User, provider: Provider, name: str
 ) -> None:
-    """Not by name, nor by mail address, nor in other letters that look the same."""
+    """Neither by name, nor by mail address, nor by look-alike letters."""
     User.objects.filter(pk=anna.pk).update(email="anna@example.com")
     give(anna, Role.ADMIN)
     provider.user |= {
@@ -214,7 +214,7 @@ def test_an_account_that_is_switched_off_stays_out(client: Client, provider: Pro
     User.objects.update(is_active=False)
     other = Client()
     answer = other.get(at_the_provider(begin(other)), follow=True)
-    assert "switched off here" in text_of(answer)
+    assert "account is deactivated" in text_of(answer)
     assert not is_signed_in(other)
     assert events("sign_in_failed")[-1].details == {"account_active": False}
 
@@ -234,7 +234,7 @@ def test_a_second_factor_here_is_asked_for_as_well(client: Client, provider: Pro
 def test_who_is_signed_in_already_is_not_made_somebody_else(
     anna: User, client_of: MakeClient, provider: Provider
 ) -> None:
-    """Nobody can push a victim into an account of their own."""
+    """Login CSRF: nobody can sign a victim in to another account."""
     attacker = Client()
     back = at_the_provider(begin(attacker))
     victim = client_of(anna)

@@ -1,4 +1,4 @@
-"""A provider that is away, slow, or makes no sense: nobody comes in, and nobody waits."""
+"""A provider that is unavailable, slow or broken: nobody is signed in, and nobody waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 from dashboard.http.wire import Timeouts
-from dashboard.sign_in import provider_session
+from dashboard.sign_in import oidc
 from tests.sign_in.provider import Claims, Provider, plain
 from tests.sign_in.provider_walk import assert_refused, at_the_provider, begin, begun_in_vain
 
@@ -26,7 +26,7 @@ def _in_a_mapped_group(provider: Provider) -> None:
 
 def test_a_provider_that_is_down_is_said_to_be(client: Client, provider: Provider) -> None:
     provider.stop()
-    assert_refused(client, "the provider cannot be asked", begun_in_vain(client))
+    assert_refused(client, "the request to the provider failed", begun_in_vain(client))
 
 
 def test_a_provider_that_goes_down_on_the_way_is_said_to_be(
@@ -34,11 +34,11 @@ def test_a_provider_that_goes_down_on_the_way_is_said_to_be(
 ) -> None:
     back = at_the_provider(begin(client))
     provider.stop()
-    assert_refused(client, "the provider cannot be asked", client.get(back))
+    assert_refused(client, "the request to the provider failed", client.get(back))
 
 
 def drip(handler: BaseHTTPRequestHandler) -> None:
-    """A byte every tenth of a second, for ever."""
+    """One byte every tenth of a second, without end."""
     handler.send_response(200)
     handler.end_headers()
     while True:
@@ -59,11 +59,11 @@ def test_a_provider_that_drips_or_is_silent_is_given_up(
     path: str,
     slow: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr(provider_session, "TIMEOUTS", Timeouts(connect=1, read=1, total=1))
+    monkeypatch.setattr(oidc, "TIMEOUTS", Timeouts(connect=1, read=1, total=1))
     back = at_the_provider(begin(client))
     provider.answers[path] = slow
     began = time.monotonic()
-    assert_refused(client, "cannot be asked", client.get(back))
+    assert_refused(client, "the request to the (provider|token endpoint) failed", client.get(back))
     assert time.monotonic() - began < 4
 
 
@@ -84,9 +84,11 @@ MAD = {
 
 
 REFUSALS = {
-    DISCOVERY: "the provider cannot be asked|the discovery document",
+    DISCOVERY: "the request to the provider failed|the discovery document",
     "/token": "the token endpoint",
-    "/keys": "the provider cannot be asked|ID token rejected: the provider has no such key",
+    "/keys": (
+        "the request to the provider failed|ID token rejected: the provider has no matching key"
+    ),
 }
 
 

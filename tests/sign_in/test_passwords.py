@@ -1,4 +1,4 @@
-"""Signing in with a password: who comes in, and what the others learn, which is nothing."""
+"""Sign-in with a password. Failed attempts reveal nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from dashboard.accounts.models import Session, User
 from tests.sign_in.conftest import PASSWORD, MakeClient, events, is_signed_in, sign_in, text_of
 
-WRONG = "The user name or the password is not right."
+WRONG = "The user name or password is incorrect."
 TOKEN = re.compile(r'"[A-Za-z0-9]{64}"')
 
 
@@ -52,7 +52,7 @@ def test_an_account_that_is_switched_off_gets_that_answer_too(client: Client, an
 
 
 def test_the_time_does_not_tell_whether_there_is_such_an_account(anna: User, settings: Any) -> None:
-    """The password is hashed in every case, and hashing is what takes the time."""
+    """The password is always hashed, and hashing takes most of the time."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     settings.ACCOUNT_RATE_LIMITS = False
     anna.set_password(PASSWORD)
@@ -68,7 +68,7 @@ def test_the_time_does_not_tell_whether_there_is_such_an_account(anna: User, set
         return time.process_time() - begun
 
     seconds("anna")
-    # turn by turn, so that what slows the machine down slows down all of them
+    # alternating, so that load on the machine affects all of them
     taken: dict[str, list[float]] = {name: [] for name in ("anna", "nobody", off.username, "none")}
     for _ in range(5):
         for name in taken:
@@ -114,7 +114,7 @@ def test_no_other_address_makes_an_account(client: Client, db: None, path: str) 
 def test_a_session_that_was_planted_is_another_one_after_the_sign_in(
     client: Client, anna: User
 ) -> None:
-    """Whoever knows the id that a browser had before does not get in with it."""
+    """The session id from before the sign-in is not valid afterwards."""
     client.get(reverse("login"))
     session = client.session
     session["planted"] = "by somebody"
@@ -210,7 +210,7 @@ def test_a_weak_password_is_not_taken(anna: User, client_of: MakeClient, weak: s
 
 
 def test_administration_asks_for_the_same_sign_in(client: Client, root: User) -> None:
-    """Its own form knows neither limits nor second factors."""
+    """Its own form has neither limits nor second factors."""
     answer = client.get("/admin/login/")
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/sign-in/")

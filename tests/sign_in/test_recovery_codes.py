@@ -1,4 +1,4 @@
-"""Recovery codes: shown once, each for one sign-in."""
+"""Recovery codes: shown once, each valid for one sign-in."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_they_are_shown_once(anna: User, client_of: MakeClient) -> None:
     set_up_app(client)
     codes = show(client)
     for page in (text_of(client.post(CODES)), text_of(client.get(CODES))):
-        assert "not shown again" in page
+        assert "cannot be shown again" in page
         assert not [code for code in codes if code in page]
 
 
@@ -77,14 +77,14 @@ def test_each_signs_in_once(anna: User, client_of: MakeClient) -> None:
     assert not is_signed_in(again)
     other, _answer = second_step(second)
     assert is_signed_in(other)
-    assert "8 of 10 are left." in text_of(client.get(CODES))
+    assert "8 of 10 codes are left." in text_of(client.get(CODES))
 
 
 def test_new_ones_make_the_old_ones_worthless(anna: User, client_of: MakeClient) -> None:
     client = client_of(anna)
     set_up_app(client)
     old = show(client)
-    assert "The 10 codes that are left stop working." in text_of(client.get(NEW))
+    assert "The 10 remaining codes stop working." in text_of(client.get(NEW))
     assert client.post(NEW).headers["Location"] == CODES
     new = show(client)
     assert len(new) == 10

@@ -1,4 +1,4 @@
-"""Roles that need a second factor: nothing opens before there is one."""
+"""Roles that require a second factor: nothing else is accessible without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backups.models import Cluster, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import AuditEvent
-from dashboard.sign_in.required import BY_PROVIDER
+from dashboard.sign_in.second_factor import BY_PROVIDER
 from tests.grants import give
 from tests.sign_in.conftest import (
     MakeClient,
@@ -82,7 +82,7 @@ def test_a_form_does_nothing_and_says_so(
     events = AuditEvent.objects.count()
     answer = client.post(reverse("backups:cluster-archive", args=[cluster.pk]), follow=True)
     assert answer.redirect_chain == [(OVERVIEW, 302)]
-    assert "Nothing was done" in text_of(answer)
+    assert "Nothing was changed" in text_of(answer)
     cluster.refresh_from_db()
     assert cluster.archived_at is None
     assert AuditEvent.objects.count() == events
@@ -105,7 +105,7 @@ def test_a_program_gets_a_403_that_says_why(
     answer = client.get(path, headers=headers)
     assert answer.status_code == 403
     assert text_of(answer) == (
-        f"Your role needs a second factor: set one up at http://testserver{OVERVIEW}."
+        f"Your role requires a second factor. Set one up at http://testserver{OVERVIEW}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Groups with commas in them, as LDAP names have, can be mapped to roles."""
+"""Group names with commas, as in LDAP, can be mapped to roles."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.sign_in.role_entries import entries_of
-from dashboard.sign_in.role_map import groups_of, parse_role_map
+from dashboard.sign_in.role_map import groups_of, parse_role_map, split_role_map
 from tests.dashboard.test_environment import errors, load
 
 NAME = "CN=css-admins,OU=Groups,DC=corp,DC=example"
@@ -18,7 +17,9 @@ OTHER = "CN=Ops\\, Berlin,OU=Groups,DC=corp"
 
 
 def mapped(text: str) -> list[tuple[str, str, str]]:
-    return [(each.group, str(each.role), each.project) for each in parse_role_map(entries_of(text))]
+    return [
+        (each.group, str(each.role), each.project) for each in parse_role_map(split_role_map(text))
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Security keys, as far as the server goes; tests/browser has the browser's part."""
+"""Security keys on the server; tests/browser tests the browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AGAIN = reverse("mfa_reauthenticate_webauthn")
 
 
 def asked(answer: Any, kind: str) -> dict[str, Any]:
-    """What a page asks the browser's key for."""
+    """The options that a page passes to the browser."""
     return dict(answer.context["js_data"][kind]["publicKey"])
 
 
@@ -60,7 +60,7 @@ def test_a_key_is_added_and_signs_in(anna: User, client_of: MakeClient, key: Sof
 def test_another_key_does_not(anna: User, client_of: MakeClient, key: SoftwareKey) -> None:
     add(client_of(anna), key)
     impostor = SoftwareKey()
-    impostor.credential_id = key.credential_id  # says that it is the key, and signs with another
+    impostor.credential_id = key.credential_id  # claims to be the key, but signs with another one
     for wrong in (SoftwareKey(), impostor):
         client = Client()
         sign_in(client)
@@ -83,7 +83,7 @@ def test_a_key_of_somebody_else_does_not(
 def test_what_a_key_signed_for_another_site_does_not(
     anna: User, client_of: MakeClient, key: SoftwareKey
 ) -> None:
-    """A page that looks like this one, and passes on what it was given."""
+    """A phishing page that relays the response."""
     add(client_of(anna), key)
     client = Client()
     sign_in(client)
@@ -138,7 +138,7 @@ JUNK = st.none() | st.text(max_size=20) | st.binary(max_size=80).map(websafe_enc
 def test_answers_that_are_almost_right_are_refused_without_an_error(
     anna: User, client_of: MakeClient, key: SoftwareKey, data: st.DataObject
 ) -> None:
-    # first, since an example may also end in the middle
+    # first, since an example can also end in the middle
     Authenticator.objects.all().delete()
     cache.clear()
     client = client_of(anna)
@@ -157,7 +157,7 @@ def test_answers_that_are_almost_right_are_refused_without_an_error(
 
 
 def spoil(answer: dict[str, Any], data: st.DataObject) -> None:
-    """Put something else in place of one value."""
+    """Replace one value."""
     answer[data.draw(st.sampled_from(sorted(answer)))] = data.draw(JUNK)
 
 
@@ -179,7 +179,7 @@ def test_a_number_in_place_of_a_text_takes_no_memory(
 ) -> None:
     client = client_of(anna)
     said = key.made(asked(client.get(ADD), "creation_options")["challenge"])
-    said["response"][name] = 10**15  # bytes; no machine has them
+    said["response"][name] = 10**15  # bytes, more than any machine has
     answer = client.post(ADD, {"name": "x", "credential": json.dumps(said)})
     assert answer.status_code == 200
     assert not Authenticator.objects.exists()

@@ -1,4 +1,4 @@
-"""Sessions: how long they last, where they are listed, and how they are ended."""
+"""Sessions: time limits, the list, and ending them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import Session, User
-from dashboard.accounts.sessions import STARTED
+from dashboard.sign_in.sessions import SESSION_START
 from tests.sign_in.conftest import PASSWORD, MakeClient, events, is_signed_in, sign_in, text_of
 
 NEW_PASSWORD = "another horse, another battery"
 
 
 def handles(client: Client) -> list[str]:
-    """What the page offers to end."""
+    """Return the handles that the page offers to end."""
     page = text_of(client.get(reverse("account")))
     return re.findall(r'name="session" value="([^"]+)"', page)
 
 
 def age(client: Client, **seconds: float) -> None:
-    """Let a session have begun (`at`) or have been used (`seen`) that long ago."""
+    """Move the start (`at`) or the last use (`seen`) of a session into the past."""
     session = client.session
     now = time.time()
-    session[STARTED] = {**session[STARTED], **{key: now - each for key, each in seconds.items()}}
+    session[SESSION_START] = {
+        **session[SESSION_START],
+        **{key: now - each for key, each in seconds.items()},
+    }
     session.save()
 
 
@@ -37,9 +40,15 @@ def test_one_sees_where_one_is_signed_in(anna: User, client_of: MakeClient) -> N
     client = client_of(anna, headers={"User-Agent": "Firefox on a desk"}, REMOTE_ADDR="192.0.2.1")
     client_of(anna, headers={"User-Agent": "Safari on a phone"}, REMOTE_ADDR="192.0.2.2")
     page = text_of(client.get(reverse("account")))
-    for text in ("Firefox on a desk", "192.0.2.1", "Safari on a phone", "192.0.2.2", "this one"):
+    for text in (
+        "Firefox on a desk",
+        "192.0.2.1",
+        "Safari on a phone",
+        "192.0.2.2",
+        "This session",
+    ):
         assert text in page
-    assert page.count("this one") == 1
+    assert page.count("This session") == 1
 
 
 def test_the_sessions_of_others_are_not_shown(
@@ -59,7 +68,7 @@ def test_a_key_of_a_session_is_on_no_page(anna: User, client_of: MakeClient) -> 
 
 def test_one_session_can_be_ended(anna: User, client_of: MakeClient) -> None:
     here, lost, third = client_of(anna), client_of(anna), client_of(anna)
-    handle = lost.session[STARTED]["handle"]
+    handle = lost.session[SESSION_START]["handle"]
     answer = here.post(reverse("session-end"), {"session": handle})
     assert answer.headers["Location"] == reverse("account")
     assert not is_signed_in(lost)
@@ -82,7 +91,12 @@ def test_a_session_of_somebody_else_cannot_be_ended(
 ) -> None:
     other = client_of(root)
     client = client_of(anna)
-    for handle in (other.session[STARTED]["handle"], other.session.session_key, "", "x" * 500):
+    for handle in (
+        other.session[SESSION_START]["handle"],
+        other.session.session_key,
+        "",
+        "x" * 500,
+    ):
         assert client.post(reverse("session-end"), {"session": handle}).status_code == 302
     client.post(reverse("session-end"), {"session": "others"})
     assert is_signed_in(other)
@@ -90,7 +104,7 @@ def test_a_session_of_somebody_else_cannot_be_ended(
 
 
 def test_a_browser_before_the_sign_in_is_nobodys_session(anna: User, client_of: MakeClient) -> None:
-    """Its row has an empty handle, which must not match an empty field."""
+    """Its row has an empty handle, which an empty field must not match."""
     visitor = Client()
     session = visitor.session
     session["x"] = 1
@@ -107,7 +121,7 @@ def test_a_session_that_nobody_uses_ends(anna: User, client_of: MakeClient, sett
     age(client, seen=60 * 60)
     answer = client.get("/history/?state=failed", follow=True)
     assert answer.redirect_chain[0][0] == "/sign-in/?next=/history/%3Fstate%3Dfailed"
-    assert "60 minutes without a click" in text_of(answer)
+    assert "60 minutes of inactivity" in text_of(answer)
     assert [event.details for event in events("sign_out")] == [{"why": "idle"}]
     settings.SESSION_IDLE_MINUTES = 0
     assert sign_in(client).status_code == 302
@@ -121,7 +135,7 @@ def test_a_session_ends_however_it_is_used(anna: User, client_of: MakeClient) ->
     assert is_signed_in(client)
     age(client, at=12 * 3600)
     answer = client.get(reverse("account"), follow=True)
-    assert "12 hours at most" in text_of(answer)
+    assert "at most 12 hours" in text_of(answer)
     assert [event.details for event in events("sign_out")] == [{"why": "age"}]
     assert not is_signed_in(client)
 
@@ -130,7 +144,7 @@ def test_a_clock_that_is_set_back_ends_no_idle_limit(anna: User, client_of: Make
     client = client_of(anna)
     age(client, seen=-7 * 3600, at=-7 * 3600)
     assert is_signed_in(client)
-    assert client.session[STARTED]["seen"] <= time.time()
+    assert client.session[SESSION_START]["seen"] <= time.time()
     age(client, seen=60 * 60, at=-6 * 3600)
     assert not is_signed_in(client)
 
@@ -147,10 +161,10 @@ def test_a_clock_that_is_set_ahead_has_people_sign_in_again(
 def test_what_a_page_asks_for_by_itself_is_no_use(anna: User, client_of: MakeClient) -> None:
     client = client_of(anna)
     age(client, seen=40 * 60)
-    before = client.session[STARTED]["seen"]
+    before = client.session[SESSION_START]["seen"]
     for name in ("home-live", "clusters-live", "history-live", "connections-live", "exports-live"):
         assert client.get(reverse(f"backups:{name}"), {"shown": "1:x"}).status_code < 400, name
-    assert client.session[STARTED]["seen"] == before
+    assert client.session[SESSION_START]["seen"] == before
     age(client, seen=60 * 60)
     assert client.get(reverse("backups:home-live")).status_code == 302
 
@@ -159,17 +173,17 @@ def test_a_click_is_use(anna: User, client_of: MakeClient) -> None:
     client = client_of(anna)
     age(client, seen=40 * 60)
     client.get("/clusters/")
-    assert time.time() - client.session[STARTED]["seen"] < 30
+    assert time.time() - client.session[SESSION_START]["seen"] < 30
 
 
 def test_clicks_of_a_minute_are_written_once(
     anna: User, client_of: MakeClient, django_assert_num_queries: Any
 ) -> None:
     client = client_of(anna)
-    before = client.session[STARTED]["seen"]
+    before = client.session[SESSION_START]["seen"]
     client.get("/clusters/")
     client.get("/history/")
-    assert client.session[STARTED]["seen"] == before
+    assert client.session[SESSION_START]["seen"] == before
 
 
 @pytest.mark.parametrize("seconds", [{"seen": 3601.0}, {"at": 12 * 3600 + 1.0}])
@@ -180,8 +194,8 @@ def test_a_session_that_has_ended_is_not_listed(
     age(other, **seconds)
     assert len(handles(here)) == 0
     page = text_of(here.get(reverse("account")))
-    assert page.count("this one") == 1
-    assert "End all others" not in page
+    assert page.count("This session") == 1
+    assert "End all other sessions" not in page
 
 
 def test_a_new_password_ends_all_other_sessions(anna: User, client_of: MakeClient) -> None:
@@ -221,7 +235,7 @@ def test_an_account_without_a_password_is_told_so(db: None) -> None:
     user = User.objects.create_user("of-the-provider")
     client = Client()
     client.force_login(user)
-    assert "signs this account in" in text_of(client.get(reverse("account")))
+    assert "signs in with the identity provider" in text_of(client.get(reverse("account")))
     answer = client.post(reverse("account_change_password"), {"password1": NEW_PASSWORD})
     assert answer.headers["Location"] == reverse("account")
     user.refresh_from_db()

@@ -1,4 +1,4 @@
-"""What is misconfigured about sign-in is said at the start, with what to set."""
+"""Misconfigured sign-in is reported at startup, with a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Too many tries: refused for an address and for an account, told once, and on record."""
+"""Too many attempts: rejected by address and by account, and recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.accounts.models import User
-from dashboard.sign_in.settings import ACCOUNT_RATE_LIMITS, CACHES
+from dashboard.settings import ACCOUNT_RATE_LIMITS, CACHES
 from tests.sign_in.conftest import (
     PASSWORD,
     MakeClient,
@@ -33,7 +33,7 @@ WRONG = "not hers"
 
 @pytest.fixture(autouse=True)
 def _the_shared_table(settings: Any, db: None) -> Iterator[None]:
-    """Count where the product counts: in the database."""
+    """Use the database cache, as the product does."""
     settings.CACHES = CACHES
     assert isinstance(caches["default"], DatabaseCache)
     caches["default"].clear()
@@ -57,7 +57,7 @@ def test_wrong_passwords_for_an_account_are_limited_wherever_they_come_from(anna
     answers = [from_(number) for number in range(1, FAILURES + 2)]
     assert [answer.status_code for answer in answers] == [200] * FAILURES + [429]
     assert int(answers[-1].headers["Retry-After"]) == 300
-    assert "Too many tries" in text_of(answers[-1])
+    assert "Too many attempts" in text_of(answers[-1])
     (event,) = events("sign_in_limited")
     assert (event.ip, event.details) == (
         f"192.0.2.{FAILURES + 1}",
@@ -82,7 +82,7 @@ def test_the_limit_of_an_account_has_no_way_around_by_case(anna: User, name: str
 def test_the_limit_of_an_account_has_no_way_around_by_the_host_header(
     anna: User, settings: Any
 ) -> None:
-    """Its port is the client's to choose."""
+    """The client chooses its port."""
     settings.ALLOWED_HOSTS = ["testserver", "also.example"]
     for number in range(1, FAILURES + 1):
         from_(number, HTTP_HOST=f"testserver:{number}")
@@ -104,7 +104,7 @@ def test_wrong_passwords_from_an_address_are_limited_whatever_the_name(anna: Use
 
 
 def test_an_ipv6_address_counts_with_its_network(anna: User) -> None:
-    """Whoever has one address has 2^64 of them."""
+    """A host with one address has 2^64 of them."""
     for number in range(2 * FAILURES):
         sign_in(Client(), f"name-{number}", "x", REMOTE_ADDR=f"2001:db8::{number:x}")
     last = sign_in(Client(), "name-x", "x", REMOTE_ADDR="2001:db8::ffff")
@@ -235,12 +235,12 @@ def test_the_refusal_stands_where_it_cannot_be_recorded(
 ) -> None:
     from django.db import DatabaseError
 
-    from dashboard.sign_in import limits
+    from dashboard.sign_in import adapters
 
     def broken(*_args: Any, **_kwargs: Any) -> None:
         raise DatabaseError("away")
 
     for number in range(1, FAILURES + 1):
         from_(number)
-    monkeypatch.setattr(limits, "record", broken)
+    monkeypatch.setattr(adapters, "record", broken)
     assert from_(9).status_code == 429

@@ -1,4 +1,4 @@
-"""An account that is switched off has no session left, also once it is switched on again."""
+"""Deactivating an account ends its sessions, also if it is activated again."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ import pytest
 import requests
 from simulator_access import Css, StartSimulator
 
-from chaos.process import until
+from chaos.stack import until
 from simulator.client import ControlError, SimulatorControl
-from simulator.presets import HUGE_BYTES, PRESETS
+from simulator.faults import HUGE_BYTES, PRESETS
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -16,7 +16,7 @@ from typing import Any
 from backups.css_api.errors import NotSent, TransportKind, Unanswered
 from backups.css_api.session import Grant
 from backups.css_api.types import ProjectIdentity
-from dashboard.http.secret import Secret
+from dashboard.http.redact import Secret
 from dashboard.http.transport import RawAnswer
 from dashboard.http.wire import Timeouts
 from tests.timelines.script import Death, Fate, JobScript, PostScript, World

@@ -1,4 +1,4 @@
-"""Making, seeing and revoking tokens on their pages."""
+"""Creating, listing and revoking tokens on their pages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from django.utils import timezone
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
-from dashboard.tokens.issuing import MOST_LIVING
-from dashboard.tokens.models import ApiToken
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.issuing import MAX_ACTIVE
+from dashboard.tokens.models import ApiToken, Scope
 from tests.grants import give
 from tests.tokens_made import Program, expire, token_of
 
@@ -50,7 +49,7 @@ def facts_of(action: str) -> Any:
     return AuditEvent.objects.get(action=action)
 
 
-# --- making one
+# --- creating
 
 
 def test_a_token_is_shown_once_and_works(web: Client, anna: User) -> None:
@@ -58,7 +57,7 @@ def test_a_token_is_shown_once_and_works(web: Client, anna: User) -> None:
     answer = web.post(NEW, form())
     page = answer.content.decode()
     (text,) = set(SHOWN.findall(page))
-    assert "It is shown this once." in page
+    assert "The token is shown only once." in page
     assert "no-store" in answer.headers["Cache-Control"]
     assert Program(text).get("token").body["name"] == "nightly"
     for path in (OWN, NEW, "/account/", "/audit/"):
@@ -101,15 +100,15 @@ def test_it_ends_when_it_was_said_to(web: Client, anna: User, settings: Any) -> 
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"days": "366"}, "A token works for 365 days at most here."),
+        ({"days": "366"}, "A token can be valid for at most 365 days."),
         ({"days": "0"}, "greater than or equal to 1"),
-        ({"days": "9" * 40}, "A token works for 365 days at most here."),
+        ({"days": "9" * 40}, "A token can be valid for at most 365 days."),
         ({"days": "x"}, "Enter a whole number."),
         ({"days": ""}, "This field is required."),
         ({"name": ""}, "This field is required."),
         ({"name": "x" * 81}, "at most 80 characters"),
-        ({"name": "a\tb"}, "A name is one line"),
-        ({"name": "a\u202eb"}, "A name is one line"),
+        ({"name": "a\tb"}, "Use a single line"),
+        ({"name": "a\u202eb"}, "Use a single line"),
         ({"name": "a\x00b"}, "Null characters are not allowed."),
         ({"scope": "admin"}, "Select a valid choice"),
     ],
@@ -134,26 +133,26 @@ def test_a_form_that_is_sent_twice_makes_one_token(web: Client, anna: User) -> N
     web.post(NEW, form())
     again = web.post(NEW, form())
     assert again.status_code == 422
-    assert "You have a token of this name" in again.content.decode()
+    assert "You already have a token of this name" in again.content.decode()
     assert ApiToken.objects.count() == 1
-    token_of(User.objects.create_user("ben"), name="nightly")  # others' names are their own
+    token_of(User.objects.create_user("ben"), name="nightly")  # names are unique for each account
 
 
 def test_the_name_of_one_that_has_ended_is_free(web: Client, anna: User) -> None:
     web.post(NEW, form())
     expire(anna)
     assert web.post(NEW, form()).status_code == 200
-    assert ApiToken.objects.of(anna).living().count() == 1
+    assert ApiToken.objects.of(anna).active().count() == 1
 
 
 def test_an_account_has_a_bounded_number_of_tokens(web: Client, anna: User) -> None:
-    for number in range(MOST_LIVING):
+    for number in range(MAX_ACTIVE):
         token_of(anna, name=f"t{number}")
-    assert "revoke one that is not needed" in web.post(NEW, form()).content.decode()
-    assert ApiToken.objects.count() == MOST_LIVING
+    assert "Revoke one that is not needed" in web.post(NEW, form()).content.decode()
+    assert ApiToken.objects.count() == MAX_ACTIVE
 
 
-# --- only for who has just shown who it is
+# --- requires a recent confirmation
 
 
 def test_who_signed_in_a_while_ago_shows_again_who_it_is(
@@ -172,18 +171,18 @@ def test_who_signed_in_a_while_ago_shows_again_who_it_is(
     assert web.post(NEW, form(name="another")).status_code == 200
 
 
-# --- one's own
+# --- own tokens
 
 
 def test_the_page_shows_what_one_has_and_when_it_was_used(web: Client, anna: User) -> None:
     program = Program(token_of(anna, Scope.READ, "report"))
     page = web.get(OWN).content.decode()
     assert "report" in page
-    assert ">never</span>" in page
+    assert ">Never</span>" in page
     program.get("token")
     page = web.get(OWN).content.decode()
     assert "127.0.0.1" in page
-    assert ">never</span>" not in page
+    assert ">Never</span>" not in page
     token_of(User.objects.create_user("ben"), name="of ben")
     assert "of ben" not in web.get(OWN).content.decode()
 
@@ -193,7 +192,7 @@ def test_revoking_asks_first_and_counts_at_once(web: Client, anna: User) -> None
     pk = ApiToken.objects.get().pk
     asked = web.post(f"{OWN}{pk}/revoke/")
     assert asked.status_code == 422
-    assert "Revoke a token?" in asked.content.decode()
+    assert "Revoke token?" in asked.content.decode()
     assert program.get("token").status == 200
     done = web.post(f"{OWN}{pk}/revoke/", {"confirmed": "1"}, follow=True)
     assert "Revoked: nightly." in done.content.decode()
@@ -202,7 +201,7 @@ def test_revoking_asks_first_and_counts_at_once(web: Client, anna: User) -> None
     assert (event.actor_name, event.target_label) == ("anna", "anna")
     assert event.details["name"] == "nightly"
     again = web.post(f"{OWN}{pk}/revoke/", {"confirmed": "1"}, follow=True)
-    assert "It was revoked already" in again.content.decode()
+    assert "Already revoked" in again.content.decode()
     assert AuditEvent.objects.filter(action="token_revoked").count() == 1
 
 
@@ -234,13 +233,13 @@ def test_who_lacks_a_second_factor_is_sent_to_set_one_up(
     assert not ApiToken.objects.exists()
 
 
-# --- a new password
+# --- password changes
 
 
 def test_a_new_password_ends_all_tokens_and_says_so_beforehand(web: Client, anna: User) -> None:
     programs = [Program(token_of(anna, name=name)) for name in ("one", "two")]
     page = web.get("/account/password/").content.decode()
-    assert "The API tokens of the account end with a new password." in page
+    assert "A password change revokes all API tokens of the account." in page
     changed = {"oldpassword": PASSWORD, "password1": "quite another one", "password2": ""}
     web.post("/account/password/", {**changed, "password2": "not the same"})
     assert programs[0].get("token").status == 200
@@ -250,7 +249,7 @@ def test_a_new_password_ends_all_tokens_and_says_so_beforehand(web: Client, anna
     events = AuditEvent.objects.filter(action="token_revoked")
     assert {event.details["name"] for event in events} == {"one", "two"}
     assert {(event.actor_name, event.details["why"]) for event in events} == {("anna", "password")}
-    assert "Ended by a new password" in web.get(OWN).content.decode()
+    assert "Revoked by a password change" in web.get(OWN).content.decode()
 
 
 def test_a_password_that_is_set_on_the_server_ends_them_too(
@@ -263,13 +262,13 @@ def test_a_password_that_is_set_on_the_server_ends_them_too(
 
 
 def test_a_password_that_is_hashed_anew_ends_nothing(anna: User) -> None:
-    """Django does so at a sign-in after an upgrade; the password stays the same."""
+    """Django rehashes at a sign-in after an upgrade; the password is unchanged."""
     program = Program(token_of(anna))
     User.objects.filter(pk=anna.pk).update(password="pbkdf2_sha256$1$c2FsdA$" + "x")
     assert program.get("token").status == 200
     fresh = User.objects.get(pk=anna.pk)
     fresh.set_password(PASSWORD)
-    fresh._password = None  # what check_password does when it has to hash anew
+    fresh._password = None  # as check_password does when it rehashes
     fresh.save(update_fields=["password"])
     assert program.get("token").status == 200
 
@@ -280,7 +279,7 @@ def test_a_token_survives_a_new_key_of_the_instance(anna: User, settings: Any) -
     assert program.get("token").status == 200
 
 
-# --- everybody's
+# --- tokens of all accounts
 
 
 def test_an_admin_of_all_projects_sees_which_tokens_there_are(web: Client, anna: User) -> None:
@@ -303,7 +302,7 @@ def test_an_admin_revokes_the_token_of_another(web: Client, anna: User) -> None:
     give(anna, Role.ADMIN)
     program = Program(token_of(User.objects.create_user("ben"), name="of ben"))
     pk = ApiToken.objects.get().pk
-    assert "Revoke a token?" in web.post(f"{ALL}{pk}/revoke/").content.decode()
+    assert "Revoke token?" in web.post(f"{ALL}{pk}/revoke/").content.decode()
     assert program.get("token").status == 200
     web.post(f"{ALL}{pk}/revoke/", {"confirmed": "1"})
     assert program.get("token").status == 401
@@ -316,7 +315,7 @@ def test_tokens_of_accounts_that_were_switched_off_are_marked(web: Client, anna:
     ben = User.objects.create_user("ben")
     token_of(ben)
     User.objects.filter(pk=ben.pk).update(is_active=False)
-    assert "Account switched off" in web.get(ALL).content.decode()
+    assert "Account deactivated" in web.get(ALL).content.decode()
 
 
 def test_the_list_comes_in_pages(web: Client, anna: User) -> None:

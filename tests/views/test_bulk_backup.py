@@ -46,7 +46,7 @@ def test_a_busy_cluster_is_joined_and_told_so(
 ) -> None:
     run = make_run()
     text = ask(web, [run.cluster, make_cluster()])[1]
-    assert "Log backup of 1 cluster requested. 1 joined a run that was there." in text
+    assert "Log backup of 1 cluster requested. 1 joined an existing run." in text
     assert run.cluster.runs.count() == 1
 
 

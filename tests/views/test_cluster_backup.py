@@ -73,7 +73,7 @@ def test_a_form_sent_twice_is_one_request(web: Client, make_cluster: MakeCluster
         web.post(f"/clusters/{cluster.pk}/backup/", {"idempotency_key": KEY})
     BackupRun.objects.update(state="succeeded", finished_at=timezone.now())
     response = web.post(f"/clusters/{cluster.pk}/backup/", {"idempotency_key": KEY}, headers=HTMX)
-    assert "already sent" in response.content.decode()
+    assert "already submitted" in response.content.decode()
     assert BackupRun.objects.count() == 1
 
 

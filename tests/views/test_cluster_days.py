@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.models import Cluster
-from backups.services.clusters import history
-from backups.services.clusters.history import Mark
+from backups.services import statistics
+from backups.services.statistics import Mark
 from tests.views.conftest import MakeCluster, MakeRun
 from tests.views.page_text import page, tight, words
 
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 def history_of(cluster: Cluster) -> dict[date, Mark]:
-    found = history.cluster_history(cluster, NOW)
+    found = statistics.cluster_history(cluster, NOW)
     assert len(found.days) == 90
     assert found.days[-1].date == NOW.date()
     return {day.date: day.mark for day in found.days if day.mark is not Mark.NONE}
@@ -80,7 +80,7 @@ def test_median_and_longest_duration_are_those_of_verified_runs(
         make_run(cluster, state="failed", **made | {"finished_at": at + HOUR})
     old = NOW - timedelta(days=95)
     make_run(cluster, state="succeeded", requested_at=old, finished_at=old + HOUR)
-    found = history.cluster_history(cluster, NOW)
+    found = statistics.cluster_history(cluster, NOW)
     assert found.median == timedelta(seconds=30)
     assert found.longest == timedelta(seconds=300)
     assert (found.verified_runs, found.limited) == (4, False)
@@ -89,14 +89,14 @@ def test_median_and_longest_duration_are_those_of_verified_runs(
 def test_of_too_many_runs_the_newest_count_and_the_page_says_so(
     web: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "MOST_RUNS", 3)
+    monkeypatch.setattr(statistics, "MOST_RUNS", 3)
     now = timezone.now()
     run = make_run(state="succeeded", requested_at=now - timedelta(days=9))
     for days in range(3):
         make_run(run.cluster, state="failed", requested_at=now - timedelta(days=days))
     text = page(web, run.cluster.get_absolute_url())
-    assert "0 of 90 days have a verified backup, 3 have only backups that ended badly" in text
-    assert "the newest count" in text
+    assert "0 of 90 days have a verified backup, 3 have only unsuccessful backups" in text
+    assert "the newest runs are counted" in text
 
 
 def test_the_strip_shows_the_numbers_of_its_table(
@@ -120,7 +120,7 @@ def test_the_strip_shows_the_numbers_of_its_table(
         row = re.search(rf'<th scope="row">{label}</th>(.*?)</tr>', text)
         assert cell
         assert row
-        assert cell[1] == f"{verified} verified, {bad} ended badly"
+        assert cell[1] == f"{verified} verified, {bad} unsuccessful"
         assert re.findall(r'<rect class="([a-z]+)"', cell[2]) == ["hit", mark]
         assert re.findall(r">([^<]+)</td>", row[1]) == [mark.title(), verified, bad]
     legend = words(text[text.index('id="cluster-days"') :])

@@ -40,12 +40,12 @@ def test_check_now_has_the_cluster_checked_and_the_page_says_so(
     web: Client, make_cluster: MakeCluster, redis_url: str
 ) -> None:
     cluster = make_cluster("orders")
-    assert "Being checked now" not in page(web, cluster.get_absolute_url())
+    assert "Check in progress" not in page(web, cluster.get_absolute_url())
     answer = web.post(f"/clusters/{cluster.pk}/check/")
     assert answer.headers["Location"] == f"/clusters/{cluster.pk}/"
     text = page(web, cluster.get_absolute_url())
-    assert "A check of orders was asked for." in text
-    assert "Being checked now" in text
+    assert "A check of orders was requested." in text
+    assert "Check in progress" in text
     assert "data-live-active" in text
 
 
@@ -54,9 +54,9 @@ def test_while_a_check_waits_for_its_turn_the_page_says_so_too(
 ) -> None:
     cluster = make_cluster(check_due_at=checks.ASKED_FOR)
     text = page(web, cluster.get_absolute_url())
-    assert "Being checked now" in text
+    assert "Check in progress" in text
     Cluster.objects.update(check_due_at=timezone.now() + HOUR, check_leased_until=timezone.now())
-    assert "Being checked now" not in page(web, cluster.get_absolute_url())
+    assert "Check in progress" not in page(web, cluster.get_absolute_url())
 
 
 def test_looking_changes_nothing(web: Client, make_cluster: MakeCluster) -> None:

@@ -78,4 +78,4 @@ def test_error_pages_need_nothing_to_render(name: str, settings: Any) -> None:
 def test_an_unknown_address_is_a_404_page(web: Client) -> None:
     response = web.get("/nowhere/")
     assert response.status_code == 404
-    assert "There is no such page" in response.content.decode()
+    assert "Page not found" in response.content.decode()

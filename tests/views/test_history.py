@@ -128,4 +128,4 @@ def test_a_message_of_two_megabytes_does_not_burst_the_page(web: Client, make_ru
 
 def test_the_empty_history_says_what_will_be_here(web: Client) -> None:
     assert "No run yet" in web.get(f"{URL}?window=all").content.decode()
-    assert "Look at all time" in web.get(URL).content.decode()
+    assert "Show all time" in web.get(URL).content.decode()

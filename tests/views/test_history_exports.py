@@ -24,7 +24,7 @@ from backups.services import exports
 from backups.views.live import token
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
-from dashboard.tokens.secret import Scope
+from dashboard.tokens.models import Scope
 from tests.tokens_made import Program, token_of
 from tests.views.conftest import MakeRun
 
@@ -169,7 +169,7 @@ def test_an_export_whose_process_was_lost_is_not_shown_as_running(web: Client, a
     Export.objects.filter(pk=lost.pk).update(changed_at=timezone.now() - timedelta(minutes=3))
     text = web.get(URL).content.decode()
     assert "Running" not in text
-    assert "Broken off" in text
+    assert "Interrupted" in text
 
 
 @pytest.mark.parametrize("form", [{"format": "xls"}, {}, {"format": "csv", "query": "state=nope"}])

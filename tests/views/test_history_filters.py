@@ -108,7 +108,7 @@ def test_thirty_days_are_shown_unless_something_else_is_asked_for(
     web: Client, runs: dict[str, BackupRun]
 ) -> None:
     text = web.get(URL).content.decode()
-    assert "of the last 30 days" in text
+    assert "in the last 30 days" in text
     assert runs["old"].pk not in shown(web)
     assert 'href="/history/?window=all"' in text
     assert runs["old"].pk in shown(web, window="all")
@@ -132,7 +132,7 @@ def test_a_range_goes_before_the_window_that_the_form_sends_along(
     assert answer.redirect_chain[-1][0] == f"/history/?{urlencode({'since': since})}&state=failed"
     text = answer.content.decode()
     assert set(rows_in(text)) == {runs["old"].pk, runs["failed"].pk}
-    assert '<option value="" selected>Chosen time</option>' in text
+    assert '<option value="" selected>Custom range</option>' in text
 
 
 def test_an_address_with_a_typed_time_means_the_same_moment_in_every_zone(

@@ -40,7 +40,7 @@ def test_in_the_demo_the_empty_page_says_that_clusters_come_by_themselves(
 ) -> None:
     settings.DEMO_CLOUD = True  # type: ignore[attr-defined]
     text = page(web, "/")
-    assert "appear here by themselves" in text
+    assert "appear here automatically" in text
     assert 'http-equiv="refresh"' in text
 
 
@@ -66,7 +66,7 @@ def test_with_every_cluster_fresh_nothing_needs_attention(
     assert 'class="card tile ok"' in home_part(text, "summary")
     assert "Nothing needs attention" in home_part(text, "attention")
     assert "No backup is in progress" in home_part(text, "active")
-    assert "No run has come to a result" in home_part(text, "outcomes")
+    assert "No run has ended" in home_part(text, "outcomes")
     assert "was not called" in home_part(text, "api")
 
 

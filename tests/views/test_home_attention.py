@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +14,7 @@ from django.utils import timezone
 
 from backups.choices import RunState
 from backups.models import BackupRun, Cluster, Connection, Project
-from backups.services import attention, result_cache
+from backups.services import attention
 from backups.services.attention import MOST_SHOWN, Need, needs_attention
 from backups.views.cluster_rows import NextStep
 from backups.views.home import attention_row, more_links
@@ -287,11 +286,13 @@ def test_the_number_of_queries_is_the_same_for_a_thousand_clusters(
     assert cost() == few
 
 
-def test_a_count_that_is_kept_never_shows_a_cluster_that_has_recovered(
-    anna: User, make_verified: MakeVerified, now: datetime, monkeypatch: pytest.MonkeyPatch
+def test_a_cached_count_never_shows_a_cluster_that_has_recovered(
+    anna: User, make_verified: MakeVerified, now: datetime, settings: Any
 ) -> None:
-    monkeypatch.setattr(result_cache, "WORTH_KEEPING", -1)
-    monkeypatch.setattr(result_cache, "SHARE", math.inf)
+    settings.CACHES = {
+        **settings.CACHES,
+        "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    }
     cluster = make_verified("orders", 30)
     assert needs(anna, now) == {"orders": Need.OVERDUE}
     Cluster.objects.update(verified_at=now, due_at=now + HOUR, overdue_at=now + HOUR)

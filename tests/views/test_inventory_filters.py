@@ -201,7 +201,7 @@ def test_one_hour_and_one_cluster_are_said_so(admin: Client, make_cluster: MakeC
     admin.post(f"/clusters/{cluster.pk}/objective/", {"hours": ""})
     every = f"/protection/projects/{cluster.project_id}/objective/"
     said = admin.post(every, {"hours": "1"}, follow=True).content.decode()
-    assert "is 1 h; it decides for 1 cluster." in said
+    assert "is 1 h; it applies to 1 cluster." in said
 
 
 def test_who_may_not_configure_changes_nothing(web: Client, make_cluster: MakeCluster) -> None:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.models import Cluster, LogSettings
-from backups.services.log_settings.changing import fingerprint
+from backups.services.log_settings import fingerprint
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from tests.views.conftest import MakeCluster

@@ -86,7 +86,7 @@ def test_from_off_to_on_to_automatic_to_off(admin: Client, cluster: Cluster) -> 
     confirm = page(admin, cluster, "?confirm=disable")
     assert "The cloud forgets" in confirm
     assert "it is on: 03:00 GMT+02:00" in confirm
-    assert "Files that are in the bucket stay" in confirm
+    assert "Files in the bucket are kept" in confirm
     token = token_in(confirm)
     unconfirmed = admin.post(url(cluster), {"do": "disable", "seen": token})
     assert unconfirmed.status_code == 422
@@ -103,7 +103,7 @@ def test_the_daily_backup_is_switched_off_without_an_hour(admin: Client, cluster
     admin.post(url(cluster), policy)
     stop = {"do": "stop_policy", "seen": seen(admin, cluster), "hour": "x", "offset": "y"}
     text = admin.post(url(cluster), stop, follow=True).content.decode()
-    assert "no longer backs up the logs of orders by itself" in text
+    assert "no longer backs up the logs of orders automatically" in text
     assert not LogSettings.objects.get(cluster=cluster).automatic
 
 
@@ -146,10 +146,10 @@ def test_the_hour_is_offered_in_the_viewers_zone(admin: Client, cluster: Cluster
     [
         ("bucket", "CSS.0048", "The bucket does not exist, or the agency cannot write to it."),
         ("parameters", "CSS.0001", "Invalid parameters."),
-        ("busy", "CSS.0011", "Wait a little, then try again."),
+        ("busy", "CSS.0011", "Wait a moment, then try again."),
         ("forbidden", "CSS.0010", "Grant the user the role CSS Administrator"),
-        ("precondition", "CSS.0004", "Look at the settings that the cloud has now"),
-        ("throttled", "APIGW.0308", "Wait a little, then try again."),
+        ("precondition", "CSS.0004", "Check the current settings in the cloud"),
+        ("throttled", "APIGW.0308", "Wait a moment, then try again."),
         ("hostile", "CSS.0001", "&lt;script&gt;"),
     ],
 )
@@ -180,8 +180,8 @@ def test_a_change_without_an_answer_says_what_the_cloud_has(
     answer = admin.post(url(cluster), form(token, "enable"))
     text = answer.content.decode()
     assert answer.status_code == 502
-    assert "Whether the cloud took the change is not known. It was not sent again." in text
-    assert "they are as they were" in text
+    assert "It is not known whether the cloud made the change. It was not sent again." in text
+    assert "they are unchanged" in text
     assert len(cloud.ledger(endpoint="open")) == 1
 
 

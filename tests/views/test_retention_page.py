@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups.models import BackupRun, Kind, RetentionPolicy, RetentionRun
+from backups.models import BackupRun, RetentionKind, RetentionPolicy, RetentionRun
 from backups.services import retention
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
@@ -47,7 +47,7 @@ def old_run(make_run: Any) -> BackupRun:
 def test_by_default_everything_is_kept(admin: Client) -> None:
     page = text_of(admin.get(URL).content.decode())
     assert len(re.findall(r"\bNone\b", page)) == 4
-    assert "Nothing was deleted or masked so far." in page
+    assert "Nothing has been deleted or masked so far." in page
 
 
 def test_a_policy_by_which_nothing_goes_is_saved_at_once(admin: Client, make_run: Any) -> None:
@@ -69,7 +69,7 @@ def test_a_policy_by_which_something_goes_is_asked_for_twice(
     asked = save(admin, successes_days="40", reason="law")
     assert asked.status_code == 422
     page = asked.content.decode()
-    assert "cannot be brought back" in page
+    assert "cannot be undone" in page
     assert 'name="confirmed" value="1"' in page
     assert 'value="law"' in page
     assert 'value="40"' in page
@@ -79,7 +79,7 @@ def test_a_policy_by_which_something_goes_is_asked_for_twice(
     assert "1" in text_of(admin.get(URL).content.decode())
     assert admin.post(f"{URL}run/", {"seen": seen()}).status_code == 302
     announced = RetentionRun.objects.get()
-    assert announced.kind == Kind.SUCCESSES
+    assert announced.kind == RetentionKind.SUCCESSES
     assert "under way" in text_of(admin.get(URL).content.decode())
     assert BackupRun.objects.filter(pk=run.pk).exists(), "a worker does it, not the page"
     assert retention.run_due() == 1
@@ -111,14 +111,14 @@ def test_a_page_that_is_out_of_date_changes_nothing(admin: Client, make_run: Any
     for path in ("change/", "run/"):
         answer = admin.post(f"{URL}{path}", {"seen": stale, "successes_days": "20"})
         assert answer.status_code == 409
-        assert "Somebody has changed the policy" in answer.content.decode()
+        assert "The policy has changed" in answer.content.decode()
     assert RetentionPolicy.current().successes_days == 10
     assert not RetentionRun.objects.exists()
 
 
 def test_nothing_to_do_is_said(admin: Client) -> None:
     answer = admin.post(f"{URL}run/", {"seen": seen()}, follow=True)
-    assert "There is nothing to do" in answer.content.decode()
+    assert "There is nothing to clean up" in answer.content.decode()
     assert not AuditEvent.objects.filter(action=Action.RETENTION_RUN).exists()
 
 

@@ -18,8 +18,7 @@ from backups.services.runs.requests import cancel_run, put_on_record
 from backups.views import runs
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
-from dashboard.audit.models import AuditEvent
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor
 from tests import audit_retention
 from tests.grants import give
@@ -163,7 +162,7 @@ def test_a_masked_event_names_nobody(client: Client, cancelled: BackupRun) -> No
 
 def test_a_run_that_nobody_requested_here_says_so(client: Client, make_run: MakeRun) -> None:
     run = make_run(state="succeeded", trigger="cloud")
-    assert "no event about this run: nobody requested it here" in html(auditor(client), run)
+    assert "no event about this run: it was not requested here" in html(auditor(client), run)
 
 
 def test_the_page_costs_the_same_for_any_number_of_events(

@@ -157,7 +157,7 @@ def test_a_run_of_a_cluster_that_has_gone_is_not_offered_again(
     run.cluster.gone_at = timezone.now()
     run.cluster.save()
     text = html(web, run)
-    assert "cannot be backed up again" in text
+    assert "there are no logs left to back up" in text
     assert 'id="again"' not in text
 
 

@@ -79,7 +79,7 @@ def test_no_other_role_is_offered_it_or_may_do_it(
     assert FORM.format(stuck.pk) not in html(client, stuck)
     response = client.post(f"/runs/{stuck.pk}/settle/", TYPED)
     assert response.status_code == 403
-    assert "Settling a run by hand needs the role Admin" in response.content.decode()
+    assert "Settling a run manually requires the role Admin" in response.content.decode()
     stuck.refresh_from_db()
     assert stuck.state == "unknown"
 

@@ -103,7 +103,7 @@ def test_the_clusters_of_a_disconnected_cloud_are_not_called_ready(make_cluster,
         manage.disconnect(row, ANNA)
     cluster.refresh_from_db()
     assert (cluster.readiness, cluster.checked_at) == ("unknown", None)
-    assert cluster.readiness_detail == "Its connection is disconnected: it is not checked."
+    assert cluster.readiness_detail == "The connection is disconnected: the cluster is not checked."
     readiness.check_cluster(cluster.pk)
     cluster.refresh_from_db()
     assert cluster.readiness == "unknown", "a check that was under way does not bring it back"

@@ -14,7 +14,7 @@ from pathlib import Path
 QUIET = ("systemd", "healthcheck", "syslog", "support healthy")  # podman 4.3 without systemd
 
 
-class Project:
+class ComposeProject:
     """The services of one checkout, started with one settings file.
 
     Args:

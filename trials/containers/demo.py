@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from . import document, images
-from .compose import Project, checks_of, podman, wait_for
+from .compose import ComposeProject, checks_of, podman, wait_for
 from .report import Report
 from .visitor import Visitor
 
@@ -24,7 +24,7 @@ def run(report: Report, work: Path, checkout: Path, port: int) -> None:
     """Run the demo, then take it down."""
     subprocess.run(["make", "-s", "secrets"], cwd=checkout, check=True)
     (checkout / "docker" / "clouds").mkdir(exist_ok=True)
-    project = Project(work, checkout, port, "docker/demo.env")
+    project = ComposeProject(work, checkout, port, "docker/demo.env")
     try:
         _before_the_migrations(report, project)
         if _everything(report, project):
@@ -38,7 +38,7 @@ def run(report: Report, work: Path, checkout: Path, port: int) -> None:
         project.down()
 
 
-def _before_the_migrations(report: Report, project: Project) -> None:
+def _before_the_migrations(report: Report, project: ComposeProject) -> None:
     report.step("demo: web and worker before the migrations")
     project.compose("up", "-d", *FIRST)
     healthy = wait_for(lambda: all(map(project.is_healthy, FIRST)), 60)
@@ -49,12 +49,12 @@ def _before_the_migrations(report: Report, project: Project) -> None:
     status, text = visitor.open("/readyz")
     said = checks_of(text).get("migrations", "")
     report.check("web says 503 and names the migrations", status == 503 and "migrate" in said, text)
-    waits = wait_for(lambda: "waiting before the start" in project.logs("worker"), 30)
+    waits = wait_for(lambda: "waiting to start" in project.logs("worker"), 30)
     report.check("the worker waits for them", waits, project.logs("worker"))
     report.check("and is not healthy", not project.is_healthy("worker"))
 
 
-def _everything(report: Report, project: Project) -> bool:
+def _everything(report: Report, project: ComposeProject) -> bool:
     report.step("demo: the rest")
     form = "{{.State.StartedAt}}"
     started = {name: project.inspect(name, form) for name in ("web", "worker")}
@@ -68,12 +68,12 @@ def _everything(report: Report, project: Project) -> bool:
     return ready
 
 
-def _account(project: Project, name: str) -> str:
+def _account(project: ComposeProject, name: str) -> str:
     words = ("createsuperuser", "--noinput", f"--username={name}", "--email=")
     return project.manage("web", *words, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
 
 
-def _main_job(report: Report, project: Project) -> None:
+def _main_job(report: Report, project: ComposeProject) -> None:
     report.step("demo: clusters, a backup, health")
     made = _account(project, "anna")
     visitor = Visitor(project.url)
@@ -89,7 +89,7 @@ def _main_job(report: Report, project: Project) -> None:
         report.check(f"{service} is healthy", wait_for(partial(project.is_healthy, service), 30))
 
 
-def _privileges(report: Report, project: Project) -> None:
+def _privileges(report: Report, project: ComposeProject) -> None:
     looks = "id -u; grep CapEff /proc/1/status; touch /app/x; touch /data/x && echo writes"
     for service in ("web", "worker"):
         done = project.run(service, "sh", "-c", looks)
@@ -99,20 +99,20 @@ def _privileges(report: Report, project: Project) -> None:
         report.check(f"{service} has no rights, and writes to its data alone", good, done)
 
 
-def _version(report: Report, project: Project) -> None:
+def _version(report: Report, project: ComposeProject) -> None:
     version = project.manage("web", "--version")
     form = '{{index .Config.Labels "org.opencontainers.image.version"}}'
     label = podman("image", "inspect", "--format", form, images.OURS).stdout.strip()
     report.check("the image's label is the version inside", label == version, (label, version))
 
 
-def _key(project: Project, service: str) -> str:
+def _key(project: ComposeProject, service: str) -> str:
     said = project.manage(service, "audit_export", "--public-key")
     found = re.search(r"^[\w+/=]{40,}$", said, re.MULTILINE)
     return found[0] if found else ""
 
 
-def _data(report: Report, project: Project) -> None:
+def _data(report: Report, project: ComposeProject) -> None:
     report.step("demo: containers made anew")
     before = _key(project, "web")
     report.check("web and worker sign with one key", before and before == _key(project, "worker"))
@@ -125,7 +125,7 @@ def _data(report: Report, project: Project) -> None:
     report.check("the key is still the same", before and before == after, (before, after))
 
 
-def _database_copy(report: Report, project: Project) -> None:
+def _database_copy(report: Report, project: ComposeProject) -> None:
     """The commands of docs/containers.md, with podman-compose in place of `docker compose`."""
     report.step("demo: a copy of the database, and back")
     counts = ("shell", "-v", "0", "-c", COUNT)
@@ -148,7 +148,7 @@ def _database_copy(report: Report, project: Project) -> None:
     report.check("the audit trail is whole", verified.returncode == 0, verified)
 
 
-def _stop(report: Report, project: Project) -> None:
+def _stop(report: Report, project: ComposeProject) -> None:
     report.step("demo: stop")
     for service, seconds in STOP_SECONDS.items():
         begun = time.monotonic()

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from .compose import Project, wait_for
+from .compose import ComposeProject, wait_for
 from .report import Report
 from .visitor import Visitor
 
@@ -37,7 +37,7 @@ def run(report: Report, work: Path, checkout: Path, port: int) -> None:
     clouds = checkout / "docker" / "clouds" / "clouds.yaml"
     clouds.write_text(CLOUDS)
     clouds.chmod(0o600)
-    project = Project(work, checkout, port)
+    project = ComposeProject(work, checkout, port)
     try:
         _unreadable_clouds(report, project)
         os.chown(clouds, USER, USER)
@@ -50,7 +50,7 @@ def run(report: Report, work: Path, checkout: Path, port: int) -> None:
         clouds.unlink()
 
 
-def _unreadable_clouds(report: Report, project: Project) -> None:
+def _unreadable_clouds(report: Report, project: ComposeProject) -> None:
     report.step("production: a clouds.yaml that only its owner reads")
     first = ("postgres", "redis")
     project.compose("up", "-d", *first)
@@ -64,11 +64,11 @@ def _unreadable_clouds(report: Report, project: Project) -> None:
     report.check("nothing is called ready", status != 200, text)
 
 
-def _says(project: Project, service: str, text: str) -> bool:
+def _says(project: ComposeProject, service: str, text: str) -> bool:
     return text in project.logs(service)
 
 
-def _ready(report: Report, project: Project) -> bool:
+def _ready(report: Report, project: ComposeProject) -> bool:
     report.step("production: the file belongs to the container's user")
     project.compose("up", "-d")
     visitor = Visitor(project.url)
@@ -77,7 +77,7 @@ def _ready(report: Report, project: Project) -> bool:
     return report.check("it becomes ready", ready, visitor.open("/readyz")[1] + log)
 
 
-def _settings(report: Report, project: Project) -> None:
+def _settings(report: Report, project: ComposeProject) -> None:
     for service in ("web", "worker"):
         there = project.run(service, "env").stdout.splitlines()
         wanted = [line for line in SETTINGS.splitlines() if line[0] != "#"]
@@ -88,7 +88,7 @@ def _settings(report: Report, project: Project) -> None:
     report.check("and in force", shown.endswith("17"), shown)
 
 
-def _addresses(report: Report, project: Project) -> None:
+def _addresses(report: Report, project: ComposeProject) -> None:
     report.step("production: users behind a proxy")
     proxied = {"Host": HOST, "X_Forwarded_Proto": "https", "Referer": f"https://{HOST}/sign-in/"}
     statuses = []

@@ -14,10 +14,10 @@ from django.db.models import Count
 from backups.choices import ACTIVE, Trigger
 from backups.models import BackupRun, Cluster
 from backups.serialize import run_line
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.runs.requests import (
     CannotBackUp,
     Requester,
-    out_of_the_question,
     reason_required,
     request_backup,
 )
@@ -94,7 +94,7 @@ class Command(DatabaseCommand):
         problems = []
         for name in names:
             matches = list(present.named(name))
-            if len(matches) == 1 and (why := out_of_the_question(matches[0])):
+            if len(matches) == 1 and (why := blocked_reason(matches[0])):
                 problems.append(f"'{name}': {why}")
             elif len(matches) == 1:
                 chosen[matches[0].pk] = matches[0]

@@ -1,1 +1,1 @@
-"""Clusters: checked, ready or not, protected or not, archived."""
+"""Clusters: checks, readiness, protection, archive and labels."""

@@ -1,10 +1,11 @@
-"""Which cluster is checked when: leased by the sweeper, a bounded number at a time.
+"""Scheduling of readiness checks: claimed by the sweeper, a limited number at a time.
 
-``Cluster.check_due_at`` says when a check is due, NULL: never checked. A lease moves it ahead and
-sets ``check_leased_until``, first for as long as a message is worth something, then, once a
-worker begins, for as long as a check can take, with the worker's name. The leases of a worker
-without a heartbeat are given up. A lost message or a dead worker thus costs a pause and no more,
-and a check too many does no harm.
+``Cluster.check_due_at`` says when a check is due; NULL: never checked. Claiming a check moves it
+ahead and sets ``check_leased_until``: first for the lifetime of a message; then, when a worker
+starts, for the longest time that a check can take, with the worker's name. The leases of a worker
+without a heartbeat are released, so a lost message or a dead worker only delays a check.
+
+A check that runs twice does no harm. So `renew` and `release` do not test who holds the lease.
 """
 
 from __future__ import annotations
@@ -23,68 +24,69 @@ from backups.choices import CORRECTABLE
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import ClusterQuerySet
 from backups.services.dispatch import dispatch_check
+from dashboard.db import leases
 
-MESSAGE_WORTH = 30.0  # seconds
-OUT_OF_REACH_PAUSE = 60.0  # seconds in which a project that cannot be reached is left alone
-LOOK_AGAIN = 40.0  # seconds until a cluster's records are read again after such a run ...
+MESSAGE_LIFETIME = 30.0  # seconds after which a message that no worker took expires
+OUT_OF_REACH_PAUSE = 60.0  # seconds without checks for a project that cannot be reached
+# After a run that ended without its job, records are read at this interval, in seconds ...
+LOOK_AGAIN = 40.0
 LOOK_AGAIN_FOR = 900.0  # ... for this long; afterwards with every check
-# Before everything that is merely due.
+# The due time of a requested check: before all others.
 ASKED_FOR = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def request_check(cluster_id: int) -> None:
-    """Have a cluster checked at once, before those that are merely due.
+    """Request a check now, before those that are due.
 
-    Where as many checks are under way as may be, or the broker is away, the sweeper sees to it.
+    The sweeper starts it where the maximum number of checks is running or the broker is away.
 
     Args:
         cluster_id: primary key.
     """
     Cluster.objects.filter(pk=cluster_id).update(check_due_at=ASKED_FOR)
-    # robust: whoever asked has done their work, and the sweeper does this one
+    # robust: the caller's work is committed, and the sweeper repeats this
     transaction.on_commit(lambda: dispatch_checks(only=cluster_id), robust=True)
 
 
 def dispatch_checks(*, only: int | None = None) -> None:
-    """Lease checks that are due and hand them to the broker.
+    """Claim checks that are due and publish them.
 
     Args:
-        only: consider this cluster alone; it may be archived or gone, for somebody asked.
+        only: this cluster only, even if it is archived or gone: a user requested the check.
     """
-    dispatch_check(lease(only=only), worth=MESSAGE_WORTH)
+    dispatch_check(claim(only=only), worth=MESSAGE_LIFETIME)
 
 
-def lease(*, only: int | None = None) -> list[int]:
-    """Lease due checks, as many as there is room for; each is given to one caller only.
+def claim(*, only: int | None = None) -> list[int]:
+    """Claim due checks, up to the limit of running checks; each goes to one caller only.
 
     Args:
         only: as for `dispatch_checks`.
 
     Returns:
-        Primary keys; in five queries at most, however many are due.
+        Primary keys, with at most five queries.
     """
     now = timezone.now()
-    _give_up_the_dead(now)
+    _release_dead(now)
     under_way = Cluster.objects.filter(check_leased_until__gt=now).count()
     room = settings.CHECK_PARALLEL - under_way
     if room <= 0:
         return []
     found = Cluster.objects.filter(pk=only) if only else _watched()
-    oldest = found.filter(_due(now)).order_by(Coalesce("check_due_at", "registered_at"), "pk")
-    ids = list(oldest.values_list("pk", flat=True)[:room])
-    if not ids:
-        return []
-    until = now + timedelta(seconds=MESSAGE_WORTH)
-    Cluster.objects.filter(_due(now), pk__in=ids).update(
-        check_due_at=until, check_leased_until=until, check_leased_by=""
-    )
-    return list(
-        Cluster.objects.filter(pk__in=ids, check_leased_until=until).values_list("pk", flat=True)
+    oldest = found.order_by(Coalesce("check_due_at", "registered_at"), "pk")
+    until = now + timedelta(seconds=MESSAGE_LIFETIME)
+    return leases.claim_due(
+        oldest,
+        _due(now),
+        room,
+        mark={"check_leased_until": until},
+        check_due_at=until,
+        check_leased_by="",
     )
 
 
-def begin(cluster_id: int) -> None:
-    """Extend a cluster's lease, in this process's name, for as long as its check can take."""
+def renew(cluster_id: int) -> None:
+    """Renew the lease in this process's name for the longest time that a check can take."""
     until = timezone.now() + timedelta(seconds=longest_check())
     Cluster.objects.filter(pk=cluster_id).update(
         check_due_at=until, check_leased_until=until, check_leased_by=heartbeats.process_name()
@@ -92,19 +94,19 @@ def begin(cluster_id: int) -> None:
 
 
 def longest_check() -> float:
-    """Seconds that a check can take: signing in, and three readings."""
+    """Seconds that a check can take: signing in, and three requests."""
     longest: float = 4 * (settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
     return longest
 
 
-def finish(cluster_id: int, *, out_of_reach: bool = False) -> None:
-    """End a cluster's lease and say when the next check is due.
+def release(cluster_id: int, *, out_of_reach: bool = False) -> None:
+    """Release the lease and schedule the next check.
 
-    A check that was asked for since the beginning stays due.
+    A check that was requested in the meantime stays due.
 
     Args:
         cluster_id: primary key.
-        out_of_reach: its project could not be reached, so it is tried again sooner.
+        out_of_reach: the project could not be reached, so the next check is sooner.
     """
     now = timezone.now()
     pause = settings.CHECK_INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
@@ -123,7 +125,7 @@ def finish(cluster_id: int, *, out_of_reach: bool = False) -> None:
 
 
 def look_again(cluster_id: int) -> None:
-    """Have a cluster's records read soon: a run has ended without its job, which may be listed yet.
+    """Read a cluster's records soon: a run ended without its job, which may be listed later.
 
     Args:
         cluster_id: primary key.
@@ -134,7 +136,7 @@ def look_again(cluster_id: int) -> None:
 
 
 def _misses_a_job(cluster_id: int, now: datetime) -> bool:
-    """Whether a run has lately ended without its job."""
+    """Whether a run ended without its job recently."""
     lately = now - timedelta(seconds=LOOK_AGAIN_FOR)
     return BackupRun.objects.filter(
         cluster=cluster_id,
@@ -146,29 +148,29 @@ def _misses_a_job(cluster_id: int, now: datetime) -> bool:
 
 
 def postpone_project(project_id: int, why: str) -> None:
-    """Leave the clusters of a project alone for a while: its cloud cannot be reached.
+    """Postpone the checks of a project whose cloud cannot be reached.
 
-    Each would else find out for itself, and each with a sign-in of its own.
+    Otherwise each check would sign in and fail for itself.
 
     Args:
         project_id: primary key.
-        why: kept with each as the reason of its failed check.
+        why: stored with each cluster as the error of its check.
     """
     now = timezone.now()
     pause = timedelta(seconds=OUT_OF_REACH_PAUSE)
     waiting = (
         Cluster.objects.watched().filter(project=project_id).exclude(check_leased_until__gt=now)
     )
-    # Half of it, so that of two that find out at once the second has nothing to move.
+    # Half the pause: of two concurrent callers the second has nothing to postpone.
     soon = waiting.filter(_due(now + pause / 2))
     soon.update(check_due_at=now + pause, check_error=why[:500])
 
 
-def _give_up_the_dead(now: datetime) -> None:
-    """Make due what a worker that is gone, however it died, will not end."""
+def _release_dead(now: datetime) -> None:
+    """Release the leases of workers without a heartbeat."""
     held = Cluster.objects.filter(check_leased_until__gt=now).exclude(check_leased_by="")
     dead = held.filter(~heartbeats.alive("check_leased_by"))
-    if dead.exists():  # seldom; an UPDATE of nothing would still wait for SQLite's lock
+    if dead.exists():  # rare; an UPDATE of no rows would still wait for SQLite's lock
         dead.update(check_leased_until=None, check_leased_by="", check_due_at=now)
 
 
@@ -177,10 +179,10 @@ def _due(moment: datetime) -> Q:
 
 
 def _watched() -> ClusterQuerySet:
-    """Clusters that count, without those of projects that were disconnected on purpose."""
+    """Watched clusters whose project is connected."""
     return Cluster.objects.watched().filter(is_connected())
 
 
 def is_connected() -> Q:
-    """The condition for clusters whose project was not disconnected on purpose."""
+    """The query condition for clusters whose project was not disconnected."""
     return ~Q(project__in=Project.objects.disconnected())

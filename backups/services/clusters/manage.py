@@ -1,4 +1,4 @@
-"""What is done to a cluster here, not in the cloud: out of the way and back, and its labels."""
+"""Archiving and labelling clusters; nothing changes in the cloud."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from django.utils.translation import gettext as _
 
 from backups.choices import ACTIVE
 from backups.models import BackupRun, Cluster, ClusterTag
-from backups.models.labels import label_problems
+from backups.models.cluster import label_problems
 from dashboard.audit.trail import Action, Actor, record
 
 
 class CannotArchive(Exception):
-    """The cluster stays where it is; the message says why."""
+    """The cluster cannot be archived; the message says why."""
 
     def __init__(self, run: BackupRun) -> None:
         super().__init__(
             _(
-                "Run %(run)d of this cluster is under way (%(state)s): "
-                "archive it when that has ended."
+                "Run %(run)d of this cluster is in progress (%(state)s). "
+                "Archive the cluster after it has ended."
             )
             % {"run": run.pk, "state": run.run_state.label}
         )
@@ -30,32 +30,32 @@ class CannotArchive(Exception):
 
 
 class LabelsChanged(Exception):
-    """Somebody else has changed the labels since they were shown.
+    """The labels were changed after the form was displayed.
 
     Attributes:
-        now: the labels as they are, value by key.
+        now: the current labels, value by key.
     """
 
     def __init__(self, now: Mapping[str, str]) -> None:
-        super().__init__(_("Somebody has changed these labels meanwhile."))
+        super().__init__(_("These labels have been changed in the meantime."))
         self.now = dict(now)
 
 
 def archive(cluster: Cluster, actor: Actor, reason: str = "") -> bool:
-    """Put a cluster out of the way: it is neither listed, checked nor counted until it is restored.
+    """Archive a cluster: it is not listed, checked or counted until it is restored.
 
-    A run that is requested in the same moment goes on all the same.
+    A run that is requested at the same moment continues.
 
     Args:
         cluster: with its project.
-        actor: who does it, for the audit trail.
-        reason: why, in their words.
+        actor: for the audit trail.
+        reason: free text.
 
     Returns:
-        False when it was archived already.
+        False if it was already archived.
 
     Raises:
-        CannotArchive: one of its runs is under way.
+        CannotArchive: one of its runs is in progress.
     """
     now = timezone.now()
     active = BackupRun.objects.filter(cluster=OuterRef("pk"), state__in=sorted(ACTIVE))
@@ -72,14 +72,14 @@ def archive(cluster: Cluster, actor: Actor, reason: str = "") -> bool:
 
 
 def restore(cluster: Cluster, actor: Actor) -> bool:
-    """Bring an archived cluster back; its readiness is checked when the sweeper next looks.
+    """Restore an archived cluster; the next sweep schedules a check.
 
     Args:
         cluster: with its project.
-        actor: who does it, for the audit trail.
+        actor: for the audit trail.
 
     Returns:
-        False when it was not archived.
+        False if it was not archived.
     """
     with transaction.atomic():
         before = Cluster.objects.values_list("archived_at", flat=True).get(pk=cluster.pk)
@@ -128,21 +128,21 @@ def set_labels(
 
     Args:
         cluster: with its project.
-        labels: value by key, "" for none.
-        actor: who does it, for the audit trail.
-        seen: the labels that whoever decides has seen; None where that does not matter.
+        labels: value by key; "" for a label without a value.
+        actor: for the audit trail.
+        seen: the labels that the form displayed; None to skip the check.
 
     Returns:
-        False when they were these already.
+        False if nothing changed.
 
     Raises:
-        LabelsChanged: they are no longer those that were seen.
-        ValueError: with the first thing that is wrong with them.
+        LabelsChanged: the labels are no longer those in `seen`.
+        ValueError: a label is invalid; the message describes the first problem.
     """
     if problems := label_problems(labels):
         raise ValueError(problems[0])
     with transaction.atomic():
-        # A change of nothing, so that of two at once the second waits and sees the first's.
+        # A no-op UPDATE takes the row lock: a concurrent call waits and sees this result.
         Cluster.objects.filter(pk=cluster.pk).update(archived_at=F("archived_at"))
         before, after = own_labels(cluster), dict(sorted(labels.items()))
         if before == after:

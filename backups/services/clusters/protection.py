@@ -1,4 +1,4 @@
-"""Protection: the time since a cluster's last verified backup, against its objective."""
+"""Protection: the age of a cluster's last verified backup against its objective."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DUE_SHARE = 0.75
 
 
 class Summary(NamedTuple):
-    """How the clusters that count stand to their objectives.
+    """Protection of the watched clusters.
 
     Attributes:
-        protected: clusters within their objective; a backup that is due still protects.
-        total: clusters that are in the cloud and not archived.
-        by_state: how many of them in each state of protection.
+        protected: clusters within their objective, including those whose backup is due.
+        total: all watched clusters.
+        by_state: clusters by protection state.
     """
 
     protected: int
@@ -36,16 +36,16 @@ class Summary(NamedTuple):
 
 
 def verified(cluster_id: int, at: datetime) -> bool:
-    """Note a verified backup; to be called in the transaction that makes it known.
+    """Record a verified backup. Call it in the transaction that stores the result.
 
-    It never moves back: an older backup that is found later changes nothing.
+    Older backups that are found later change nothing.
 
     Args:
         cluster_id: primary key.
-        at: when the cloud's job had ended, as far as known; a time in the future counts as now.
+        at: when the cloud's job ended, as far as known; a time in the future counts as now.
 
     Returns:
-        True when it is the cluster's newest.
+        Whether it is the cluster's newest.
     """
     at = min(at, timezone.now())
     hours = _objective(cluster_id)
@@ -53,17 +53,17 @@ def verified(cluster_id: int, at: datetime) -> bool:
         older = Cluster.objects.filter(Q(verified_at=None) | Q(verified_at__lte=at), pk=cluster_id)
         if not older.update(verified_at=at, **_deadlines(at, hours)):
             return False
-        # The UPDATE may have waited for one that changed the objective.
+        # The UPDATE may have waited for another that changed the objective.
         if (current := _objective(cluster_id)) == hours:
             return True
         hours = current
 
 
 def verified_for(subject: BackupRun | Cluster, at: datetime) -> None:
-    """Note a verified backup of a cluster of the cloud, for each entry of clouds.yaml that has it.
+    """Record a verified backup for each row of the cluster: several entries can reach its project.
 
     Args:
-        subject: a run of the cluster, or its row.
+        subject: a run of the cluster, or one of its rows.
         at: as for `verified`.
     """
     if isinstance(subject, Cluster):
@@ -76,15 +76,15 @@ def verified_for(subject: BackupRun | Cluster, at: datetime) -> None:
 
 
 def set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -> int:
-    """Set how old the last verified backup may become, and recompute every deadline it decides.
+    """Set a protection objective and recompute the deadlines that depend on it.
 
     Args:
-        target: a cluster, or a project for all of its clusters that have no objective of their own.
-        hours: the objective in hours; None gives a cluster the project's again.
-        actor: who does it, for the audit trail.
+        target: a cluster, or a project for all its clusters without an objective of their own.
+        hours: the objective in hours; None makes a cluster use its project's.
+        actor: for the audit trail.
 
     Returns:
-        How many clusters the objective decides.
+        The number of clusters that the objective applies to.
 
     Raises:
         ValueError: the hours are out of range, or None for a project.
@@ -101,12 +101,12 @@ def set_objective(target: Project | Cluster, hours: int | None, actor: Actor) ->
 
 def _set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -> int:
     project_id = target.pk if isinstance(target, Project) else target.project_id
-    # A change of nothing, so that of two objectives in one project the second waits for the first.
+    # A no-op UPDATE takes the project's lock, so concurrent changes wait for each other.
     Project.objects.filter(pk=project_id).update(objective_hours=F("objective_hours"))
     model, before = type(target), target.objective_hours
     while not model.objects.filter(pk=target.pk, objective_hours=before).update(
         objective_hours=hours
-    ):  # it was changed meanwhile: the trail must tell what this change replaced
+    ):  # changed meanwhile: the audit trail must have the value that this one replaces
         before = model.objects.values_list("objective_hours", flat=True).get(pk=target.pk)
     target.objective_hours = hours
     if isinstance(target, Project):
@@ -130,7 +130,7 @@ def _set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -
 
 
 def summary(user: User) -> Summary:
-    """How many of the clusters that a user may see are protected, in one query for all."""
+    """Protection of the clusters that a user may see; one query."""
     now = timezone.now()
     counted = Cluster.objects.watched().visible_to(user)
     found = counted.aggregate(
@@ -140,13 +140,13 @@ def summary(user: User) -> Summary:
 
 
 def summarised(by_state: dict[Protection, int]) -> Summary:
-    """What a number of clusters in each state comes to."""
+    """The summary of clusters by state."""
     within = by_state[Protection.PROTECTED] + by_state[Protection.DUE]
     return Summary(within, sum(by_state.values()), by_state)
 
 
 def _objective(cluster_id: int) -> int:
-    """The objective that counts for a cluster, in hours."""
+    """The objective that applies to a cluster, in hours."""
     objectives = Cluster.objects.values_list("objective_hours", "project__objective_hours")
     own, projects = objectives.get(pk=cluster_id)
     hours: int = own or projects

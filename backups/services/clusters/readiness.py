@@ -1,8 +1,8 @@
-"""Checking how ready a cluster is, and keeping what was found.
+"""Readiness checks: would the cloud accept a backup request for a cluster?
 
 A check reads the cluster's detail, its log backup settings and its records, which are imported
-(services.importing). Each part fails alone. Where what was read cannot tell, the last known answer
-stays, with its age, and `check_error` says why there is no newer one.
+(services.runs.importing). Each part can fail on its own. Where the parts that were read do not
+determine the readiness, the last result stays, with its age, and `check_error` says why.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from backups.rules.readiness import LASTING_CODES, STORAGE_CODES, Refusal, judge
 from backups.services.cloud import client_for
 from backups.services.runs import importing
 from backups.services.runs.posts import without_job
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from . import checks
+from .columns import policy_columns, settings_columns, state_columns
 
 __all__ = ["check_cluster", "judge", "request_check", "run_ended", "store_settings"]
 
@@ -46,11 +47,11 @@ class _Found:
     """What a check has read.
 
     Attributes:
-        info, settings, records: the parts, None where one could not be read.
-        refusals: what the cloud said of the cluster in place of one.
-        errors: a sentence for each part that failed.
+        info, settings, records: the parts; None where one could not be read.
+        refusals: error responses about the cluster.
+        errors: a message for each part that failed.
         gone: the cloud does not know the cluster.
-        out_of_reach: why the whole project's cloud could not be reached, "" where it could.
+        out_of_reach: why the project's cloud could not be reached, "" where it could.
     """
 
     info: ClusterInfo | None = None
@@ -63,53 +64,50 @@ class _Found:
 
 
 def request_check(cluster: Cluster) -> None:
-    """Have a cluster checked at once, by a worker, after the present transaction."""
+    """Have a worker check a cluster now, after the current transaction."""
     checks.request_check(cluster.pk)
 
 
 def check_cluster(cluster_id: int) -> None:
-    """Read a cluster's detail, log backup settings and records, and store what they say.
+    """Check a cluster and store the result.
 
     Args:
-        cluster_id: primary key; a cluster that is not there is left alone.
+        cluster_id: primary key; a missing cluster is ignored.
     """
     cluster = Cluster.objects.select_related("project").filter(pk=cluster_id).first()
     if cluster is None:
         return
-    if cluster.project.is_disconnected:  # nobody is asked, whoever wants to know
-        checks.finish(cluster.pk)
+    if cluster.project.is_disconnected:  # no request is sent for a disconnected project
+        checks.release(cluster.pk)
         return
-    checks.begin(cluster.pk)
+    checks.renew(cluster.pk)
     started = timezone.now()
-    # before the reading: each POST that can have made one of its records is among them
+    # before reading the records, so that every POST that can have created one is included
     posts = without_job(cluster)
     found = _read(cluster, posts)
-    hold_and_retry(lambda: _keep(cluster, found, started, posts))
+    retry_while_unavailable(lambda: _store(cluster, found, started, posts))
     if found.out_of_reach:
-        hold_and_retry(lambda: checks.postpone_project(cluster.project_id, found.out_of_reach))
+        retry_while_unavailable(
+            lambda: checks.postpone_project(cluster.project_id, found.out_of_reach)
+        )
 
 
 def store_settings(
     cluster: Cluster, found: LogSettingsInfo, read_at: datetime | None = None
 ) -> StoredSettings:
-    """Keep a cluster's log backup settings, unless newer ones are there.
+    """Store a cluster's log backup settings, unless newer ones are stored.
 
     Args:
-        cluster: whose they are.
-        found: as the cloud told them.
-        read_at: a time of our clock before they were read; None: just now.
+        cluster: the cluster.
+        found: the settings from the cloud.
+        read_at: our clock before they were read; None: now.
 
     Returns:
         The stored row.
     """
     read_at = read_at or timezone.now()
-    same = {
-        "enabled": found.enabled,
-        "bucket": found.bucket[:255],
-        "base_path": found.base_path[:1024],
-        "agency": found.agency[:255],
-    }
-    more = {"automatic": found.auto_enabled, "period": found.period[:40], "read_at": read_at}
+    same = settings_columns(found)
+    more = policy_columns(found) | {"read_at": read_at}
     since = min(found.updated_at, read_at) if found.updated_at else None
     StoredSettings.objects.bulk_create(
         [StoredSettings(cluster_id=cluster.pk, changed_at=since, **same, **more)],
@@ -123,15 +121,17 @@ def store_settings(
 
 
 def run_ended(run: BackupRun) -> None:
-    """Have the cluster checked where the end of a run says something about its readiness.
+    """Request a check where the end of a run says something about the cluster's readiness.
 
-    To be called in the transaction that ends the run.
+    Call it in the transaction that ends the run.
     """
-    told = run.run_state is RunState.REJECTED and readiness_of(Outcome(run.outcome), run.error_code)
-    if told or run.run_state is RunState.FAILED:
+    rejected = run.run_state is RunState.REJECTED
+    if (
+        rejected and readiness_of(Outcome(run.outcome), run.error_code)
+    ) or run.run_state is RunState.FAILED:
         checks.request_check(run.cluster_id)
     elif run.sent_at is not None:
-        # it may have been busy with this very run
+        # it may have been busy with this run
         busy = Cluster.objects.filter(pk=run.cluster_id, readiness=Readiness.BUSY)
         busy.update(check_due_at=checks.ASKED_FOR)
 
@@ -149,7 +149,7 @@ def _read(cluster: Cluster, posts: list[Post]) -> _Found:
                 lambda: client.list_log_records(cloud_id, newest=importing.MOST, since=since),
             )
     except CssApiError as error:
-        # No answer: what was still to be read would wait as long, for the same.
+        # No response: the remaining requests would fail in the same way.
         found.errors.append(str(error))
         if not isinstance(error, Unanswered):
             found.out_of_reach = str(error)
@@ -162,7 +162,7 @@ def _detail(found: _Found, read: Callable[[], ClusterInfo]) -> ClusterInfo | Non
     except ApiError as error:
         refusal = _refusal(error)
         if refusal.outcome is Outcome.NOT_FOUND:
-            # but not where a proxy or the gateway knows no such page
+            # but not an HTML page of a proxy or gateway
             page = error.answer.body_kind is BodyKind.HTML
             found.gone = not page and readiness_of(refusal.outcome, refusal.code) is not None
         else:
@@ -176,7 +176,7 @@ def _settings(found: _Found, read: Callable[[], LogSettingsInfo]) -> LogSettings
         return read()
     except ApiError as error:
         refusal = _refusal(error)
-        if refusal.outcome is not Outcome.NOT_FOUND:  # the detail says that it is there
+        if refusal.outcome is not Outcome.NOT_FOUND:  # the detail decides whether it exists
             found.refusals.append(refusal)
         found.errors.append(f"Log backup settings: {error}")
     return None
@@ -196,48 +196,39 @@ def _refusal(error: ApiError) -> Refusal:
     return Refusal(outcome_of(error.answer), error.answer.error_code)
 
 
-def _keep(cluster: Cluster, found: _Found, started: datetime, posts: list[Post]) -> None:
+def _store(cluster: Cluster, found: _Found, started: datetime, posts: list[Post]) -> None:
     if found.settings is not None:
         store_settings(cluster, found.settings, started)
     if found.records is not None:
         importing.import_jobs(cluster, found.records, posts)
-    columns = _facts(cluster, found) | _answer(cluster, found, started)
+    columns = _state_columns(cluster, found) | _readiness_columns(cluster, found, started)
     columns["check_error"] = "; ".join(found.errors)[:500]
-    # A check that began later may have been quicker.
+    # a check that began later may have ended earlier
     unless_newer = Q(checked_at=None) | Q(checked_at__lte=started)
     unless_newer |= _from_the_future("checked_at", started)
-    # Disconnected meanwhile, what was read says nothing about later.
+    # where the project was disconnected meanwhile, the result is outdated
     Cluster.objects.filter(unless_newer, checks.is_connected(), pk=cluster.pk).update(**columns)
-    checks.finish(cluster.pk, out_of_reach=bool(found.out_of_reach))
+    checks.release(cluster.pk, out_of_reach=bool(found.out_of_reach))
 
 
 def _from_the_future(column: str, started: datetime) -> Q:
-    """Stored by a clock that has been set back since: no check takes as long as that lies ahead."""
+    """The condition for a time further ahead than a check can take: the clock was set back."""
     return Q(**{f"{column}__gt": started + timedelta(seconds=checks.longest_check())})
 
 
-def _facts(cluster: Cluster, found: _Found) -> dict[str, Any]:
-    """The columns that tell what the cluster is."""
+def _state_columns(cluster: Cluster, found: _Found) -> dict[str, Any]:
+    """The columns for the cluster's state in the cloud."""
     if found.gone:
-        # The list of clusters decides for the others.
+        # for the others the list of clusters decides
         return {"gone_at": cluster.gone_at or timezone.now()} if cluster.by_hand else {}
     info = found.info
     if info is None:
         return {}
-    columns: dict[str, Any] = {
-        "status": info.status[:20],
-        "actions": [action[:100] for action in info.actions],
-        "nodes": [
-            {"name": node.name, "type": node.type, "status": node.status} for node in info.instances
-        ],
-        "endpoint": ", ".join(info.endpoints)[:500],
-        "failed_reason": " ".join(p for p in (info.failed_code, info.failed_message) if p),
-    }
-    return columns | ({"gone_at": None} if cluster.by_hand else {})
+    return state_columns(info) | ({"gone_at": None} if cluster.by_hand else {})
 
 
-def _answer(cluster: Cluster, found: _Found, started: datetime) -> dict[str, Any]:
-    """The columns that tell the readiness; none where what was read cannot tell."""
+def _readiness_columns(cluster: Cluster, found: _Found, started: datetime) -> dict[str, Any]:
+    """The columns for the readiness; none where it could not be determined."""
     if found.gone:
         readiness, detail = Readiness.UNAVAILABLE, "Not found in the cloud."
     else:
@@ -250,14 +241,14 @@ def _answer(cluster: Cluster, found: _Found, started: datetime) -> dict[str, Any
             refusals=[*found.refusals, *_lasting_refusal(cluster)],
         )
         whole = found.info is not None and found.settings is not None
-        nothing = found.info is None and found.settings is None and not found.refusals
-        if nothing or (readiness is Readiness.UNKNOWN and not whole):
+        unread = found.info is None and found.settings is None and not found.refusals
+        if unread or (readiness is Readiness.UNKNOWN and not whole):
             return {}
     return {"readiness": readiness, "readiness_detail": detail[:500], "checked_at": started}
 
 
 def _lasting_refusal(cluster: Cluster) -> list[Refusal]:
-    """What the last request that tells was refused for, if no reading would show it."""
+    """The last rejection whose cause no check can detect, if it still applies."""
     accepted = Q(
         state__in=[RunState.ACCEPTED, RunState.SUCCEEDED, RunState.UNVERIFIED],
         settled_by_hand=False,
@@ -272,5 +263,5 @@ def _lasting_refusal(cluster: Cluster) -> list[Refusal]:
     if run.error_code in STORAGE_CODES and StoredSettings.objects.filter(
         cluster=cluster, changed_at__gte=at
     ):
-        return []  # bucket or agency are others by now
+        return []  # bucket or agency have been changed since
     return [Refusal(Outcome(run.outcome), run.error_code, at, run.pk)]

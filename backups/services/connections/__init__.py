@@ -1,1 +1,1 @@
-"""Connections to clouds: connected, diagnosed, synchronised."""
+"""Connections to clouds: connect, test, synchronise."""

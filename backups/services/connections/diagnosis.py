@@ -1,4 +1,4 @@
-"""Testing a connection step by step: configuration, identity, catalog, permission to list."""
+"""Connection test: configuration, sign-in, catalog, permission to list; and faults by error."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from backups.choices import ConnectionFault
+from backups.choices import ConnectionFault, Outcome
 from backups.css_api import session
 from backups.css_api.client import CssClient, Exchange, ShownRequest
 from backups.css_api.errors import (
+    ApiError,
     CatalogError,
     ConfigurationError,
     CssApiError,
     IdentityError,
+    MalformedAnswer,
+    SecondFactorError,
+    TransportError,
+    TransportKind,
+    Unanswered,
 )
 from backups.css_api.session import CloudConnection
+from backups.css_api.types import Answer
+from backups.rules.outcomes import outcome_of
 from backups.services.cloud import INTERACTIVE
 
-from .faults import fault_of
-
-# Seconds after which no further page of a long list is waited for: the first proves the permission.
+# Seconds after which no further page of a long list is read: the first proves the permission.
 LIST_BUDGET = 10.0
 
 
 class StepState(StrEnum):
-    """How a step went."""
+    """Result of a step."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -41,10 +47,10 @@ class StepResult:
     """One step of the test.
 
     Attributes:
-        label: what is looked at.
-        state: how it went.
-        text: what was found, or the error.
-        fault: why it failed; the guide says what that means, who acts and what to do.
+        label: what is tested.
+        state: the result.
+        text: details, or the error.
+        fault: the kind of error, explained by the guide.
     """
 
     label: str | Promise
@@ -55,7 +61,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The result of a test; `passed` when every step was."""
+    """The result of a test."""
 
     steps: tuple[StepResult, ...]
 
@@ -75,16 +81,16 @@ LABELS = (
 def diagnose(cloud: str, region: str) -> Diagnosis:
     """Test a clouds.yaml entry.
 
-    It runs while somebody waits for the page. Getting a token and each request end after
-    INTERACTIVE.total seconds (15), and after LIST_BUDGET (10) no further page is asked for: 40
-    seconds at most, and a minute where the service refuses the first token.
+    It runs while the user waits for the page. Getting a token and each request time out after
+    INTERACTIVE.total seconds (15), and after LIST_BUDGET (10) no further page is requested: 40
+    seconds at most, or a minute where the service rejects the first token.
 
     Args:
         cloud: name of the entry.
         region: one of its regions, "" where it names none.
 
     Returns:
-        All steps in order; after one that failed the others are not tried.
+        All steps in order; after a failed step the others are not tried.
     """
     passed: list[str] = []
     try:
@@ -95,10 +101,10 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
             _("Signed in to project %(project)s.")
             % {"project": identity.project_name or identity.project_id}
         )
-        passed.append(_("It is at %(url)s.") % {"url": identity.endpoint})
+        passed.append(_("Endpoint: %(url)s.") % {"url": identity.endpoint})
         passed.append(_list(connection))
     except (CatalogError, ConfigurationError) as error:
-        if passed:  # the entry can be used, so it is the endpoint that cannot
+        if passed:  # the entry is valid, so the endpoint is not
             passed.append(_("Signed in."))
         return _diagnosis(passed, error)
     except IdentityError as error:
@@ -121,27 +127,27 @@ def _diagnosis(passed: list[str], error: CssApiError | None = None) -> Diagnosis
 
 
 def _list(connection: CloudConnection) -> str:
-    """What the permission to list is worth. Raises CssApiError."""
+    """Test the permission to list. Raises CssApiError."""
     budget = _Budget()
     try:
         count = len(CssClient(connection, budget).list_clusters())
     except _Spent:
-        return _("Clusters can be listed; there are too many to count them all while you wait.")
+        return _("Clusters can be listed; there are too many to count now.")
     if not count:
         return _(
-            "The list can be read and is empty. Where clusters were expected, check project and "
-            "region of the entry: each project has a list of its own."
+            "Clusters can be listed, and the list is empty. If you expected clusters, check "
+            "project and region of the entry: each project has its own list."
         )
     text = ngettext("%(count)d cluster can be listed.", "%(count)d clusters can be listed.", count)
     return text % {"count": count}
 
 
 class _Spent(Exception):
-    """The list takes longer than somebody wants to wait."""
+    """The list takes longer than LIST_BUDGET."""
 
 
 class _Budget:
-    """Ends the reading of a list, between two pages, when its time is over."""
+    """Stops reading a list, between two pages, when its time is over."""
 
     def __init__(self) -> None:
         self._end = time.monotonic() + LIST_BUDGET
@@ -155,3 +161,62 @@ class _Budget:
     def after(self, exchange: Exchange) -> None:
         """Called after each request."""
         self._answered = self._answered or bool(exchange.answer and exchange.answer.ok)
+
+
+_TRANSPORT: dict[TransportKind, ConnectionFault] = {
+    TransportKind.DNS: ConnectionFault.DNS,
+    TransportKind.TLS: ConnectionFault.TLS,
+    TransportKind.PROXY: ConnectionFault.PROXY,
+    TransportKind.READ_TIMEOUT: ConnectionFault.UNANSWERED,
+    TransportKind.RESET: ConnectionFault.UNANSWERED,
+    TransportKind.BROKEN_ANSWER: ConnectionFault.UNANSWERED,
+}
+
+
+def fault_of(error: CssApiError) -> ConnectionFault:
+    """The fault for an error of a sign-in, a list or a detail.
+
+    Args:
+        error: raised by the client.
+    """
+    if isinstance(error, ConfigurationError):
+        return ConnectionFault.CONFIGURATION
+    if isinstance(error, IdentityError):
+        return _of_identity(error)
+    if isinstance(error, MalformedAnswer):
+        return ConnectionFault.MALFORMED
+    if isinstance(error, ApiError):
+        return _of_answer(error.answer)
+    if isinstance(error, Unanswered):
+        return ConnectionFault.UNANSWERED
+    if isinstance(error, TransportError):
+        return _TRANSPORT.get(error.kind, ConnectionFault.UNREACHABLE)
+    return ConnectionFault.INTERNAL
+
+
+def _of_identity(error: IdentityError) -> ConnectionFault:
+    if isinstance(error, CatalogError):
+        return ConnectionFault.CATALOG
+    if isinstance(error, SecondFactorError):
+        return ConnectionFault.SECOND_FACTOR
+    if error.kind is not None:
+        return _TRANSPORT.get(error.kind, ConnectionFault.UNREACHABLE)
+    if error.status in (401, 403):
+        return ConnectionFault.REFUSED
+    if error.status == 429:
+        return ConnectionFault.THROTTLED
+    if error.retryable:
+        return ConnectionFault.SERVER_ERROR if error.status else ConnectionFault.MALFORMED
+    return ConnectionFault.ADDRESS
+
+
+def _of_answer(answer: Answer) -> ConnectionFault:
+    # before the error code: 403 with CSS.0015 means “not found or denied”, and a list always exists
+    if answer.status in (401, 403):
+        return ConnectionFault.FORBIDDEN
+    outcome = outcome_of(answer)
+    return {
+        Outcome.NOT_FOUND: ConnectionFault.NOT_FOUND,
+        Outcome.THROTTLED: ConnectionFault.THROTTLED,
+        Outcome.MALFORMED: ConnectionFault.MALFORMED,
+    }.get(outcome, ConnectionFault.SERVER_ERROR)

@@ -1,4 +1,4 @@
-"""What is connected: entries of clouds.yaml, their syncs, and clusters registered by hand."""
+"""Managing connections: connect, disconnect, synchronise now, register a cluster by its id."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ from backups.rules.outcomes import outcome_of
 from backups.services.cloud import INTERACTIVE
 from backups.services.dispatch import dispatch_sync
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 from . import sync
-from .diagnosis import Diagnosis, diagnose
-from .faults import fault_of
+from .diagnosis import Diagnosis, diagnose, fault_of
 from .registering import check_again, forget_readiness, retire, store_one, store_project
 
-# After this the sweeper begins a sync that was asked for and whose message was lost.
-_PATIENCE = timedelta(seconds=10)
+# After this the sweeper starts a requested synchronisation whose message was lost.
+_LOST_AFTER = timedelta(seconds=10)
 
 
 class RegisterError(Exception):
-    """A cluster cannot be registered; the text is fit for a page.
+    """A cluster cannot be registered; the message can be shown.
 
     Attributes:
-        fault: why the cloud could not be asked, or did not answer as it should.
-        cluster: the row that is there already, None when there is none.
+        fault: the kind of error, where the cloud could not be reached or its response was invalid.
+        cluster: the existing row, None where there is none.
     """
 
     def __init__(
@@ -53,12 +52,12 @@ class RegisterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of clouds.yaml in one region, and what is known of it.
+    """A region of a clouds.yaml entry.
 
     Attributes:
-        cloud, region: its names.
-        configured: whether clouds.yaml has it (still).
-        connection: its row, None where it was never connected.
+        cloud, region: their names.
+        configured: whether clouds.yaml contains it.
+        connection: its row, None if it was never connected.
     """
 
     cloud: str
@@ -72,14 +71,14 @@ class Entry:
 
 
 def entries(user: User, *, all_of_them: bool) -> tuple[list[Entry], str]:
-    """Every entry that is configured or was connected.
+    """The entries that are configured or were connected.
 
     Args:
-        user: who looks.
-        all_of_them: also those that reached no project of this user's: for administrators.
+        user: the user.
+        all_of_them: also entries without a project that the user may see; for administrators.
 
     Returns:
-        The entries by name, and what is wrong with the file, "" when nothing is.
+        The entries by name, and the problem with clouds.yaml, "" where there is none.
     """
     problem = ""
     rows = Connection.objects.select_related("project")
@@ -88,7 +87,7 @@ def entries(user: User, *, all_of_them: bool) -> tuple[list[Entry], str]:
     known = {(row.cloud, row.region): row for row in rows}
     try:
         configured = set(config.list_clouds())
-    except ConfigurationError as error:  # what the file has is not known: claim nothing of it
+    except ConfigurationError as error:  # the file's content is unknown
         configured, problem = set(known), str(error)
     names = known.keys() | configured if all_of_them else known.keys()
     listed = [
@@ -99,7 +98,7 @@ def entries(user: User, *, all_of_them: bool) -> tuple[list[Entry], str]:
 
 
 def is_configured(cloud: str, region: str) -> bool:
-    """Whether clouds.yaml has this entry and region: only such can be called."""
+    """Whether clouds.yaml contains this entry and region."""
     try:
         return sync.is_configured(cloud, region)
     except ConfigurationError:
@@ -107,11 +106,11 @@ def is_configured(cloud: str, region: str) -> bool:
 
 
 def test(cloud: str, region: str, actor: Actor) -> Diagnosis:
-    """Test an entry, on record.
+    """Test an entry, and record that in the audit trail.
 
     Args:
         cloud, region: an entry that `is_configured`.
-        actor: who does it.
+        actor: for the audit trail.
     """
     found = diagnose(cloud, region)
     record(
@@ -124,11 +123,11 @@ def test(cloud: str, region: str, actor: Actor) -> Diagnosis:
 
 
 def connect(cloud: str, region: str, actor: Actor) -> Connection:
-    """Connect an entry: it is synchronised at once and from then on.
+    """Connect an entry: it is synchronised now and periodically.
 
     Args:
         cloud, region: an entry that `is_configured`.
-        actor: who does it.
+        actor: for the audit trail.
     """
     with transaction.atomic():
         row, made = Connection.objects.get_or_create(cloud=cloud, region=region)
@@ -143,15 +142,15 @@ def connect(cloud: str, region: str, actor: Actor) -> Connection:
 
 
 def disconnect(row: Connection, actor: Actor, reason: str = "") -> None:
-    """Stop synchronising an entry; a sync under way counts for nothing.
+    """Disconnect an entry; the result of a synchronisation in progress is discarded.
 
-    Its clusters and their history stay. Where the entry has left clouds.yaml nobody can reach its
-    clusters any more: they are marked as gone.
+    Its clusters and their history stay. If the entry was removed from clouds.yaml, its clusters
+    cannot be reached any more and are marked as gone.
 
     Args:
-        row: its connection.
-        actor: who does it.
-        reason: why, in their words.
+        row: the connection.
+        actor: for the audit trail.
+        reason: free text.
     """
     try:
         left = not sync.is_configured(row.cloud, row.region)
@@ -183,14 +182,14 @@ def disconnect(row: Connection, actor: Actor, reason: str = "") -> None:
 
 
 def request_sync(row: Connection, actor: Actor) -> bool:
-    """Have a connection synchronised now.
+    """Synchronise a connection now.
 
     Args:
         row: the connection.
-        actor: who asks.
+        actor: for the audit trail.
 
     Returns:
-        False where that is under way already.
+        False if a synchronisation is already in progress.
     """
     with transaction.atomic():
         soon = _sync_soon(row)
@@ -201,7 +200,7 @@ def request_sync(row: Connection, actor: Actor) -> bool:
 def _sync_soon(row: Connection) -> bool:
     idle = Connection.objects.connected().filter(pk=row.pk, sync_started_at=None)
     soon = idle.update(
-        next_sync_at=timezone.now() + _PATIENCE,
+        next_sync_at=timezone.now() + _LOST_AFTER,
         sync_step=SyncStep.WAITING,
         version=F("version") + 1,
     )
@@ -211,24 +210,24 @@ def _sync_soon(row: Connection) -> bool:
 
 
 def register_by_hand(row: Connection, cluster_id: str, actor: Actor) -> Cluster:
-    """Register one cluster by its id, after the cloud has shown it.
+    """Register a cluster by its id, if the cloud returns it.
 
     Args:
-        row: the connection to ask.
+        row: the connection to use.
         cluster_id: the cloud's id.
-        actor: who does it.
+        actor: for the audit trail.
 
     Raises:
-        RegisterError: it is registered already, or the cloud does not show it.
+        RegisterError: it is already registered, or the cloud does not return it.
     """
     identity, info = _ask(row, cluster_id)
     with transaction.atomic():
         project = store_project(identity)
         cluster, fresh = store_one(project, info)
         if not fresh:
-            text = _("The cluster is registered already, as “%(name)s”.")
+            text = _("The cluster is already registered as “%(name)s”.")
             if cluster.archived_at is not None:
-                text = _("The cluster is registered already, as “%(name)s”, and archived.")
+                text = _("The cluster is already registered as “%(name)s”, and archived.")
             raise RegisterError(text % {"name": cluster.name}, cluster=cluster)
         record(
             Action.CLUSTER_REGISTERED,
@@ -241,7 +240,7 @@ def register_by_hand(row: Connection, cluster_id: str, actor: Actor) -> Cluster:
 
 
 def _ask(row: Connection, cluster_id: str) -> tuple[ProjectIdentity, ClusterInfo]:
-    """The cluster as the cloud describes it. Raises RegisterError."""
+    """Read the cluster from the cloud. Raises RegisterError."""
     try:
         connection = session.connect(row.cloud, row.region, timeouts=INTERACTIVE)
         identity = connection.identity()
@@ -250,22 +249,22 @@ def _ask(row: Connection, cluster_id: str) -> tuple[ProjectIdentity, ClusterInfo
         if _is_unknown(error):
             raise RegisterError(
                 _(
-                    "The cloud knows no cluster %(id)s in project %(project)s, or hides it from "
-                    "the entry's user. Check the id in the cloud's console, and the connection."
+                    "Cluster %(id)s does not exist in project %(project)s, or the entry's user "
+                    "may not see it. Check the id in the cloud's console, and the connection."
                 )
                 % {"id": cluster_id, "project": identity.project_name or identity.project_id}
             ) from error
         raise RegisterError(str(error), fault_of(error)) from error
     if info.id != cluster_id:
-        text = _("The cloud was asked for cluster %(id)s and described another one.")
+        text = _("The cloud returned another cluster than %(id)s.")
         raise RegisterError(text % {"id": cluster_id}, ConnectionFault.MALFORMED)
     return identity, info
 
 
 def _is_unknown(error: CssApiError) -> bool:
-    """Whether the service itself says that there is no such cluster."""
+    """Whether the service itself says that the cluster does not exist."""
     if not isinstance(error, ApiError) or isinstance(error, MalformedAnswer):
         return False
-    # a page of HTML is what a proxy says about an address
+    # an HTML page comes from a proxy
     page = error.answer.body_kind is BodyKind.HTML
     return outcome_of(error.answer) is Outcome.NOT_FOUND and not page

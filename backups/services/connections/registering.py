@@ -1,4 +1,4 @@
-"""Clusters as the cloud describes them, as rows: few queries, however many clusters there are."""
+"""Storing the cloud's clusters and tags, with a constant number of queries per batch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from backups.choices import Readiness
 from backups.css_api.types import ClusterInfo, ProjectIdentity
 from backups.models import Cluster, ClusterTag, Project
 from backups.services.clusters.checks import ASKED_FOR
+from backups.services.clusters.columns import cluster_columns, gone_columns
 
 BATCH = 500
 
 
 class Stored(NamedTuple):
-    """What became of a list.
+    """What storing a list changed.
 
     Attributes:
-        project: whose clusters they are.
-        added: how many are new.
-        gone: how many are marked as vanished.
+        project: the project of the clusters.
+        added: number of new clusters.
+        gone: number of clusters marked as gone.
     """
 
     project: Project
@@ -30,7 +31,7 @@ class Stored(NamedTuple):
 
 
 def store_project(identity: ProjectIdentity) -> Project:
-    """The row of the project that an entry's credentials reach."""
+    """Create or update the project that an entry's credentials reach."""
     project, _is_new = Project.objects.update_or_create(
         cloud=identity.cloud,
         region=identity.region,
@@ -41,19 +42,19 @@ def store_project(identity: ProjectIdentity) -> Project:
 
 
 def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stored:
-    """Bring the clusters of a cloud and region up to date. To be called in a transaction.
+    """Update the clusters of a cloud and region from a list. Call it in a transaction.
 
-    Only what has changed is written, since most lists are those of five minutes ago. Nothing is
-    deleted: what the list leaves out is marked as gone.
+    Only changes are written, because most lists have none. Nothing is deleted: clusters that are
+    not in the list are marked as gone.
 
     Args:
-        identity: where the list comes from.
-        listed: all of it.
+        identity: the source of the list.
+        listed: the complete list.
     """
     project = store_project(identity)
-    columns = ("pk", "cluster_id", "by_hand", "gone_at", *_FACTS)
+    columns = ("pk", "cluster_id", "by_hand", "gone_at", *_COLUMNS)
     held = {row["cluster_id"]: row for row in project.clusters.values(*columns)}
-    wanted = {info.id: facts(info) for info in listed}
+    wanted = {info.id: cluster_columns(info) for info in listed}
     written = [
         Cluster(project=project, cluster_id=cluster_id, gone_at=None, **found)
         for cluster_id, found in wanted.items()
@@ -64,10 +65,10 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
         batch_size=BATCH,
         update_conflicts=True,
         unique_fields=["project", "cluster_id"],
-        update_fields=[*_FACTS, "gone_at"],
+        update_fields=[*_COLUMNS, "gone_at"],
     )
     _check_again([held[key]["pk"] for key in wanted if key in held and held[key]["gone_at"]])
-    # Registered by its id, it may be one that lists never show: its own check decides.
+    # A cluster registered by its id may never be listed: its check decides.
     missed = [
         row["pk"]
         for row in held.values()
@@ -75,25 +76,25 @@ def store_list(identity: ProjectIdentity, listed: Sequence[ClusterInfo]) -> Stor
     ]
     gone = _mark_gone(missed)
     store_tags(project, listed)
-    # and those of a project that the entry's credentials reached before
+    # clusters of another project that the entry's credentials reached before
     elsewhere = Cluster.objects.present().filter(
         project__cloud=identity.cloud, project__region=identity.region
     )
-    gone += elsewhere.exclude(project=project).update(**_gone())
+    gone += elsewhere.exclude(project=project).update(**gone_columns(timezone.now()))
     return Stored(project, len(wanted.keys() - held.keys()), gone)
 
 
 def store_one(project: Project, info: ClusterInfo) -> tuple[Cluster, bool]:
-    """Register one cluster by hand. To be called in a transaction.
+    """Register one cluster by hand. Call it in a transaction.
 
     Args:
         project: its project.
-        info: as the cloud describes it.
+        info: the cloud's description.
 
     Returns:
-        Its row, and whether it was not there before, or had gone.
+        Its row, and whether it is new or had gone.
     """
-    known = {**facts(info), "by_hand": True, "gone_at": None}
+    known = {**cluster_columns(info), "by_hand": True, "gone_at": None}
     cluster, fresh = Cluster.objects.get_or_create(
         project=project, cluster_id=info.id, defaults=known
     )
@@ -109,30 +110,30 @@ def store_one(project: Project, info: ClusterInfo) -> tuple[Cluster, bool]:
 
 
 def retire(cloud: str, region: str) -> int:
-    """Mark the clusters of an entry that has left clouds.yaml as gone: nobody can reach them.
+    """Mark the clusters of an entry that was removed from clouds.yaml as gone.
 
     Returns:
-        How many were marked.
+        The number of clusters marked.
     """
     there = Cluster.objects.present().filter(project__cloud=cloud, project__region=region)
-    return there.update(**_gone())
+    return there.update(**gone_columns(timezone.now()))
 
 
 def forget_readiness(project_id: int) -> int:
-    """What was known of a project's clusters counts no longer: nobody checks them any more.
+    """Reset the readiness of a project's clusters: they are no longer checked.
 
     Args:
         project_id: primary key of a project whose last connection was disconnected.
 
     Returns:
-        How many clusters it is about.
+        The number of clusters.
     """
     return (
         Cluster.objects.present()
         .filter(project=project_id)
         .update(
             readiness=Readiness.UNKNOWN,
-            readiness_detail="Its connection is disconnected: it is not checked.",
+            readiness_detail="The connection is disconnected: the cluster is not checked.",
             checked_at=None,
             check_error="",
         )
@@ -140,54 +141,28 @@ def forget_readiness(project_id: int) -> int:
 
 
 def check_again(project_id: int) -> None:
-    """Have the clusters of a project checked: its connection is back."""
+    """Request checks of a project's clusters: it is connected again."""
     here = Cluster.objects.present().filter(project=project_id)
     here.update(check_due_at=ASKED_FOR)
 
 
-def facts(info: ClusterInfo) -> dict[str, Any]:
-    """The columns that tell what a cluster is, as the cloud describes it."""
-    return {
-        "name": (info.name or info.id)[:255],
-        "engine": info.engine[:50],
-        "version": info.version[:50],
-        "status": info.status[:20],
-        "actions": [action[:100] for action in info.actions],
-        "nodes": [
-            {"name": node.name, "type": node.type, "status": node.status} for node in info.instances
-        ],
-        "endpoint": ", ".join(info.endpoints)[:500],
-        "created_in_cloud_at": info.created,
-        "failed_reason": " ".join(p for p in (info.failed_code, info.failed_message) if p),
-    }
-
-
-_FACTS = tuple(facts(ClusterInfo("", "", "")))
+_COLUMNS = tuple(cluster_columns(ClusterInfo("", "", "")))
 
 
 def _differs(held: dict[str, Any], found: dict[str, Any]) -> bool:
-    return held["gone_at"] is not None or any(held[name] != found[name] for name in _FACTS)
+    return held["gone_at"] is not None or any(held[name] != found[name] for name in _COLUMNS)
 
 
 def _mark_gone(pks: Sequence[int]) -> int:
-    gone = _gone()
+    gone = gone_columns(timezone.now())
     return sum(
         Cluster.objects.present().filter(pk__in=some, by_hand=False).update(**gone)
         for some in _batches(pks)
     )
 
 
-def _gone() -> dict[str, Any]:
-    """The columns of a cluster that has gone: whatever it was, it is not ready any more."""
-    return {
-        "gone_at": timezone.now(),
-        "readiness": Readiness.UNAVAILABLE,
-        "readiness_detail": "Gone from the cloud.",  # stored, and so in English
-    }
-
-
 def _check_again(pks: Sequence[int]) -> None:
-    """Clusters that are back are read anew; what was known of them is of before."""
+    """Reset the readiness of clusters that are back, and request checks."""
     for some in _batches(pks):
         Cluster.objects.filter(pk__in=some).update(
             readiness=Readiness.UNKNOWN,
@@ -198,11 +173,11 @@ def _check_again(pks: Sequence[int]) -> None:
 
 
 def store_tags(project: Project, listed: Sequence[ClusterInfo]) -> None:
-    """Bring the clusters' cloud tags up to date; labels of our own stay as they are.
+    """Update the clusters' cloud tags; labels do not change.
 
     Args:
-        project: theirs.
-        listed: clusters that are stored already.
+        project: the project of the clusters.
+        listed: clusters that are already stored.
     """
     clusters = project.clusters.all()
     found = ClusterTag.objects.filter(cluster__project=project, origin=ClusterTag.Origin.CLOUD)

@@ -1,49 +1,50 @@
-"""Keeping the registered clusters in step with the clouds. Nothing is ever deleted."""
+"""Synchronisation of the registered clusters with the clouds. Nothing is ever deleted.
+
+One synchronisation of a connection runs at a time, under a lease: `Connection.sync_started_at` is
+its mark, `next_sync_at` its end. The last one begun counts: a list that was read under a lease that
+has been lost since is not stored.
+"""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import SystemRandom
+from typing import Any
 
 from django.conf import settings
+from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
 
 from backups.choices import ConnectionFault, SyncStep
 from backups.css_api import config, session
-from backups.css_api.client import CssClient
+from backups.css_api.client import CssClient, Exchange, ShownRequest
 from backups.css_api.errors import ConfigurationError, CssApiError
 from backups.css_api.types import ClusterInfo, ProjectIdentity
 from backups.models import Cluster, Connection, Project
 from backups.services.cloud import default_timeouts
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db import leases
+from dashboard.db.concurrency import retry_while_unavailable
+from dashboard.db.leases import LeaseLost
 
-from .faults import fault_of
+from .diagnosis import fault_of
 from .registering import retire, store_list
-from .sync_lease import Lease, Superseded, begin, due_for_sync
-
-__all__ = [
-    "ProjectSync",
-    "connect_new_entries",
-    "due_for_sync",
-    "is_configured",
-    "sync_clusters",
-    "sync_connection",
-    "synchronise",
-]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectSync:
-    """What a sync did for one cloud and region.
+    """The result of synchronising one cloud and region.
 
     Attributes:
-        cloud, region: the entry of clouds.yaml and its region.
-        project: the project's name, "" when it was not reached.
-        listed: clusters that the cloud listed.
-        added: of these, new ones.
-        gone: clusters marked as vanished by this sync.
-        error: why it failed, "" when it did not; then nothing was changed.
+        cloud, region: the clouds.yaml entry and its region.
+        project: the project's name, "" if it was not reached.
+        listed: clusters in the list.
+        added: new clusters.
+        gone: clusters marked as gone.
+        error: why it failed, "" if it did not; a failure changes nothing.
     """
 
     cloud: str
@@ -62,7 +63,7 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
         cloud: only this entry of clouds.yaml; "" for all.
 
     Returns:
-        A result for each cloud and region; one that fails does not keep the others from it.
+        A result for each cloud and region; a failure does not stop the others.
 
     Raises:
         ConfigurationError: no cloud is configured, or none of that name.
@@ -90,13 +91,13 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
 
 
 def connect_new_entries() -> None:
-    """Connect what is in clouds.yaml and was never connected, where AUTO_CONNECT allows it."""
+    """Connect entries of clouds.yaml that were never connected, if AUTO_CONNECT is on."""
     if not settings.AUTO_CONNECT:
         return
     try:
         configured = config.list_clouds()
     except ConfigurationError:
-        return  # the connections page and the command name what is wrong with the file
+        return  # the connections page and the command report the problem with the file
     known = set(Connection.objects.values_list("cloud", "region"))
     for cloud, region in configured:
         if (cloud, region) not in known:
@@ -104,7 +105,7 @@ def connect_new_entries() -> None:
 
 
 def is_configured(cloud: str, region: str) -> bool:
-    """Whether clouds.yaml has this entry and region: only such can be called.
+    """Whether clouds.yaml contains this entry and region.
 
     Raises:
         ConfigurationError: the file cannot be read.
@@ -113,75 +114,77 @@ def is_configured(cloud: str, region: str) -> bool:
 
 
 def sync_connection(connection_id: int) -> None:
-    """Synchronise one connection; what came of it is kept with it, for the pages.
+    """Synchronise a connection and store the result with it.
 
     Args:
-        connection_id: primary key; one that is gone, disconnected or being synchronised by
-            another worker is left alone.
+        connection_id: primary key; a connection that is missing, disconnected or being synchronised
+            by another worker is skipped.
     """
     row = Connection.objects.connected().filter(pk=connection_id).first()
-    lease = begin(connection_id) if row is not None else None
+    lease = claim(connection_id) if row is not None else None
     if row is not None and lease is not None:
         _sync(row, lease)
 
 
 def synchronise(row: Connection) -> ProjectSync:
-    """Synchronise one connection, in place of a sync that is under way.
+    """Synchronise a connection, replacing a synchronisation in progress.
 
     Args:
         row: the connection.
 
     Returns:
-        The result; a failure is in `error`, and kept with the connection for the pages.
+        The result; it is also stored with the connection.
     """
-    lease = begin(row.pk, take_over=True)
+    lease = claim(row.pk, take_over=True)
     if lease is None:
         return ProjectSync(row.cloud, row.region, error="it is disconnected")
     return _sync(row, lease)
 
 
-def _sync(row: Connection, lease: Lease) -> ProjectSync:
+def _sync(row: Connection, lease: SyncLease) -> ProjectSync:
     cloud, region = row.cloud, row.region
     try:
         return _attempt(row, lease)
-    except Superseded:
+    except LeaseLost:
         logger.info("sync of %s %s: superseded", cloud, region)
-        why = "another synchronisation of it has begun, or it was disconnected: that one counts"
+        why = "another synchronisation has begun since, or it was disconnected"
         return ProjectSync(cloud, region, error=why)
     except CssApiError as error:
         why, fault = str(error), fault_of(error)
         logger.warning("sync of %s %s failed: %s", cloud, region, why)
-    except Exception as error:  # a defect: it must neither hinder the others nor go unseen
+    except Exception as error:  # a defect: log it and continue with the others
         why, fault = type(error).__name__, ConnectionFault.INTERNAL
         logger.exception("sync of %s %s failed", cloud, region)
     try:
-        lease.end(sync_error=why[:2000], sync_fault=fault)
-    except Superseded:
+        lease.release(sync_error=why[:2000], sync_fault=fault)
+    except LeaseLost:
         logger.info("sync of %s %s: superseded after its failure", cloud, region)
     return ProjectSync(cloud, region, error=why)
 
 
-def _attempt(row: Connection, lease: Lease) -> ProjectSync:
-    """Read the list and store it. Raises CssApiError, Superseded."""
+def _attempt(row: Connection, lease: SyncLease) -> ProjectSync:
+    """Read the list and store it. Raises CssApiError, LeaseLost."""
     here = Cluster.objects.present().filter(project__cloud=row.cloud, project__region=row.region)
     if not is_configured(row.cloud, row.region) and not here.exists():
-        # It has left clouds.yaml and its clusters are marked as gone. Marking them is for people
-        # (sync_clusters, disconnecting): perhaps only this machine's file does not have it.
-        lease.end(sync_error="", sync_fault=ConnectionFault.NONE, listed=0, added=0, gone=0)
+        # Removed from clouds.yaml, and its clusters are marked as gone already. Only users mark
+        # them (sync_clusters, disconnect): perhaps only this machine's file lacks the entry.
+        lease.release(sync_error="", sync_fault=ConnectionFault.NONE, listed=0, added=0, gone=0)
         return ProjectSync(row.cloud, row.region)
     connection = session.connect(row.cloud, row.region, timeouts=default_timeouts())
     identity = connection.identity()
-    lease.tell(SyncStep.LISTING)
+    lease.show_step(SyncStep.LISTING)
     listed = CssClient(connection, lease).list_clusters()
-    lease.tell(SyncStep.STORING)
-    return hold_and_retry(lambda: _store(identity, listed, lease))
+    lease.show_step(SyncStep.STORING)
+    return retry_while_unavailable(lambda: _store(identity, listed, lease))
 
 
-def _store(identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: Lease) -> ProjectSync:
-    # first, since it locks the connection's row: from here on no other sync of it can begin
+def _store(
+    identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: SyncLease
+) -> ProjectSync:
+    # first: it locks the connection's row, so that no other synchronisation can begin
     lease.renew()
     stored = store_list(identity, listed)
-    lease.end(
+    lease.release(
         project=stored.project,
         synced_at=lease.started,
         sync_error="",
@@ -197,9 +200,115 @@ def _store(identity: ProjectIdentity, listed: tuple[ClusterInfo, ...], lease: Le
 
 
 def _retired(cloud: str, region: str) -> ProjectSync:
-    """The result for an entry that has left clouds.yaml."""
+    """Mark the clusters of an entry that was removed from clouds.yaml as gone."""
     name = Project.objects.filter(cloud=cloud, region=region).values_list("name", flat=True).first()
     Connection.objects.filter(cloud=cloud, region=region).update(
         sync_error="", sync_fault=ConnectionFault.NONE
     )
     return ProjectSync(cloud, region, name or "", gone=retire(cloud, region))
+
+
+# --- The lease -----------------------------------------------------------------------------------
+
+# A message that no worker takes for this long expires, and the sync is dispatched again.
+MESSAGE_LIFETIME = timedelta(seconds=60)
+SHORTEST_LEASE = timedelta(minutes=2)
+_random = SystemRandom()
+
+
+def lease_time() -> timedelta:
+    """How long one step may take: a request, a new token and the request repeated."""
+    return max(SHORTEST_LEASE, timedelta(seconds=4 * settings.CSS_TOTAL_TIMEOUT))
+
+
+def due_for_sync(limit: int) -> list[int]:
+    """Claim the connections whose sync is due; each goes to one sweep only.
+
+    Args:
+        limit: the most connections to claim.
+
+    Returns:
+        Their primary keys.
+    """
+    now = timezone.now()
+    dead = Q(sync_started_at__isnull=False)
+    return leases.claim_due(
+        Connection.objects.connected().order_by("next_sync_at"),
+        Q(next_sync_at=None) | Q(next_sync_at__lte=now),
+        limit,
+        mark={"next_sync_at": now + MESSAGE_LIFETIME, "sync_started_at": None},
+        sync_step=Case(When(dead, then=Value(SyncStep.WAITING)), default=F("sync_step")),
+        version=F("version") + Case(When(dead, then=1), default=0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLease:
+    """The right to synchronise a connection.
+
+    Each method raises `leases.LeaseLost` where another synchronisation has begun meanwhile, or the
+    entry was disconnected.
+
+    Attributes:
+        lease: the lease of the connection's row.
+        started: when it was taken; no other lease of this connection has the same time.
+    """
+
+    lease: leases.Lease
+    started: datetime
+
+    def show_step(self, step: SyncStep) -> None:
+        """Show what is being done, and renew the lease."""
+        self.renew(sync_step=step, version=F("version") + 1)
+
+    def renew(self, **columns: Any) -> None:
+        """Renew the lease for another step."""
+        self.lease.renew(next_sync_at=timezone.now() + lease_time(), **columns)
+
+    def release(self, **columns: Any) -> None:
+        """Store the result and end the lease.
+
+        Args:
+            columns: of the connection.
+        """
+        now = timezone.now()
+        # jitter: not all connections at the same moment
+        pause = timedelta(seconds=settings.SYNC_INTERVAL * _random.uniform(0.9, 1.1))
+        self.lease.release(
+            sync_step=SyncStep.NONE,
+            sync_started_at=None,
+            sync_ended_at=now,
+            sync_duration=now - self.started,
+            next_sync_at=now + pause,
+            version=F("version") + 1,
+            **columns,
+        )
+
+    def before_send(self, request: ShownRequest) -> None:
+        """As the client's recorder: without the lease no further request is sent."""
+        self.renew()
+
+    def after(self, exchange: Exchange) -> None:
+        """As the client's recorder: nothing to store."""
+
+
+def claim(connection_id: int, *, take_over: bool = False) -> SyncLease | None:
+    """Take the lease of a connection.
+
+    Args:
+        connection_id: primary key.
+        take_over: also from a synchronisation that is under way, whose result is then discarded.
+
+    Returns:
+        The lease; None where another holds it, or the connection is disconnected or gone.
+    """
+    started = timezone.now()
+    lease = leases.claim(
+        Connection.objects.connected().filter(pk=connection_id),
+        Q() if take_over else Q(sync_started_at=None) | Q(sync_started_at=started),
+        {"sync_started_at": started},
+        sync_step=SyncStep.SIGNING_IN,
+        next_sync_at=started + lease_time(),
+        version=F("version") + 1,
+    )
+    return SyncLease(lease, started) if lease is not None else None

@@ -18,7 +18,7 @@ from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.errors import NotSent
 from backups.css_api.types import Answer
 from backups.models import ApiCall, BackupRun, Post
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +152,12 @@ class CollectLog(CallLog):
         """
         now, first = timezone.now(), not self._fenced
         try:
-            self._open = hold_and_retry(lambda: self._store(request, now))
+            self._open = retry_while_unavailable(lambda: self._store(request, now))
         except ClusterTaken:
             if not first:
                 raise
             # by the attempt's own row, perhaps: it is looked for the second time
-            self._open = hold_and_retry(lambda: self._store(request, now))
+            self._open = retry_while_unavailable(lambda: self._store(request, now))
         self.calls = []
 
     def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
@@ -207,7 +207,7 @@ class CollectLog(CallLog):
         fill(call, exchange)
         self._answered.append(call)
         if not self._with_transition:
-            hold_and_retry(self._store_answers)
+            retry_while_unavailable(self._store_answers)
 
     def store(self) -> None:
         """Write answers, and readings that no fence has stored, in the caller's transaction."""

@@ -12,7 +12,7 @@ from backups.css_api.types import JobType, LogRecord, RecordStatus
 from backups.models import BackupRun, Post
 from backups.rules.matching import fits
 from backups.services.cloud import client_for
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import CallLog
 from .posts import same_cluster, stored_keys, window_of, without_job
@@ -53,7 +53,7 @@ def find_holder(run: BackupRun) -> Holder:
         logger.info("run %s: the conflict's holder is not known: %s", run.pk, error)
         return Holder("The cloud's records could not be read to see who holds the cluster.")
     finally:
-        hold_and_retry(log.store)
+        retry_while_unavailable(log.store)
     running = [record for record in reading.rows if record.status is RecordStatus.RUNNING]
     if not running:
         return Holder(

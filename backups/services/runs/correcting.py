@@ -22,9 +22,9 @@ from backups.css_api.types import LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Post, RunEvent
 from backups.rules.matching import record_keys
 from backups.services.clusters import protection
-from dashboard.audit.actions import Action
-from dashboard.audit.canonical import canonical
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
+from dashboard.audit.values import canonical
 
 from .posts import credit, match_post, stored_key
 from .records import described, job_facts

@@ -21,7 +21,7 @@ from django.utils import timezone
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster, Connection
 from backups.services.clusters import checks
-from backups.services.connections import sync_lease
+from backups.services.connections import sync
 
 from . import following, posts
 from .sending import SPREAD
@@ -98,7 +98,7 @@ def _columns() -> list[_Column]:
             "checks under way",
             Cluster.objects.filter(check_leased_until__isnull=False),
             "check_leased_until",
-            max(checks.MESSAGE_WORTH, checks.longest_check()),
+            max(checks.MESSAGE_LIFETIME, checks.longest_check()),
             {"check_leased_until": None, "check_leased_by": "", "check_due_at": timezone.now()},
         ),
         _Column(
@@ -107,8 +107,8 @@ def _columns() -> list[_Column]:
             "next_sync_at",
             max(
                 settings.SYNC_INTERVAL * 1.1,
-                sync_lease.lease_time().total_seconds(),
-                sync_lease.MESSAGE_WORTH.total_seconds(),
+                sync.lease_time().total_seconds(),
+                sync.MESSAGE_LIFETIME.total_seconds(),
             ),
             {},
         ),
@@ -117,7 +117,7 @@ def _columns() -> list[_Column]:
 
 def longest_check_pause() -> float:
     """Seconds until the next check of a cluster, at most."""
-    pauses = (checks.MESSAGE_WORTH, checks.OUT_OF_REACH_PAUSE, checks.longest_check())
+    pauses = (checks.MESSAGE_LIFETIME, checks.OUT_OF_REACH_PAUSE, checks.longest_check())
     longest: float = max(settings.CHECK_INTERVAL * SPREAD, *pauses)
     return longest
 

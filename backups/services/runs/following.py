@@ -22,7 +22,7 @@ from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Post
 from backups.services.cloud import client_for
-from dashboard.db.concurrency import hold_and_retry, several_reads
+from dashboard.db.concurrency import retry_while_unavailable, several_reads
 
 from .call_log import CallLog
 from .posts import (
@@ -137,7 +137,7 @@ class _Reading:
 def _keep(readings: Sequence[_Reading]) -> None:
     """Store what readings say: all in one transaction, or each in its own where one fails."""
     try:
-        hold_and_retry(lambda: _conclude_all(readings))
+        retry_while_unavailable(lambda: _conclude_all(readings))
     except (OperationalError, InterfaceError):
         raise
     except Exception:
@@ -145,7 +145,7 @@ def _keep(readings: Sequence[_Reading]) -> None:
             raise
         for reading in readings:
             try:
-                hold_and_retry(partial(_conclude_all, [reading]))
+                retry_while_unavailable(partial(_conclude_all, [reading]))
             except Exception:
                 logger.exception("run %s: its reading could not be stored", reading.run.pk)
 

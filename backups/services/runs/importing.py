@@ -24,7 +24,7 @@ from django.utils import timezone
 from backups import heartbeats
 from backups.choices import RunState, Trigger
 from backups.css_api.types import JobType, LogRecord, LogRecords, RecordStatus
-from backups.models import BackupRun, Cluster, Kind, Post, RunEvent
+from backups.models import BackupRun, Cluster, Post, RetentionKind, RunEvent
 from backups.rules.matching import fits, record_keys
 from backups.services.clusters import protection
 from backups.services.retention import deleted_before
@@ -161,8 +161,8 @@ def _protect(cluster: Cluster, ends: Sequence[datetime | None]) -> None:
 
 def _forgotten(cluster: Cluster, records: Iterable[LogRecord]) -> list[LogRecord]:
     """Records of a time that retention has deleted: the cloud may know them longer than we."""
-    successes = deleted_before(Kind.SUCCESSES)
-    failures = deleted_before(Kind.FAILURES)
+    successes = deleted_before(RetentionKind.SUCCESSES)
+    failures = deleted_before(RetentionKind.FAILURES)
     # A run that ended as not verified went with the failures, whatever its record says.
     ours_too = failures if failures and cluster.registered_at < failures else None
 

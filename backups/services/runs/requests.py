@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from backups import instance
 from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
+from backups.services.clusters.preflight import blocked_reason
 from backups.services.dispatch import Priority, dispatch_send
 from dashboard.accounts.models import User
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
 from .transitions import transition
@@ -131,7 +132,7 @@ def request_backup(
                 if why := instance.problem():
                     raise CannotBackUp(why)
                 cluster.refresh_from_db(fields=["gone_at", "archived_at"])
-                if why := out_of_the_question(cluster):
+                if why := blocked_reason(cluster):
                     raise CannotBackUp(why)
                 active = cluster.runs.filter(state__in=ACTIVE).first()
                 if active is not None:
@@ -203,7 +204,7 @@ def _store_new(
     wanted = [
         each
         for each in fresh.order_by("pk")
-        if each.pk not in busy and keys[each.pk] not in used and not out_of_the_question(each)
+        if each.pk not in busy and keys[each.pk] not in used and not blocked_reason(each)
     ]
     now = timezone.now()
     body = _body(idempotency_key, requester, 0)
@@ -219,17 +220,6 @@ def _store_new(
     for run in runs:
         put_on_record(Action.RUN_REQUESTED, run, requester.as_actor(), requester.reason)
     return {run.cluster_id: BackupRequest(run, created=True) for run in runs}
-
-
-def out_of_the_question(cluster: Cluster) -> str:
-    """Why a cluster cannot be backed up at all, "" where it can."""
-    if cluster.gone_at:
-        return _("This cluster has gone from the cloud: there are no logs left to back up.")
-    if cluster.archived_at:
-        return _("This cluster is archived: restore it first.")
-    if cluster.project.is_disconnected:
-        return _("The cloud of this cluster is disconnected: connect it first.")
-    return ""
 
 
 def reason_required(trigger: Trigger) -> bool:

@@ -26,7 +26,7 @@ from backups.models import BackupRun, Post, RunEvent
 from backups.rules.matching import record_keys
 from backups.rules.outcomes import Next, Verdict, classify
 from backups.services.cloud import client_for
-from dashboard.db.concurrency import hold_and_retry
+from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
@@ -78,23 +78,23 @@ def send_run(run_id: int) -> bool:
         if reading is not None:
             learn_date(settling, reading.date)
             if had_started(run, reading, earlier):
-                hold_and_retry(read.store)
+                retry_while_unavailable(read.store)
                 return run.is_active
             wait = open_for(settling, reading.date)
             if wait > timedelta(0):
                 wait_for_earlier(run, wait)
-                hold_and_retry(read.store)
+                retry_while_unavailable(read.store)
                 return False
         log = CollectLog(run, baseline_of(reading), read=read.calls, with_transition=True)
         try:
             result = ask_cloud(run, log=log)
         except ClaimLost:
             logger.warning("run %s was taken over before it was sent", run_id)
-            hold_and_retry(log.store)
+            retry_while_unavailable(log.store)
             return False
         except ClusterTaken:
             wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
-            hold_and_retry(log.store)
+            retry_while_unavailable(log.store)
             return False
         apply_result(run, result, actor=heartbeats.process_name(), log=log)
         return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
@@ -334,14 +334,14 @@ def apply_result(
     """
     verdict = classify(result)
     if log is not None and verdict.outcome is Outcome.CONFLICT:
-        hold_and_retry(log.store)  # another call follows, which may take long
+        retry_while_unavailable(log.store)  # another call follows, which may take long
     # before the cluster's holder is looked for
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
     facts["step_uptime"] = uptime.stamp()
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
-    return hold_and_retry(lambda: _apply(run, verdict, result, facts, holder, actor, log))
+    return retry_while_unavailable(lambda: _apply(run, verdict, result, facts, holder, actor, log))
 
 
 def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:

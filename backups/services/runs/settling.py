@@ -20,7 +20,7 @@ from backups import uptime
 from backups.choices import Ruling, RunState
 from backups.models import BackupRun
 from backups.models.run_log import LONGEST_RULING
-from dashboard.audit.actions import Action
+from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor
 
 from .following import unread, unreadable_limit

@@ -17,7 +17,7 @@ from backups.models import ApiCall, BackupRun
 from backups.services.clusters.checks import dispatch_checks
 from backups.services.connections.sync import connect_new_entries, due_for_sync
 from backups.services.dispatch import dispatch_follow, dispatch_send, dispatch_sync
-from dashboard.db.concurrency import stood_still
+from dashboard.db.leases import expired
 
 from .call_log import stored_result
 from .due_times import pull_in
@@ -56,7 +56,7 @@ def due_for_sending(limit: int) -> list[int]:
         limit: the most runs to take.
     """
     now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
-    lost = stood_still("dispatched_at", worth)
+    lost = expired("dispatched_at", worth)
     consumed = BackupRun.objects.filter(
         state__in=[RunState.SENDING, RunState.ACCEPTED, RunState.UNKNOWN],
         trigger__in=IN_BATCHES,

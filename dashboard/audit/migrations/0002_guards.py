@@ -1,14 +1,6 @@
 from django.db import migrations
 
-from dashboard.audit import guards
-
-
-def install(apps, schema_editor):
-    guards.install(schema_editor.connection)
-
-
-def remove(apps, schema_editor):
-    guards.remove(schema_editor.connection)
+from dashboard.audit.guards import GUARDS
 
 
 class Migration(migrations.Migration):
@@ -17,5 +9,5 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(install, remove),
+        GUARDS.operation(),
     ]

@@ -15,8 +15,8 @@ from dashboard.local_run.startup import run
 
 class Command(BaseCommand):
     help = (
-        "Start the dashboard with all it needs: a private Redis, the simulator while no cloud is "
-        "configured, the web server and a worker. Reads HOST, PORT, DATA_DIR, DATABASE_URL, "
+        "Start the dashboard with everything it needs: a private Redis, the simulator if no cloud "
+        "is configured, the web server and a worker. Reads HOST, PORT, DATA_DIR, DATABASE_URL, "
         "REDIS_URL, DEMO_CLOUD and OS_*."
     )
     requires_system_checks = []
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--stop-with-parent",
             action="store_true",
-            help="stop when the process that started this one ends, as make does when it is killed",
+            help="stop when the parent process ends",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

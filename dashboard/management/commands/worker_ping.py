@@ -14,8 +14,8 @@ from dashboard.celery import app
 
 class Command(BaseCommand):
     help = (
-        "Ask this machine's worker for a sign of life, over the broker. The exit status is 0 when "
-        "it answers and 1 when it does not: a health check for containers."
+        "Ping this machine's worker over the broker. The exit status is 0 if it answers, else 1. "
+        "Use it as a health check for containers."
     )
     requires_system_checks = []  # the worker has made them; a probe has to be quick
 
@@ -23,9 +23,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--name",
             default="celery@%h",
-            help="the worker's name where it was started with -n, as in worker-1@%%h",
+            help="the worker's name, if it was started with -n, for example worker-1@%%h",
         )
-        parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait (5)")
+        parser.add_argument("--timeout", type=float, default=5.0, help="seconds (default: 5)")
 
     def handle(self, *args: Any, name: str, timeout: float, **options: Any) -> None:
         node = host_format(name)
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             answers = app.control.ping(destination=[node], timeout=timeout)
         except (OperationalError, OSError, RedisError) as error:
             why = str(error).partition("\n")[0][:200]
-            raise CommandError(f"{node} cannot be asked: {why}") from error
+            raise CommandError(f"{node} cannot be pinged: {why}") from error
         if not answers:
             raise CommandError(f"{node} does not answer")
         self.stdout.write(f"{node} answers")

@@ -1,0 +1,85 @@
+"""``manage.py grant``: grant or withdraw a role."""
+
+from __future__ import annotations
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any, cast
+
+from django.contrib.auth.models import Group
+from django.core.management.base import CommandError
+from django.db.models import Model
+
+from dashboard.accounts.access import Role
+from dashboard.accounts.models import Grant, User
+from dashboard.audit.trail import Actor
+from dashboard.commands import DatabaseCommand
+from dashboard.members import granting
+from dashboard.members.granting import ProjectNotFound, find_project
+
+
+class Command(DatabaseCommand):
+    help = (
+        "Grant a role to a user or a group, for one project or for all projects, or withdraw it. "
+        "The command itself requires no role."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="USER", help="user name, or group name with --group")
+        parser.add_argument("role", choices=Role.values)
+        parser.add_argument("--group", action="store_true", help="USER is the name of a group")
+        parser.add_argument(
+            "--project",
+            metavar="PROJECT",
+            help="id in the cloud, name, or CLOUD/REGION/NAME; default: all projects",
+        )
+        parser.add_argument("--withdraw", action="store_true", help="withdraw the role")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        subject = _subject(options["name"], is_group=options["group"])
+        project = _project(options["project"]) if options["project"] is not None else None
+        role = Role(options["role"])
+        actor = Actor.process(f"{getpass.getuser()} (command line)")
+        if options["withdraw"]:
+            self._withdraw(subject, role, project, actor)
+            return
+        try:
+            made = granting.grant(subject, role, project, actor)
+        except granting.AlreadyGranted as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"granted: {made}")
+
+    def _withdraw(
+        self, subject: User | Group, role: Role, project: Model | None, actor: Actor
+    ) -> None:
+        whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
+        held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
+        made = held.order_by("by_provider").first()  # the provider would grant its own again
+        if made is None:
+            raise CommandError(f"{subject} does not have the role {role} there")
+        try:
+            granting.withdraw(made, actor)
+        except granting.LastGrantor as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"withdrawn: {made}")
+
+
+def _subject(name: str, *, is_group: bool) -> User | Group:
+    if is_group:
+        group = Group.objects.filter(name=name).first()
+        if group is None:
+            raise CommandError(f"no group '{name}'")
+        return group
+    user: User | None = User.objects.filter(username=name, is_active=True).first()
+    if user is None:
+        raise CommandError(f"no active account '{name}'")
+    return user
+
+
+def _project(text: str) -> Model:
+    if not text.strip():
+        raise CommandError("--project is empty: omit it for all projects")
+    try:
+        return find_project(text)
+    except ProjectNotFound as error:
+        raise CommandError(str(error)) from None
