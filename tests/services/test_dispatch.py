@@ -77,7 +77,7 @@ def test_a_message_that_expires_early_is_published_again(
     Cluster.objects.exclude(pk=cluster.pk).update(check_due_at=timezone.now() + timedelta(hours=1))
     for find, publish in (
         (lambda: due_for_check(10), dispatch_follow),
-        (checks.claim, lambda ids: dispatch_check(ids, worth=checks.MESSAGE_WORTH)),
+        (checks.claim, lambda ids: dispatch_check(ids, worth=checks.MESSAGE_LIFETIME)),
     ):
         ids = find()
         assert len(ids) == 1
@@ -85,7 +85,7 @@ def test_a_message_that_expires_early_is_published_again(
         assert request.maybe_expire()
         assert find() == [], "it is leased"
         at = timezone.now()
-        worth = max(settings.BACKUP_REDISPATCH_AFTER, checks.MESSAGE_WORTH)
+        worth = max(settings.BACKUP_REDISPATCH_AFTER, checks.MESSAGE_LIFETIME)
         with monkeypatch.context() as later:
             later.setattr(timezone, "now", lambda: at + timedelta(seconds=worth + 1))  # noqa: B023
             assert ids[0] in find()

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from backups import heartbeats, uptime
@@ -22,6 +23,7 @@ from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Post
 from backups.services.cloud import client_for
+from dashboard.db import leases
 from dashboard.db.concurrency import retry_while_unavailable, several_reads
 
 from .call_log import CallLog
@@ -466,12 +468,9 @@ def due_for_check(limit: int) -> list[int]:
     """
     now = timezone.now()
     lease = now + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
-    followed = BackupRun.objects.filter(state__in=FOLLOWED)
-    due = followed.filter(next_check_at__lte=now).order_by("next_check_at")
-    ids = list(due.values_list("pk", flat=True)[:limit])
-    if not ids:
-        return []
-    followed.filter(pk__in=ids, next_check_at__lte=now).update(next_check_at=lease)
-    # the moment, to the microsecond, tells which of them this call has leased
-    mine = followed.filter(pk__in=ids, next_check_at=lease).order_by("pk")
-    return list(mine.values_list("pk", flat=True))
+    return leases.claim_due(
+        BackupRun.objects.filter(state__in=FOLLOWED).order_by("next_check_at"),
+        Q(next_check_at__lte=now),
+        limit,
+        mark={"next_check_at": lease},
+    )
