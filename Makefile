@@ -9,6 +9,7 @@ WORKERS ?= $(shell n=$$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 CONTAINER_ARGS ?=
+FLEET_ARGS ?=
 EXAMPLES ?= 2000
 TIMELINES_SEED ?= 1
 RUNS ?= 1000000
@@ -58,6 +59,11 @@ timelines: install-dev ## run random timelines against an in-memory cloud (EXAMP
 bench-history: install-dev ## time the history pages with RUNS=1000000 on DATABASE=postgresql|sqlite
 	$(BIN)/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.history --runs $(RUNS) --database $(DATABASE)
+
+.PHONY: bench-fleet
+bench-fleet: install-dev ## time the way from click to verified run, beside bare calls (DATABASE, FLEET_ARGS)
+	$(BIN)/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks.fleet --database $(DATABASE) $(FLEET_ARGS)
 
 .PHONY: container-trial
 container-trial: install ## build the image and run docker-compose.yml with podman (root, Debian; CONTAINER_ARGS="--work DIR")

@@ -108,7 +108,7 @@ def run_document(
         "job_seconds": _seconds(run.job_lasted),
         "waits_if_busy_until": iso(run.retry_conflict_until),
         "not_before": iso(run.not_before),
-        "records_read": records_read(run.api_calls.all()),
+        "records_read": records_read(run, run.api_calls.all()),
         "records_readable_at": iso(run.records_readable_at),
         "run_before": _neighbour(run_before),
         "run_after": _neighbour(run_after),

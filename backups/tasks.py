@@ -12,12 +12,19 @@ from .services.runs import following, sending
 
 @shared_task(ignore_result=True)
 def send_run(run_id: int) -> None:
-    sending.send_run(run_id)
+    if sending.send_run(run_id):
+        following.follow_run(run_id)  # at once: while it runs, the job is proven to be the run's
 
 
 @shared_task(ignore_result=True)
-def follow_run(run_id: int) -> None:
-    following.follow_run(run_id)
+def send_runs(run_ids: list[int]) -> None:
+    for run_id in run_ids:  # after an error the others are dispatched again
+        send_run(run_id)
+
+
+@shared_task(ignore_result=True)
+def follow_runs(run_ids: list[int]) -> None:
+    following.follow_runs(run_ids)
 
 
 @shared_task(ignore_result=True)

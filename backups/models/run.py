@@ -174,6 +174,8 @@ class BackupRun(models.Model):
                 name="one_run_per_idempotency_key",
             ),
         ]
+        # What is due is found among the active runs, by their state: there are never more of
+        # them than clusters, and an index on a due time would be written with each reading.
         indexes = [
             # the history, newest first: without a filter, in a window of time, by a label
             models.Index(fields=["-requested_at", "-id"], name="run_newest"),
@@ -227,18 +229,6 @@ class BackupRun(models.Model):
                 fields=["request_id"],
                 opclasses=["varchar_pattern_ops"],  # of PostgreSQL, for LIKE 'beginning%'
                 name="run_by_request_id",
-            ),
-            # the sweeper: queued runs whose time has come
-            models.Index(fields=["not_before"], condition=Q(state="queued"), name="run_queued_due"),
-            # the sweeper: runs whose record must be read
-            models.Index(
-                fields=["next_check_at"],
-                condition=Q(state__in=["accepted", "unknown"]),
-                name="run_check_due",
-            ),
-            # the sweeper: claims whose worker may have died
-            models.Index(
-                fields=["claimed_at"], condition=Q(state="sending"), name="run_sending_claims"
             ),
         ]
 

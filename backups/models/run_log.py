@@ -86,9 +86,10 @@ class Post(models.Model):
 
 
 class ApiCall(models.Model):
-    """An HTTP exchange with the cloud for a run; the row is committed before the request is sent.
+    """One HTTP exchange with the cloud on behalf of a run.
 
-    ``finished_at`` NULL means: sent, and no answer was stored.
+    A POST's row is there before its bytes leave; ``finished_at`` NULL means: sent, and no answer
+    was stored. A reading's row is written with its conclusion, and not where it changed nothing.
     """
 
     run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="api_calls")
@@ -126,9 +127,12 @@ class ApiCall(models.Model):
         return f"{self.method} {self.path}"
 
 
-def records_read(calls: Iterable[ApiCall]) -> int:
-    """How many of a run's calls read records after its request."""
-    return sum(call.purpose == "records" for call in calls)
+def records_read(run: BackupRun, calls: Iterable[ApiCall]) -> int:
+    """How often a run's records were read after its request.
+
+    Readings that changed nothing are counted by the run and have no row among its calls.
+    """
+    return max(run.checks, sum(call.purpose == "records" for call in calls))
 
 
 def exchange_lasted(calls: Iterable[ApiCall]) -> timedelta | None:

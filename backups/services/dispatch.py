@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from enum import IntEnum
 
 from celery import current_app
 from django.conf import settings
@@ -17,32 +18,55 @@ from backups.work import refusal
 
 logger = logging.getLogger(__name__)
 
+TOGETHER = 25  # runs whose records one task reads
+SENDS = 5  # runs that one task sends, at most
+MANY = 10  # messages into which runs are divided before one carries several
 
-def _publish(task: str, *args: int, expires: float | None = None) -> None:
+
+class Priority(IntEnum):
+    """What goes first; each has a list of its own in Redis."""
+
+    CLICK = 0
+    FOLLOW = 3
+    BATCH = 6
+    CHECK = 9
+
+
+def _publish(
+    task: str, *args: int | list[int], priority: Priority, expires: float | None = None
+) -> None:
     # by its name: tasks call services, so no service imports them
-    current_app.send_task(f"backups.tasks.{task}", args, expires=expires, ignore_result=True)
+    current_app.send_task(
+        f"backups.tasks.{task}", args, expires=expires, priority=priority.value, ignore_result=True
+    )
 
 
-def dispatch_send(run_ids: Iterable[int]) -> None:
-    """Queue ``tasks.send_run`` for runs; called after their rows are committed.
+def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH) -> None:
+    """Queue runs for sending; called after their rows are committed.
 
-    A broker that is away costs one short try: the runs stay queued, say so, and are dispatched
-    by the sweeper as soon as the broker is back.
+    One run a message; of many, a few, which a thread sends one after another: a message costs a
+    worker as much as a request. A broker that is away costs one short try: the runs stay queued,
+    say so, and are dispatched by the sweeper as soon as the broker is back.
 
     Args:
         run_ids: primary keys of queued runs.
+        priority: whether somebody waits for them.
     """
     ids = list(run_ids)
     # Written before publishing: a worker may be faster than this process.
     BackupRun.objects.filter(pk__in=ids, state=RunState.QUEUED).update(dispatched_at=timezone.now())
-    for position, run_id in enumerate(ids):
+    size = min(max(len(ids) // MANY, 1), SENDS) if priority is Priority.BATCH else 1
+    for start in range(0, len(ids), size):
         try:
-            _publish("send_run", run_id)
+            if size == 1:
+                _publish("send_run", ids[start], priority=priority)
+            else:
+                _publish("send_runs", ids[start : start + size], priority=priority)
         except (BrokerError, OSError) as error:
             words = refusal(error)
             note = words or "The queue is unreachable"
-            logger.warning("broker: %s; %d runs wait", words or error, len(ids) - position)
-            BackupRun.objects.filter(pk__in=ids[position:], state=RunState.QUEUED).update(
+            logger.warning("broker: %s; %d runs wait", words or error, len(ids) - start)
+            BackupRun.objects.filter(pk__in=ids[start:], state=RunState.QUEUED).update(
                 dispatched_at=None,
                 note=f"{note}. The run is stored and is sent when it is back.",
                 version=F("version") + 1,
@@ -51,16 +75,18 @@ def dispatch_send(run_ids: Iterable[int]) -> None:
 
 
 def dispatch_follow(run_ids: Iterable[int]) -> None:
-    """Queue ``tasks.follow_run`` for runs whose record is to be read now.
+    """Queue ``tasks.follow_runs`` for runs whose records are to be read now, a few each.
 
     The tasks expire when the sweeper asks again, so a cloud that hangs fills no queue.
 
     Args:
         run_ids: primary keys of accepted or unknown runs.
     """
-    for run_id in run_ids:
+    ids, worth = list(run_ids), settings.BACKUP_REDISPATCH_AFTER
+    for start in range(0, len(ids), TOGETHER):
+        some = ids[start : start + TOGETHER]
         try:
-            _publish("follow_run", run_id, expires=settings.BACKUP_REDISPATCH_AFTER)
+            _publish("follow_runs", some, priority=Priority.FOLLOW, expires=worth)
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return
@@ -74,7 +100,7 @@ def dispatch_sync(connection_ids: Iterable[int]) -> None:
     """
     for connection_id in connection_ids:
         try:
-            _publish("sync_connection", connection_id, expires=60)
+            _publish("sync_connection", connection_id, priority=Priority.CHECK, expires=60)
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return
@@ -91,7 +117,7 @@ def dispatch_check(cluster_ids: Iterable[int], *, worth: float) -> None:
     """
     for cluster_id in cluster_ids:
         try:
-            _publish("check_cluster", cluster_id, expires=worth)
+            _publish("check_cluster", cluster_id, priority=Priority.CHECK, expires=worth)
         except (BrokerError, OSError) as error:
             logger.warning("broker unreachable, the sweeper asks again: %s", error)
             return
@@ -100,6 +126,6 @@ def dispatch_check(cluster_ids: Iterable[int], *, worth: float) -> None:
 def dispatch_retention() -> None:
     """Queue ``tasks.continue_retention`` for what was announced; else the schedule does it."""
     try:
-        _publish("continue_retention", expires=60)
+        _publish("continue_retention", priority=Priority.CHECK, expires=60)
     except (BrokerError, OSError) as error:
         logger.warning("broker unreachable, retention waits for the schedule: %s", error)

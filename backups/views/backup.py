@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,7 +18,13 @@ from backups.choices import Trigger
 from backups.forms import MAX_WAIT_MINUTES, BackupForm, BulkBackupForm, form_problems
 from backups.models import BackupRun, Cluster
 from backups.services.clusters.preflight import would_be_rejected
-from backups.services.runs.requests import BackupRequest, CannotBackUp, KeyReused, request_backup
+from backups.services.runs.requests import (
+    BackupRequest,
+    CannotBackUp,
+    KeyReused,
+    request_backup,
+    request_backups,
+)
 from dashboard.accounts.access import Permission, may, require_somewhere
 
 from .cluster_rows import permitted_cluster, row_of, rows_in_order
@@ -173,7 +180,7 @@ def bulk_backup(request: PageRequest) -> HttpResponse:
     pks: list[int] = form.cleaned_data["cluster"]
     visible = Cluster.objects.visible_to(request.user).select_related("project")
     found = visible.filter(pk__in=pks).order_by("name", "pk")
-    answers = [_ask(request, cluster, form) for cluster in found]
+    answers = _ask(request, list(found), form)
     context = {
         "answers": answers,
         "summary": _summary(answers, len(pks)),
@@ -190,21 +197,40 @@ def bulk_backup(request: PageRequest) -> HttpResponse:
     return render(request, "backups/bulk_backup.html", context)
 
 
-def _ask(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> BulkAnswer:
+def _ask(
+    request: PageRequest, clusters: Sequence[Cluster], form: BulkBackupForm
+) -> list[BulkAnswer]:
+    """Request backups of all clusters that qualify, at once; one answer for each, in order."""
+    refused = {each.pk: answer for each in clusters if (answer := _refused(request, each, form))}
+    wanted = [each for each in clusters if each.pk not in refused]
+    made = request_backups(
+        wanted,
+        requester(request, form.cleaned_data["reason"], Trigger.BULK),
+        idempotency_key=form.cleaned_data["idempotency_key"],
+    )
+    typed = bool(form.cleaned_data["reason"])
+    answers = {
+        each.pk: _answer(each, what, typed=typed) for each, what in zip(wanted, made, strict=True)
+    }
+    return [refused.get(each.pk) or answers[each.pk] for each in clusters]
+
+
+def _refused(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> BulkAnswer | None:
+    """Why nothing is requested for a cluster; None where it is."""
     if not may(request.user, Permission.RUN, cluster.project):
         return BulkAnswer(cluster, Result.REFUSED, _("Your account may not back up this cluster."))
     if not form.cleaned_data["anyway"] and would_be_rejected(cluster):
         text = _("Not requested: the cloud would probably reject it. %(why)s")
         return BulkAnswer(cluster, Result.WARNED, text % {"why": cluster.readiness_detail})
-    try:
-        made = request_backup(
-            cluster,
-            requester(request, form.cleaned_data["reason"], Trigger.BULK),
-            idempotency_key=form.cleaned_data["idempotency_key"],
-        )
-    except (CannotBackUp, KeyReused) as error:
-        return BulkAnswer(cluster, Result.IMPOSSIBLE, str(error))
-    text = what_came_of_it(made, typed=bool(form.cleaned_data["reason"]))
+    return None
+
+
+def _answer(
+    cluster: Cluster, made: BackupRequest | CannotBackUp | KeyReused, *, typed: bool
+) -> BulkAnswer:
+    if not isinstance(made, BackupRequest):
+        return BulkAnswer(cluster, Result.IMPOSSIBLE, str(made))
+    text = what_came_of_it(made, typed=typed)
     return BulkAnswer(cluster, Result.REQUESTED if made.created else Result.JOINED, text, made.run)
 
 

@@ -105,7 +105,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
     return {
         "run": run,
         "spans": presentation.spans(run, calls),
-        "records_read": records_read(calls),
+        "records_read": records_read(run, calls),
         **neighbours(run),
         "resolved_by": resolving,
         "events": events,

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
@@ -46,6 +47,14 @@ def retry_while_unavailable(work: Callable[[], T], *, seconds: float = 60.0) -> 
             connection.close()
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
+
+
+def several_reads() -> AbstractContextManager[object]:
+    """Have several queries share a transaction on PostgreSQL, where each would else be one.
+
+    Not on SQLite: our transactions begin with its write lock.
+    """
+    return transaction.atomic() if connection.vendor == "postgresql" else nullcontext()
 
 
 def one_line(error: DatabaseError | InterfaceError) -> str:

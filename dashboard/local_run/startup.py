@@ -219,7 +219,7 @@ def web_server(environ: Mapping[str, str], listener: int) -> Program:
 def worker(environ: Mapping[str, str], port: int) -> Program:
     """The Celery worker; the port keeps apart two instances of one machine on one broker."""
     arguments = ("--pool", "threads", "-c", str(WORKER_THREADS), "-n", f"worker-{port}@%h")
-    quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
     command = (sys.executable, "-m", "celery", "-A", "dashboard", "worker", *arguments, *quiet)
     return Program("worker", command, environ, grace=WORKER_GRACE)
 

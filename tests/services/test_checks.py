@@ -19,6 +19,7 @@ from backups.choices import Readiness
 from backups.instance import key_prefix
 from backups.models import Cluster, Connection, Heartbeat, Project
 from backups.services.clusters import checks, readiness
+from backups.services.dispatch import Priority
 from backups.services.runs import sweeping
 
 
@@ -43,9 +44,10 @@ def test_a_sweep_over_a_thousand_due_clusters_takes_a_few_and_asks_five_times(ma
 
 
 def queued(redis_url: str) -> int:
-    """How many checks the broker holds."""
+    """How many checks the broker holds; each priority has a list of its own."""
+    name = f"{key_prefix()}{current_app.conf.task_default_queue}\x06\x16{Priority.CHECK.value}"
     with redis.Redis.from_url(redis_url.replace("redis+socket", "unix")) as broker:
-        messages = broker.lrange(key_prefix() + current_app.conf.task_default_queue, 0, -1)
+        messages = broker.lrange(name, 0, -1)
     tasks = [json.loads(message)["headers"]["task"] for message in messages]
     return tasks.count("backups.tasks.check_cluster")
 

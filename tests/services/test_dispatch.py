@@ -55,10 +55,12 @@ def test_a_broker_that_hangs_does_not_hold_up_the_click(make_run):
 def published(monkeypatch: pytest.MonkeyPatch, publish: Callable[[], object], *, ahead: int) -> Any:
     """What a worker reads from Redis of a message whose publisher's clock is hours ahead."""
     now = app.now
+    queue = settings.CELERY_TASK_DEFAULT_QUEUE
+    with app.connection_for_read() as connection, connection.SimpleQueue(queue) as messages:
+        messages.clear()  # of what other tests have published
     with monkeypatch.context() as publisher:
         publisher.setattr(app, "now", lambda: now() + timedelta(hours=ahead))
         publish()
-    queue = settings.CELERY_TASK_DEFAULT_QUEUE
     with app.connection_for_read() as connection, connection.SimpleQueue(queue) as messages:
         message = messages.get(timeout=10)
         message.ack()
@@ -99,7 +101,7 @@ def test_a_message_that_should_have_expired_does_no_harm(
     before, seen = BackupRun.objects.values().get(pk=run.pk), len(cloud.ledger())
     request = published(monkeypatch, lambda: dispatch_follow([run.pk]), ahead=7)
     assert not request.maybe_expire()
-    tasks.follow_run(*request.args)
-    tasks.send_run(*request.args)
+    tasks.follow_runs(*request.args)
+    tasks.send_run(run.pk)
     assert BackupRun.objects.values().get(pk=run.pk) == before
     assert len(cloud.ledger()) == seen

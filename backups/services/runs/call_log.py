@@ -1,7 +1,11 @@
-"""Every exchange with the cloud leaves a row, written before the bytes leave."""
+"""Exchanges with the cloud on behalf of a run, and the fence before each POST.
+
+A POST's row is written before its first byte leaves, a reading's together with its conclusion.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,46 +39,74 @@ class ClaimLost(Exception):
 
 
 class CallLog:
-    """A recorder for ``CssClient`` that stores ApiCall rows of one run.
+    """A recorder for ``CssClient`` that keeps the readings made for one run.
+
+    A GET needs no fence: `store` writes its row together with what was concluded from it.
 
     Args:
         run: the run on whose behalf the calls are made.
         purpose: "collect", "records", "baseline" or "conflict".
+
+    Attributes:
+        calls: those that have ended and are not stored yet.
     """
 
     def __init__(self, run: BackupRun, purpose: str) -> None:
         self.run = run
         self.purpose = purpose
+        self.calls: list[ApiCall] = []
         self._open: ApiCall | None = None
+        self._tried = False
 
     def before_send(self, request: ShownRequest) -> None:
-        """Store the call as in flight; called directly before the first byte."""
-        now = timezone.now()
-        self._open = retry_while_unavailable(lambda: self._store(request, now))
+        """Note the request; called directly before the first byte."""
+        self._open = self._made(request, timezone.now())
 
-    def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
-        # Not create: a try whose COMMIT was cut off may have left the row.
-        return ApiCall.objects.get_or_create(
-            run=self.run,
+    def _made(self, request: ShownRequest, now: datetime) -> ApiCall:
+        return ApiCall(
+            run_id=self.run.pk,
             attempt=self.run.attempt,
             purpose=self.purpose,
             method=request.method,
             path=request.path[:500],
             started_at=now,
-            defaults={
-                "url": request.url[:2000],
-                "request_headers": dict(request.headers),
-                "request_body": request.body,
-            },
-        )[0]
+            url=request.url[:2000],
+            request_headers=dict(request.headers),
+            request_body=request.body,
+        )
 
     def after(self, exchange: Exchange) -> None:
-        """Store what came of it, holding on while the database is away."""
+        """Note what came of it."""
         call, self._open = self._open, None
-        if call is None:  # the error came before before_send: there is no row to close
-            return
-        fill(call, exchange)
-        retry_while_unavailable(call.save)
+        if call is not None:  # else the error came before before_send
+            fill(call, exchange)
+            self.calls.append(call)
+
+    def store(self) -> None:
+        """Write what has ended, in the caller's transaction; safe to be called again."""
+        again, self._tried = self._tried, True
+        _insert(self.calls, again=again)
+
+
+def _insert(calls: Sequence[ApiCall], *, again: bool) -> None:
+    """Insert rows of calls.
+
+    Args:
+        calls: the rows.
+        again: a try before this one may have left them, if its COMMIT was cut off.
+    """
+    for call in calls if again else ():
+        same = ApiCall.objects.filter(
+            run=call.run_id,
+            attempt=call.attempt,
+            purpose=call.purpose,
+            method=call.method,
+            path=call.path,
+            started_at=call.started_at,
+        )
+        call.pk = same.values_list("pk", flat=True).first()
+        call._state.adding = call.pk is None
+    ApiCall.objects.bulk_create([call for call in calls if call.pk is None])
 
 
 class ClusterTaken(Exception):
@@ -84,54 +116,114 @@ class ClusterTaken(Exception):
 class CollectLog(CallLog):
     """The recorder of the POST itself: it also holds the fence.
 
-    The claim is checked, ``sent_at`` written and the POST's row made in one transaction. Whoever
-    finds ``sent_at`` empty on a dead worker's claim knows that nothing was sent; a worker that was
-    overtaken finds no row to update and sends nothing.
+    The claim is checked, ``sent_at`` written, the POST's row and the call's row made in one
+    transaction. Whoever finds ``sent_at`` empty on a dead worker's claim knows that nothing was
+    sent; a worker that was overtaken finds no row to update and sends nothing.
 
     Args:
         run: whose request it is.
         baseline: what was listed just before; None where that is not known.
+        read: the readings before it, stored with the fence.
+        with_transition: the answer is stored by `store`, in the transaction that moves the run;
+            False: as soon as it is there.
     """
 
-    def __init__(self, run: BackupRun, baseline: Baseline | None = None) -> None:
+    def __init__(
+        self,
+        run: BackupRun,
+        baseline: Baseline | None = None,
+        *,
+        read: Sequence[ApiCall] = (),
+        with_transition: bool = False,
+    ) -> None:
         super().__init__(run, "collect")
         self.baseline = baseline or Baseline()
+        self.calls = list(read)
+        self._with_transition = with_transition
+        self._answered: list[ApiCall] = []
+        self._fenced = False
+
+    def before_send(self, request: ShownRequest) -> None:
+        """Store the call as in flight, with the fence; called directly before the first byte.
+
+        Raises:
+            ClaimLost: the run is no longer this attempt's.
+            ClusterTaken: another run's POST keeps the cluster.
+        """
+        now, first = timezone.now(), not self._fenced
+        try:
+            self._open = retry_while_unavailable(lambda: self._store(request, now))
+        except ClusterTaken:
+            if not first:
+                raise
+            # by the attempt's own row, perhaps: it is looked for the second time
+            self._open = retry_while_unavailable(lambda: self._store(request, now))
+        self.calls = []
 
     def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
-        ticked = uptime.now()
-        with transaction.atomic():
+        again, self._fenced = self._fenced, True
+        with transaction.atomic(savepoint=False):
             held = BackupRun.objects.filter(
                 ~instance.is_elsewhere(),
                 pk=self.run.pk,
                 state=RunState.SENDING,
                 attempt=self.run.attempt,
                 claimed_by=self.run.claimed_by,
-            ).update(sent_at=now, step_uptime=ticked)
+            ).update(sent_at=now, step_uptime=uptime.stamp())
             if not held:
                 raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
-            self.run.sent_at, self.run.step_uptime = now, ticked
-            self._store_post(now, ticked)
-            return super()._store(request, now)
+            self.run.sent_at = now
+            self.run.__dict__.pop("step_uptime", None)  # read when it is asked for
+            self._store_post(now, again=again)
+            self._store_answers()
+            call = self._made(request, now)
+            _insert([*self.calls, call], again=again)
+            return call
 
-    def _store_post(self, now: datetime, ticked: float) -> None:
+    def _store_post(self, now: datetime, *, again: bool) -> None:
+        # again: the first try was answered 401, or its COMMIT was cut off
+        mine = Post.objects.filter(run=self.run, attempt=self.run.attempt)
+        if again and mine.update(sent_at=now, step_uptime=uptime.stamp()):
+            return
         try:
-            with transaction.atomic():
-                Post.objects.update_or_create(
-                    run=self.run,
-                    attempt=self.run.attempt,
-                    # again, where the first try was answered 401
-                    defaults={"sent_at": now, "step_uptime": ticked},
-                    create_defaults={
-                        "sent_at": now,
-                        "step_uptime": ticked,
-                        "project_id_in_cloud": self.run.project_id_in_cloud,
-                        "cluster_cloud_id": self.run.cluster_cloud_id,
-                        "baseline": self.baseline.keys,
-                        "date_before": self.baseline.date,
-                    },
-                )
+            Post.objects.create(
+                run=self.run,
+                attempt=self.run.attempt,
+                sent_at=now,
+                step_uptime=uptime.stamp(),
+                project_id_in_cloud=self.run.project_id_in_cloud,
+                cluster_cloud_id=self.run.cluster_cloud_id,
+                baseline=self.baseline.keys,
+                date_before=self.baseline.date,
+            )
         except IntegrityError as error:
             raise ClusterTaken(f"run {self.run.pk} attempt {self.run.attempt}") from error
+
+    def after(self, exchange: Exchange) -> None:
+        """Note what came of it, and store it unless `store` does."""
+        call, self._open = self._open, None
+        if call is None:
+            return
+        fill(call, exchange)
+        self._answered.append(call)
+        if not self._with_transition:
+            retry_while_unavailable(self._store_answers)
+
+    def store(self) -> None:
+        """Write answers, and readings that no fence has stored, in the caller's transaction."""
+        super().store()
+        self._store_answers()
+
+    def _store_answers(self) -> None:
+        for call in self._answered:
+            call.save(update_fields=ANSWER)
+
+
+# the columns of a call that `fill` writes
+ANSWER = (
+    *("finished_at", "duration_ms", "transport_error", "message", "sent", "status", "request_id"),
+    *("error_code", "body_kind", "body_size", "excerpt", "retry_after", "answer_date"),
+)
 
 
 def fill(call: ApiCall, exchange: Exchange) -> None:

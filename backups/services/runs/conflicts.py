@@ -12,6 +12,7 @@ from backups.css_api.types import JobType, LogRecord, RecordStatus
 from backups.models import BackupRun, Post
 from backups.rules.matching import fits
 from backups.services.cloud import client_for
+from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import CallLog
 from .posts import same_cluster, stored_keys, window_of, without_job
@@ -43,13 +44,16 @@ def find_holder(run: BackupRun) -> Holder:
     Returns:
         The holder; where the records cannot be read or show no running job, the text says so.
     """
+    log = CallLog(run, "conflict")
     try:
-        client = client_for(run, CallLog(run, "conflict"))
+        client = client_for(run, log)
         posts = without_job(run)
         reading = client.list_log_records(run.cluster_cloud_id, newest=20)
     except CssApiError as error:
         logger.info("run %s: the conflict's holder is not known: %s", run.pk, error)
         return Holder("The cloud's records could not be read to see who holds the cluster.")
+    finally:
+        retry_while_unavailable(log.store)
     running = [record for record in reading.rows if record.status is RecordStatus.RUNNING]
     if not running:
         return Holder(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, ThreadPoolExecutor, wait
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache, partial
+from statistics import median
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from backups import heartbeats, uptime
@@ -19,7 +23,8 @@ from backups.css_api.errors import CssApiError
 from backups.css_api.types import LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Post
 from backups.services.cloud import client_for
-from dashboard.db.concurrency import retry_while_unavailable
+from dashboard.db import leases
+from dashboard.db.concurrency import retry_while_unavailable, several_reads
 
 from .call_log import CallLog
 from .posts import (
@@ -31,9 +36,11 @@ from .posts import (
     stored_key,
     stored_keys,
     taken_keys,
+    taken_keys_each,
     tolerance,
     window_of,
     without_job,
+    without_job_each,
 )
 from .records import described, job_facts
 from .transitions import amend, transition
@@ -42,36 +49,132 @@ logger = logging.getLogger(__name__)
 
 FOLLOWED = (RunState.ACCEPTED, RunState.UNKNOWN)
 LONGEST_PAUSE = 30.0  # seconds between two readings of a run
+LAST_JOBS = 5  # of a cluster, whose median says how long the next one takes
+READERS = 50  # threads of a process that read records
+TOGETHER = 1.0  # seconds for which readings wait for each other, to be stored in one transaction
 ENDED = (RecordStatus.SUCCESS, RecordStatus.FAIL)
 
 
 def follow_run(run_id: int) -> None:
-    """Read the records of a run's cluster once and draw the conclusion.
+    """Read the records of one run's cluster once and draw the conclusion; see `follow_runs`."""
+    follow_runs([run_id])
+
+
+def follow_runs(run_ids: Sequence[int]) -> None:
+    """Read the records of several runs' clusters, at once, and draw the conclusions.
+
+    Those that have been read are concluded in one transaction; a cloud that is slow holds up only
+    its own runs.
 
     Args:
-        run_id: primary key; a run that is neither accepted nor unknown is left alone.
+        run_ids: primary keys; a run that is neither accepted nor unknown is left alone.
     """
-    run = BackupRun.objects.filter(pk=run_id, state__in=FOLLOWED).first()
-    if run is None or run.sent_at is None:
-        return
-    # before the reading: it then came after each of them that is not under way
-    posts = without_job(run)
-    try:
-        client = client_for(run, CallLog(run, "records"))
+    with several_reads():
+        sent = BackupRun.objects.filter(pk__in=run_ids, state__in=FOLLOWED, sent_at__isnull=False)
+        runs = list(sent)
+        # before the reading: it then came after each of them that is not under way
+        posts = without_job_each(runs)
         # What the records do not show, they did not show then: storing may have to wait for the
         # database, and a job that is listed meanwhile must not count as missing.
-        read_at, ticked = timezone.now(), uptime.now()
-        reading = client.list_log_records(
-            run.cluster_cloud_id, newest=1_000, since=_look_back_to(run, posts)
-        )
-    except CssApiError as error:
-        note = f"The cloud's records cannot be read: {error}"
-        why = str(error)
-        retry_while_unavailable(lambda: _unreadable(copy(run), note, why))
+        ticked = uptime.now() if runs else 0.0
+    readings = [_Reading(run, posts[run.pk], ticked) for run in runs]
+    if len(readings) == 1:
+        readings[0].read()
+        _keep(readings)
         return
-    retry_while_unavailable(lambda: learn_date(posts, reading.date))
-    # A copy for each try: one whose COMMIT failed has changed the object and not the row.
-    retry_while_unavailable(lambda: _conclude(copy(run), reading, read_at, ticked))
+    under_way = {_readers().submit(reading.read): reading for reading in readings}
+    patience: float | None = TOGETHER
+    while under_way:
+        how = ALL_COMPLETED if patience else FIRST_COMPLETED
+        done, _others = wait(under_way, timeout=patience, return_when=how)
+        patience = None
+        for future in done:
+            future.result()
+        if done:
+            _keep([under_way.pop(future) for future in done])
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    """Threads that read records; they do not touch the database."""
+    return ThreadPoolExecutor(READERS, "records")
+
+
+class _Reading:
+    """One reading of a run's records.
+
+    Args:
+        run: the run as it was before.
+        posts: `without_job` of its cluster, loaded before.
+        ticked: `uptime.now()` of before.
+
+    Attributes:
+        log: the calls.
+        records: what was read; None where that failed.
+        error: why it failed.
+        read_at: when it began, our clock.
+    """
+
+    def __init__(self, run: BackupRun, posts: Sequence[Post], ticked: float) -> None:
+        self.run, self.posts, self.ticked = run, posts, ticked
+        self.log = CallLog(run, "records")
+        self.records: LogRecords | None = None
+        self.error = ""
+        self.read_at = timezone.now()
+
+    def read(self) -> None:
+        """Ask the cloud."""
+        try:
+            client = client_for(self.run, self.log)
+            self.read_at = timezone.now()
+            self.records = client.list_log_records(
+                self.run.cluster_cloud_id,
+                newest=1_000,
+                since=_look_back_to(self.run, self.posts),
+            )
+        except CssApiError as error:
+            self.error = str(error)
+
+
+def _keep(readings: Sequence[_Reading]) -> None:
+    """Store what readings say: all in one transaction, or each in its own where one fails."""
+    try:
+        retry_while_unavailable(lambda: _conclude_all(readings))
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(readings) == 1:
+            raise
+        for reading in readings:
+            try:
+                retry_while_unavailable(partial(_conclude_all, [reading]))
+            except Exception:
+                logger.exception("run %s: its reading could not be stored", reading.run.pk)
+
+
+def _conclude_all(readings: Sequence[_Reading]) -> None:
+    read = [(each, each.records) for each in readings if each.records is not None]
+    for each, records in read:
+        learn_date(each.posts, records.date)
+    # anew, after the readings: others may have been sent, and have made what was read
+    posts = without_job_each([each.run for each, _ in read])
+    taken = taken_keys_each([(each.run, records.rows) for each, records in read])
+    for each in readings:
+        # a copy for each try: one whose COMMIT failed has changed the object and not the row
+        run = copy(each.run)
+        if each.records is None:
+            _unreadable(run, f"The cloud's records cannot be read: {each.error}", each.error)
+        else:
+            known = Known(posts[run.pk], taken[run.pk])
+            _conclude(run, each.records, each.read_at, each.ticked, known)
+        # a reading that has changed nothing is only counted
+        if each.records is None or _seen(run) != _seen(each.run):
+            each.log.store()
+
+
+def _seen(run: BackupRun) -> tuple[object, ...]:
+    """What a reading can change of a run, but for when it was made."""
+    return run.state, run.note, run.job_id, run.record_id, run.evidence
 
 
 def _look_back_to(run: BackupRun, posts: Sequence[Post]) -> datetime:
@@ -79,7 +182,7 @@ def _look_back_to(run: BackupRun, posts: Sequence[Post]) -> datetime:
     earliest = [window_of(post).earliest for post in posts if post.run_id == run.pk]
     if run.job_created_at is not None:
         earliest.append(run.job_created_at)
-    assert run.sent_at is not None  # noqa: S101 - looked at by follow_run
+    assert run.sent_at is not None  # noqa: S101 - looked at by follow_runs
     return min(earliest, default=run.sent_at) - 2 * skew()
 
 
@@ -102,25 +205,46 @@ class Found:
     closed: bool = True
 
 
-def find_job(run: BackupRun, reading: LogRecords, read_at: datetime, ticked: float) -> Found:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database says about a reading.
+
+    Attributes:
+        posts: `without_job` of the cluster, loaded after the reading.
+        taken: `taken_keys` of it.
+    """
+
+    posts: Sequence[Post]
+    taken: set[str]
+
+
+def find_job(
+    run: BackupRun,
+    reading: LogRecords,
+    read_at: datetime,
+    ticked: float,
+    known: Known | None = None,
+) -> Found:
     """Look for a run's job among its cluster's records.
 
     Args:
         run: a run that was sent.
         reading: the records.
         read_at: when the reading began, our clock.
-        ticked: `uptime.now()` of the same moment.
+        ticked: `uptime.now()` of the same moment, or of before.
+        known: what the database says about the reading; None: it is asked.
     """
     if run.job_id is not None:
-        known = {run.job_id, run.record_id}
-        row = next((r for r in reading.rows if stored_keys([r]) & known), None)
+        keys = {run.job_id, run.record_id}
+        row = next((r for r in reading.rows if stored_keys([r]) & keys), None)
         return Found(row, Evidence(run.evidence))
-    posts = without_job(run)
+    if known is None:
+        known = Known(without_job(run), taken_keys(run, reading.rows, but=run))
+    posts, taken = known.posts, known.taken
     mine = [post for post in posts if post.run_id == run.pk]
     if run.outcome == Outcome.ACCEPTED and not run.settled_by_hand:
         # what an earlier attempt has started besides is not what was accepted
         mine = [post for post in mine if post.result == Post.Result.ACCEPTED] or mine
-    taken = taken_keys(run, reading.rows, but=run)
     candidates: tuple[LogRecord, ...] = ()
     for post in mine:
         found = match_post(post, reading, posts, taken)
@@ -131,15 +255,21 @@ def find_job(run: BackupRun, reading: LogRecords, read_at: datetime, ticked: flo
     return Found(candidates=candidates, closed=closed)
 
 
-def _conclude(run: BackupRun, reading: LogRecords, read_at: datetime, ticked: float) -> bool:
-    found = find_job(run, reading, read_at, ticked)
+def _conclude(
+    run: BackupRun,
+    reading: LogRecords,
+    read_at: datetime,
+    ticked: float,
+    known: Known | None = None,
+) -> bool:
+    found = find_job(run, reading, read_at, ticked, known)
     if found.record is None:
         return _no_record(run, ticked, found)
     record, evidence = found.record, found.evidence
     if _was_seen_after_its_end(run, record):
         evidence = Evidence.INFERRED
     facts = job_facts(record) | {"evidence": evidence}
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         moved = _advance(run, record, facts, ticked, new=found.post is not None)
         if moved and found.post is not None:
             credit(found.post, stored_key(record), evidence)
@@ -172,6 +302,7 @@ def _advance(
 
 
 def _move(run: BackupRun, to: RunState, note: str, facts: dict[str, Any]) -> bool:
+    facts.setdefault("checks", run.checks + 1)
     return transition(run, to, actor=heartbeats.process_name(), note=note, **facts)
 
 
@@ -187,7 +318,7 @@ def _still_running(run: BackupRun, record: LogRecord, facts: dict[str, Any], tic
         event=event,
         note=note[:500],
         **facts,
-        **_check_again(run, readable=True),
+        **_check_again(run, readable=True, typical=typical_seconds(run)),
     )
 
 
@@ -278,30 +409,49 @@ def unread(run: BackupRun, ticked: float) -> float:
     return uptime.since(max(stamps, default=None), ticked)
 
 
-def _check_again(run: BackupRun, *, readable: bool) -> dict[str, Any]:
+def _check_again(run: BackupRun, *, readable: bool, typical: float | None = None) -> dict[str, Any]:
     now, ticked = timezone.now(), uptime.now()
     age = _waited(run, ticked)
-    at = next_check(now, age)
-    ends_in = settings.BACKUP_SETTLE_GRACE - age
-    if run.run_state is RunState.UNKNOWN and ends_in > 0:
-        at = min(at, now + timedelta(seconds=ends_in))
+    at = next_check(now, age, typical)
+    grace = settings.BACKUP_SETTLE_GRACE
+    if run.run_state is RunState.ACCEPTED:
+        grace = settings.BACKUP_RECORD_GRACE
+    if typical is None and grace > age:  # then a missing record means something
+        at = min(at, now + timedelta(seconds=grace - age))
     changes: dict[str, Any] = {"checks": run.checks + 1, "next_check_at": at}
     if readable:
         changes |= {"records_readable_at": now, "readable_uptime": ticked}
     return changes
 
 
-def next_check(now: datetime, age: float) -> datetime:
-    """When the records are read again: often at first, seldom in a long job.
+def next_check(now: datetime, age: float, typical: float | None = None) -> datetime:
+    """When the records are read again: when the job should have ended, then ever more rarely.
 
     Args:
         now: the present.
         age: seconds since the request was answered.
+        typical: seconds that a job of this cluster usually takes, None where that is not known or
+            the job has not been found.
     """
-    for limit, pause in ((20.0, 1.0), (120.0, 3.0), (900.0, 10.0)):
-        if age < limit:
-            return now + timedelta(seconds=pause)
-    return now + timedelta(seconds=LONGEST_PAUSE)
+    if typical is None:
+        pause = age
+    elif age < typical:
+        pause = typical - age
+    else:
+        pause = age - typical
+    return now + timedelta(seconds=min(max(pause, 1.0), LONGEST_PAUSE))
+
+
+def typical_seconds(run: BackupRun) -> float | None:
+    """How long a job of a run's cluster usually takes: the median of its last ones.
+
+    Returns:
+        Seconds and a tenth more, since records are listed a little late; None without a history.
+    """
+    ended = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
+    times = ended.order_by("-requested_at", "-id").values_list("job_created_at", "job_finished_at")
+    lasted = [(end - begin).total_seconds() for begin, end in times[:LAST_JOBS] if begin and end]
+    return 1.1 * median(lasted) if lasted else None
 
 
 def due_for_check(limit: int) -> list[int]:
@@ -318,11 +468,9 @@ def due_for_check(limit: int) -> list[int]:
     """
     now = timezone.now()
     lease = now + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
-    with transaction.atomic():
-        due = BackupRun.objects.filter(state__in=FOLLOWED, next_check_at__lte=now)
-        ids = list(due.order_by("next_check_at").values_list("pk", flat=True)[:limit])
-        return [
-            pk
-            for pk in ids
-            if BackupRun.objects.filter(pk=pk, next_check_at__lte=now).update(next_check_at=lease)
-        ]
+    return leases.claim_due(
+        BackupRun.objects.filter(state__in=FOLLOWED).order_by("next_check_at"),
+        Q(next_check_at__lte=now),
+        limit,
+        mark={"next_check_at": lease},
+    )

@@ -6,7 +6,7 @@ run; `learn_date` closes the windows of unanswered POSTs. docs/run-states.md has
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -140,6 +140,44 @@ def lately_open(run: BackupRun) -> list[Post]:
     return list(posts.select_related("run").order_by("-id")[:_LATELY])
 
 
+def earlier_posts(run: BackupRun) -> tuple[list[Post], list[Post]]:
+    """`lately_open` and `without_job` of a run's cluster, in one query."""
+    posts = Post.objects.filter(same_cluster(run), result__in=OPEN).select_related("run")
+    found = list(posts.filter(Q(job_id="") | Q(result=Post.Result.OPEN)).order_by("-id")[:MOST])
+    if len(found) == MOST:  # either may have more
+        return lately_open(run), without_job(run)
+    lately = [post for post in found if post.result == Post.Result.OPEN][:_LATELY]
+    return lately, [post for post in found if not post.job_id]
+
+
+def without_job_each(runs: Sequence[BackupRun]) -> dict[int, list[Post]]:
+    """`without_job` of several runs' clusters, by the run's primary key, in one query."""
+    posts = Post.objects.filter(_same_clusters(runs), result__in=OPEN, job_id="")
+    found: dict[tuple[str, str], list[Post]] = {}
+    for post in posts.select_related("run").order_by("-id"):
+        found.setdefault(_place(post), []).append(post)
+    return {run.pk: found.get(_place(run), [])[:MOST] for run in runs}
+
+
+def _place(subject: BackupRun | Post) -> tuple[str, str]:
+    return subject.project_id_in_cloud, subject.cluster_cloud_id
+
+
+def _same_clusters(runs: Iterable[BackupRun]) -> Q:
+    """`same_cluster` for several runs."""
+    condition = Q()
+    for project, places in _by_project(runs).items():
+        condition |= Q(project_id_in_cloud=project, cluster_cloud_id__in=sorted(places))
+    return condition
+
+
+def _by_project(runs: Iterable[BackupRun]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        found.setdefault(run.project_id_in_cloud, set()).add(run.cluster_cloud_id)
+    return found
+
+
 def taken_keys(
     subject: BackupRun | Cluster, records: Iterable[LogRecord], but: BackupRun | None = None
 ) -> set[str]:
@@ -151,7 +189,37 @@ def taken_keys(
     if but is not None:
         rows = rows.exclude(pk=but.pk)
     found = {key for row in rows.values_list("job_id", "record_id") for key in row if key}
-    # with either id of a record both are taken
+    return _with_both_ids(found, records)
+
+
+def taken_keys_each(
+    read: Sequence[tuple[BackupRun, Sequence[LogRecord]]],
+) -> dict[int, set[str]]:
+    """`taken_keys` for several runs that look for their jobs, each but for its own, in one query.
+
+    Args:
+        read: runs, and the records of their clusters.
+    """
+    keys = {key for run, records in read if run.job_id is None for key in stored_keys(records)}
+    found: list[tuple[int, tuple[str, str], set[str]]] = []
+    if keys:
+        rows = BackupRun.objects.filter(_same_clusters([run for run, _ in read])).filter(
+            Q(job_id__in=keys) | Q(record_id__in=keys)
+        )
+        columns = ("pk", "project_id_in_cloud", "cluster_cloud_id", "job_id", "record_id")
+        for pk, project, cluster, *ids in rows.values_list(*columns):
+            found.append((pk, (project, cluster), {key for key in ids if key}))
+    return {
+        run.pk: _with_both_ids(
+            {key for pk, at, ids in found if pk != run.pk and at == _place(run) for key in ids},
+            records,
+        )
+        for run, records in read
+    }
+
+
+def _with_both_ids(found: set[str], records: Iterable[LogRecord]) -> set[str]:
+    """With either id of a record both are taken."""
     return {key for r in records if stored_keys([r]) & found for key in record_keys(r)} | found
 
 
@@ -199,10 +267,11 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
             way is left alone.
         date: of the reading; None where its answer had none, and our clock has to do.
     """
+    waiting = [p for p in posts if p.result == Post.Result.OPEN and p.date_closed is None]
+    if not waiting:
+        return
     now, ticked = timezone.now(), uptime.now()
-    for post in posts:
-        if post.result != Post.Result.OPEN or post.date_closed is not None:
-            continue
+    for post in waiting:
         under_way = post.answered_at is None and post.run.run_state is RunState.SENDING
         if under_way and post.attempt == post.run.attempt:
             continue
@@ -265,6 +334,8 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
     """
     limit = tolerance()
     longest = timedelta(0)
+    if not (posts := list(posts)):
+        return longest
     now, ticked = timezone.now(), uptime.now()
     grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
     for post in posts:

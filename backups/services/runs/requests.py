@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +17,7 @@ from backups import instance
 from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
 from backups.services.clusters.preflight import blocked_reason
-from backups.services.dispatch import dispatch_send
+from backups.services.dispatch import Priority, dispatch_send
 from dashboard.accounts.models import User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
@@ -89,6 +89,8 @@ class ReasonMissing(Exception):
     """Whoever asks for a backup here must say why; the message says so."""
 
 
+# Nobody waits for each of them.
+IN_BATCHES = frozenset({Trigger.BULK, Trigger.SCHEDULE})
 # Nobody is there who could be asked.
 _ASKS_NOBODY = frozenset({Trigger.SCHEDULE, Trigger.CLOUD})
 
@@ -121,7 +123,7 @@ def request_backup(
     if reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
     key = _scoped_key(requester, cluster, idempotency_key)
-    body = _hash(idempotency_key, requester.reason[:500].strip(), str(wait_minutes))
+    body = _body(idempotency_key, requester, wait_minutes)
     while True:
         try:
             with transaction.atomic():
@@ -142,8 +144,82 @@ def request_backup(
                 run = _create(cluster, requester, key, body, wait_minutes)
         except IntegrityError:
             continue  # somebody was faster: the next turn finds their run
-        run.refresh_from_db()
         return BackupRequest(run, created=True)
+
+
+def request_backups(
+    clusters: Sequence[Cluster], requester: Requester, *, idempotency_key: str = ""
+) -> list[BackupRequest | CannotBackUp | KeyReused]:
+    """Ask for log backups of several clusters: one transaction stores the runs.
+
+    Args:
+        clusters: the clusters, each once.
+        requester: who asks, for all of them.
+        idempotency_key: as for `request_backup`, for each cluster.
+
+    Returns:
+        For each cluster what `request_backup` returns or raises.
+
+    Raises:
+        ReasonMissing: as `request_backup`.
+    """
+    try:
+        with transaction.atomic():
+            new = _store_new(clusters, requester, idempotency_key)
+    except IntegrityError:  # somebody asks for one of them at this moment
+        new = {}
+    return [new.get(each.pk) or _one_of(each, requester, idempotency_key) for each in clusters]
+
+
+def _one_of(
+    cluster: Cluster, requester: Requester, key: str
+) -> BackupRequest | CannotBackUp | KeyReused:
+    try:
+        return request_backup(cluster, requester, idempotency_key=key)
+    except (CannotBackUp, KeyReused) as error:
+        return error
+
+
+def _store_new(
+    clusters: Sequence[Cluster], requester: Requester, idempotency_key: str
+) -> dict[int, BackupRequest]:
+    """Store runs for those clusters where nothing stands against it; the others are left out."""
+    if reason_required(requester.trigger) and not requester.reason.strip():
+        raise ReasonMissing(_("A reason is required for every backup."))
+    if instance.problem():
+        return {}
+    keys = {each.pk: _scoped_key(requester, each, idempotency_key) for each in clusters}
+    given = [key for key in keys.values() if key]
+    used: set[str | None] = set(
+        RequestKey.objects.filter(pk__in=given).values_list("pk", flat=True)
+    )
+    used |= set(
+        BackupRun.objects.filter(idempotency_key__in=given).values_list(
+            "idempotency_key", flat=True
+        )
+    )
+    active = BackupRun.objects.filter(cluster__in=keys, state__in=ACTIVE)
+    busy = set(active.values_list("cluster_id", flat=True))
+    fresh = Cluster.objects.filter(pk__in=keys).select_related("project")
+    wanted = [
+        each
+        for each in fresh.order_by("pk")
+        if each.pk not in busy and keys[each.pk] not in used and not blocked_reason(each)
+    ]
+    now = timezone.now()
+    body = _body(idempotency_key, requester, 0)
+    runs = BackupRun.objects.bulk_create(
+        [_run(cluster, requester, keys[cluster.pk], now, 0) for cluster in wanted]
+    )
+    RequestKey.objects.bulk_create(
+        [RequestKey(key=key, body=body, run=run) for run in runs if (key := run.idempotency_key)]
+    )
+    RunEvent.objects.bulk_create([_requested(run, requester) for run in runs])
+    if runs:
+        _dispatch_later(runs, requester)
+    for run in runs:
+        put_on_record(Action.RUN_REQUESTED, run, requester.as_actor(), requester.reason)
+    return {run.cluster_id: BackupRequest(run, created=True) for run in runs}
 
 
 def reason_required(trigger: Trigger) -> bool:
@@ -176,9 +252,21 @@ def _answered(key: str, body: str) -> BackupRun | None:
 def _create(
     cluster: Cluster, requester: Requester, key: str | None, body: str, wait_minutes: int
 ) -> BackupRun:
-    now = timezone.now()
+    run = _run(cluster, requester, key, timezone.now(), wait_minutes)
+    run.save(force_insert=True)
+    if key:
+        RequestKey.objects.create(key=key, body=body, run=run)
+    _requested(run, requester).save(force_insert=True)
+    _dispatch_later([run], requester)
+    put_on_record(Action.RUN_REQUESTED, run, requester.as_actor(), requester.reason)
+    return run
+
+
+def _run(
+    cluster: Cluster, requester: Requester, key: str | None, now: datetime, wait_minutes: int
+) -> BackupRun:
     project = cluster.project
-    run = BackupRun.objects.create(
+    return BackupRun(
         cluster=cluster,
         project=project,
         cluster_cloud_id=cluster.cluster_id,
@@ -197,17 +285,23 @@ def _create(
         not_before=now,
         retry_conflict_until=now + timedelta(minutes=wait_minutes) if wait_minutes else None,
     )
-    if key:
-        RequestKey.objects.create(key=key, body=body, run=run)
-    RunEvent.objects.create(
+
+
+def _requested(run: BackupRun, requester: Requester) -> RunEvent:
+    """The first event of a run."""
+    return RunEvent(
         run=run,
         to_state=RunState.QUEUED,
         note=f"Requested ({in_english(Trigger(requester.trigger).label)})",
         actor=requester.name[:255],
     )
-    transaction.on_commit(lambda: dispatch_send([run.pk]))
-    put_on_record(Action.RUN_REQUESTED, run, requester.as_actor(), requester.reason)
-    return run
+
+
+def _dispatch_later(runs: Sequence[BackupRun], requester: Requester) -> None:
+    """Queue runs once they are committed."""
+    ids = [run.pk for run in runs]
+    priority = Priority.BATCH if requester.trigger in IN_BATCHES else Priority.CLICK
+    transaction.on_commit(lambda: dispatch_send(ids, priority=priority))
 
 
 def _join(run: BackupRun, requester: Requester) -> None:
@@ -255,6 +349,11 @@ def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
         return None
     owner = f"user:{requester.user.pk}" if requester.user else f"name:{requester.name}"
     return _hash(owner, str(cluster.pk), key)
+
+
+def _body(key: str, requester: Requester, wait_minutes: int) -> str:
+    """A hash of what was asked with a key."""
+    return _hash(key, requester.reason[:500].strip(), str(wait_minutes))
 
 
 def _hash(*parts: str) -> str:

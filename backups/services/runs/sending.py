@@ -13,7 +13,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.expressions import Expression
 from django.utils import timezone
 from django.utils.translation import override
 
@@ -25,13 +26,12 @@ from backups.models import BackupRun, Post, RunEvent
 from backups.rules.matching import record_keys
 from backups.rules.outcomes import Next, Verdict, classify
 from backups.services.cloud import client_for
-from backups.services.dispatch import dispatch_follow
 from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
 from .posts import (
-    lately_open,
+    earlier_posts,
     learn_date,
     match_post,
     note_result,
@@ -39,7 +39,6 @@ from .posts import (
     skew,
     taken_by,
     taken_keys,
-    without_job,
 )
 from .transitions import transition
 
@@ -52,41 +51,63 @@ _hands: Counter[int] = Counter()
 _hands_lock = threading.Lock()
 
 
-def send_run(run_id: int) -> None:
+def send_run(run_id: int) -> bool:
     """Send a queued run to the cloud, unless somebody else does or its time has not come.
 
     Args:
         run_id: primary key; a run that is gone or not queued is left alone, so a message that
             is delivered twice does nothing the second time.
+
+    Returns:
+        Whether the cloud's records are to be read now: it has taken the request, or may have.
     """
     with in_hand(run_id):
-        if postponed(run_id):
-            return
-        run = claim(run_id)
+        with transaction.atomic():
+            run = claim(run_id, only_if=~_kept_by_another())
+            # those with a job, too: where that was inferred, their own may be created yet
+            lately, earlier = ([], []) if run is None else earlier_posts(run)
         if run is None:
-            _say_why_not(run_id)
-            return
-        earlier = without_job(run)
-        # those with a job, too: where that was inferred, their own may be created yet
-        settling = list({post.pk: post for post in [*lately_open(run), *earlier]}.values())
-        reading = read_baseline(run)
+            # a second message finds it claimed; what is queued still says why it waits
+            queued = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).exists()
+            if queued and not postponed(run_id):
+                _say_why_not(run_id)
+            return False
+        settling = list({post.pk: post for post in [*lately, *earlier]}.values())
+        read = CallLog(run, "baseline")
+        reading = read_baseline(run, read)
         if reading is not None:
             learn_date(settling, reading.date)
             if had_started(run, reading, earlier):
-                return
+                retry_while_unavailable(read.store)
+                return run.is_active
             wait = open_for(settling, reading.date)
             if wait > timedelta(0):
                 wait_for_earlier(run, wait)
-                return
+                retry_while_unavailable(read.store)
+                return False
+        log = CollectLog(run, baseline_of(reading), read=read.calls, with_transition=True)
         try:
-            result = ask_cloud(run, baseline_of(reading))
+            result = ask_cloud(run, log=log)
         except ClaimLost:
             logger.warning("run %s was taken over before it was sent", run_id)
-            return
+            retry_while_unavailable(log.store)
+            return False
         except ClusterTaken:
             wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
-            return
-        apply_result(run, result, actor=heartbeats.process_name())
+            retry_while_unavailable(log.store)
+            return False
+        apply_result(run, result, actor=heartbeats.process_name(), log=log)
+        return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
+
+
+def _kept_by_another() -> Exists:
+    """Whether another run's POST keeps a run's cluster, as a condition of its claim."""
+    other = Post.objects.filter(
+        active=True,
+        project_id_in_cloud=OuterRef("project_id_in_cloud"),
+        cluster_cloud_id=OuterRef("cluster_cloud_id"),
+    )
+    return Exists(other.exclude(run=OuterRef("pk")))
 
 
 def postponed(run_id: int) -> bool:
@@ -136,18 +157,23 @@ def is_in_hand(run_id: int) -> bool:
         return run_id in _hands
 
 
-def claim(run_id: int) -> BackupRun | None:
+def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | None:
     """QUEUED → SENDING for this process, or None when the run is not to be had.
 
     The claim counts the attempt and clears ``sent_at``: from here on an empty ``sent_at`` proves
     that this attempt sent nothing.
+
+    Args:
+        run_id: primary key.
+        only_if: what else must be true of the row at the moment of the UPDATE.
     """
     now = timezone.now()
     worker = heartbeats.process_name()
-    with transaction.atomic():
-        claimed = BackupRun.objects.filter(
+    with transaction.atomic(savepoint=False):
+        queued = BackupRun.objects.filter(
             ~instance.is_elsewhere(), pk=run_id, state=RunState.QUEUED, not_before__lte=now
-        ).update(
+        )
+        claimed = (queued if only_if is None else queued.filter(only_if)).update(
             state=RunState.SENDING,
             attempt=F("attempt") + 1,
             claimed_by=worker,
@@ -190,14 +216,18 @@ def _say_why_not(run_id: int) -> None:
     )
 
 
-def read_baseline(run: BackupRun) -> LogRecords | None:
+def read_baseline(run: BackupRun, log: CallLog | None = None) -> LogRecords | None:
     """Read what the cluster's records list before the POST; None where they cannot be read.
 
     All that a record of ours has to be told from: those of the time that our window can reach, and
     those without a time.
+
+    Args:
+        run: the run in SENDING.
+        log: is told of the reading.
     """
     try:
-        return client_for(run, CallLog(run, "baseline")).list_log_records(
+        return client_for(run, log).list_log_records(
             run.cluster_cloud_id, newest=1_000, within=3 * skew()
         )
     except CssApiError as error:
@@ -240,8 +270,7 @@ def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> b
     }
     settle |= {"sent_at": mine[0].sent_at, "answered_at": mine[0].answered_at}
     settle |= {"step_uptime": mine[0].step_uptime}
-    if transition(run, RunState.UNKNOWN, actor=heartbeats.process_name(), note=note, **settle):
-        dispatch_follow([run.pk])
+    transition(run, RunState.UNKNOWN, actor=heartbeats.process_name(), note=note, **settle)
     return True
 
 
@@ -263,10 +292,18 @@ def wait_for_earlier(run: BackupRun, wait: timedelta) -> None:
     )
 
 
-def ask_cloud(run: BackupRun, baseline: Baseline | None = None) -> Answer | CssApiError:
-    """POST …/logs/collect once; the error stands for the answer where there is none."""
+def ask_cloud(
+    run: BackupRun, baseline: Baseline | None = None, log: CollectLog | None = None
+) -> Answer | CssApiError:
+    """POST …/logs/collect once; the error stands for the answer where there is none.
+
+    Args:
+        run: the run in SENDING.
+        baseline: what was listed just before.
+        log: the recorder with the fence; None makes one that stores the answer at once.
+    """
     try:
-        return client_for(run, CollectLog(run, baseline)).collect_logs(run.cluster_cloud_id)
+        return client_for(run, log or CollectLog(run, baseline)).collect_logs(run.cluster_cloud_id)
     except CssApiError as error:
         return error
 
@@ -277,6 +314,7 @@ def apply_result(
     *,
     actor: str,
     answered_at: datetime | None = None,
+    log: CollectLog | None = None,
 ) -> bool:
     """Move a run to where the result of its POST leads.
 
@@ -289,18 +327,21 @@ def apply_result(
         actor: who applies it.
         answered_at: when it came, for a result that was stored by a worker that has died since;
             None: just now.
+        log: the POST's recorder, whose calls are not stored yet; None: they are.
 
     Returns:
         True when the run was moved.
     """
     verdict = classify(result)
+    if log is not None and verdict.outcome is Outcome.CONFLICT:
+        retry_while_unavailable(log.store)  # another call follows, which may take long
     # before the cluster's holder is looked for
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
     facts["step_uptime"] = uptime.stamp()
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
-    return retry_while_unavailable(lambda: _apply(run, verdict, result, facts, holder, actor))
+    return retry_while_unavailable(lambda: _apply(run, verdict, result, facts, holder, actor, log))
 
 
 def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
@@ -330,9 +371,12 @@ def _apply(
     facts: dict[str, Any],
     holder: Holder | None,
     actor: str,
+    log: CollectLog | None,
 ) -> bool:
     # In one transaction with the transition; a late answer counts, too.
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
+        if log is not None:
+            log.store()
         note_result(run, verdict, result, facts["answered_at"])
         if holder is not None and holder.is_own:
             verdict = Verdict(verdict.outcome, Next.SETTLE)
@@ -351,8 +395,6 @@ def _move(
         if to is expected:  # a late "no answer" adds nothing to UNKNOWN
             return False
         if transition(run, to, actor=actor, note=note, expect=expected, **facts, **extra):
-            if to in (RunState.ACCEPTED, RunState.UNKNOWN):
-                transaction.on_commit(lambda: dispatch_follow([run.pk]))
             return True
     logger.warning("run %s: the answer came too late, it is %s", run.pk, run.state)
     return False
@@ -362,7 +404,7 @@ def _destination(
     run: BackupRun, verdict: Verdict, holder: Holder | None, *, late: bool
 ) -> tuple[RunState, str, dict[str, Any]]:
     """Where a verdict leads: the state, a sentence for the timeline, further columns."""
-    # leased: the task dispatched right after the commit reads first, the sweeper is its backup
+    # leased: the task that sent it reads first, the sweeper is its backup
     now = timezone.now()
     check = {"next_check_at": now + timedelta(seconds=2), "checks": 0}
     if verdict.next is Next.FOLLOW:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from backups import heartbeats, uptime
@@ -22,6 +22,7 @@ from dashboard.db.leases import expired
 from .call_log import stored_result
 from .due_times import pull_in
 from .following import due_for_check
+from .requests import IN_BATCHES
 from .sending import apply_result, is_in_hand
 from .transitions import transition
 
@@ -48,12 +49,23 @@ def sweep() -> None:
 def due_for_sending(limit: int) -> list[int]:
     """Queued runs whose time has come and that no message carries, as far as can be known.
 
+    A long queue of batches is no reason for second messages: while it moves, its messages are
+    consumed in the order in which they were published, so a run's is lost when later ones are gone.
+
     Args:
         limit: the most runs to take.
     """
     now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
+    lost = expired("dispatched_at", worth)
+    consumed = BackupRun.objects.filter(
+        state__in=[RunState.SENDING, RunState.ACCEPTED, RunState.UNKNOWN],
+        trigger__in=IN_BATCHES,
+        sent_at__gte=now - worth,
+    ).aggregate(latest=Max("dispatched_at"))["latest"]
+    if consumed is not None:
+        lost &= ~Q(trigger__in=IN_BATCHES) | Q(dispatched_at__lt=consumed)
     due = BackupRun.objects.filter(state=RunState.QUEUED, not_before__lte=now).filter(
-        Q(dispatched_at__isnull=True) | expired("dispatched_at", worth)
+        Q(dispatched_at__isnull=True) | lost
     )
     return list(due.order_by("not_before").values_list("pk", flat=True)[:limit])
 

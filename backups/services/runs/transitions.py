@@ -38,7 +38,7 @@ def transition(
     event row is written in the same transaction.
 
     Args:
-        run: the run as the caller knows it; on success it is reloaded.
+        run: the run as the caller knows it; on success it has the changes.
         to: the new state.
         actor: who does it: a user's name or a process's.
         note: a sentence for the timeline; it also becomes the run's note while it is active.
@@ -60,14 +60,14 @@ def transition(
         changes |= {"claimed_by": "", "claimed_at": None}
     if to in TERMINAL:
         changes |= {"finished_at": timezone.now(), "next_check_at": None}
-    with transaction.atomic():
+    changes |= {"state": to.value, "version": F("version") + 1}
+    with transaction.atomic(savepoint=False):
         row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
         if only_if is not None:
             row = row.filter(only_if)
-        moved = row.update(state=to, version=F("version") + 1, **changes)
-        if not moved:
+        if not row.update(**changes):
             return False
-        run.refresh_from_db()
+        _take_on(run, changes)
         RunEvent.objects.create(
             run=run,
             from_state=expected,
@@ -83,6 +83,15 @@ def transition(
     return True
 
 
+def _take_on(run: BackupRun, changes: dict[str, Any]) -> None:
+    """Change the object as its row was changed; what the database computed is read when needed."""
+    for name, value in changes.items():
+        if hasattr(value, "resolve_expression"):
+            run.__dict__.pop(name, None)
+        else:
+            setattr(run, name, value)
+
+
 def _tell_the_cluster(run: BackupRun) -> None:
     """What the end of a run means for its cluster."""
     if run.run_state is RunState.SUCCEEDED and run.finished_at is not None:
@@ -96,7 +105,7 @@ def amend(run: BackupRun, *, actor: str = "", event: str = "", **changes: Any) -
     """Change columns of an active run without moving it, if it has not moved meanwhile.
 
     Args:
-        run: the run as the caller knows it; on success it is reloaded.
+        run: the run as the caller knows it; on success it has the changes.
         actor: who does it, for the event.
         event: a sentence for the timeline, "" for none.
         changes: columns to write; `state` is not among them.
@@ -106,13 +115,12 @@ def amend(run: BackupRun, *, actor: str = "", event: str = "", **changes: Any) -
     """
     if "state" in changes:
         raise IllegalTransition("amend() never writes the state")
-    with transaction.atomic():
-        amended = BackupRun.objects.filter(pk=run.pk, state=run.state, attempt=run.attempt).update(
-            version=F("version") + 1, **changes
-        )
-        if not amended:
+    changes["version"] = F("version") + 1
+    with transaction.atomic(savepoint=False):
+        row = BackupRun.objects.filter(pk=run.pk, state=run.state, attempt=run.attempt)
+        if not row.update(**changes):
             return False
-        run.refresh_from_db()
+        _take_on(run, changes)
         if event:
             RunEvent.objects.create(
                 run=run,

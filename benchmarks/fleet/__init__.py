@@ -1,0 +1,1 @@
+"""What a fleet of clusters costs: from the click to the verified run, beside bare calls."""
