@@ -1276,30 +1276,6 @@ class Migration(migrations.Migration):
                 fields=["request_id"], name="run_by_request_id", opclasses=["varchar_pattern_ops"]
             ),
         ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                condition=models.Q(("state", "queued")),
-                fields=["not_before"],
-                name="run_queued_due",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                condition=models.Q(("state__in", ["accepted", "unknown"])),
-                fields=["next_check_at"],
-                name="run_check_due",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                condition=models.Q(("state", "sending")),
-                fields=["claimed_at"],
-                name="run_sending_claims",
-            ),
-        ),
         migrations.AddConstraint(
             model_name="backuprun",
             constraint=models.UniqueConstraint(
