@@ -90,7 +90,7 @@ CODES: dict[str, CodeEntry] = {
         _O.PRECONDITION_FAILED,
         _("The cluster's state does not allow the operation. Usually log backup is off."),
         _A.OPERATOR,
-        _("Turn on log backup for the cluster, then back up again."),
+        _("Enable log backup for the cluster, then back up again."),
     ),
     # parameters and settings
     "CSS.0001": _invalid(_("Invalid parameters."), _FIX_PARAMETERS),

@@ -52,7 +52,7 @@ OUTCOMES: dict[Outcome, Explanation] = {
     Outcome.PRECONDITION_FAILED: Explanation(
         _("The cluster is not set up for log backup. Usually log backup is off."),
         ActionBy.OPERATOR,
-        _("Turn on log backup for the cluster (bucket, path, agency), then back up again."),
+        _("Enable log backup for the cluster (bucket, path, agency), then back up again."),
         False,
     ),
     Outcome.THROTTLED: Explanation(
@@ -259,7 +259,7 @@ READINESS: dict[Readiness, Explanation] = {
     Readiness.BACKUP_OFF: Explanation(
         _("Log backup is off for the cluster, so the cloud rejects a request."),
         ActionBy.OPERATOR,
-        _("Turn on log backup (bucket, path, agency), then back up."),
+        _("Enable log backup (bucket, path, agency), then back up."),
         False,
     ),
     Readiness.STORAGE_MISSING: Explanation(
