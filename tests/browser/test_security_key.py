@@ -73,7 +73,7 @@ def test_a_key_is_added_signs_in_and_is_removed(window: Page) -> None:
     window.get_by_role("button", name="Add").click()
     window.get_by_role("button", name="Show the codes").click()
     assert len(window.locator("#codes").inner_text().split()) == 10
-    window.get_by_role("link", name="I have kept them").click()
+    window.get_by_role("link", name="I have saved the codes").click()
     expect(window.get_by_text("blue key")).to_be_visible()
 
     window.locator("summary").last.click()

@@ -50,7 +50,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 def test_the_terminal_tells_a_newcomer_everything(plain: Instance) -> None:
     for part in ("Open", "user admin, password", "Ctrl-C", str(plain.data_dir)):
         assert part in plain.text
-    for part in ("DEMO", "nothing real", "clouds.yaml", "OS_CLIENT_CONFIG_FILE"):
+    for part in ("DEMO", "no real cloud is contacted", "clouds.yaml", "OS_CLIENT_CONFIG_FILE"):
         assert part in plain.text
 
 
