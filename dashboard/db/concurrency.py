@@ -1,4 +1,4 @@
-"""Retries while the database is unavailable, advisory locks, and detection of missing migrations."""
+"""Retries while the database is unavailable, advisory locks, missing migrations."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class InstanceLock:
         os.pwrite(self.fd, json.dumps(asdict(running)).encode() + b"\n", 0)
 
     def release(self) -> None:
-        """Release the lock and keep the file: removing it would let two instances lock two files."""
+        """Release the lock but keep the file; without it, two instances could lock two files."""
         os.close(self.fd)
 
 
