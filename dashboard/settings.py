@@ -40,7 +40,7 @@ if not SECRET_KEY_GIVEN:
     if not PRODUCTION:
         with suppress(OSError):  # a check reports a folder that is not writable
             SECRET_KEY = generated_secret(DATA_DIR / "secret_key")
-# previous values of SECRET_KEY, used for verification only
+# previous values of SECRET_KEY, accepted when reading but never used for writing
 SECRET_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("SECRET_KEY_FALLBACKS"))
 ALLOWED_HOSTS_GIVEN = bool(env.list("ALLOWED_HOSTS"))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
@@ -261,7 +261,7 @@ PERIODIC_TASKS = {
     # proves that messages are delivered: backups/work.py
     "canary": ("backups.tasks.canary", 5.0),
     "retention": ("backups.tasks.run_retention", 3600.0),  # RETENTION_INTERVAL decides
-    # clean-ups requested on the page, or left unfinished by a worker that died
+    # retention runs requested on the page, or left unfinished by a worker that died
     "retention-open": ("backups.tasks.continue_retention", 60.0),
     # refusals that were counted instead of being recorded one by one
     "refusals": ("dashboard.audit.tasks.record_counted_refusals", 60.0),
@@ -362,7 +362,7 @@ SOCIALACCOUNT_STORE_TOKENS = False
 # --- Audit trail; docs/audit.md ------------------------------------------------------------------
 AUDIT_HEAD_INTERVAL = env.float("AUDIT_HEAD_INTERVAL", 3600.0)  # seconds; 0: never
 AUDIT_VERIFY_INTERVAL = env.float("AUDIT_VERIFY_INTERVAL", 86_400.0)  # seconds; 0: never
-AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY")  # default: DATA_DIR/audit_signing_key
+AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY")  # default: generated in DATA_DIR
 if AUDIT_HEAD_INTERVAL > 0:
     PERIODIC_TASKS["audit-head"] = ("dashboard.audit.tasks.emit_head", AUDIT_HEAD_INTERVAL)
 if AUDIT_VERIFY_INTERVAL > 0:
@@ -389,7 +389,7 @@ BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0, above_zero
 BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0, above_zero=True)
 BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
 BACKUP_DATE_TOLERANCE = env.float("BACKUP_DATE_TOLERANCE", 2.0)
-BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # on pages and in the API
+BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # schedules need none
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
 # interval for each connection's list of clusters
 SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0, above_zero=True)

@@ -163,7 +163,7 @@ class Keyset(Generic[M]):
             size: maximum number of rows.
             prepare: adds to a queryset the data that the page shows for a row.
         """
-        # SQLite can sort whole rows in cases in which it reads only their keys in index order.
+        # For whole rows, SQLite sometimes sorts instead of using the index; for keys it uses it.
         if len(branches) == 1 and connection.vendor != "sqlite":
             selected = self.select(branches[0], page)
             rows = list(prepare(selected).order_by(*selected.query.order_by)[: size + 1])

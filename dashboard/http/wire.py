@@ -117,7 +117,7 @@ class ExchangeWatch:
 
     def first_byte(self, connected: socket.socket) -> None:
         """Record that the first byte of the request is about to be sent."""
-        if self._fileno != connected.fileno():  # a kept connection
+        if self._fileno != connected.fileno():  # a reused connection
             self.attach(connected)
         self.remaining()
         if self.sent_at is None:

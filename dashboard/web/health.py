@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
-from kombu.transport import redis as _redis_transport  # noqa: F401 - else the first probe waits
+from kombu.transport import redis as _redis_transport  # noqa: F401 - preloaded for the first probe
 
 from dashboard.db.concurrency import unapplied_migrations
 

@@ -59,8 +59,8 @@ def local_moment(clock: datetime, zone: tzinfo, *, latest: bool = False) -> date
     Args:
         clock: a naive datetime.
         zone: time zone of the clock.
-        latest: for an ambiguous time, return the later of two moments, as the end of a range
-            needs. A skipped time is read with the offsets before and after the change.
+        latest: return the later of two possible moments, for the end of a range. A skipped time
+            has two readings as well: with the offset before and with the offset after the change.
 
     Returns:
         A moment within the calendar, with a fixed offset. Python compares two datetimes of one zone
