@@ -1,6 +1,6 @@
 """The Django project: settings, URLs, the Celery app, sign-in, health."""
 
-from . import environment  # noqa: F401 - before Celery, which reads other projects' variables
+from . import environment  # noqa: F401 - first: removes variables that Celery would read
 from .celery import app as celery_app
 from .version import VERSION as __version__
 

@@ -8,7 +8,7 @@ from celery import signals
 from django.apps import AppConfig
 from django.dispatch import Signal
 
-# Sent when a web process is about to serve pages. The sender is the class of the WSGI application.
+# Sent before a web process starts serving pages. The sender is the class of the WSGI application.
 serving = Signal()
 
 

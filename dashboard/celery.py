@@ -1,4 +1,4 @@
-"""The Celery app. Celery only moves runs; the database row is the truth."""
+"""Celery app. Celery only transports runs; the database row is authoritative."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kombu.exceptions import OperationalError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
-# Whoever publishes may be a click: a broker that hangs costs it no more than one that is away.
-# Who reads waits in the broker for messages, and has CELERY_BROKER_TRANSPORT_OPTIONS' limits.
+# Web requests publish messages, so a hanging broker must fail as fast as an unreachable one.
+# Consumers block while they wait for messages; CELERY_BROKER_TRANSPORT_OPTIONS sets their limits.
 PUBLISH_LIMITS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}  # seconds
 
 
 class Broker(Celery):
-    """Celery without a banner, with shorter limits for publishing, and with keys of its own.
+    """Celery app without a banner, with shorter timeouts for publishing and a Redis key prefix.
 
-    Every key in Redis is named after the instance, whose id is in the database: two instances with
-    one REDIS_URL would otherwise take each other's messages.
+    The prefix contains the id of the instance, which is stored in the database. Otherwise two
+    instances with the same REDIS_URL would consume each other's messages.
     """
 
     @cached_property
@@ -32,11 +32,11 @@ class Broker(Celery):
         return self.subclass_with_self("dashboard.worker:PlainWorker")  # type: ignore[arg-type]
 
     def connection_for_read(self, *args: Any, **options: Any) -> Connection:
-        """The connection that messages are consumed on."""
+        """Return the connection for consuming messages."""
         return super().connection_for_read(*args, **_with(_keys_of_this_instance(), options))
 
     def connection_for_write(self, *args: Any, **options: Any) -> Connection:
-        """The connection that messages are published on."""
+        """Return the connection for publishing messages."""
         ours = {**PUBLISH_LIMITS, **_keys_of_this_instance()}
         return super().connection_for_write(*args, **_with(ours, options))
 

@@ -1,7 +1,7 @@
-"""Django system checks: what is misconfigured, and what to set instead.
+"""Django system checks for the configuration, with hints on what to set.
 
-`manage.py check` prints them; gunicorn, the worker and `manage.py run` do not start while
-there is an error.
+`manage.py check` prints the results. gunicorn, the worker and `manage.py run` do not start if there
+is an error.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from .web.middleware import USABLE, clashes
 
 TAG = "css"
 DEPLOYMENTS = ("local", "production")
-# as Django compares them: a name, a name with all below it, an address, or every host
+# forms that Django accepts: a name, a name with its subdomains, an IPv6 address, or every host
 HOST = re.compile(r"\*|\.?[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\]", re.IGNORECASE)
 ORIGIN = re.compile(
     r"https?://(?:\*\.)?(?:[\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::\d+)?", re.IGNORECASE
 )
-SHORTEST_SECRET_KEY = 50  # what Django's own security.W009 asks for
+SHORTEST_SECRET_KEY = 50  # characters, as in Django's check security.W009
 
 
 @register(TAG)
 def check_everywhere(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """What is wrong on any instance."""
+    """Run the checks that apply to every instance."""
     return [
         *_environment(),
         *_deployment(),
@@ -56,21 +56,21 @@ def check_everywhere(
 def check_production(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """What is convenient on one machine and unsafe where others depend on it."""
+    """Run the checks for production: reject settings that are safe only on a local instance."""
     return [*_exposure(), *_shared_services()] if settings.PRODUCTION else []
 
 
 def problems() -> list[str]:
-    """Run the checks of this module; returns a line for each error, with what to set."""
+    """Run the checks of this module; return one line for each error, with its hint."""
     found = [message for message in run_checks(tags=[TAG]) if message.level >= ERROR]
     return [f"({each.id}) {each.msg} {each.hint}" for each in found]
 
 
 def refuse_unsafe_start() -> None:
-    """End the process when a check of this module finds an error.
+    """Exit the process if a check of this module finds an error.
 
     Raises:
-        SystemExit: with every error and what to set.
+        SystemExit: the message lists every error with its hint.
     """
     if found := problems():
         raise SystemExit("\n  ".join(["Not started:", *found]))
@@ -125,7 +125,7 @@ def _prefix() -> Iterator[CheckMessage]:
 
 
 def _environment() -> Iterator[CheckMessage]:
-    """What the readers of the environment could not use, and what is not read."""
+    """Report environment variables that are invalid or ignored."""
     if names := environment.removed_variables:
         yield Info(
             f"{', '.join(names)}: ignored, because another project's Celery may have set them.",
@@ -161,7 +161,7 @@ def _signing_key() -> Iterator[CheckMessage]:
 
 
 def _data_dir() -> Iterator[CheckMessage]:
-    """Whether what has to be kept can be; with all of it elsewhere the folder does not matter."""
+    """Check that DATA_DIR is usable, unless everything that it would hold is stored elsewhere."""
     kept = [
         text
         for text, here in (
@@ -173,7 +173,7 @@ def _data_dir() -> Iterator[CheckMessage]:
     ]
     if not kept or not (problem := storage_problem(Path(settings.DATA_DIR))):
         return
-    # the last one alone is made when it is first needed
+    # only a warning for the key of the audit trail alone: it is created on first use
     kind, number = (Warning, "css.W003") if kept[0].endswith("trail") else (Error, "css.E021")
     yield kind(
         f"DATA_DIR={settings.DATA_DIR} cannot keep {', '.join(kept)}: {problem}.",
@@ -202,7 +202,7 @@ def _hosts() -> Iterator[CheckMessage]:
 
 
 def _clouds_file() -> Iterator[CheckMessage]:
-    """Whether the file can be read at all; what is in it is told where it is used."""
+    """Check that the clouds.yaml files can be read; their content is validated on use."""
     yield from _unreadable_clouds_files()
     for variable in ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE"):
         name = os.environ.get(variable)
@@ -218,10 +218,10 @@ def _clouds_file() -> Iterator[CheckMessage]:
 
 
 def _unreadable_clouds_files() -> Iterator[CheckMessage]:
-    """A file in one of the usual places that this process's user may not read.
+    """Check that files in the default locations can be read by this process's user.
 
-    In a container that is another user than the one who wrote the file. openstacksdk skips it, and
-    there would seem to be no cloud at all.
+    In a container, that user is not the one who wrote the file. openstacksdk skips unreadable
+    files, so it would appear as if no cloud were configured.
     """
     for stem, variable in (
         ("clouds", "OS_CLIENT_CONFIG_FILE"),
@@ -240,12 +240,12 @@ def _unreadable_clouds_files() -> Iterator[CheckMessage]:
 
 
 def _there(folder: Path, names: list[str]) -> Path | None:
-    """The first of these files in a folder; the folder itself, where it cannot be looked into."""
+    """Return the first of these files in a folder, or the folder itself if it is inaccessible."""
     try:
         if folder.is_dir() and not os.access(folder, os.X_OK):
             return folder
         return next((path for path in (folder / name for name in names) if path.exists()), None)
-    except OSError:  # a folder above it cannot be looked into: another user's home
+    except OSError:  # a parent folder is inaccessible, such as another user's home
         return None
 
 
@@ -292,8 +292,8 @@ def _exposure() -> Iterator[CheckMessage]:
 
 
 def _shared_services() -> Iterator[CheckMessage]:
-    # Left out, it is a mistake: each container or machine would make a file of its own, and the
-    # worker would never see a run. Written down, it can be right: one machine, one local disk.
+    # Unset is an error: each container or machine would create its own file, and the worker would
+    # never see a run. Explicit SQLite can be valid on one machine with one local disk.
     if not settings.DATABASE_URL_GIVEN:
         yield Error(
             "DATABASE_URL is not set: each machine would use its own SQLite file.",

@@ -1,4 +1,4 @@
-"""What the product's commands have in common."""
+"""Base class of the product's management commands."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ DATABASE_AWAY = 4
 
 
 class DatabaseCommand(BaseCommand):
-    """A command whose exit status tells “no database” apart from its own results.
+    """Command with a separate exit status for an unusable database.
 
-    Without this, a database that cannot be reached ends in a traceback and status 1, which means
-    something else for most commands: “broken” for `audit_verify`, “not verified” for `backup`.
+    Otherwise an unreachable database would cause a traceback and status 1, which has another
+    meaning for most commands: “broken” for `audit_verify`, “not verified” for `backup`.
     """
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command.
 
         Raises:
-            CommandError: status 4 where the database cannot be reached or used.
+            CommandError: the database cannot be reached or used; the status is 4.
         """
         try:
             return super().execute(*args, **options)

@@ -1,8 +1,8 @@
-"""The environment as settings: typed readers that never raise, so that an import cannot fail.
+"""Typed readers for environment variables that never raise, so that importing settings cannot fail.
 
-A value that cannot be used is replaced by its default and noted in `env.problems`; the system
-checks (dashboard/checks.py) report every note as one line. A note never shows the value of a
-variable that can hold a secret.
+An invalid value is replaced by its default and recorded in `env.problems`. The system checks
+(dashboard/checks.py) report each problem in one line. A problem never shows the value of a variable
+that can hold a secret.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import TypeVar
 TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
 QUOTES = "\"'"
-BLANKS = " \t\r\n\v\f\ufeff\u00a0"  # byte order marks and no-break spaces come with copied text
-SHOWN = 40  # characters of a value that is no secret
-MOST_BYTES = 65_536  # of a secret's file: /dev/zero is one, too
+BLANKS = " \t\r\n\v\f\ufeff\u00a0"  # copied text can contain byte order marks, no-break spaces
+SHOWN = 40  # maximum number of characters shown of a value that is not a secret
+MOST_BYTES = 65_536  # maximum size of a secret's file, since it could be endless (/dev/zero)
 LARGEST = 1_000_000_000
-LONGEST_SECONDS = 315_360_000.0  # ten years: what is longer overflows dates
+LONGEST_SECONDS = 315_360_000.0  # ten years; longer durations overflow dates
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
-UNREADABLE = "css.E017"  # not of the kind that the variable is
+UNREADABLE = "css.E017"  # the value does not have the variable's type
 OUT_OF_BOUNDS = "css.E010"
 NO_FILE = "css.E018"
 
 T = TypeVar("T")
-# The readers are methods named after types, which these names therefore stand for in the class.
+# Aliases for use in `Environment`, whose methods are named after the types and shadow them.
 Text = str
 Texts = list[str]
 Whole = int
@@ -41,13 +41,13 @@ Switch = bool
 
 @dataclass(frozen=True, slots=True)
 class SettingProblem:
-    """A setting that cannot work.
+    """Invalid setting.
 
     Attributes:
-        name: of the variable.
-        text: what is wrong with it, as a sentence that begins with the name.
+        name: name of the variable.
+        text: description of the problem, as a sentence that begins with the name.
         hint: what to set instead.
-        id: of the check.
+        id: id of the system check.
     """
 
     name: str
@@ -57,20 +57,20 @@ class SettingProblem:
 
 
 def clean(value: str) -> str:
-    """Take off blanks at both ends and one pair of quotes, which `docker --env-file` passes on."""
+    """Strip blanks and one pair of quotes, which `docker --env-file` does not remove."""
     value = value.strip(BLANKS)
     if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
         inner = value[1:-1]
-        if value[0] not in inner:  # `"a", "b"` is two quoted values
+        if value[0] not in inner:  # keep the quotes of `"a", "b"`: two quoted values
             return inner.strip(BLANKS)
     return value
 
 
 class Environment:
-    """Reads variables of a mapping. An empty value means the default.
+    """Typed access to the variables of a mapping. An empty value means the default.
 
     Args:
-        environ: the variables; looked at whenever one is read.
+        environ: the variables; evaluated on each read.
     """
 
     def __init__(self, environ: Mapping[Text, Text]) -> None:
@@ -79,11 +79,11 @@ class Environment:
 
     @property
     def problems(self) -> tuple[SettingProblem, ...]:
-        """What was noted so far, each once."""
+        """Problems recorded so far, without duplicates."""
         return tuple(self._problems.values())
 
     def note(self, name: Text, text: Text, hint: Text, id: Text) -> None:
-        """Note that a variable cannot work; the arguments are those of `SettingProblem`."""
+        """Record an invalid variable; see `SettingProblem` for the arguments."""
         self._problems[name, id] = SettingProblem(name, text, hint, id)
 
     def str(
@@ -93,12 +93,12 @@ class Environment:
         *,
         pattern: re.Pattern[Text] | None = None,
     ) -> Text:
-        """Read a text.
+        """Read a string.
 
         Args:
-            name: of the variable.
-            default: where it is unset, empty or unusable.
-            pattern: what the whole text has to match.
+            name: name of the variable.
+            default: value if the variable is unset, empty or invalid.
+            pattern: regular expression that the whole value must match.
         """
         text = self._text(name)
         if text and pattern is not None and not pattern.fullmatch(text):
@@ -107,7 +107,7 @@ class Environment:
         return text or default
 
     def choice(self, name: Text, default: Text, words: Iterable[Text]) -> Text:
-        """Read one of some words, given here in the case that is returned; any case is read."""
+        """Read one of `words`, ignoring case; return it in the case used in `words`."""
         text, known = self._text(name), {word.casefold(): word for word in words}
         if not text:
             return default
@@ -118,7 +118,7 @@ class Environment:
         return found
 
     def bool(self, name: Text, default: Switch = False) -> Switch:
-        """Read a switch."""
+        """Read a boolean."""
         text = self._text(name).lower()
         if text in TRUE or text in FALSE:
             return text in TRUE
@@ -134,7 +134,7 @@ class Environment:
         at_least: Whole = 0,
         at_most: Whole = LARGEST,
     ) -> Whole:
-        """Read a whole number between two bounds, both included."""
+        """Read an integer between two bounds, both inclusive."""
         return self._number(name, default, _WHOLE, int, at_least, at_most, above=False)
 
     def float(
@@ -145,7 +145,7 @@ class Environment:
         above_zero: Switch = False,
         at_most: Real = LONGEST_SECONDS,
     ) -> Real:
-        """Read a number from 0, or above it, to `at_most`."""
+        """Read a number between 0 and `at_most`; `above_zero` excludes 0."""
         return self._number(name, default, _NUMBER, float, 0.0, at_most, above=above_zero)
 
     def list(
@@ -155,20 +155,20 @@ class Environment:
         *,
         blanks: Switch = True,
     ) -> Texts:
-        """Read a list; blanks and quotes around its items and empty items do not count.
+        """Read a list; ignore empty items, and blanks and quotes around items.
 
         Args:
-            name: of the variable.
-            default: where it is unset or empty.
-            blanks: whether blanks part items, as commas do.
+            name: name of the variable.
+            default: value if the variable is unset or empty.
+            blanks: whether blanks separate items, in addition to commas.
         """
         pieces = re.split(r"[,\s]" if blanks else ",", self._text(name))
         return [item for piece in pieces if (item := clean(piece))] or list(default)
 
     def secret(self, name: Text, default: Text = "") -> Text:
-        """Read `name`, or the file that `name`_FILE points at, which goes first.
+        """Read a secret from the file named by `name`_FILE, or else from `name`.
 
-        Of a file's text only blanks and line ends around it are taken off.
+        Only surrounding blanks and line ends are stripped from the file's text.
         """
         path = self._text(f"{name}_FILE")
         if not path:
@@ -185,7 +185,7 @@ class Environment:
             problem = f"is not UTF-8 text of at most {MOST_BYTES} bytes"
         else:
             return text.strip(BLANKS) or default
-        # the path stays unsaid: people write the secret itself into the wrong one of the two
+        # omit the path: users might have put the secret itself into the _FILE variable
         self.note(
             f"{name}_FILE",
             f"{name}_FILE names a file that {problem}.",
@@ -198,7 +198,7 @@ class Environment:
         value = self._environ.get(name, "")
         try:
             value.encode()
-        except UnicodeEncodeError:  # bytes that are not UTF-8 reach Python as surrogates
+        except UnicodeEncodeError:  # Python decodes bytes that are not UTF-8 as surrogates
             self.note(name, f"{name} is not UTF-8 text.", f"Write {name} in UTF-8.", UNREADABLE)
             return ""
         return clean(value)
@@ -246,7 +246,7 @@ class Environment:
         )
 
 
-# What other projects leave in a shell, and Celery obeys before our settings.
+# Variables that other projects can leave in a shell, and that Celery prefers to our settings.
 FOREIGN = ("BROKER_URL", "RESULT_BACKEND", "CONFIG_MODULE", "LOADER", "SKIP_CHECKS")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -256,9 +256,9 @@ CLOUDS_FILE_NAMES = tuple(
 
 
 def clouds_search_path() -> list[Path]:
-    """The folders to search for clouds.yaml: openstacksdk's, as a test verifies, and the checkout.
+    """Return the folders to search for clouds.yaml: those of openstacksdk, and the checkout.
 
-    Importing openstacksdk for this would take two seconds.
+    The list duplicates openstacksdk's because its import takes two seconds; a test compares them.
     """
     import platformdirs
 
@@ -269,13 +269,13 @@ def clouds_search_path() -> list[Path]:
 
 
 def remove_foreign_variables(environ: MutableMapping[str, str]) -> Texts:
-    """Take out what other projects left: Celery's variables, and settings of another project.
+    """Remove variables of other projects: Celery's variables and a foreign settings module.
 
-    Celery takes CELERY_BROKER_URL and its like for the broker whatever REDIS_URL says, and its
-    command line those of `FOREIGN`. Options of that command line still count.
+    Celery uses variables such as CELERY_BROKER_URL regardless of REDIS_URL, and its command line
+    uses those in `FOREIGN`. Options on that command line still apply.
 
     Returns:
-        The names of Celery's variables that were taken out.
+        The names of the Celery variables that were removed.
     """
     found = [name for name in environ if name.startswith("CELERY_") or name in FOREIGN]
     for name in found:

@@ -1,4 +1,4 @@
-"""Secrets the product makes for itself, kept in DATA_DIR and readable by its owner only."""
+"""DATA_DIR and the generated secrets in it, which only its owner can read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .environment import env
 
 
 def data_dir() -> Path:
-    """The folder of all that this instance writes: `DATA_DIR`, by default `var/` here."""
+    """Return the folder for all files of this instance: `DATA_DIR`, by default `var/`."""
     configured = env.str("DATA_DIR", "") or str(Path(__file__).resolve().parent.parent / "var")
     try:
         return Path(configured).expanduser().resolve()
     except (
         OSError,
         RuntimeError,
-    ):  # unknown user, or a symlink loop: see `storage_problem`
+    ):  # unknown user or symlink loop; `storage_problem` reports it
         return Path(configured)
 
 
 def storage_problem(folder: Path) -> str:
-    """Why an instance cannot keep its files in a folder, "" where it can."""
+    """Return why an instance cannot store its files in a folder, or "" if it can."""
     place = folder
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
         place = place.parent
@@ -39,22 +39,22 @@ def storage_problem(folder: Path) -> str:
 
 
 def refuse_root(folder: Path) -> None:
-    """End a command that root runs in another user's folder.
+    """Refuse to run a command as root in another user's data folder.
 
-    What it makes there, such as SQLite's journal or a secret, would be root's, and the service
-    could no longer write or read it.
+    Files created there, such as SQLite's journal or a secret, would belong to root, and the service
+    could not read or write them.
 
     Args:
         folder: DATA_DIR.
 
     Raises:
-        SystemExit: with the command to use instead.
+        SystemExit: the message contains the command to use instead.
     """
     if os.geteuid() != 0 or not folder.is_dir() or (owner := folder.stat().st_uid) == 0:
         return
     try:
         name = pwd.getpwuid(owner).pw_name
-    except KeyError:  # a user of another machine, or of a container
+    except KeyError:  # the user exists only on another machine or in a container
         name = f"'#{owner}'"
     raise SystemExit(
         f"{folder} belongs to {name}, who could not use files that root creates there. "
@@ -63,17 +63,17 @@ def refuse_root(folder: Path) -> None:
 
 
 def generated_secret(path: Path, *, nbytes: int = 48) -> str:
-    """Read the secret in `path`, making it first where there is none.
+    """Read the secret in `path`; generate it first if the file does not exist.
 
     Args:
-        path: the file; it is created with mode 0600, its folder with mode 0700.
+        path: path of the file. It is created with mode 0600, its folder with mode 0700.
         nbytes: bytes of randomness in a new secret.
 
     Returns:
-        The secret, the same one for every process that asks: the first writer wins.
+        The secret. All processes get the same one: the first writer wins.
 
     Raises:
-        OSError: the file can be neither read nor made.
+        OSError: the file cannot be read or created.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
@@ -82,7 +82,7 @@ def generated_secret(path: Path, *, nbytes: int = 48) -> str:
         with os.fdopen(descriptor, "w") as handle:
             handle.write(secrets.token_urlsafe(nbytes))
         try:
-            os.link(draft, path)  # fails where another process was first: then its secret counts
+            os.link(draft, path)  # fails if another process was first; then its secret is used
         except FileExistsError:
             pass
         finally:

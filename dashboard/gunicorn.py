@@ -1,9 +1,9 @@
-"""gunicorn's configuration and start: `python -m dashboard.gunicorn --bind HOST:PORT`.
+"""gunicorn configuration and entry point: `python -m dashboard.gunicorn --bind HOST:PORT`.
 
-`gunicorn -c python:dashboard.gunicorn` serves the same. But gunicorn reads WEB_CONCURRENCY when it
-is imported, before any configuration file, and ends with a traceback if that is empty or not a
-number. Started from here, the checks of the settings run first and name the error. Command-line
-flags take precedence over this file.
+`gunicorn -c python:dashboard.gunicorn` uses the same configuration. However, gunicorn reads
+WEB_CONCURRENCY on import, before any configuration file, and fails with a traceback if it is empty
+or not a number. This entry point runs the checks of the settings first, and they name the error.
+Command-line flags take precedence over this file.
 """
 
 import os
@@ -21,14 +21,14 @@ preload_app = True  # import the application once, not once per worker
 timeout = 60  # seconds without a heartbeat before a worker is replaced
 graceful_timeout = 8  # seconds for requests in progress at shutdown
 keepalive = 5
-# By default, a proxy on loopback may set SCRIPT_NAME and PATH_INFO by headers. Such a proxy passes
-# on what clients send, and they could choose the target of redirects.
+# By default, gunicorn accepts SCRIPT_NAME and PATH_INFO headers from a proxy on loopback. Such a
+# proxy forwards the clients' headers, so clients could choose the target of redirects.
 forwarder_headers = ""
-# gunicorn's own name for the prefix; it answers 500 to a probe without the prefix
+# gunicorn's variable for the prefix; with it, gunicorn answers 500 to a probe without the prefix
 if "SCRIPT_NAME" in os.environ:
     os.environ.setdefault("URL_PREFIX", os.environ.pop("SCRIPT_NAME"))
-# Logged in our format: one line per event, tracebacks included, no secrets. No access log: a URL
-# may contain the code of a sign-in.
+# Use our log format: one line per event, tracebacks included, no secrets. No access log: a URL can
+# contain a sign-in code.
 logconfig_dict = {
     "formatters": {"generic": {"()": "dashboard.logs.LineFormatter", "fmt": FORMAT}},
     "loggers": {

@@ -1,4 +1,4 @@
-"""What our log lines look like: one an event, with the id of its request, and without secrets."""
+"""Log format: one line per event, with the id of its request and without secrets."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from urllib.parse import unquote, urlsplit
 
 from dashboard.http.redact import redact
 
-# The id that RequestIdMiddleware gave the request that this thread answers; "" outside of one.
+# Id assigned by RequestIdMiddleware to the current request; "" outside a request.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s%(of_request)s %(message)s"
-FOLD = r" \n "  # where a text or a traceback begins a line: a backslash and an n
+FOLD = r" \n "  # a literal backslash and n in place of line breaks
 
 logger = logging.getLogger(__name__)
 
 
 class LineFormatter(logging.Formatter):
-    """One line an event, with the request's id, from which every secret that is known was taken.
+    """Formatter that writes one line per event, with the request's id and secrets redacted.
 
-    A traceback is a part of its event: collectors, `grep` and `wc` take each line for one. It also
-    keeps texts from outside from making lines that look like events of ours.
+    A traceback is part of its event's line, because log collectors, `grep` and `wc` treat each line
+    as an event. This also prevents external text from forging log lines.
 
-    Known are the secrets of the settings, those of the clouds in use with their tokens, and
-    whatever stands under a name that tells a secret or looks like a token. It works on the
-    finished text, tracebacks included, so no logger can forget it.
+    Redacted are the secrets in the settings, the credentials and tokens of the clouds in use,
+    values whose name indicates a secret, and text that looks like a token. Redaction applies to the
+    formatted text, including tracebacks, so it covers every logger.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -41,9 +41,9 @@ class LineFormatter(logging.Formatter):
 
 
 def log_warnings_and_exceptions() -> None:
-    """Make events of what Python would print over several lines: warnings, uncaught errors.
+    """Log warnings and uncaught exceptions, which Python would print on several lines.
 
-    For processes that serve. Whoever runs a command reads a traceback as Python prints it.
+    Use it in server processes only. For commands, a standard traceback is easier to read.
     """
     logging.captureWarnings(True)
 
@@ -72,7 +72,7 @@ def _known_secrets() -> Iterator[str]:
         yield from (str(database.get("PASSWORD") or "") for database in settings.DATABASES.values())
         for name in ("REDIS_URL", "DATABASE_URL"):
             yield _password_in(getattr(settings, name, ""))
-    # not imported for this: what has not been imported has read no secret
+    # do not import it here: if it is not loaded yet, it has read no secrets
     session: Any = sys.modules.get("backups.css_api.session")
     if session is not None:
         yield from session.known_secrets()

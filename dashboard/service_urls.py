@@ -1,7 +1,7 @@
-"""DATABASE_URL and REDIS_URL: what they lead to, or what is wrong with them. Pure but for files.
+"""Parse and validate DATABASE_URL and REDIS_URL. No side effects besides checking files.
 
-No text about a URL shows a part of it: where a character of a password is not escaped, libraries
-take the password's beginning for the host and its end for the port, path, query or fragment.
+Messages about a URL never show a part of it. If a password is not escaped, libraries parse its
+beginning as the host, and its end as the port, path, query or fragment.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ import dj_database_url
 
 ESCAPE = "write the characters # / ? [ ] @ : % of a password as %23 %2F %3F %5B %5D %40 %3A %25"
 UNUSABLE_DATABASE: Mapping[str, Any] = {"ENGINE": "django.db.backends.dummy"}
-UNUSABLE_BROKER = "redis+socket:///dev/null"  # no socket: whoever asks is refused at once
+UNUSABLE_BROKER = "redis+socket:///dev/null"  # not a socket, so connections fail immediately
 SCHEMES = ("redis", "rediss", "redis+socket")
 POSTGRESQL_SCHEMES = ("postgres", "postgresql", "pgsql")
-LONGEST_DATABASE_NAME = 63  # PostgreSQL's own limit, which Django enforces with an exception
+LONGEST_DATABASE_NAME = 63  # PostgreSQL's limit; Django raises an exception for longer names
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# How strictly a certificate is looked at, in the words of ssl, kombu and redis-py → redis-py's.
+# Certificate verification modes: names used by ssl, kombu and redis-py → names used by redis-py.
 CERT_REQS = {
     **{word: word for word in ("required", "optional", "none")},
     **{f"CERT_{word.upper()}": word for word in ("required", "optional", "none")},
 }
 CERT_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-# of Django's backend, beside what libpq takes
+# options of Django's backend, in addition to those of libpq
 _DJANGO_OPTIONS = {"pool", "server_side_binding", "isolation_level", "assume_role"}
 
 
 def database_of(
     url: str, *, conn_max_age: int, by_transaction: bool = False
 ) -> tuple[dict[str, Any], str]:
-    """Django's settings of the database that a URL names.
+    """Return Django's database settings for a URL.
 
     Args:
         url: `postgres://…` or `sqlite:///…`.
-        conn_max_age: seconds that a connection is kept; 0, as for a pooler, also does without
-            cursors of the server, which belong to one connection.
-        by_transaction: whether a pooler may give each transaction another connection: then there
-            are neither such cursors nor prepared statements.
+        conn_max_age: lifetime of a connection, in seconds. 0, as used with a pooler, also disables
+            server-side cursors, which belong to one connection.
+        by_transaction: whether a pooler can assign each transaction another connection. This
+            disables server-side cursors and prepared statements.
 
     Returns:
-        The settings and "", or settings that no query works with and what is wrong.
+        The settings and "", or settings with which every query fails and a description of the
+        problem.
     """
     parts, problem = _split(url)
     if parts is None:
@@ -70,22 +71,23 @@ def database_of(
 
 
 def broker_url(url: str) -> tuple[str, str]:
-    """A Redis URL as kombu and redis-py have to be given it.
+    """Normalize a Redis URL for kombu and redis-py.
 
-    Both check no certificate where the URL says nothing; what is returned says `required` then.
+    By default, neither verifies certificates. The returned URL requires verification unless the
+    given one specifies otherwise.
 
     Args:
         url: `redis://…`, `rediss://…` or `redis+socket:///…`.
 
     Returns:
-        The URL and "", or a URL that nobody listens at and what is wrong with the given one.
+        The URL and "", or a URL on which connections fail and a description of the problem.
     """
     parts, problem = _split(url)
     if parts is None:
         return UNUSABLE_BROKER, problem
     if parts.scheme not in SCHEMES:
         return UNUSABLE_BROKER, "it does not start with redis://, rediss:// or redis+socket://"
-    if ";" in url:  # kombu takes it for the end of the first of several URLs
+    if ";" in url:  # kombu treats it as a separator of several URLs
         return (
             UNUSABLE_BROKER,
             "it contains a semicolon: write %3B in a password, and give one URL",
@@ -102,7 +104,7 @@ def broker_url(url: str) -> tuple[str, str]:
 
 
 def checks_certificates(url: str) -> bool:
-    """Whether a URL of `broker_url` leads to a Redis whose certificate counts, or uses no TLS."""
+    """Return True if a URL from `broker_url` verifies Redis's certificate or does not use TLS."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
     return parts.scheme != "rediss" or not (
@@ -112,12 +114,12 @@ def checks_certificates(url: str) -> bool:
 
 
 def _split(url: str) -> tuple[SplitResult | None, str]:
-    """The parts of a URL of one host, or what keeps it from being one."""
+    """Return the parts of a URL with one host and "", or None and the problem."""
     if re.search(r"[\s\x00-\x1f\x7f]", url):
         return None, "it contains a space or a control character"
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises where it is no port
+        parts.port  # noqa: B018 - raises ValueError if invalid
     except ValueError:
         host = url.rpartition("@")[2]
         several = "," in host.partition("/")[0]
@@ -150,7 +152,7 @@ def _postgresql_problem(parts: SplitResult, found: Mapping[str, Any]) -> str:
     if not isinstance(options.get("connect_timeout", 0), int):
         return "connect_timeout is not a whole number of seconds"
     files = {key: options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in options}
-    if files.get("sslrootcert") == "system":  # the machine's own authorities, in libpq 16
+    if files.get("sslrootcert") == "system":  # the system's certificate authorities, since libpq 16
         del files["sslrootcert"]
     return _unreadable_file(files)
 
@@ -161,7 +163,7 @@ def _unknown_to_libpq(options: Mapping[str, Any]) -> list[str]:
     from psycopg import pq
 
     known = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
-    # names only where they look like an option's: the rest could be of a password
+    # show only names that look like an option's; others could be part of a password
     return [
         name if re.fullmatch(r"[a-z_]{3,30}", name) else "(unnamed)"
         for name in options

@@ -1,7 +1,8 @@
-"""Settings: one file, each value from the environment with a typed reader and a safe default.
+"""Settings, read from environment variables with typed readers and safe defaults.
 
-`docs/settings.md` explains every variable; a test fails on one that is missing there.
-A variable that ends in `_FILE` names a file that holds the value (Docker and Kubernetes secrets).
+`docs/settings.md` explains every variable; a test fails if one is missing there.
+A variable that ends in `_FILE` names a file that contains the value (Docker and Kubernetes
+secrets).
 """
 
 from __future__ import annotations
@@ -25,29 +26,29 @@ from .sign_in.role_map import ROLE_MAP_HINT, split_role_map
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = data_dir()
 
-# --- What kind of instance this is -------------------------------------------------------------
-# "local": the embedded default on one machine, plain HTTP on loopback.
-# "production": unsafe values are refused by the checks in dashboard/checks.py.
+# --- Deployment --------------------------------------------------------------------------------
+# "local": the default, on one machine with plain HTTP on loopback.
+# "production": the checks in dashboard/checks.py reject unsafe values.
 DEPLOYMENT = env.str("DEPLOYMENT", "local").lower()
 PRODUCTION = DEPLOYMENT == "production"
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = secret("SECRET_KEY")
 SECRET_KEY_GIVEN = bool(SECRET_KEY)
 if not SECRET_KEY_GIVEN:
-    # In production a check refuses the start; whatever got past it shares no key with anyone.
+    # In production, a check refuses the start. A process that skips it gets a key of its own.
     SECRET_KEY = token_urlsafe(48)
     if not PRODUCTION:
-        with suppress(OSError):  # a folder that cannot be written: a check says so
+        with suppress(OSError):  # a check reports a folder that is not writable
             SECRET_KEY = generated_secret(DATA_DIR / "secret_key")
-# what SECRET_KEY was before: read with them, never written
+# previous values of SECRET_KEY, accepted when reading but never used for writing
 SECRET_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("SECRET_KEY_FALLBACKS"))
 ALLOWED_HOSTS_GIVEN = bool(env.list("ALLOWED_HOSTS"))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-# The path below which a proxy serves the dashboard, as in /css-logs; "" at the root of its host.
+# Path under which a proxy serves the dashboard, such as /css-logs; "" for the root of the host.
 URL_PREFIX = env.str("URL_PREFIX", "").strip("/")
 URL_PREFIX = f"/{URL_PREFIX}" if URL_PREFIX else ""
-FORCE_SCRIPT_NAME = URL_PREFIX or None  # never what a proxy's headers say
-# a browser's Origin has no slash at its end
+FORCE_SCRIPT_NAME = URL_PREFIX or None  # never taken from a proxy's headers
+# the Origin header of browsers has no trailing slash
 CSRF_TRUSTED_ORIGINS = [each.rstrip("/") for each in env.list("CSRF_TRUSTED_ORIGINS", [])]
 
 INSTALLED_APPS = [
@@ -97,16 +98,16 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
-# What `/health/work` looks at, by name: functions that raise `dashboard.web.health.Missing`.
+# Checks of `/health/work`, by name: functions that raise `dashboard.web.health.Missing`.
 HEALTH_WORK_CHECKS = {
     "broker": "backups.work.check_broker",
     "processes": "backups.work.check_processes",
     "messages": "backups.work.check_messages",
     "instance": "backups.work.check_instance",
 }
-# What roles are granted for: a model with the fields cloud, region, project_id and name.
+# Model for which roles are granted, with the fields cloud, region, project_id and name.
 PROJECT_MODEL = "backups.Project"
-# Lists the clouds that are configured; `manage.py run` starts the demo where there are none.
+# Function that lists the configured clouds; `manage.py run` starts the demo if there are none.
 CONFIGURED_CLOUDS = "backups.css_api.config.list_clouds"
 
 ROOT_URLCONF = "dashboard.urls"
@@ -140,21 +141,22 @@ TEMPLATES = [
 # --- Database ------------------------------------------------------------------------------------
 DATABASE_URL = secret("DATABASE_URL")
 DATABASE_URL_GIVEN = bool(DATABASE_URL)
-# What stands between: PgBouncer gives each transaction a connection of its own choice.
+# Mode of the connection pooler. With "transaction", PgBouncer assigns each transaction any of its
+# connections.
 DATABASE_POOLER = env.choice("DATABASE_POOLER", "none", ("none", "session", "transaction"))
 _database, DATABASE_URL_PROBLEM = database_of(
     DATABASE_URL or f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}",
     conn_max_age=env.int("DATABASE_CONN_MAX_AGE", 60),
     by_transaction=DATABASE_POOLER == "transaction",
 )
-# A password in a file of its own leaves a URL that may be seen.
+# With a separate password, DATABASE_URL contains no secret.
 if _password := secret("DATABASE_PASSWORD"):
     _database["PASSWORD"] = _password
 DATABASES = {"default": _database}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["ENGINE"] = "dashboard.db.sqlite3"  # waits outside SQLite: see there
-    # IMMEDIATE takes the write lock at BEGIN, where SQLite waits its turn, instead of failing on
-    # an upgrade in mid-transaction; WAL lets pages be read while a worker writes.
+    DATABASES["default"]["ENGINE"] = "dashboard.db.sqlite3"  # waits for locks outside SQLite
+    # IMMEDIATE acquires the write lock at BEGIN, where SQLite waits for it. Otherwise a transaction
+    # fails when it upgrades a read lock. WAL allows reads while a worker writes.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -164,22 +166,23 @@ elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- HTTP hardening: on where the instance is reached over HTTPS ---------------------------------
+# --- HTTP hardening, enabled with HTTPS ----------------------------------------------------------
 HTTPS = env.bool("HTTPS", PRODUCTION)
 SECURE_SSL_REDIRECT = env.bool("SSL_REDIRECT", True) and HTTPS
-# probed inside the network, without TLS
+# probes come from inside the network, without TLS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^health/work$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) * HTTPS
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_INCLUDE_SUBDOMAINS", True) and HTTPS
-# a browser's list takes a host only with all that is below it
+# browsers' preload lists accept a host only including its subdomains
 SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", True) and SECURE_HSTS_INCLUDE_SUBDOMAINS
-# Django warns of either that is off; written down, it is a decision.
+# Django warns if either is off, but the variables above make that an explicit choice.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-# Two instances on one host (two ports) must not sign each other's users out.
-# A neighbour's cookies at the root of the host come with ours, and of two of one name one counts.
+# Two instances on one host (two ports) must not sign out each other's users. Browsers also send
+# cookies set by other applications for the root of the host, and of two cookies with the same name
+# only one is used.
 _COOKIE_SUFFIX = env.str(
     "COOKIE_SUFFIX", "", pattern=re.compile(r"[\w.-]{1,64}", re.ASCII)
 ) or URL_PREFIX.replace("/", "_")
@@ -206,7 +209,8 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = DEBUG
 
 # --- Language and time ---------------------------------------------------------------------------
-# English and what has a catalogue in locale/; a user's choice or the browser says which.
+# English, and the languages with a catalogue in locale/. The user's preference or the browser
+# selects one.
 LANGUAGE_CODE = "en"
 LOCALE_PATHS = [BASE_DIR / "locale"]
 LANGUAGES = available(LOCALE_PATHS[0])
@@ -228,11 +232,11 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "css-log-backup"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# What every key in Redis begins with: called for each connection.
+# Function that returns the prefix of all Redis keys, called for each connection.
 BROKER_KEY_PREFIX = "backups.instance.key_prefix"
 CELERY_WORKER_CONSUMER = "dashboard.worker:QuickConsumer"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# a Redis that refuses writes is waited for like one that is away: else the worker would end
+# wait for a Redis that rejects writes as for an unreachable one; otherwise the worker would exit
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
@@ -242,23 +246,24 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_throttle": 1,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
-    # kombu would else try for ever, and the click would hang with it
+    # otherwise kombu would retry forever and block the web request
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0.2,
     "interval_max": 0.2,
 }
-# A click must not wait for a broker that is away: one short try, then the sweeper sends it.
+# A web request must not wait for an unreachable broker: after one short attempt, the sweeper sends
+# the message.
 CELERY_TASK_PUBLISH_RETRY = False
-# What the worker that ticks publishes (backups/ticker.py): a task and how often, in seconds of its
-# monotonic clock, beginning when it takes over. Each task looks for itself whether it is due.
+# Tasks that the ticker's worker publishes (backups/ticker.py), with their intervals in seconds of
+# its monotonic clock, starting when it takes over. Each task checks for itself whether it is due.
 PERIODIC_TASKS = {
-    # shows that messages come through: backups/work.py
+    # proves that messages are delivered: backups/work.py
     "canary": ("backups.tasks.canary", 5.0),
     "retention": ("backups.tasks.run_retention", 3600.0),  # RETENTION_INTERVAL decides
-    # what was announced on the page, or left unfinished by a worker that died
+    # retention runs requested on the page, or left unfinished by a worker that died
     "retention-open": ("backups.tasks.continue_retention", 60.0),
-    # those that were counted, and not recorded one by one
+    # refusals that were counted instead of being recorded one by one
     "refusals": ("dashboard.audit.tasks.record_counted_refusals", 60.0),
 }
 
@@ -357,7 +362,7 @@ SOCIALACCOUNT_STORE_TOKENS = False
 # --- Audit trail; docs/audit.md ------------------------------------------------------------------
 AUDIT_HEAD_INTERVAL = env.float("AUDIT_HEAD_INTERVAL", 3600.0)  # seconds; 0: never
 AUDIT_VERIFY_INTERVAL = env.float("AUDIT_VERIFY_INTERVAL", 86_400.0)  # seconds; 0: never
-AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY")  # else DATA_DIR/audit_signing_key, made when needed
+AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY")  # default: generated in DATA_DIR
 if AUDIT_HEAD_INTERVAL > 0:
     PERIODIC_TASKS["audit-head"] = ("dashboard.audit.tasks.emit_head", AUDIT_HEAD_INTERVAL)
 if AUDIT_VERIFY_INTERVAL > 0:
@@ -367,11 +372,11 @@ if AUDIT_VERIFY_INTERVAL > 0:
 # --- The cloud's API -----------------------------------------------------------------------------
 CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0, above_zero=True)  # seconds
 CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0, above_zero=True)  # seconds between two bytes
-# seconds for a whole answer
+# seconds for a complete answer
 CSS_TOTAL_TIMEOUT = env.float("CSS_TOTAL_TIMEOUT", 60.0, above_zero=True)
 DEMO_CLOUD = env.bool("DEMO_CLOUD", False)  # set by `manage.py run`: show "simulated cloud"
 
-# --- Run rules (seconds unless a name says otherwise); docs/run-states.md says why ---------------
+# --- Run rules, in seconds unless the name indicates otherwise; see docs/run-states.md -----------
 BACKUP_MAX_ATTEMPTS = env.int("BACKUP_MAX_ATTEMPTS", 5, at_least=1)
 BACKUP_RETRY_BASE = env.float("BACKUP_RETRY_BASE", 2.0, above_zero=True)
 BACKUP_RETRY_CAP = env.float("BACKUP_RETRY_CAP", 300.0, above_zero=True)
@@ -384,19 +389,20 @@ BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0, above_zero
 BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0, above_zero=True)
 BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
 BACKUP_DATE_TOLERANCE = env.float("BACKUP_DATE_TOLERANCE", 2.0)
-BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # of people and programs
+BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # schedules need none
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
-# of each connection's list of clusters
+# interval for each connection's list of clusters
 SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0, above_zero=True)
-CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0, above_zero=True)  # of each cluster's readiness
+# interval for each cluster's readiness
+CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0, above_zero=True)
 CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10, at_least=1)
-RETENTION_INTERVAL = env.float("RETENTION_INTERVAL", 86_400.0)  # 0: only when asked for
+RETENTION_INTERVAL = env.float("RETENTION_INTERVAL", 86_400.0)  # 0: only on request
 HEARTBEAT_INTERVAL = env.float("HEARTBEAT_INTERVAL", 3.0, above_zero=True)
 HEARTBEAT_STALE_AFTER = env.float("HEARTBEAT_STALE_AFTER", 12.0, above_zero=True)
 HEARTBEAT_ALARM_AFTER = env.float("HEARTBEAT_ALARM_AFTER", 30.0, above_zero=True)
 WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", 15.0)
 
-# --- Logging: one line an event, to standard error -----------------------------------------------
+# --- Logging: one line per event, to standard error ----------------------------------------------
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", logging.getLevelNamesMapping())
 LOGGING = {
     "version": 1,
@@ -413,15 +419,15 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "celery": {"level": "INFO"},
-        "celery.app.trace": {"level": "WARNING"},  # a line a task is noise; events tell more
+        "celery.app.trace": {"level": "WARNING"},  # one line per task is noise; our events say more
         "celery.worker.strategy": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
-        "keystoneauth": {"level": "WARNING"},  # at DEBUG it writes requests
+        "keystoneauth": {"level": "WARNING"},  # at DEBUG it logs requests
         "openstack": {"level": "WARNING"},
     },
 }
 
-# gunicorn's, read by dashboard/gunicorn.py; here so that the checks name a value that is no number
+# Also read by dashboard/gunicorn.py; reading it here makes the checks report an invalid value.
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 2, at_least=1, at_most=1000)
-# What could not be used of all that is read above.
+# Problems with the variables read above.
 ENVIRONMENT_PROBLEMS = env.problems

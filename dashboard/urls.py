@@ -7,7 +7,7 @@ from django.urls import include, path
 from .preferences.views import preferences
 from .web.views import version
 
-# its own sign-in page knows neither limits nor second factors
+# the admin's own sign-in page enforces neither rate limits nor second factors
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
@@ -25,5 +25,5 @@ urlpatterns = [
 handler403 = "dashboard.audit.views.permission_denied"
 # called by django-allauth's rate limits
 handler429 = "dashboard.sign_in.adapters.too_many_requests"
-# no context processors: they ask the database, which may be what failed
+# does not use context processors: they query the database, which might be the cause
 handler500 = "dashboard.web.views.server_error"

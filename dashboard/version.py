@@ -1,3 +1,3 @@
-"""The product's version: the one place. CONTRIBUTING.md says how a release is made."""
+"""Version of the product, defined only here. CONTRIBUTING.md describes how to make a release."""
 
 VERSION = "0.1.0"

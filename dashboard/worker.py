@@ -1,4 +1,4 @@
-"""Celery workers that log one line an event, reconnect quickly and wait for the migrations."""
+"""Celery worker that logs one line per event, reconnects quickly and waits for migrations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .logs import log_warnings_and_exceptions
 
 logger = logging.getLogger(__name__)
 
-MIGRATION_PAUSE = 1.0  # seconds between two looks
-RECONNECT_MOST = 4.0  # seconds; Celery's own limit is 30, too long for a broker that is back
+MIGRATION_PAUSE = 1.0  # seconds between two checks
+RECONNECT_MOST = 4.0  # seconds between attempts; Celery's default of 30 reconnects too late
 
 
 def _say(text: str, file: object = None) -> None:
-    """Celery's words in a signal handler, where nothing may wait for a lock, so not by logging."""
+    """Write Celery's message from a signal handler; logging must not be used, as it can block."""
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime())
     with contextlib.suppress(OSError):
         os.write(2, f"{at},000 WARNING celery.worker {text.strip()}\n".encode())
@@ -33,13 +33,13 @@ celery_worker.safe_say = _say  # type: ignore[attr-defined]
 
 
 class PlainWorker(celery_worker.Worker):
-    """Celery's worker without its banner of 40 lines: each line of the log is an event."""
+    """Celery's worker without its 40-line banner, so that each log line is an event."""
 
     app: Any
     hostname: str
 
     def on_before_init(self, *args: Any, **options: Any) -> None:
-        log_warnings_and_exceptions()  # Celery is about to warn root, in nine lines
+        log_warnings_and_exceptions()  # first: Celery's warning about root has nine lines
         super().on_before_init(*args, **options)
 
     def emit_banner(self) -> None:
@@ -47,7 +47,7 @@ class PlainWorker(celery_worker.Worker):
 
 
 class QuickConsumer(Consumer):
-    """Celery's consumer, trying a broker that is away every few seconds."""
+    """Celery's consumer that tries an unreachable broker every few seconds."""
 
     def ensure_connected(self, conn: Any) -> Any:
         conn.ensure_connection = functools.partial(
@@ -57,10 +57,11 @@ class QuickConsumer(Consumer):
 
 
 def wait_for_migrations() -> None:
-    """Take no run before the database has this code's schema, however long that takes.
+    """Wait without a time limit until all migrations of this code are applied.
 
-    Nothing else holds a worker back that starts together with the migrations, or before them: a
-    supervisor's order ends when a container is restarted. A signal ends the wait, and the process.
+    Without this, a worker that starts before or during the migrations would process runs on an old
+    schema; the start order of a supervisor no longer applies when a container restarts. A signal
+    ends the wait and the process.
     """
     told = ""
     while why := _not_migrated():

@@ -1,7 +1,7 @@
-"""A stand-in cloud over real HTTP: an identity service (Keystone v3 subset) and CSS, with faults.
+"""Simulated cloud over real HTTP: an identity service (Keystone v3 subset) and CSS, with faults.
 
-It is a simulator and says so in everything it serves. It imports nothing of the product, so that
-the product cannot pass by agreeing with itself; docs/css-api.md holds the facts it follows.
+Everything it serves identifies it as a simulator. It imports nothing from the product, so that it
+cannot share the product's errors. It implements the facts in docs/css-api.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m simulator`: the stand-in cloud as a process of its own."""
+"""`python -m simulator`: run the simulated cloud as a separate process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .server import start
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     cli = argparse.ArgumentParser(
         prog="python -m simulator", description="A stand-in cloud over HTTP: identity and CSS."
     )
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit status."""
+    """Serve until SIGTERM or SIGINT; return the exit status."""
     options = parser().parse_args(arguments)
     regions = DEMO_REGIONS if options.demo else ("eu-de",)
     if options.regions:

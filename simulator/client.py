@@ -1,4 +1,4 @@
-"""A typed client of the simulator's control API, for tests and for the chaos run."""
+"""Typed client of the simulator's control API, for tests and the chaos run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TIMEOUT = (5.0, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as the cloud knows it, whether its record is listed or not; times in milliseconds.
+    """A job as the cloud knows it, even if its record is not listed yet.
 
-    Attributes (further ones are those of the record):
-        listed_in: seconds until its record is listed, 0 where it is, None: it never will be.
-        started_at: Unix seconds on this machine's clock, as in the ledger, not on the cloud's.
+    Attributes (the others are those of the record, with times in milliseconds):
+        listed_in: seconds until the record is listed; 0 if it is listed, None for never.
+        started_at: Unix seconds on this machine's clock, as in the ledger, not the cloud's.
     """
 
     job_id: str
@@ -35,7 +35,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """A cluster with all its jobs, the oldest job first."""
+    """A cluster with all its jobs, oldest first."""
 
     id: str
     name: str
@@ -47,21 +47,21 @@ class ClusterView:
 
 
 class ControlError(Exception):
-    """The control API refused; the text is its reason."""
+    """The control API rejected a request; the message is its reason."""
 
 
 class SimulatorControl:
-    """Steers a running simulator. Safe to share between threads."""
+    """Controls a running simulator. Thread-safe."""
 
     def __init__(self, url: str) -> None:
-        """`url` is what the simulator printed, without a path."""
+        """Create a client; `url` is the one that the simulator printed, without a path."""
         self._url = url.rstrip("/") + "/_sim"
 
     def ledger(self, *, endpoint: str = "", cluster: str = "", after: int = 0) -> list[LedgerEntry]:
-        """Requests received, in order (GET /_sim/ledger).
+        """Return the received requests in order (GET /_sim/ledger).
 
         Raises:
-            ControlError: entries asked for were given up, so the answer would not be the truth.
+            ControlError: requested entries were dropped, so the answer would be incomplete.
         """
         query = {"endpoint": endpoint, "cluster": cluster, "after": str(after)}
         answer = self._call("GET", "/ledger", query=query)
@@ -74,22 +74,26 @@ class SimulatorControl:
         return entries
 
     def clusters(self) -> list[ClusterView]:
-        """Every cluster with its jobs, the newest cluster first (GET /_sim/state)."""
+        """Return all clusters with their jobs, newest cluster first (GET /_sim/state)."""
         return [_cluster_view(row) for row in self._call("GET", "/state")["clusters"]]
 
     def cluster(self, cluster_id: str) -> ClusterView:
-        """One cluster; raises KeyError."""
+        """Return a cluster.
+
+        Raises:
+            KeyError: there is no such cluster.
+        """
         for view in self.clusters():
             if view.id == cluster_id:
                 return view
         raise KeyError(cluster_id)
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults in force (GET /_sim/state)."""
+        """Return the active faults (GET /_sim/state)."""
         return list(self._call("GET", "/state")["faults"])
 
     def add_cluster(self, name: str, **fields: Any) -> str:
-        """Add a cluster and return its id; fields as in the README (POST /_sim/clusters)."""
+        """Add a cluster and return its id; see the README for the fields (POST /_sim/clusters)."""
         return str(self._call("POST", "/clusters", {"name": name, **fields})["ids"][0])
 
     def add_clusters(self, count: int, name: str = "load", **fields: Any) -> list[str]:
@@ -114,12 +118,12 @@ class SimulatorControl:
         times: int | None = None,
         **parameters: Any,
     ) -> None:
-        """Put a fault in force for a cluster id, "" for all; see simulator.faults.Fault."""
+        """Activate a fault for a cluster id, "" for all clusters; see `simulator.faults.Fault`."""
         data = {"kind": kind, "endpoint": endpoint, "times": times, **parameters}
         self._call("POST", _faults_path(cluster), data)
 
     def clear_faults(self, cluster: str = "") -> None:
-        """Lift the faults of a cluster id; "" lifts those that were set for all clusters."""
+        """Remove the faults of a cluster id; "" removes those that were set for all clusters."""
         self._call("DELETE", _faults_path(cluster))
 
     def start_job(
@@ -130,18 +134,27 @@ class SimulatorControl:
         duration: float | str | None = None,
         failed_message: str = "",
     ) -> str:
-        """Start a job that the product did not ask for: the schedule's (Auto) or, from the console,
-        Manual. `duration` in seconds or "never" to end. Returns the job id."""
+        """Start a job that the product did not request.
+
+        Args:
+            cluster_id: the cluster.
+            job_type: "Auto" for the schedule's job, "Manual" for one from the cloud's console.
+            duration: seconds, "never" for a job that does not end, or None for the default.
+            failed_message: message with which the job fails; "" for success.
+
+        Returns:
+            The job id.
+        """
         data = {"type": job_type, "duration": duration, "failed_message": failed_message}
         return str(self._call("POST", f"/clusters/{cluster_id}/jobs", data)["job_id"])
 
     def end_jobs(self, cluster_id: str, failed_message: str = "") -> int:
-        """End a cluster's running jobs now, FAIL if a message is given; returns how many."""
+        """End a cluster's running jobs now, as FAIL if a message is given; return their number."""
         data = {"failed_message": failed_message}
         return int(self._call("POST", f"/clusters/{cluster_id}/jobs/end", data)["ended"])
 
     def expire_tokens(self) -> int:
-        """Let every token die (POST /_sim/tokens/expire); returns how many."""
+        """Expire all tokens; return their number (POST /_sim/tokens/expire)."""
         return int(self._call("POST", "/tokens/expire")["expired"])
 
     def set_clock(self, offset: float) -> None:
@@ -149,11 +162,11 @@ class SimulatorControl:
         self._call("POST", "/clock", {"offset": offset})
 
     def set_listening(self, region: str, *, listening: bool) -> None:
-        """Have a region other than the first refuse connections, or accept them again."""
+        """Make a region refuse connections, or accept them again; not for the first region."""
         self._call("POST", f"/regions/{region}", {"listening": listening})
 
     def reset(self) -> None:
-        """Back to how the simulator started, with an empty ledger (POST /_sim/reset)."""
+        """Reset the simulator to its initial state, with an empty ledger (POST /_sim/reset)."""
         self._call("POST", "/reset")
 
     def _call(

@@ -1,4 +1,4 @@
-"""The clouds.yaml by which openstacksdk's configuration finds the simulator."""
+"""Generate a clouds.yaml for openstacksdk that points to the simulator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .identity import DOMAIN, Credentials
 from .state import SimulatedProject
 
 HEADER = "# Written by the CSS simulator at each start: a stand-in cloud, not a real one.\n"
-# Plain HTTP to another host than this one is what the dashboard takes only where the entry says so.
+# The dashboard accepts plain HTTP to other hosts only if the entry allows it.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -24,9 +24,10 @@ def text(
     *,
     application_credential: bool = False,
 ) -> str:
-    """The file's text: cloud `demo` for the first project, `demo-<region's end>` for each other.
+    """Return the content of clouds.yaml.
 
-    An application credential belongs to one project, so with one there is only `demo`.
+    The first project's cloud is named `demo`, the others `demo-<last part of the region>`. An
+    application credential belongs to one project, so with it there is only `demo`.
     """
     clouds = {}
     for number, project in enumerate(projects[:1] if application_credential else projects):
@@ -59,7 +60,11 @@ def text(
 
 
 def write(path: Path, content: str) -> None:
-    """Replace a file as a whole, readable by its owner only; raises OSError."""
+    """Replace a file atomically, readable by its owner only.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""How one simulator is to behave: everything that is fixed when it starts."""
+"""Configuration of a simulator, which is fixed at its start."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ DEMO_REGIONS = ("eu-de", "eu-nl")
 
 @dataclass(frozen=True, slots=True)
 class SimulatorConfig:
-    """The options of one simulator.
+    """Options of a simulator.
 
     Attributes:
         host: address to listen on.
-        port: port of the main listener (identity, and CSS of the first region); 0 takes a free one.
-        public_host: host name to write into clouds.yaml and the catalog, "" for `host`.
+        port: port of the main listener (identity, and CSS of the first region); 0 for a free port.
+        public_host: host name in clouds.yaml and the catalog; "" for `host`.
         demo: start with the demo clusters.
-        clusters: how many plain clusters to add besides.
-        job_seconds: how long a log backup job runs, in seconds, unless its cluster says otherwise.
-        token_seconds: lifetime of a token in seconds (the cloud: 24 h).
+        clusters: number of plain clusters to add.
+        job_seconds: duration of a log backup job, in seconds, unless its cluster sets another.
+        token_seconds: lifetime of a token, in seconds (24 h in the real cloud).
         clock_offset: seconds by which the cloud's clock is ahead of this machine's.
-        seed: seed of the faults that strike by chance; None for a different course each time.
-        regions: one project each; the first is served by the main listener, each other by its own.
-        keystone_url: check X-Auth-Token at this identity service (".../v3") instead of our own.
-        trust_any_token: accept every token that is not empty.
+        seed: seed for faults with a probability; None for different results on each run.
+        regions: regions with one project each. The main listener serves the first region; each of
+            the others has its own listener.
+        keystone_url: URL (".../v3") of an identity service that validates X-Auth-Token in place of
+            the simulator's own.
+        trust_any_token: accept every non-empty token.
     """
 
     host: str = "127.0.0.1"
@@ -41,12 +43,12 @@ class SimulatorConfig:
 
     @property
     def external_identity(self) -> bool:
-        """Tokens are not ours, nor are project ids: each of them reaches the first project."""
+        """True if tokens and project ids are foreign; every project id means the first project."""
         return bool(self.keystone_url) or self.trust_any_token
 
     @property
     def advertised_host(self) -> str:
-        """The host name that clients are told to use."""
+        """Host name in the URLs given to clients."""
         if self.public_host:
             return self.public_host
         return "127.0.0.1" if self.host in ("", "0.0.0.0") else self.host  # noqa: S104

@@ -1,4 +1,4 @@
-"""The control API under /_sim: read the ledger and the state, script faults. Loopback only."""
+"""Control API under /_sim, for loopback only: read the ledger and the state, set faults."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ MAX_BULK = 20_000
 
 
 class ControlApi:
-    """Answers the control API."""
+    """Handler of the control API."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
     def handle(self, request: RawRequest) -> RawReply:
-        """Answer one request; errors are `{"error": text}` with 400, 403 or 404."""
+        """Answer one request; errors are `{"error": text}` with status 400, 403 or 404."""
         if not ipaddress.ip_address(request.client).is_loopback:
             return _error(403, "the control API answers clients of this machine only")
-        # A web page cannot send this type across origins without asking first, which we refuse.
+        # Web pages of other origins cannot send this type without a CORS preflight, which fails.
         json_sent = request.headers.get("content-type", "").startswith("application/json")
         if request.method != "GET" and not json_sent:
             return _error(400, "send Content-Type: application/json")
@@ -216,7 +216,7 @@ def _cluster_fields(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seconds_until(moment: float, elapsed: float) -> float | None:
-    """None: never, which JSON has no number for."""
+    """Return the seconds until `moment`; None for never, since JSON has no infinity."""
     return max(0.0, moment - elapsed) if math.isfinite(moment) else None
 
 

@@ -1,4 +1,4 @@
-"""The CSS endpoints, their lists and their JSON (docs/css-api.md §1 to §4)."""
+"""CSS endpoints with their lists and JSON (docs/css-api.md §1 to §4)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Item = TypeVar("Item")
 
 
 def page(items: Sequence[Item], query: Mapping[str, str]) -> Sequence[Item]:
-    """The part of `items` that the query asks for (the first 10 unless it says otherwise).
+    """Return the page of `items` that the query selects; by default, the first 10.
 
     Raises:
-        AbortRequest: 400 CSS.5038, a number is none or out of range.
+        AbortRequest: 400 CSS.5038, a number is invalid or out of range.
     """
     start = _number(query.get("offset") or query.get("start") or "1", maximum=None)
     limit = _number(query.get("limit") or "10", maximum=1000)
@@ -39,8 +39,8 @@ def _number(text: str, maximum: int | None) -> int:
 
 
 def cluster_json(cluster: SimulatedCluster) -> dict[str, Any]:
-    """One cluster as the list and the detail show it."""
-    # The cloud gives no time zone here, so neither do we.
+    """Return the JSON of a cluster for the list and the detail."""
+    # Without a time zone, as in the real cloud.
     created = datetime.fromtimestamp(cluster.created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     value: dict[str, Any] = {
         "id": cluster.id,
@@ -93,7 +93,7 @@ def _instance_json(cluster: SimulatedCluster, number: int) -> dict[str, Any]:
 
 
 def settings_json(cluster: SimulatedCluster, *, real_time: bool) -> dict[str, Any]:
-    """The answer of `GET …/logs/settings`."""
+    """Return the JSON for `GET …/logs/settings`."""
     if real_time:
         collection = cluster.real_time
         return {
@@ -129,7 +129,7 @@ def settings_json(cluster: SimulatedCluster, *, real_time: bool) -> dict[str, An
 
 
 def record_json(cluster: SimulatedCluster, job: Job, status: str) -> dict[str, Any]:
-    """One row of `GET …/logs/records`."""
+    """Return the JSON of one record for `GET …/logs/records`."""
     running = status == "RUNNING"
     return {
         "id": job.record_id,
@@ -169,7 +169,7 @@ _LOG_ENDPOINTS = {
 
 @dataclass(frozen=True, slots=True)
 class CssRoute:
-    """What a path of CSS names."""
+    """CSS endpoint and the objects that a request path identifies."""
 
     endpoint: str
     project_id: str
@@ -177,7 +177,7 @@ class CssRoute:
 
 
 def route(method: str, path: str) -> CssRoute | None:
-    """The CSS endpoint of a request, None when there is none."""
+    """Return the CSS endpoint of a request, or None if there is none."""
     match = _PATH.fullmatch(path)
     if match is None:
         return None
@@ -190,19 +190,25 @@ def route(method: str, path: str) -> CssRoute | None:
 
 
 class CssService:
-    """Answers CSS requests out of the state."""
+    """CSS service, answering from the simulated state."""
 
     def __init__(
         self, state: SimulatedCloud, tokens: TokenChecker, *, foreign_projects: bool
     ) -> None:
-        """`foreign_projects`: project ids come from another identity service, so each stands for
-        the first project of this simulator."""
+        """Create the service.
+
+        Args:
+            state: clusters and jobs.
+            tokens: validates tokens.
+            foreign_projects: whether project ids come from another identity service. Each then
+                stands for the first project of this simulator.
+        """
         self._state = state
         self._tokens = tokens
         self._foreign_projects = foreign_projects
 
     def refuse_token(self, where: CssRoute, request: RawRequest) -> RawReply | None:
-        """The gateway's answer when the token does not open the project, None when it does."""
+        """Return the gateway's error if the token gives no access to the project, else None."""
         verdict = self._tokens.check(request.headers.get("x-auth-token", ""), where.project_id)
         if verdict is TokenVerdict.OK:
             return None
@@ -215,7 +221,7 @@ class CssService:
         return PRESETS["unauthorized"](request.request_id)
 
     def handle(self, where: CssRoute, request: RawRequest, script: JobScript) -> RawReply:
-        """Answer a request whose token is good; `script` is for the job a collect may create."""
+        """Answer a request with a valid token; `script` applies to a job that it creates."""
         try:
             if where.endpoint == "list":
                 return self._list(where, request)

@@ -1,4 +1,4 @@
-"""The demo's clusters: one for each outcome that a newcomer should see within a minute."""
+"""Demo clusters, one for each outcome that a new user should see within a minute."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .state import NEVER, JobScript, SimulatedCloud, SimulatedCluster
 ELASTICSEARCH = {"engine": "elasticsearch", "version": "7.10.2"}
 OPENSEARCH = {"engine": "opensearch", "version": "2.19.0"}
 NEWEST = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-# Arabic letters, then an override that turns the rest of a line around where it is not isolated.
+# Arabic letters, then a right-to-left override, which reverses the rest of a line if not isolated.
 RIGHT_TO_LEFT = "\u0633\u062c\u0644\u0627\u062a-\u202egol-" + "very-long-name-" * 4 + "end"
 
 
 @dataclass(frozen=True)
 class DemoCluster:
-    """A cluster of the demo and what is wrong with it."""
+    """A demo cluster with its faults."""
 
     name: str
     description: str
@@ -93,7 +93,7 @@ DEMO: dict[str, tuple[DemoCluster, ...]] = {
 
 
 def populate(config: SimulatorConfig, state: SimulatedCloud, faults: FaultRegistry) -> None:
-    """Fill an empty cloud with what `config` asks for: the demo and plain clusters."""
+    """Add the demo clusters and plain clusters that `config` specifies to an empty cloud."""
     if config.demo:
         for project in state.projects.values():
             for age, demo in enumerate(DEMO.get(project.region, ())):

@@ -1,8 +1,8 @@
 """Scripted faults: what goes wrong, at which endpoint of which cluster, and how often.
 
-Faults combine: each kind fills one slot of a request's plan (its answer, its pace, its delivery,
-its `Date`, the job's result, the job's record). If several faults want the same slot, the one added
-first keeps it until its `times` are used up. Presets are answers of a cloud in trouble.
+Faults combine: each kind fills one slot of a request's plan (answer, pace, delivery, `Date`, job
+result, job record). If several faults need the same slot, the one that was added first occupies it
+until its `times` are used up. Presets are typical error answers of the cloud.
 """
 
 from __future__ import annotations
@@ -110,17 +110,18 @@ class Fault:
 
     Attributes:
         kind: a key of KINDS.
-        endpoint: where it strikes: one of ENDPOINTS or another endpoint's name of the ledger.
-        times: how many requests it strikes, None for all.
-        probability: chance from 0 to 1 that it strikes a request.
-        preset: the answer, a key of PRESETS (status, error_after).
-        status: or its HTTP status, with `headers` and `body` as they are.
-        body_kind: a body from BODY_KINDS in place of `body`, also for a preset.
-        processed: a `status` fault answers so although the request had its effect.
-        seconds: how long (slow, slow_before, process_later, late_record, late_fail), from byte to
-            byte (drip), or by how much `Date` is ahead (wrong_date; less than 0: behind).
+        endpoint: endpoint to which it applies: one of ENDPOINTS, or any endpoint name used in the
+            ledger.
+        times: number of requests to which it applies; None for all.
+        probability: probability, from 0 to 1, that it applies to a request.
+        preset: answer, a key of PRESETS (for status, error_after).
+        status: HTTP status of an answer without a preset; `headers` and `body` are sent unchanged.
+        body_kind: body from BODY_KINDS in place of `body`, also for a preset.
+        processed: whether a request takes effect despite a `status` fault.
+        seconds: duration (slow, slow_before, process_later, late_record, late_fail), interval
+            between bytes (drip), or offset of `Date` (wrong_date; negative for the past).
         message: failedMsg of a late_fail.
-        location: where a redirect leads.
+        location: target of a redirect.
     """
 
     kind: str
@@ -152,7 +153,7 @@ class Fault:
             raise ValueError("times is 1 or more, or null for all")
 
     def answer(self, request_id: str) -> RawReply:
-        """The answer that this fault gives."""
+        """Return the answer for this fault."""
         if self.preset or not self.status:
             reply = PRESETS[self.preset or "gateway_timeout"](request_id)
         else:
@@ -164,20 +165,20 @@ class Fault:
 
 @dataclass(slots=True)
 class Plan:
-    """What is to happen to one request; without faults it is processed and answered at once.
+    """How one request is handled; without faults, it is processed and answered at once.
 
     Attributes:
-        faults: kinds of the faults in it.
+        faults: kinds of the faults that apply.
         delay_before: seconds to wait before processing.
-        processed: the request has its effect.
-        process_after: seconds from the answer to the effect, None: the effect comes first.
+        processed: whether the request takes effect.
+        process_after: seconds from the answer to the effect; None to process before answering.
         delay_after: seconds to wait between processing and answering.
-        answer: makes the answer in place of the real one.
+        answer: creates the answer in place of the real one.
         ending: answered, reset, hang or truncated.
-        drip: seconds from byte to byte of the answer, None for all at once.
-        date_shift: seconds by which the answer's `Date` is ahead of the cloud's clock, None: the
-            answer has no `Date`.
-        job: how the job goes that a collect creates.
+        drip: seconds between bytes of the answer; None to send it at once.
+        date_shift: seconds by which the answer's `Date` is ahead of the cloud's clock; None for an
+            answer without `Date`.
+        job: script for the job that a collect creates.
     """
 
     faults: tuple[str, ...] = ()
@@ -292,7 +293,7 @@ class _Standing:
 
 
 class FaultRegistry:
-    """The faults in force, by cluster id (ANY: every cluster and none); thread-safe."""
+    """Active faults by cluster id (ANY: requests with any cluster or none); thread-safe."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._lock = threading.Lock()
@@ -300,12 +301,12 @@ class FaultRegistry:
         self._standing: dict[str, list[_Standing]] = {}
 
     def add(self, scope: str, fault: Fault) -> None:
-        """Put a fault in force for a cluster id, or for ANY."""
+        """Activate a fault for a cluster id, or for ANY."""
         with self._lock:
             self._standing.setdefault(scope, []).append(_Standing(fault, fault.times))
 
     def clear(self, scope: str = "") -> None:
-        """Lift the faults of one scope, or all."""
+        """Remove the faults of one scope, or all faults."""
         with self._lock:
             if scope:
                 self._standing.pop(scope, None)
@@ -313,7 +314,7 @@ class FaultRegistry:
                 self._standing.clear()
 
     def listing(self) -> list[dict[str, Any]]:
-        """The faults in force with how often each will still strike (null: always)."""
+        """Return the active faults with the remaining number of requests (null: unlimited)."""
         with self._lock:
             return [
                 {"cluster": scope, "left": standing.left, **asdict(standing.fault)}
@@ -322,7 +323,7 @@ class FaultRegistry:
             ]
 
     def plan(self, endpoint: str, cluster_id: str) -> Plan:
-        """Decide one request's course, and count it against the faults that strike."""
+        """Plan how one request is handled, and count it for the faults that apply."""
         plan = Plan()
         with self._lock:
             if not self._standing:
@@ -350,7 +351,11 @@ class FaultRegistry:
 
 
 def fault_from_json(data: dict[str, Any]) -> Fault:
-    """A fault from the control API; raises ValueError with what is wrong."""
+    """Create a fault from the JSON of the control API.
+
+    Raises:
+        ValueError: the JSON is not a valid fault; the message states the problem.
+    """
     unknown = set(data) - {entry.name for entry in fields(Fault)}
     if unknown:
         raise ValueError(f"a fault has no field {', '.join(sorted(unknown))}")

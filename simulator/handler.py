@@ -1,4 +1,4 @@
-"""The way of a request through the simulated cloud: route, ledger, token, faults, effect."""
+"""Request handling in the simulated cloud: route, ledger, token, faults, effect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """A request that is in the ledger, with its plan; `process` lets it have its effect."""
+    """A request recorded in the ledger, with its plan; calling `process` makes it take effect."""
 
     request: RawRequest
     entry: LedgerEntry
@@ -38,7 +38,7 @@ class PlannedRequest:
 
 
 def begin(simulator: Simulator, request: RawRequest) -> PlannedRequest:
-    """Enter a request into the ledger and decide its course."""
+    """Record a request in the ledger and plan how it is handled."""
     if not simulator.config.external_identity:
         endpoint = IdentityService.route(request.method, request.path)
         if endpoint:
@@ -92,7 +92,7 @@ IDLE_SECONDS = 300.0
 
 
 class SocketHandler(BaseHTTPRequestHandler):
-    """One connection: reads requests, carries out their plans."""
+    """Handler of one connection: reads requests and executes their plans."""
 
     server: SimulatorServer
     protocol_version = "HTTP/1.1"
@@ -101,16 +101,16 @@ class SocketHandler(BaseHTTPRequestHandler):
     timeout = IDLE_SECONDS
 
     def version_string(self) -> str:
-        """The Server header."""
+        """Return the value of the Server header."""
         return f"css-simulator/{__version__}"
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """The Date header, on the cloud's clock."""
+        """Return the value of the Date header, by the cloud's clock."""
         moment = self.server.simulator.clock.now() if timestamp is None else timestamp
         return formatdate(moment, usegmt=True)
 
     def log_message(self, format: str, *args: object) -> None:
-        """The ledger is the log."""
+        """Log nothing; the ledger records all requests."""
 
     def serve(self) -> None:
         """Answer one request."""
@@ -140,7 +140,7 @@ class SocketHandler(BaseHTTPRequestHandler):
             reply = plan.answer(exchange.request.request_id)
         if plan.delay_after and self._pause(plan.delay_after):
             return
-        # The ledger knows the ending before the client does, so that a test can read it at once.
+        # Record the ending before the client sees it, so that a test can read it immediately.
         entry.ending = plan.ending
         if plan.ending == "hang":
             self._hang()
@@ -164,12 +164,12 @@ class SocketHandler(BaseHTTPRequestHandler):
         try:
             return exchange.process()
         except Exception as error:
-            # A defect of the simulator must not pass for a fault of the cloud.
+            # A bug in the simulator must not look like a fault of the cloud.
             traceback.print_exc()
             return json_reply({"simulator_error": repr(error)}, 500)
 
     def _process_later(self, exchange: PlannedRequest, seconds: float) -> None:
-        """Let the request have its effect after its answer, as behind a gateway that gave up."""
+        """Process the request after its answer, as behind a gateway that timed out."""
         entry, stopping = exchange.entry, self.server.stopping
         entry.effect_pending = True
 
@@ -181,7 +181,7 @@ class SocketHandler(BaseHTTPRequestHandler):
         threading.Thread(target=process, name="process later", daemon=True).start()
 
     def _read(self) -> RawRequest | None:
-        """The whole request; None (after an answer, if one can be given) when it is not usable."""
+        """Read the request; return None if it is unusable, after answering if possible."""
         length = self.headers.get("Content-Length", "0")
         if self.headers.get("Transfer-Encoding") or not length.isdigit():
             self.send_error(411)
@@ -250,13 +250,13 @@ class SocketHandler(BaseHTTPRequestHandler):
                 return
 
     def _pause(self, seconds: float) -> bool:
-        """Wait; True when the server stops meanwhile, and the connection with it."""
+        """Wait; return True if the server, and with it the connection, stops in the meantime."""
         stopping = self.server.stopping.wait(seconds)
         self.close_connection = self.close_connection or stopping
         return stopping
 
     def _hang(self) -> None:
-        """Never answer; end when the client leaves or the server stops."""
+        """Do not answer; return when the client disconnects or the server stops."""
         self.close_connection = True
         self.connection.settimeout(None)
         try:
@@ -269,7 +269,7 @@ class SocketHandler(BaseHTTPRequestHandler):
         """Send RST instead of an answer."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # The socket closes for good only when both files over it are closed too.
+        # The socket is closed only once both file objects on it are closed.
         self.rfile.close()
         self.wfile.close()
         self.connection.close()

@@ -1,4 +1,4 @@
-"""The identity service, and the checkers for the tokens that CSS receives."""
+"""Identity service, and validation of the tokens that CSS receives."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ROUTES: dict[tuple[str, str], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What signs in; new at each start."""
+    """Credentials for signing in, generated at each start."""
 
     username: str
     password: str
@@ -52,13 +52,13 @@ class Credentials:
 
     @classmethod
     def generate(cls) -> Credentials:
-        """Fresh random credentials."""
+        """Return new random credentials."""
         return cls(USERNAME, secrets.token_urlsafe(18), uuid.uuid4().hex, secrets.token_urlsafe(32))
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token; `dies` in seconds of CloudClock.elapsed(), the other times in Unix seconds."""
+    """A token; `dies` is in seconds of CloudClock.elapsed(), the other times in Unix seconds."""
 
     project: SimulatedProject | None
     method: str
@@ -68,7 +68,7 @@ class Token:
 
 
 class IdentityService:
-    """Issues and checks tokens; thread-safe."""
+    """Identity service that issues and validates tokens; thread-safe."""
 
     def __init__(
         self,
@@ -77,7 +77,14 @@ class IdentityService:
         token_seconds: float,
         urls: Callable[[], dict[str, str]],
     ) -> None:
-        """`urls` gives the base URL of each region, and of identity itself under the key ""."""
+        """Create the service.
+
+        Args:
+            clock: the cloud's clock.
+            projects: projects by id.
+            token_seconds: lifetime of a token, in seconds.
+            urls: returns the base URL of each region, and of the identity service for the key "".
+        """
         self.credentials = Credentials.generate()
         self._clock = clock
         self._projects = projects
@@ -88,22 +95,22 @@ class IdentityService:
 
     @staticmethod
     def route(method: str, path: str) -> str:
-        """The endpoint's name, "" when it is not ours."""
+        """Return the name of the identity endpoint, or "" if there is none."""
         return ROUTES.get((method, path.rstrip("/")), "")
 
     def token(self, value: str) -> Token | None:
-        """The living token with this value."""
+        """Return the valid token with this value, or None."""
         with self._lock:
             token = self._tokens.get(value)
         return token if token and self._clock.elapsed() < token.dies else None
 
     def issued_tokens(self) -> list[str]:
-        """Every token that was given out and not revoked."""
+        """Return all tokens that were issued and not revoked."""
         with self._lock:
             return list(self._tokens)
 
     def expire_tokens(self) -> int:
-        """Let every token die now, as a changed password would; returns how many."""
+        """Invalidate all tokens, as a changed password does; return their number."""
         with self._lock:
             count = len(self._tokens)
             self._tokens.clear()
@@ -158,7 +165,7 @@ class IdentityService:
         return json_reply({"token": self._token_json(token)}, 201, (("X-Subject-Token", value),))
 
     def _authenticate(self, identity: dict[str, Any]) -> tuple[str, bool]:
-        """Returns the method and whether it is an application credential (scoped by itself)."""
+        """Return the method, and whether it is an application credential, which implies a scope."""
         methods = identity["methods"]
         ours = self.credentials
         if methods == ["password"]:
@@ -263,7 +270,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 class TokenVerdict(Enum):
-    """What a token is worth for a project."""
+    """Result of validating a token for a project."""
 
     OK = "ok"
     INVALID = "invalid"
@@ -272,20 +279,20 @@ class TokenVerdict(Enum):
 
 
 class TokenChecker(Protocol):
-    """Judges the X-Auth-Token of a request to CSS."""
+    """Validator for the X-Auth-Token of a request to CSS."""
 
     def check(self, token: str, project_id: str) -> TokenVerdict:
-        """Judge `token` for the project in the path."""
+        """Validate `token` for the project in the path."""
 
 
 class OwnTokens:
-    """Tokens of the simulator's identity service."""
+    """Validator for tokens of the simulator's identity service."""
 
     def __init__(self, identity: IdentityService) -> None:
         self._identity = identity
 
     def check(self, token: str, project_id: str) -> TokenVerdict:
-        """A living token that is scoped to the project."""
+        """Require a valid token that is scoped to the project."""
         found = self._identity.token(token)
         if found is None:
             return TokenVerdict.INVALID
@@ -294,19 +301,25 @@ class OwnTokens:
 
 
 class AnyToken:
-    """Every token that is not empty."""
+    """Validator that accepts every non-empty token."""
 
     def check(self, token: str, project_id: str) -> TokenVerdict:
-        """Only the empty token is invalid."""
+        """Accept any token that is not empty."""
         return TokenVerdict.OK if token else TokenVerdict.INVALID
 
 
 class KeystoneTokens:
-    """Tokens of another identity service, which is asked (`GET /v3/auth/tokens`) and believed for
-    CACHE_SECONDS."""
+    """Validator for tokens of an external identity service.
+
+    It queries `GET /v3/auth/tokens` and caches valid tokens for CACHE_SECONDS.
+    """
 
     def __init__(self, url: str) -> None:
-        """`url` may end in /v3 or not; raises ValueError when it is no URL."""
+        """Create a validator; `url` can end in /v3.
+
+        Raises:
+            ValueError: `url` is not an HTTP URL.
+        """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"not an http(s) URL: {url}")
@@ -316,7 +329,7 @@ class KeystoneTokens:
         self._known: dict[str, tuple[float, str]] = {}
 
     def check(self, token: str, project_id: str) -> TokenVerdict:
-        """Valid at the identity service, and scoped to the project."""
+        """Require a token that the identity service accepts and that is scoped to the project."""
         if not token:
             return TokenVerdict.INVALID
         with self._lock:

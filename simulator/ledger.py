@@ -1,4 +1,4 @@
-"""Every request received, in order: what a test holds the product's story against."""
+"""Ledger of all received requests, which tests compare with the product's records."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class LedgerEntry:
     """One request.
 
     Attributes:
-        seq: 1 for the first request received, one more for each next.
-        time: Unix time of its arrival in seconds, on this machine's clock (not the cloud's).
+        seq: sequence number, starting at 1.
+        time: time of arrival in Unix seconds, on this machine's clock (not the cloud's).
         method: HTTP method.
         path: path without the query.
-        query: the query as sent.
-        endpoint: token, list, detail, collect, records, settings, …; "unknown" when no route fits.
-        cluster_id: the cluster in the path, "" when there is none.
-        token_ok: the token was accepted; None where none is needed.
-        status: HTTP status answered; None when none was (yet).
+        query: query string as sent.
+        endpoint: token, list, detail, collect, records, settings, …; "unknown" if no route matches.
+        cluster_id: id of the cluster in the path; "" if there is none.
+        token_ok: whether the token was accepted; None if none is needed.
+        status: HTTP status of the answer; None if there is no answer (yet).
         ending: in_progress, answered, reset, hang, truncated or client_gone.
-        job_id: the log backup job that this request created, "" for none.
-        effect_pending: it was answered, or given up, and will be processed all the same.
-        faults: the scripted faults that struck.
+        job_id: id of the log backup job that this request created; "" if none.
+        effect_pending: whether the request will still be processed after its answer or its abort.
+        faults: kinds of the scripted faults that applied.
         request_id: X-Request-Id of the answer.
         user_agent: User-Agent of the request.
     """
@@ -51,12 +51,12 @@ class LedgerEntry:
 
     @property
     def processed(self) -> bool:
-        """The request had its effect: a log backup job exists because of it."""
+        """True if the request took effect, that is, created a log backup job."""
         return bool(self.job_id)
 
 
 class Ledger:
-    """The requests received, the newest `CAPACITY` of them; thread-safe."""
+    """The newest `capacity` requests received; thread-safe."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class Ledger:
         self._seq = 0
 
     def open(self, **fields: Any) -> LedgerEntry:
-        """Enter a request at its arrival; the handler fills in how it ends."""
+        """Record a request at its arrival; the handler adds its result."""
         with self._lock:
             self._seq += 1
             entry = LedgerEntry(seq=self._seq, **fields)
@@ -74,12 +74,12 @@ class Ledger:
     def entries(
         self, *, endpoint: str = "", cluster_id: str = "", after: int = 0
     ) -> list[LedgerEntry]:
-        """Entries in order of arrival.
+        """Return entries in order of arrival.
 
         Args:
-            endpoint: only this endpoint, "" for all.
-            cluster_id: only this cluster, "" for all.
-            after: only entries with a greater `seq`.
+            endpoint: limit to this endpoint; "" for all.
+            cluster_id: limit to this cluster; "" for all.
+            after: limit to entries with a greater `seq`.
         """
         with self._lock:
             found: Iterable[LedgerEntry] = list(self._entries)
@@ -93,17 +93,17 @@ class Ledger:
 
     @property
     def dropped(self) -> int:
-        """How many of the oldest entries were given up to bound memory."""
+        """Number of oldest entries that were dropped to limit memory."""
         with self._lock:
             return self._seq - len(self._entries)
 
     def clear(self) -> None:
-        """Forget everything and count from 1 again."""
+        """Remove all entries and restart the numbering at 1."""
         with self._lock:
             self._entries.clear()
             self._seq = 0
 
 
 def entry_json(entry: LedgerEntry) -> dict[str, Any]:
-    """`entry` for the control API."""
+    """Return the JSON of `entry` for the control API."""
     return {**asdict(entry), "processed": entry.processed}

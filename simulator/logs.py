@@ -1,4 +1,4 @@
-"""The endpoints for log settings and log search (docs/css-api.md §1)."""
+"""Endpoints for log settings and log search (docs/css-api.md §1)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _PERIOD = re.compile(r"([01]\d|2[0-3]):00 GMT[+-](0\d|1[0-4]):[0-5]\d")
 def change(
     endpoint: str, state: SimulatedCloud, cluster: SimulatedCluster, request: RawRequest
 ) -> RawReply:
-    """Carry out open, close, settings_update, policy_update, policy_close or connectivity.
+    """Execute open, close, settings_update, policy_update, policy_close or connectivity.
 
     Raises:
         AbortRequest: 400 for an invalid parameter; 415 CSS.0004 if log backup is not in the
-            required state; 400 CSS.5090 or 409 CSS.0011 if the cluster is not.
+            required state; 400 CSS.5090 or 409 CSS.0011 if the cluster is not in it.
     """
     try:
         body = request.json_object()
@@ -76,11 +76,11 @@ def _configuration(cluster: SimulatedCluster, body: dict[str, Any], now: int) ->
         raise AbortRequest(css_error(400, "CSS.5130", "Invalid agency name."))
     bucket = _first(body, "log_bucket", "log_Bucket", "logBucket")
     path = _first(body, "log_base_path", "log_Base_Path", "logBasePath")
-    if not _BUCKET.fullmatch(bucket):  # a bucket of such a name cannot exist
+    if not _BUCKET.fullmatch(bucket):  # no bucket can have such a name
         raise AbortRequest(PRESETS["bucket"](""))
     if not path or len(path) > 512 or _PATH_FORBIDDEN.search(path):
         raise _bad("log_base_path")
-    automatic = body.get("auto_enable", False)  # by the documents left out is off, here too
+    automatic = body.get("auto_enable", False)  # off by default, as documented
     if not isinstance(automatic, bool):
         raise _bad("auto_enable")
     return LogConfiguration(
@@ -140,7 +140,7 @@ def _period(value: object) -> str:
 
 
 def _first(body: dict[str, Any], *names: str) -> str:
-    # Documents, SDKs and Terraform spell these names in three ways.
+    # The documentation, the SDKs and Terraform use three spellings of these names.
     for name in names:
         if isinstance(body.get(name), str):
             return str(body[name])
@@ -171,10 +171,10 @@ _LINES = {
 
 
 def search(cluster: SimulatedCluster, request: RawRequest, clock: CloudClock) -> RawReply:
-    """Lines of one node's log, the newest first.
+    """Return lines of one node's log, newest first.
 
     Raises:
-        AbortRequest: 400, a parameter breaks its rule.
+        AbortRequest: 400, a parameter is invalid.
     """
     try:
         body = request.json_object()

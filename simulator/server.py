@@ -1,4 +1,4 @@
-"""The running simulator: its listeners, and how to start and stop one in a process of one's own."""
+"""Simulator with its listeners, which can be started and stopped within a process."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .state import CloudClock, SimulatedCloud
 
 
 class SimulatorServer(ThreadingHTTPServer):
-    """A listening socket and its connections, which `stop` can cut."""
+    """Listening socket with its connections, which `stop` terminates."""
 
     daemon_threads = True
-    timeout = 0.5  # of one wait for a connection, where closing the socket does not end it
+    timeout = 0.5  # seconds per wait for a connection, in case closing the socket does not end it
     request_queue_size = 256
 
     def __init__(self, address: tuple[str, int], simulator: Simulator) -> None:
@@ -39,30 +39,30 @@ class SimulatorServer(ThreadingHTTPServer):
         self._accepting.start()
 
     def server_bind(self) -> None:
-        """Bind without asking the resolver for a host name, which can take seconds."""
+        """Bind without resolving the host name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection and remember it."""
+        """Accept a connection and register it."""
         connection, address = super().get_request()
         with self._lock:
             self._open.add(connection)
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection and forget it."""
+        """Close a connection and unregister it."""
         with self._lock:
             self._open.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error here; anything else is a defect to be seen."""
+        """Ignore disconnecting clients; report all other errors, which are bugs."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def stop(self) -> None:
-        """Stop listening, cut every connection, end every wait."""
+        """Stop listening, terminate all connections and end all waits."""
         self.stopping.set()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread on Linux
@@ -75,13 +75,13 @@ class SimulatorServer(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
-        # Unlike serve_forever this waits without polling: idle costs nothing, stopping is instant.
+        # Unlike serve_forever, this does not poll: no load when idle, and stopping is immediate.
         while not self.stopping.is_set():
             self.handle_request()
 
 
 class Listener:
-    """One address that can be closed (connections are refused) and opened again."""
+    """Address that can be closed, so that connections are refused, and reopened."""
 
     def __init__(self, simulator: Simulator, host: str, port: int, advertised: str) -> None:
         self._simulator = simulator
@@ -93,11 +93,15 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Its base URL, listening or not."""
+        """Base URL, whether or not it is listening."""
         return f"http://{self._advertised}:{self.port}"
 
     def open(self) -> None:
-        """Listen; the port stays the same over closing and opening. Raises OSError when taken."""
+        """Listen, on the same port as before if it was closed.
+
+        Raises:
+            OSError: the port is in use.
+        """
         if self._server is not None:
             return
         server = SimulatorServer((self._host, self.port), self._simulator)
@@ -105,7 +109,7 @@ class Listener:
         self._server = server
 
     def close(self) -> None:
-        """Refuse connections and cut those that stand."""
+        """Refuse new connections and terminate the existing ones."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -116,14 +120,19 @@ class Simulator:
 
     Attributes:
         cloud: clusters and jobs.
-        faults: what goes wrong.
-        ledger: requests received.
+        faults: active faults.
+        ledger: received requests.
         clock: the cloud's clock.
-        listeners: one for each region, by its name.
+        listeners: listeners by region.
     """
 
     def __init__(self, config: SimulatorConfig) -> None:
-        """Start listening; raises OSError when the port is taken, ValueError for the options."""
+        """Start listening.
+
+        Raises:
+            OSError: the port is in use.
+            ValueError: an option is invalid.
+        """
         self.config = config
         self.clock = CloudClock(config.clock_offset)
         self.cloud = SimulatedCloud(self.clock, config.regions, config.job_seconds)
@@ -144,11 +153,11 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Base URL of the main listener; identity is below it at /v3."""
+        """Base URL of the main listener; the identity service is at /v3 below it."""
         return self.listeners[self.config.regions[0]].url
 
     def clouds_yaml(self, *, application_credential: bool = False) -> str:
-        """The text of a clouds.yaml that reaches this simulator, with a cloud for each region."""
+        """Return the content of a clouds.yaml for this simulator; see `clouds_file.text`."""
         return clouds_file.text(
             f"{self.url}/v3",
             self.identity.credentials,
@@ -157,11 +166,11 @@ class Simulator:
         )
 
     def set_listening(self, region: str, *, listening: bool) -> None:
-        """Close or open a region's own listener.
+        """Open or close the listener of a region.
 
         Raises:
-            KeyError: no such region.
-            ValueError: it is the first region, whose listener serves identity and control too.
+            KeyError: there is no such region.
+            ValueError: it is the first region, whose listener also serves identity and control.
         """
         listener = self.listeners[region]
         if region == self.config.regions[0]:
@@ -172,7 +181,7 @@ class Simulator:
             listener.close()
 
     def reset(self) -> None:
-        """Go back to how it started, with an empty ledger; credentials and tokens stay good."""
+        """Reset to the initial state, with an empty ledger; credentials and tokens stay valid."""
         with self.cloud.lock:
             self.cloud.clear()
             self.faults.clear()
@@ -183,7 +192,7 @@ class Simulator:
             listener.open()
 
     def stop(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and terminate all connections."""
         for listener in self.listeners.values():
             listener.close()
 
@@ -197,5 +206,5 @@ class Simulator:
 
 
 def start(config: SimulatorConfig | None = None) -> Simulator:
-    """Start a simulator in this process, listening when this returns."""
+    """Start a simulator in this process; it listens when this function returns."""
     return Simulator(config or SimulatorConfig())

@@ -1,4 +1,4 @@
-"""The state of the simulated cloud: its clock, projects, clusters and jobs."""
+"""State of the simulated cloud: clock, projects, clusters and jobs."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ from datetime import UTC, datetime
 
 
 class CloudClock:
-    """Tells the cloud's time (`now`) apart from how much time has passed (`elapsed`).
+    """Clock of the cloud, separate from the time that has elapsed.
 
-    Shifting the clock changes what the cloud writes into its answers; it does not make a running
-    job end sooner or later.
+    Shifting the clock changes the times in the cloud's answers, but not when a running job ends.
     """
 
     def __init__(self, offset: float = 0.0) -> None:
         self.offset = offset
 
     def now(self) -> float:
-        """Unix time in seconds on the cloud's clock."""
+        """Return the Unix time in seconds on the cloud's clock."""
         return time.time() + self.offset
 
     def now_ms(self) -> int:
-        """Unix time in milliseconds on the cloud's clock."""
+        """Return the Unix time in milliseconds on the cloud's clock."""
         return int(self.now() * 1000)
 
     @staticmethod
     def elapsed() -> float:
-        """Seconds on a clock that nobody can shift."""
+        """Return the seconds on a monotonic clock, which cannot be shifted."""
         return time.monotonic()
 
     @staticmethod
     def iso(timestamp: float) -> str:
-        """`timestamp` as identity writes times: UTC with microseconds and a Z."""
+        """Format `timestamp` as the identity service does: UTC with microseconds and a Z."""
         return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-# Ids are made from names, so that a restarted simulator still is the cloud that a database knows.
+# Ids are derived from names, so they stay the same after a restart and match existing databases.
 NAMESPACE = uuid.UUID("6f1a3a52-0d0c-5f0a-9f39-5b8d3f6f0c55")
 JOBS_KEPT = 5_000
 NEVER = math.inf
@@ -49,7 +48,7 @@ STAMPS = ("ms", "seconds", "string")
 
 @dataclass(frozen=True, slots=True)
 class SimulatedProject:
-    """A project, which lives in one region as on Open Telekom Cloud."""
+    """A project; it belongs to one region, as on Open Telekom Cloud."""
 
     id: str
     name: str
@@ -58,7 +57,7 @@ class SimulatedProject:
 
 @dataclass(slots=True)
 class LogConfiguration:
-    """A cluster's log backup settings; times in Unix milliseconds."""
+    """Log backup settings of a cluster; times in Unix milliseconds."""
 
     id: str
     bucket: str
@@ -72,7 +71,7 @@ class LogConfiguration:
 
 @dataclass(slots=True)
 class RealTimeCollection:
-    """A cluster's real-time log collection; times in Unix milliseconds."""
+    """Real-time log collection of a cluster; times in Unix milliseconds."""
 
     id: str
     index_prefix: str
@@ -84,14 +83,14 @@ class RealTimeCollection:
 
 @dataclass(slots=True)
 class SimulatedCluster:
-    """A cluster; the fields up to `log_backup` may be given to the control API.
+    """A cluster; the control API accepts the fields up to `log_backup`.
 
     Attributes:
-        stamps: how records write their times: ms (a number), seconds (a number of milliseconds cut
-            to the whole second, as in the documents' example) or string (a number as a string).
-        job_seconds: how long its jobs run, None for the simulator's default.
-        log_backup: log backup is on; False leaves a configuration that is switched off, None leaves
-            no configuration at all.
+        stamps: format of times in records: ms (a number), seconds (milliseconds truncated to whole
+            seconds, as in the documentation's example) or string (a number as a string).
+        job_seconds: duration of its jobs, in seconds; None for the simulator's default.
+        log_backup: whether log backup is on; False for a disabled configuration, None for no
+            configuration.
     """
 
     name: str
@@ -119,12 +118,12 @@ class SimulatedCluster:
 
 @dataclass(frozen=True, slots=True)
 class JobScript:
-    """How a job is to go.
+    """Script for the course of a job.
 
     Attributes:
-        duration: seconds until it ends, None for the cluster's own, infinity for never.
-        failed_message: it ends FAIL with this message; "" ends it SUCCESS.
-        hidden: seconds until its record appears in the list, infinity for never.
+        duration: seconds until it ends; None for the cluster's default, infinity for never.
+        failed_message: message with which it ends as FAIL; "" to end as SUCCESS.
+        hidden: seconds until its record is listed; infinity for never.
     """
 
     duration: float | None = None
@@ -134,7 +133,10 @@ class JobScript:
 
 @dataclass(slots=True)
 class Job:
-    """A log backup job; `started`, `duration`, `visible_from`: seconds of CloudClock.elapsed()."""
+    """A log backup job.
+
+    `started`, `duration` and `visible_from` are in seconds of CloudClock.elapsed().
+    """
 
     record_id: str
     job_id: str
@@ -148,14 +150,14 @@ class Job:
     visible_from: float
 
     def status(self, elapsed: float) -> str:
-        """RUNNING, SUCCESS or FAIL at this moment."""
+        """Return RUNNING, SUCCESS or FAIL for this time."""
         if elapsed < self.started + self.duration:
             return "RUNNING"
         return "FAIL" if self.failed_message else "SUCCESS"
 
 
 class SimulatedCloud:
-    """Everything the cloud knows. Hold `lock` around what must be seen or changed as one."""
+    """State of the cloud. Hold `lock` around reads and changes that must be atomic."""
 
     def __init__(self, clock: CloudClock, regions: tuple[str, ...], job_seconds: float) -> None:
         self.lock = threading.RLock()
@@ -175,18 +177,26 @@ class SimulatedCloud:
 
     @property
     def first_project(self) -> SimulatedProject:
-        """The project that clusters go to unless they name another."""
+        """Default project of new clusters."""
         return next(iter(self.projects.values()))
 
     def project(self, region: str) -> SimulatedProject:
-        """The project of `region`; raises KeyError when there is none."""
+        """Return the project of `region`.
+
+        Raises:
+            KeyError: there is no such region.
+        """
         for project in self.projects.values():
             if project.region == region:
                 return project
         raise KeyError(region)
 
     def add_cluster(self, cluster: SimulatedCluster) -> SimulatedCluster:
-        """Take in a cluster, filling in what it leaves open; raises ValueError: its id is taken."""
+        """Add a cluster and fill in its missing fields.
+
+        Raises:
+            ValueError: the id is already in use.
+        """
         with self.lock:
             cluster.project_id = cluster.project_id or self.first_project.id
             cluster.id = cluster.id or str(
@@ -211,7 +221,12 @@ class SimulatedCloud:
             return cluster
 
     def change_cluster(self, cluster_id: str, changes: dict[str, object]) -> SimulatedCluster:
-        """Set fields of a cluster; raises KeyError (no such cluster), ValueError (field)."""
+        """Set fields of a cluster.
+
+        Raises:
+            KeyError: there is no such cluster.
+            ValueError: there is no such field.
+        """
         known = {entry.name for entry in fields(SimulatedCluster)}
         with self.lock:
             cluster = self._clusters[cluster_id]
@@ -224,12 +239,20 @@ class SimulatedCloud:
             return cluster
 
     def remove_cluster(self, cluster_id: str) -> None:
-        """Delete a cluster with its records; raises KeyError when it is unknown."""
+        """Delete a cluster with its records.
+
+        Raises:
+            KeyError: there is no such cluster.
+        """
         with self.lock:
             del self._clusters[cluster_id]
 
     def find(self, cluster_id: str, project_id: str = "") -> SimulatedCluster:
-        """A cluster by id, within a project if one is given; raises KeyError."""
+        """Return a cluster by id, limited to a project if one is given.
+
+        Raises:
+            KeyError: there is no such cluster.
+        """
         with self.lock:
             cluster = self._clusters[cluster_id]
             if project_id not in ("", cluster.project_id):
@@ -237,13 +260,13 @@ class SimulatedCloud:
             return cluster
 
     def clusters(self, project_id: str = "") -> list[SimulatedCluster]:
-        """Clusters, of one project if given, the newest first."""
+        """Return the clusters, of one project if given, newest first."""
         with self.lock:
             found = [c for c in self._clusters.values() if project_id in ("", c.project_id)]
         return sorted(found, key=lambda cluster: (cluster.created, cluster.order), reverse=True)
 
     def running_job(self, cluster: SimulatedCluster) -> Job | None:
-        """The job that occupies the cluster, listed or not."""
+        """Return the running job of the cluster, even if it is not listed, or None."""
         elapsed = self.clock.elapsed()
         with self.lock:
             for job in reversed(cluster.jobs):
@@ -254,7 +277,7 @@ class SimulatedCloud:
     def start_job(
         self, cluster: SimulatedCluster, job_type: str, script: JobScript | None = None
     ) -> Job:
-        """Start a job of `job_type` (Manual or Auto), be the cluster busy or not."""
+        """Start a job of `job_type` (Manual or Auto), even if the cluster is busy."""
         script = script or JobScript()
         own = self.job_seconds if cluster.job_seconds is None else cluster.job_seconds
         elapsed = self.clock.elapsed()
@@ -276,7 +299,7 @@ class SimulatedCloud:
         return job
 
     def end_jobs(self, cluster: SimulatedCluster, failed_message: str = "") -> int:
-        """End every running job of a cluster now, FAIL if a message is given; returns how many."""
+        """End a cluster's running jobs now, as FAIL if a message is given; return their number."""
         elapsed = self.clock.elapsed()
         with self.lock:
             running = [job for job in cluster.jobs if job.status(elapsed) == "RUNNING"]
@@ -286,7 +309,12 @@ class SimulatedCloud:
         return len(running)
 
     def records(self, cluster: SimulatedCluster, status: str = "") -> list[tuple[Job, str]]:
-        """Listed jobs with their status, newest first; `status` is FAIL, NOT_FAIL or "" for all."""
+        """Return the listed jobs with their status, newest first.
+
+        Args:
+            cluster: the cluster.
+            status: FAIL, NOT_FAIL or "" for all.
+        """
         elapsed = self.clock.elapsed()
         with self.lock:
             jobs = [job for job in reversed(cluster.jobs) if job.visible_from <= elapsed]
@@ -296,7 +324,7 @@ class SimulatedCloud:
         return [(job, word) for job, word in found if (word == "FAIL") == (status == "FAIL")]
 
     def switch_log_backup_off(self, cluster: SimulatedCluster) -> None:
-        """Disable log backup: the automatic policy goes, and so do the records of failures."""
+        """Disable log backup, and remove the automatic policy and the records of failed jobs."""
         elapsed = self.clock.elapsed()
         with self.lock:
             if cluster.log is not None:
@@ -307,7 +335,7 @@ class SimulatedCloud:
             cluster.jobs = deque(kept, maxlen=JOBS_KEPT)
 
     def clear(self) -> None:
-        """Forget all clusters and jobs."""
+        """Remove all clusters and jobs."""
         with self.lock:
             self._clusters.clear()
             self._order = 0

@@ -1,4 +1,4 @@
-"""Requests and replies as plain values, and the shapes in which the cloud reports errors."""
+"""Requests and replies as plain values, and the formats of the cloud's error answers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class RawRequest:
-    """One request, wholly read.
+    """A complete request.
 
     Attributes:
         method: HTTP method.
         path: path without the query, not decoded.
-        query: query parameters, the last value of each.
-        raw_query: the query as it was sent.
-        headers: header names in lower case.
-        body: the body.
-        client: the peer's address.
-        request_id: the X-Request-Id of the answer.
+        query: query parameters, with the last value of each.
+        raw_query: query string as sent.
+        headers: headers, with names in lower case.
+        body: request body.
+        client: address of the peer.
+        request_id: X-Request-Id of the answer.
     """
 
     method: str
@@ -38,7 +38,11 @@ class RawRequest:
     request_id: str
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object ({} when empty); raises ValueError when it is none."""
+        """Parse the body as a JSON object; {} if it is empty.
+
+        Raises:
+            ValueError: the body is not a JSON object.
+        """
         if not self.body:
             return {}
         try:
@@ -52,14 +56,14 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True)
 class RawReply:
-    """One answer.
+    """An answer.
 
     Attributes:
         status: HTTP status.
-        body: the body, unless `chunks` makes it.
-        headers: headers besides Server, Date, X-Request-Id and the body's length.
-        chunks: makes the body while it is sent (Transfer-Encoding: chunked).
-        job_id: the log backup job that this request created; for the ledger, never sent.
+        body: response body, unless `chunks` is set.
+        headers: headers other than Server, Date, X-Request-Id and the body's length.
+        chunks: generates the body while it is sent (Transfer-Encoding: chunked).
+        job_id: log backup job that this request created; used in the ledger and never sent.
     """
 
     status: int
@@ -70,7 +74,7 @@ class RawReply:
 
 
 class AbortRequest(Exception):
-    """Ends the handling of a request with this reply."""
+    """Abort the handling of a request with this reply."""
 
     def __init__(self, reply: RawReply) -> None:
         super().__init__(reply.status)
@@ -78,14 +82,14 @@ class AbortRequest(Exception):
 
 
 def json_reply(value: object, status: int = 200, headers: Headers = ()) -> RawReply:
-    """A JSON answer."""
+    """Return a JSON answer."""
     return RawReply(status, json.dumps(value).encode(), (JSON_TYPE, *headers))
 
 
 def css_error(
     status: int, code: str, text: str, detail: str = "", headers: Headers = ()
 ) -> RawReply:
-    """An error of CSS itself: errCode and externalMessage (docs/css-api.md §4, shape 1)."""
+    """Return an error of CSS itself: errCode and externalMessage (docs/css-api.md §4, shape 1)."""
     message = f"{code} : {text}" + (f" ({detail})" if detail else "")
     return json_reply({"errCode": code, "externalMessage": message}, status, headers)
 
@@ -93,11 +97,11 @@ def css_error(
 def gateway_error(
     status: int, code: str, message: str, request_id: str, headers: Headers = ()
 ) -> RawReply:
-    """An error of the API gateway before CSS (docs/css-api.md §4, shape 3)."""
+    """Return an error of the API gateway in front of CSS (docs/css-api.md §4, shape 3)."""
     body = {"error_msg": message, "error_code": code, "request_id": request_id}
     return json_reply(body, status, headers)
 
 
 def keystone_error(status: int, title: str, message: str) -> RawReply:
-    """An error of the identity service (docs/css-api.md §4, shape 4)."""
+    """Return an error of the identity service (docs/css-api.md §4, shape 4)."""
     return json_reply({"error": {"message": message, "code": status, "title": title}}, status)

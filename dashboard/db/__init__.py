@@ -1,1 +1,1 @@
-"""Databases: the SQLite backend, triggers, and transactions that retry or take turns."""
+"""Database layer: SQLite backend, triggers, retries, locks, leases, keyset pagination."""

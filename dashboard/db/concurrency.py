@@ -1,4 +1,4 @@
-"""Writing while the database is away or locked, and rules that count before they write."""
+"""Retries while the database is unavailable, advisory locks, missing migrations."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ T = TypeVar("T")
 
 
 def retry_while_unavailable(work: Callable[[], T], *, seconds: float = 60.0) -> T:
-    """Run a database transaction, again and again while the database is unreachable or locked.
+    """Run a transaction, and retry it while the database is unreachable or locked.
 
     Args:
-        work: does its writes and returns; it is run inside `transaction.atomic`, so a broken
-            try leaves nothing behind.
-        seconds: how long to hold on before the error is raised.
+        work: performs the writes. It runs inside `transaction.atomic`, so a failed attempt leaves
+            no changes.
+        seconds: how long to retry before raising the error.
 
     Returns:
-        What `work` returned.
+        The return value of `work`.
 
     Raises:
-        DatabaseError: the last error, when time is up, or at once when it is not about reaching
-            the database.
+        DatabaseError: the last error once the time is up, or immediately if it is not about the
+            availability of the database.
     """
     deadline = time.monotonic() + seconds
     pause = 0.1
@@ -50,35 +50,36 @@ def retry_while_unavailable(work: Callable[[], T], *, seconds: float = 60.0) -> 
 
 
 def several_reads() -> AbstractContextManager[object]:
-    """Have several queries share a transaction on PostgreSQL, where each would else be one.
+    """Return a context in which queries share one transaction on PostgreSQL.
 
-    Not on SQLite: our transactions begin with its write lock.
+    Without it, each query is a transaction. It does nothing on SQLite, where transactions begin by
+    acquiring the write lock.
     """
     return transaction.atomic() if connection.vendor == "postgresql" else nullcontext()
 
 
 def one_line(error: DatabaseError | InterfaceError) -> str:
-    """The first line of a database error, for the log."""
+    """Return the first line of a database error, at most 200 characters, for the log."""
     return str(error).strip().partition("\n")[0][:200]
 
 
 @functools.cache
 def _migrations_of_the_code() -> frozenset[tuple[str, str]]:
-    """App and name of every migration of this code; read once per process."""
+    """Return (app, name) of every migration of this code; read once per process."""
     return frozenset(MigrationLoader(None).disk_migrations)
 
 
 def unapplied_migrations(database: BaseDatabaseWrapper | None = None) -> list[str]:
-    """Name the migrations of this code that are not applied to the database.
+    """List the migrations of this code that are not applied to the database.
 
-    Probes may call it: it takes one query. Migrations that this code does not know are fine: during
+    It takes one query, so health probes can call it. Unknown applied migrations are ignored: during
     an upgrade, the old code runs on the new schema.
 
     Args:
-        database: the connection to ask, by default the default one.
+        database: the connection to query; None for the default connection.
 
     Returns:
-        "app.name" of each, sorted; all of them on an empty database.
+        "app.name" of each missing migration, sorted; all migrations if the database is empty.
 
     Raises:
         DatabaseError: the query failed.
@@ -89,17 +90,21 @@ def unapplied_migrations(database: BaseDatabaseWrapper | None = None) -> list[st
 
 
 def advisory_lock(name: str) -> None:
-    """Let one transaction at a time pass this place, until its end. Needs a transaction.
+    """Serialize transactions that check the same rule; the lock is held until the transaction ends.
 
-    A rule such as “one admin stays” or “at most twenty” counts rows and then writes. On PostgreSQL
-    two transactions do not see each other's writes, so both would count what was there before.
-    Call this first: the statements after it see what the transaction before has committed (READ
-    COMMITTED). SQLite has one writer, and our transactions begin with its lock.
+    A rule such as “keep at least one admin” or “at most twenty” counts rows and then writes. On
+    PostgreSQL, concurrent transactions do not see each other's writes, so both would count the old
+    rows. Call this first: later statements see what the previous holder has committed (READ
+    COMMITTED). SQLite needs no such lock: it has one writer, and transactions begin by acquiring
+    its write lock.
 
-    Call it before anything is recorded in the audit trail, whose lock comes last.
+    Call it before recording anything in the audit trail, whose lock must be acquired last.
 
     Args:
-        name: of the rule, with the row that it is about where there is one.
+        name: name of the rule, including the row it applies to, if any.
+
+    Raises:
+        TransactionManagementError: there is no transaction.
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("a rule is locked within a transaction")

@@ -1,7 +1,7 @@
 """Keyset pagination over rows ordered by a time and their primary key.
 
-A page is read from a cursor on, without OFFSET and COUNT, so every page takes the same time
-however deep it is, and rows that arrive meanwhile do not shift it.
+A page is read starting from a cursor, without OFFSET and COUNT. Every page takes the same time
+regardless of its depth, and new rows do not shift it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BadCursor(ValueError):
-    """The text is not a cursor."""
+    """The text is not a valid cursor."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cursor:
-    """The position of a row in the list.
+    """Position of a row in a list.
 
     Attributes:
-        at: the row's time, UTC.
-        pk: its primary key.
+        at: time of the row, in UTC.
+        pk: primary key of the row.
     """
 
     at: datetime
@@ -41,10 +41,10 @@ class Cursor:
 
     @classmethod
     def decode(cls, text: str) -> Cursor:
-        """Read a cursor from a URL.
+        """Parse a cursor from a URL.
 
         Raises:
-            BadCursor: `encode` did not make it.
+            BadCursor: the text was not created by `encode`.
         """
         try:
             plain = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)).decode()
@@ -56,19 +56,19 @@ class Cursor:
             raise BadCursor(text) from error
 
     def encode(self) -> str:
-        """The cursor as text for a URL; opaque, but not secret."""
+        """Return the cursor as text for a URL; opaque, but not secret."""
         microseconds = (self.at - _EPOCH) // timedelta(microseconds=1)
         return base64.urlsafe_b64encode(f"{microseconds}-{self.pk}".encode()).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """Which page of a list to read; without arguments, the newest rows.
+    """Selection of a page in a list; without arguments, the newest rows.
 
     Attributes:
-        older: the newest rows that are older than this cursor.
-        newer: the oldest rows that are newer than this cursor.
-        oldest: the oldest rows of the list.
+        older: select the newest rows that are older than this cursor.
+        newer: select the oldest rows that are newer than this cursor.
+        oldest: select the oldest rows of the list.
     """
 
     older: Cursor | None = None
@@ -77,13 +77,13 @@ class PageQuery:
 
     @property
     def ascending(self) -> bool:
-        """Whether rows are read oldest first."""
+        """True if rows are read oldest first."""
         return self.newer is not None or self.oldest
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[M]):
-    """Rows, newest first, and whether there are more on either side."""
+    """Rows of a page, newest first, and whether there are newer and older rows."""
 
     rows: list[M]
     has_newer: bool
@@ -91,11 +91,11 @@ class Page(Generic[M]):
 
 
 class Keyset(Generic[M]):
-    """The order of a table's lists: newest first by one time column, then by primary key.
+    """Keyset pagination for a table, newest first by a time column, then by primary key.
 
     Args:
-        model: the table.
-        time: name of the time column; an index over it and the primary key should exist.
+        model: model of the table.
+        time: name of the time column. There should be an index on it and the primary key.
     """
 
     def __init__(self, model: type[M], time: str) -> None:
@@ -105,27 +105,27 @@ class Keyset(Generic[M]):
         self.oldest_first = (time, "pk")
 
     def cursor(self, row: M) -> Cursor:
-        """The position of a row."""
+        """Return the position of a row."""
         return Cursor(getattr(row, self.time), row.pk)
 
     def older_than(self, rows: QuerySet[M], cursor: Cursor) -> QuerySet[M]:
-        """Rows that come after the cursor in a list of the newest first."""
+        """Return the rows that are older than the cursor."""
         return self._beyond(rows, "lt", cursor)
 
     def newer_than(self, rows: QuerySet[M], cursor: Cursor) -> QuerySet[M]:
-        """Rows that come before the cursor in a list of the newest first."""
+        """Return the rows that are newer than the cursor."""
         return self._beyond(rows, "gt", cursor)
 
     def _beyond(self, rows: QuerySet[M], operator: str, cursor: Cursor) -> QuerySet[M]:
-        # The first condition alone is a range of the index over the time. It is written before the
-        # caller's conditions: of two ranges SQLite enters the index at the first, and entered at
-        # the start of a filter's window it would walk from there to the cursor.
+        # The first condition is a range of the time index. It precedes the caller's conditions
+        # because SQLite uses the first of two ranges to enter the index. Entering at the start of
+        # a filter's time window, it would scan from there to the cursor.
         range_of_index = Q(**{f"{self.time}__{operator}e": cursor.at})
         beyond = Q(**{f"{self.time}__{operator}": cursor.at}) | Q(**{f"pk__{operator}": cursor.pk})
         return self.model._default_manager.filter(range_of_index).filter(beyond) & rows
 
     def select(self, rows: QuerySet[M], page: PageQuery) -> QuerySet[M]:
-        """Rows from the start of a page on, in the order of reading, without a limit."""
+        """Return the rows from the start of a page, in reading order, without a limit."""
         if page.older is not None:
             rows = self.older_than(rows, page.older)
         if page.newer is not None:
@@ -133,12 +133,12 @@ class Keyset(Generic[M]):
         return rows.order_by(*(self.oldest_first if page.ascending else self.newest_first))
 
     def cursors(self, branches: Sequence[QuerySet[M]], page: PageQuery, size: int) -> list[Cursor]:
-        """The positions of a page's rows, in the order of reading.
+        """Return the positions of a page's rows, in reading order.
 
         Args:
-            branches: querysets whose union is the list; a row may be in several. Each is read
-                through its own index in the list's order, so none has to be sorted.
-            page: which page.
+            branches: querysets whose union is the list; a row can be in several. Each is read in
+                list order through its own index, so none needs sorting.
+            page: the page to read.
             size: maximum number of rows.
         """
         read = []
@@ -158,12 +158,12 @@ class Keyset(Generic[M]):
         """Read a page.
 
         Args:
-            branches: as for `cursors`.
-            page: which page.
+            branches: see `cursors`.
+            page: the page to read.
             size: maximum number of rows.
-            prepare: adds to a queryset what the page shows of a row.
+            prepare: adds to a queryset the data that the page shows for a row.
         """
-        # SQLite may sort whole rows where it would read their keys in the order of an index.
+        # For whole rows, SQLite sometimes sorts instead of using the index; for keys it uses it.
         if len(branches) == 1 and connection.vendor != "sqlite":
             selected = self.select(branches[0], page)
             rows = list(prepare(selected).order_by(*selected.query.order_by)[: size + 1])
@@ -179,7 +179,7 @@ class Keyset(Generic[M]):
 
 
 def count_up_to(branches: Sequence[QuerySet[M]], limit: int) -> int:
-    """Count the rows in the union of the branches, at most `limit` + 1."""
+    """Count the rows in the union of the branches, up to `limit` + 1."""
     if len(branches) == 1:
         return branches[0].order_by()[: limit + 1].count()
     seen: set[int] = set()

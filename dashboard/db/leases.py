@@ -1,17 +1,18 @@
-"""Leases: one process does a piece of work, and another takes over when it dies.
+"""Leases: one process does a piece of work, and another takes over if it dies.
 
-A lease is a few columns of the row that the work is about. The mark says who holds it, a time says
-until when. Each change is one conditional UPDATE whose row count is checked, so of two processes
-one gets the lease, and a holder that was wrongly taken for dead notices at its next step.
+A lease consists of a few columns of the row that the work concerns. The mark identifies the holder,
+and a time limits the lease. Each change is one conditional UPDATE whose row count is checked. Only
+one of two competing processes gets the lease, and a holder that was wrongly considered dead detects
+this at its next step.
 
-The times are wall-clock times, so that people and the database can read them. A clock that is set
-back puts them too far ahead: `expired` counts such a time as over, and due times are pulled in by
-the sweep (`backups.services.runs.due_times`).
+The times are wall-clock times, so people and the database can read them. If a clock is set back,
+stored times lie too far in the future. `expired` treats such a time as expired, and the sweep
+corrects due times (`backups.services.runs.due_times`).
 
-Two leases are not of this kind. The ticker's (`backups.ticker`) goes by a counter and each
-process's monotonic clock, because the sweep that repairs wall-clock times depends on it. The claim
-of a run (`backups.services.runs.sending`) never passes to another process: it is the fence before
-the request to the cloud.
+Two leases work differently. The ticker's lease (`backups.ticker`) uses a counter and each process's
+monotonic clock, because the sweep that corrects wall-clock times depends on it. The claim of a run
+(`backups.services.runs.sending`) never passes to another process: it is the fence before the
+request to the cloud.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from django.utils import timezone
 
 from .concurrency import retry_while_unavailable
 
-HOLD = 60.0  # seconds to wait for a database that is away or locked
+HOLD = 60.0  # seconds to wait for a database that is unreachable or locked
 
 
 class LeaseLost(Exception):
@@ -35,11 +36,11 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on a row.
+    """Exclusive right to work on a row.
 
     Attributes:
-        rows: the row, by its primary key and any further condition for holding it.
-        mark: the columns that identify the holder, with their values.
+        rows: queryset that selects the row, with any further condition for holding the lease.
+        mark: columns that identify the holder, with their values.
         hold: seconds to wait for the database.
     """
 
@@ -48,24 +49,24 @@ class Lease:
     hold: float = HOLD
 
     def renew(self, **columns: Any) -> None:
-        """Keep the lease.
+        """Extend the lease.
 
         Args:
-            columns: what to write, such as the new end.
+            columns: values to write, such as the new end.
 
         Raises:
-            LeaseLost: it is no longer held; nothing was written.
+            LeaseLost: the lease is no longer held; nothing was written.
         """
         self._write(columns)
 
     def release(self, **columns: Any) -> None:
-        """Give the lease back.
+        """Release the lease.
 
         Args:
-            columns: what to write: the result, and values that leave the row free.
+            columns: values to write: the result, and values that make the row free.
 
         Raises:
-            LeaseLost: it is no longer held; nothing was written.
+            LeaseLost: the lease is no longer held; nothing was written.
         """
         self._write(columns)
 
@@ -78,19 +79,19 @@ class Lease:
 def claim(
     rows: QuerySet[Any], free: Q, mark: Mapping[str, Any], *, hold: float = HOLD, **columns: Any
 ) -> Lease | None:
-    """Take the lease of a row.
+    """Acquire the lease of a row.
 
     Args:
-        rows: the row, as for `Lease`.
-        free: the condition for taking it: nobody holds it, or the holder is taken for dead. It is
-            evaluated again when the database was away; a mark that is never used twice belongs in
-            it, in case the first try was committed.
+        rows: queryset that selects the row, as for `Lease`.
+        free: condition for acquiring it: the row is not leased, or its holder is considered dead.
+            It is evaluated again after a retry, and the first attempt might have been committed.
+            If the mark is never used twice, include it in the condition.
         mark: columns and values that identify this holder.
         hold: seconds to wait for the database.
-        columns: what else to write.
+        columns: further values to write.
 
     Returns:
-        The lease; None where the row is not free, or not there.
+        The lease, or None if the row is not free or does not exist.
     """
     taken = retry_while_unavailable(
         lambda: rows.filter(free).update(**mark, **columns), seconds=hold
@@ -101,20 +102,20 @@ def claim(
 def claim_due(
     rows: QuerySet[Any], due: Q, limit: int, mark: Mapping[str, Any], **columns: Any
 ) -> list[int]:
-    """Take the leases of rows that are due: each is given to one caller only. Three queries.
+    """Acquire the leases of due rows, each by one caller only. Takes three queries.
 
     Args:
-        rows: the rows, in the order in which they are taken.
-        due: the condition for taking one; false as soon as `mark` is written.
-        limit: the most rows to take.
+        rows: the rows, in the order in which to acquire them.
+        due: condition for acquiring a row; false once `mark` is written.
+        limit: maximum number of rows.
         mark: columns and values that identify this caller.
-        columns: what else to write.
+        columns: further values to write.
 
     Returns:
-        Primary keys.
+        Primary keys of the acquired rows.
     """
     found = list(rows.filter(due).values_list("pk", flat=True)[:limit])
-    if not found:  # an UPDATE of nothing would still wait for SQLite's lock
+    if not found:  # even an UPDATE without rows waits for SQLite's write lock
         return []
     chosen = rows.order_by().filter(pk__in=found)
     chosen.filter(due).update(**mark, **columns)
@@ -123,14 +124,14 @@ def claim_due(
 
 
 def expired(column: str, limit: timedelta) -> Q:
-    """The condition for rows whose time is over.
+    """Return the condition for rows whose time has expired.
 
-    A time that is further ahead than the limit was written by a clock that has been set back since,
-    and counts as over.
+    A time further in the future than the limit was written before a clock was set back, and is
+    treated as expired.
 
     Args:
-        column: when the row was last written or claimed.
-        limit: for how long that counts.
+        column: column with the time of the last write or claim.
+        limit: how long that time is valid.
     """
     now = timezone.now()
     return Q(**{f"{column}__lte": now - limit}) | Q(**{f"{column}__gte": now + limit})

@@ -1,7 +1,7 @@
-"""Guards: triggers that refuse changes to rows which must stay as they are.
+"""Guards: database triggers that reject changes to immutable rows.
 
-Each app keeps them as SQL, in `sql/guards.sqlite.sql` and `sql/guards.postgresql.sql`. The owner of
-the database can drop triggers; they stop everybody else, and bugs of our own.
+Each app defines them in `sql/guards.sqlite.sql` and `sql/guards.postgresql.sql`. The owner of the
+database can drop triggers; they protect against all other users and against bugs in this code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 from .concurrency import unapplied_migrations
 
 logger = logging.getLogger(__name__)
-Plan = Iterable[tuple[Any, bool]]  # migrations, and whether each is reversed
+Plan = Iterable[tuple[Any, bool]]  # (migration, is reversed)
 
 _TRIGGER = re.compile(r"^CREATE TRIGGER (\w+) BEFORE \w+ ON (\w+)", re.MULTILINE)
 _FUNCTION = re.compile(r"^CREATE FUNCTION (\w+)\(\)", re.MULTILINE)
@@ -31,33 +31,33 @@ _SQLITE_STATEMENT = re.compile(r"^(CREATE TRIGGER (\w+) .*?^END);$", re.MULTILIN
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """The guards of one app.
+    """Guards of one app.
 
     Attributes:
-        app: the app's label.
-        folder: where the two SQL files are.
+        app: label of the app.
+        folder: folder of the two SQL files.
     """
 
     app: str
     folder: Path
 
     def sql(self, connection: BaseDatabaseWrapper) -> str:
-        """The file for this database, with `{schema}` filled in on PostgreSQL."""
+        """Return the SQL for this database, with `{schema}` filled in on PostgreSQL."""
         text = (self.folder / f"guards.{connection.vendor}.sql").read_text()
         if _is_postgresql(connection):
             text = text.replace("{schema}", _schema_of(connection, _TRIGGER.findall(text)[0][1]))
         return text
 
     def names(self, connection: BaseDatabaseWrapper) -> set[str]:
-        """The names of the triggers that belong in this database."""
+        """Return the names of the triggers that this database should have."""
         return {name for name, _ in _TRIGGER.findall(self.sql(connection))}
 
     def tables(self, connection: BaseDatabaseWrapper) -> set[str]:
-        """The tables that are guarded."""
+        """Return the names of the guarded tables."""
         return {table for _, table in _TRIGGER.findall(self.sql(connection))}
 
     def missing(self, connection: BaseDatabaseWrapper) -> set[str]:
-        """The triggers that are absent, disabled or, on SQLite, different from the file."""
+        """Return the triggers that are absent, disabled or, on SQLite, different from the file."""
         sql = self.sql(connection)
         if not _is_postgresql(connection):
             query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
@@ -82,7 +82,7 @@ class Guards:
         with connection.cursor() as cursor:
             if _is_postgresql(connection):
                 cursor.execute(sql)
-            else:  # which takes one statement at a time
+            else:  # SQLite executes one statement at a time
                 for statement, _ in _SQLITE_STATEMENT.findall(sql):
                     cursor.execute(statement)
 
@@ -97,7 +97,7 @@ class Guards:
                 cursor.execute(f"DROP FUNCTION IF EXISTS {name}()")
 
     def operation(self) -> migrations.RunPython:
-        """A migration operation that installs the guards, and drops them when reversed."""
+        """Return a migration operation that installs the guards, and drops them when reversed."""
 
         def install(_apps: object, editor: BaseDatabaseSchemaEditor) -> None:
             self.install(editor.connection)
@@ -110,11 +110,11 @@ class Guards:
     def connect(self, app: AppConfig) -> None:
         """Remove the guards before migrations run, and restore them afterwards.
 
-        A migration may change rows that are guarded. And SQLite rebuilds a table to alter it, which
-        drops the table's triggers and fails if triggers of other tables refer to it.
+        A migration can change guarded rows. Also, SQLite rebuilds a table to alter it, which drops
+        the table's triggers and fails if triggers of other tables refer to it.
         """
         CONNECTED.append(self)
-        # signals hold receivers weakly, and bound methods would be collected at once
+        # by default, signals hold weak references, and bound methods would be collected at once
         pre_migrate.connect(self._lift, sender=app, weak=False)
         post_migrate.connect(self._restore, sender=app, weak=False)
 
@@ -124,7 +124,7 @@ class Guards:
 
     def _restore(self, using: str, plan: Plan = (), **_: Any) -> None:
         connection = connections[using]
-        # the files fit the newest schema; on an older one data may be on its way
+        # the SQL matches the newest schema; on an older one, data migrations might still follow
         if any(name.startswith(f"{self.app}.") for name in unapplied_migrations(connection)):
             return
         if missing := self.missing(connection):
@@ -133,12 +133,12 @@ class Guards:
             self.install(connection)
 
 
-# The guards of all apps.
+# Guards of all apps.
 CONNECTED: list[Guards] = []
 
 
 def missing(connection: BaseDatabaseWrapper) -> set[str]:
-    """The triggers of all apps that are missing; see `Guards.missing`."""
+    """Return the missing triggers of all apps; see `Guards.missing`."""
     return {name for guards in CONNECTED for name in guards.missing(connection)}
 
 
@@ -152,4 +152,4 @@ def _schema_of(connection: BaseDatabaseWrapper, table: str) -> str:
             "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = %s::regclass",
             [table],
         )
-        return str(cursor.fetchone()[0])  # quoted if it has to be
+        return str(cursor.fetchone()[0])  # PostgreSQL quotes it if needed

@@ -1,1 +1,1 @@
-"""HTTP that knows whether a request left, bounds time and size, and keeps secrets out."""
+"""HTTP client that records whether a request was sent, bounds time and size, hides secrets."""

@@ -1,4 +1,4 @@
-"""How an exchange fails, by one question: may the request have arrived?"""
+"""Exceptions for failed HTTP exchanges, split by whether the request can have arrived."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class TransportKind(StrEnum):
-    """How an exchange failed below HTTP."""
+    """Cause of a failure below HTTP."""
 
     DNS = "dns"
     REFUSED = "connection_refused"
@@ -20,15 +20,18 @@ class TransportKind(StrEnum):
 
 
 class ExchangeError(Exception):
-    """Any failure to get an answer; `str(error)` is fit for a page: one line, no secret."""
+    """Base class for failed exchanges.
+
+    `str(error)` is safe to show on a page: one line, without secrets.
+    """
 
 
 class TransportError(ExchangeError):
     """No HTTP answer.
 
     Attributes:
-        kind: how it failed.
-        detail: one line, redacted, at most 500 characters.
+        kind: cause of the failure.
+        detail: one redacted line of at most 500 characters.
         duration_ms: time spent, in milliseconds.
     """
 
@@ -40,8 +43,11 @@ class TransportError(ExchangeError):
 
 
 class NotSent(TransportError):
-    """Not one byte of the request left this machine: it is safe to try again."""
+    """No byte of the request was sent, so it is safe to retry."""
 
 
 class Unanswered(TransportError):
-    """The request left (wholly or in part) but no whole answer came: the cloud may have it."""
+    """The request was sent, in full or in part, without a complete answer.
+
+    The cloud might have received it.
+    """

@@ -1,4 +1,4 @@
-"""Keeping secrets and control characters out of what is stored, logged or shown."""
+"""Remove secrets and control characters from text that is stored, logged or shown."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NoReturn
 from urllib.parse import quote
 
 REDACTED = "[redacted]"
-_SHORTEST_SECRET = 4  # a shorter one would blank out half of every sentence
+_SHORTEST_SECRET = 4  # characters; replacing shorter ones would make ordinary text unreadable
 
 _NAME = (
     r"(?:[\w.-]{0,40}(?:passw(?:or)?d|passcode|secret|token|authorization|cookie|credential"
     r"|access_?key|api_?key|private_?key|signature)[\w.-]{0,40}|ak|sk|access)"
 )
-# "password": "…", also with the quotes escaped (JSON inside JSON) and with the value cut off.
+# "password": "…", including escaped quotes (JSON inside JSON) and truncated values.
 _JSON_TEXT = re.compile(
     rf"(\\{{0,4}}[\"']{_NAME}\\{{0,4}}[\"']\s{{0,9}}:\s{{0,9}}\\{{0,4}}[\"'])"
     r"(?:[^\"\\]|\\.)*",
@@ -29,21 +29,24 @@ _WHOLE_LINE = re.compile(
 _HEADER_LIKE = re.compile(
     rf"(?<![\w.-])({_NAME}\s{{0,9}}[:=]\s{{0,9}})[^\s,;&\"'<>]+", re.IGNORECASE
 )
-# Keystone's Fernet and PKI tokens, JSON web tokens, our own API tokens, bearer values: known by
-# their looks.
+# Recognized by format: the product's API tokens, Keystone Fernet and PKI tokens, JSON web tokens,
+# bearer values.
 _TOKEN_LOOKS = re.compile(
     r"\b(?:csslb_[0-9a-f]{12}_[\w-]+"
     r"|gAAAA[\w-]{20,}|MII[A-Za-z0-9+/_=-]{60,}|eyJ[\w-]{10,}\.[\w-]*(?:\.[\w-]*)?"
     r"|(?<=Bearer )[^\s\"'<>]+)"
 )
-# Control characters but tab and newline, lone surrogates, line separators, text direction marks.
+# Control characters except tab and newline, lone surrogates, line separators, text direction marks.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
 )
 
 
 def printable(text: str) -> str:
-    """Replace what must not reach a terminal, a database or a page by a space; keep line ends."""
+    """Replace characters that are unsafe in a terminal, database or page with spaces.
+
+    Line ends are kept.
+    """
     return _UNPRINTABLE.sub(" ", text.replace("\r\n", "\n"))
 
 
@@ -54,16 +57,16 @@ def one_line(text: str, limit: int) -> str:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Take secrets and control characters out of `text`.
+    """Remove secrets and control characters from `text`.
 
     Args:
-        text: anything that came from outside.
-        secrets: values known to be secret; each goes wherever it occurs, also in the spelling
-            that JSON or a URL gives it.
+        text: text from an external source.
+        secrets: known secret values. Each is replaced wherever it occurs, including in its JSON
+            and URL encodings.
 
     Returns:
-        The text, with `[redacted]` for every known secret, for the value of every JSON key, header
-        or parameter whose name tells a secret, and for what looks like a token.
+        The text with `[redacted]` in place of known secrets, of the values of JSON keys, headers
+        and parameters whose names indicate a secret, and of strings that look like tokens.
     """
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) < _SHORTEST_SECRET:
@@ -79,10 +82,10 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 class Secret:
-    """A secret text: printed, logged, formatted or in a traceback's locals it is `[redacted]`.
+    """String that shows as `[redacted]` when printed, logged, formatted or listed in a traceback.
 
-    It cannot be pickled, nor be made JSON, so it cannot become the argument of a task. Two of them
-    are compared in a time that does not depend on where they differ.
+    It cannot be pickled or serialized to JSON, so it cannot be passed as a task argument. Comparing
+    two secrets takes constant time.
     """
 
     __slots__ = ("_text",)
@@ -91,7 +94,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
+        """Return the plain text. Call this only where the secret is sent."""
         return self._text
 
     def __repr__(self) -> str:

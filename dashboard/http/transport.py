@@ -1,4 +1,7 @@
-"""One HTTP exchange: sent or not is known, nothing is repeated, size and time are bounded."""
+"""Perform one HTTP exchange without retries, with bounded size and time.
+
+A failure states whether the request was sent.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,15 @@ _PLAIN_IN_WORDS = {TransportKind.DNS, TransportKind.REFUSED, TransportKind.CONNE
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """An answer as bytes.
+    """HTTP answer with its body as bytes.
 
     Attributes:
         status: HTTP status code.
-        headers: names in any case.
-        body: decoded, at most the cap.
-        oversized: True when there was more than the cap; the rest was not read.
-        cut_short: True when the body broke off (never on a 2xx: that is `Unanswered`).
-        duration_ms: from the first byte sent to the last byte read, in milliseconds.
+        headers: response headers; names are case-insensitive.
+        body: decoded body, limited to the cap.
+        oversized: True if the body was larger than the cap; the rest was not read.
+        cut_short: True if the body was truncated. Never set for a 2xx, which raises `Unanswered`.
+        duration_ms: time from the first byte sent to the last byte read, in milliseconds.
     """
 
     status: int
@@ -59,13 +62,13 @@ class RawAnswer:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine, by its name or address alone."""
+    """Return True if the name or address `host` denotes this machine; does no DNS lookup."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
         address = ip_address(host.strip("[]"))
     except ValueError:
-        try:  # “127.1” and “0x7f000001”, which the resolver takes for addresses, too
+        try:  # the resolver also accepts forms such as “127.1” and “0x7f000001”
             address = ip_address(socket.inet_aton(host))
         except (OSError, ValueError):
             return False
@@ -74,25 +77,25 @@ def is_loopback(host: str) -> bool:
 
 
 def names_loopback_http(*urls: str) -> bool:
-    """Whether an address that an entry itself names is http:// on this machine.
+    """Return True if any of the configured URLs is http:// on this machine.
 
-    Only then may an address that the identity service names be one: a service elsewhere could have
-    this process talk to whatever listens here, as to its Redis.
+    URLs supplied by the identity service can use http:// on this machine only in that case.
+    Otherwise a remote service could make this process connect to local services such as Redis.
     """
     found = map(urlsplit, urls)
     return any(each.scheme == "http" and is_loopback(each.hostname or "") for each in found)
 
 
 def require_proxy_address(proxy: str) -> None:
-    """Refuse what is no address of an HTTP proxy, in a text without its password.
+    """Check that `proxy` is the URL of an HTTP proxy.
 
     Raises:
-        InvalidProxyURL: urllib3's own text would quote it up to the first character that is not
-            escaped.
+        InvalidProxyURL: the URL is not valid or not supported. The message omits the password;
+            urllib3's own message would quote the URL up to the first unescaped character.
     """
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        parts.port  # noqa: B018 - raises where it is no port
+        parts.port  # noqa: B018 - raises ValueError if invalid
         extra = parts.path.strip("/") or parts.query or parts.fragment
         usable = bool(parts.hostname) and not extra
     except ValueError:
@@ -107,12 +110,13 @@ def require_proxy_address(proxy: str) -> None:
 
 
 class WatchedAdapter(HTTPAdapter):
-    """Sends over watched connections: no retries, both timeouts always set, HTTPS only.
+    """Requests adapter for watched connections: no retries, both timeouts always set.
 
-    HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, but for this machine itself.
+    Requires HTTPS unless the arguments allow plain HTTP. HTTPS_PROXY, HTTP_PROXY and NO_PROXY
+    apply, except to requests to this machine.
 
     Args:
-        plain_http: allow http:// to other machines than this one.
+        plain_http: allow http:// to other machines.
         loopback_http: allow http:// to this machine.
     """
 
@@ -122,12 +126,12 @@ class WatchedAdapter(HTTPAdapter):
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make pools of watched connections."""
+        """Create pools of watched connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        """Make pools of watched connections through a proxy."""
+        """Create pools of watched connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         manager.pool_classes_by_scheme = POOLS
         return manager
@@ -140,7 +144,7 @@ class WatchedAdapter(HTTPAdapter):
         here = is_loopback(parts.hostname or "")
         if parts.scheme != "https" and not (self._loopback_http if here else self._plain_http):
             raise InvalidSchema(f"refused to send to {parts.hostname} without HTTPS")
-        if here:  # no proxy can reach this machine's loopback, and a shell may name one for all
+        if here:  # no proxy can reach this machine's loopback; ignore proxies from the environment
             kwargs["proxies"] = None
         elif proxy := select_proxy(request.url or "", kwargs.get("proxies")):
             require_proxy_address(proxy)
@@ -151,7 +155,7 @@ class WatchedAdapter(HTTPAdapter):
 
 
 class _NoAuth(requests.auth.AuthBase):
-    """Keeps requests from adding what a ~/.netrc says: a session with an auth does not look."""
+    """No-op authentication: `requests` reads ~/.netrc only for sessions without one."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
@@ -159,20 +163,20 @@ class _NoAuth(requests.auth.AuthBase):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """No answer is a redirect: requests would read its whole body to make the next request."""
+        """Return None for every answer: `requests` would read a redirect's whole body."""
         return None
 
 
 def new_session(
     user_agent: str, *, plain_http: bool = False, loopback_http: bool = True
 ) -> requests.Session:
-    """Make a session that keeps connections, and neither cookies nor ~/.netrc passwords.
+    """Create a session that reuses connections and ignores cookies and ~/.netrc passwords.
 
     Args:
-        user_agent: value of the header.
-        plain_http: allow http:// to other machines than this one.
-        loopback_http: allow http:// to this machine. False where the addresses come from a service
-            that is elsewhere: it must not choose what this process talks to here.
+        user_agent: value of the User-Agent header.
+        plain_http: allow http:// to other machines.
+        loopback_http: allow http:// to this machine. Set to False if a remote service supplies the
+            URLs, so that it cannot make this process connect to local services.
     """
     session = _Session()
     session.auth = _NoAuth()
@@ -196,29 +200,29 @@ def send(
     cert: str | tuple[str, str] | None = None,
     secrets: tuple[str, ...] = (),
 ) -> RawAnswer:
-    """Send one request once and read its answer. Redirects are answers, not followed.
+    """Send one request once and read its answer. Redirects are returned, not followed.
 
-    A body that breaks off leaves a status that is not a 2xx known: that is an answer, marked as cut
-    short. With a 2xx it is `Unanswered`: success is never taken from half an answer.
+    If the body is truncated, a non-2xx answer is returned with `cut_short` set. A 2xx raises
+    `Unanswered`, because a partial answer is no proof of success.
 
     Args:
-        session: from `new_session`; the caller keeps one per thread.
+        session: session from `new_session`; use one per thread.
         method: HTTP method.
-        url: whole URL.
+        url: absolute URL.
         headers: headers of this request.
-        timeouts: how long to wait.
-        cap: bytes of decoded body to read at most.
-        body: of the request, None for none.
-        verify: as in requests: check the certificate, or the CA bundle to check it with.
-        cert: as in requests: client certificate, or certificate and key.
-        secrets: values to keep out of error texts.
+        timeouts: time limits.
+        cap: maximum size of the decoded body to read, in bytes.
+        body: request body, or None.
+        verify: as in `requests`: whether to verify the certificate, or the path of a CA bundle.
+        cert: as in `requests`: client certificate, or certificate and key.
+        secrets: values to remove from error messages.
 
     Returns:
-        The answer, whatever its status.
+        The answer, regardless of its status.
 
     Raises:
-        NotSent: not one byte of the request left.
-        Unanswered: the request left and no whole answer came.
+        NotSent: no byte of the request was sent.
+        Unanswered: the request was sent without a complete answer.
     """
     began = time.monotonic()
     response: requests.Response | None = None
@@ -235,7 +239,7 @@ def send(
                 verify=verify,
                 cert=cert,
             )
-        except Exception as error:  # whatever it is: whether the request left is known
+        except Exception as error:  # for any exception, the watch knows if the request was sent
             raise _failure(error, watch, url, began, secrets) from error
         answered, oversized, problem = _read(response.raw, cap)
         if watch.expired and problem is None:
@@ -253,25 +257,25 @@ def send(
 
 
 def _read(raw: Any, cap: int) -> tuple[bytes, bool, Exception | None]:
-    """Read at most `cap` decoded bytes: (body, was there more, what broke it off)."""
+    """Read at most `cap` decoded bytes; return the body, whether there was more, and any error."""
     body = bytearray()
     problem: Exception | None = None
     try:
         while len(body) <= cap:
-            # With an amount, urllib3 decodes no more than that amount: a bomb stays folded.
+            # With an amount, urllib3 decodes no more than that: protects from compression bombs.
             chunk = raw.read(min(_CHUNK, cap + 1 - len(body)), decode_content=True)
             if not chunk:
                 raw.release_conn()
                 return bytes(body), False, None
             body += chunk
-    except Exception as error:  # decoders and http.client raise their own kinds
+    except Exception as error:  # decoders and http.client raise their own exception types
         problem = error
-    raw.close()  # what was not read would be taken for the next answer
+    raw.close()  # on a reused connection, unread bytes would be read as the next answer
     return bytes(body[:cap]), problem is None, problem
 
 
 def failure_kind(error: BaseException, watch: ExchangeWatch) -> TransportKind:
-    """Tell how an exchange failed from the exceptions underneath and how far it had come."""
+    """Classify a failed exchange by its underlying exceptions and the phase it reached."""
     causes = tuple(_causes(error))
 
     def met(*kinds: type[BaseException]) -> bool:
@@ -300,7 +304,7 @@ def failure_kind(error: BaseException, watch: ExchangeWatch) -> TransportKind:
 def describe(
     error: BaseException, kind: TransportKind, url: str, secrets: tuple[str, ...] = ()
 ) -> str:
-    """Say in one line, without secrets, how talking to the host of `url` failed."""
+    """Describe the failure in one line of at most 500 characters, without secrets."""
     parts = urlsplit(url)
     text = _WORDS[kind].format(host=parts.netloc.rpartition("@")[2])
     if kind not in _PLAIN_IN_WORDS and kind is not TransportKind.READ_TIMEOUT:
@@ -320,7 +324,10 @@ def _failure(
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what it was made from, outermost first: it is wrapped in three ways."""
+    """Yield `error` and its causes, outermost first.
+
+    Libraries wrap exceptions in a `reason` attribute, in the arguments or by chaining.
+    """
     waiting, seen = [error], set[int]()
     while waiting:
         cause = waiting.pop(0)

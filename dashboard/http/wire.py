@@ -1,9 +1,9 @@
-"""Connections that know whether a request has left, and a deadline that no server can stretch.
+"""Connections that record whether a request was sent, and a deadline that servers cannot extend.
 
-`requests` reports a failure, not whether the cloud may have taken the request. So the connection
-classes of urllib3 are extended by one thing: immediately before the first byte of a request is
-handed to the socket (after name, connection, proxy and TLS are done) they note the time in the
-`ExchangeWatch` of the running thread. A failure without that note means that nothing was sent.
+`requests` reports a failure, but not whether the cloud might have received the request. The
+subclasses of urllib3's connections record the time in the thread's `ExchangeWatch` immediately
+before they write the first byte of a request to the socket, after name resolution, connection,
+proxy and TLS handshake. A failure without that time means that nothing was sent.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, all in seconds.
+    """Time limits, in seconds.
 
     Attributes:
-        connect: for one TCP connection, and again for its TLS handshake.
-        read: between two bytes of an answer.
-        total: for a whole exchange, from the name look-up to the last byte. Only a look-up that
-            hangs can outlast it (the resolver's own limit holds), and then nothing is sent.
-        idle: a kept connection that was unused for longer is opened anew, because the far side
-            may just be closing it and a request lost that way could not be told from one taken.
+        connect: limit for a TCP connection, and separately for its TLS handshake.
+        read: limit between two bytes of an answer.
+        total: limit for the whole exchange, from name resolution to the last byte. Only name
+            resolution can exceed it (the resolver's own limit applies), and then nothing is sent.
+        idle: a connection unused for longer than this is reopened. The server might be closing it,
+            and a request lost that way cannot be distinguished from one that arrived.
     """
 
     connect: float = 5.0
@@ -47,7 +47,7 @@ class Timeouts:
 
 
 class Phase(Enum):
-    """How far the exchange has come before its first byte."""
+    """Phase of an exchange before its first byte is sent."""
 
     CONNECT = "connect"
     PROXY = "proxy"
@@ -55,13 +55,13 @@ class Phase(Enum):
 
 
 class ExchangeWatch:
-    """The deadline and the sent-or-not mark of the exchange that runs on this thread.
+    """Deadline and send time of the exchange that runs on this thread.
 
     Attributes:
-        phase: how far the connection came.
-        proxied: True when the connection goes through a proxy.
-        sent_at: `time.monotonic()` immediately before the first byte, None while nothing was sent.
-        expired: True once the total time is over.
+        phase: phase that the connection has reached.
+        proxied: True if the connection goes through a proxy.
+        sent_at: `time.monotonic()` immediately before the first byte; None if nothing was sent.
+        expired: True after the total time has elapsed.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
@@ -94,7 +94,11 @@ class ExchangeWatch:
             self._release()
 
     def remaining(self) -> float:
-        """Seconds left. Raises TimeoutError when there are none."""
+        """Return the seconds left.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
         left = self._deadline - time.monotonic()
         if self.expired or left <= 0:
             self.expired = True
@@ -102,18 +106,18 @@ class ExchangeWatch:
         return left
 
     def attach(self, connected: socket.socket) -> None:
-        """Let the deadline reach this socket, whatever is layered on top of it later."""
+        """Apply the deadline to this socket and to any layer added on top of it later."""
         with self._lock:
             self._release()
-            # A duplicate stays valid when TLS takes the original over, or the connection is handed
-            # to the answer; shutting it down ends the read that another thread is blocked in.
+            # A duplicate stays valid when TLS or the response object takes over the original.
+            # Shutting it down unblocks a read in another thread.
             self._fileno = connected.fileno()
             self._handle = socket.fromfd(self._fileno, socket.AF_INET, socket.SOCK_STREAM)
         self.remaining()
 
     def first_byte(self, connected: socket.socket) -> None:
-        """Note that the next thing to happen is the request's first byte."""
-        if self._fileno != connected.fileno():  # a kept connection
+        """Record that the first byte of the request is about to be sent."""
+        if self._fileno != connected.fileno():  # a reused connection
             self.attach(connected)
         self.remaining()
         if self.sent_at is None:
@@ -141,12 +145,12 @@ _running = _Running()
 
 
 def running_watch() -> ExchangeWatch | None:
-    """The watch of the exchange that runs on this thread."""
+    """Return the watch of the exchange that runs on this thread, or None."""
     return _running.watch
 
 
 class _LastLine:
-    """Stands for the answer's stream while its head is read, and remembers the last line."""
+    """Stream wrapper used while the headers are read; remembers the last line."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
         self.stream = stream
@@ -160,20 +164,20 @@ class _LastLine:
         self.stream.close()
 
     def flush(self) -> None:
-        """http.client flushes what it closes."""
+        """Do nothing; `http.client` flushes a stream before closing it."""
 
 
 class _Response(http.client.HTTPResponse):
-    """http.client takes a head that ends in mid-air for a whole one; this one does not.
+    """Response that rejects truncated headers and skips interim (1xx) answers.
 
-    And it takes any 1xx but 100 for the answer. The answer proper would then stay in the connection
-    and be read as the next request's.
+    `http.client` accepts truncated headers as complete. It also takes any 1xx except 100 for the
+    final answer, which leaves the real answer on the connection for the next request.
     """
 
     fp: Any
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client has no other place where an interim answer could be told from the final one
+        # http.client offers no other hook to distinguish interim from final answers
         version, status, reason = super()._read_status()  # type: ignore[misc]
         if status == http.client.SWITCHING_PROTOCOLS:
             raise http.client.HTTPException("the answer switches to another protocol")
@@ -232,17 +236,17 @@ class _Watched(HTTPConnection):
         if self.sock is None:
             self.connect()
         watch = running_watch()
-        if watch is not None and not self._connecting:  # CONNECT goes to the proxy, not the cloud
+        if watch is not None and not self._connecting:  # CONNECT is sent to the proxy only
             watch.first_byte(self.sock)
         super().send(data)
 
 
 class WatchedHTTPConnection(_Watched):
-    """A plain connection under the running thread's watch."""
+    """Plain HTTP connection that reports to the thread's watch."""
 
 
 class WatchedHTTPSConnection(_Watched, HTTPSConnection):
-    """A TLS connection under the running thread's watch."""
+    """TLS connection that reports to the thread's watch."""
 
 
 class _Pool(HTTPConnectionPool):
@@ -264,13 +268,13 @@ class _Pool(HTTPConnectionPool):
 
 
 class WatchedHTTPPool(_Pool):
-    """Keeps plain connections, and none that sat idle for too long."""
+    """Pool of plain HTTP connections; reopens connections that were idle for too long."""
 
     ConnectionCls = WatchedHTTPConnection
 
 
 class WatchedHTTPSPool(_Pool, HTTPSConnectionPool):
-    """Keeps TLS connections, and none that sat idle for too long."""
+    """Pool of TLS connections; reopens connections that were idle for too long."""
 
     ConnectionCls = WatchedHTTPSConnection
 

@@ -1,8 +1,8 @@
-"""The embedded default: everything on one machine, with nothing installed beside Python.
+"""Run the product on one machine that has nothing but Python installed.
 
-`manage.py run` starts a private Redis, the simulator while no cloud is configured, gunicorn and
-a Celery worker, and stops them all, whatever ends it. Process managers (honcho, circus,
-supervisord) run a list of commands; none takes a free socket, makes the first account, decides
-between a real cloud and a simulated one, and cleans up after its own SIGKILL. Hence code of our
-own, and little of it.
+`manage.py run` starts a private Redis, the simulator if no cloud is configured, gunicorn and a
+Celery worker, and stops them all however it ends itself. Existing process managers (honcho, circus,
+supervisord) run a list of commands. None of them does everything that is needed here: find a free
+socket, create the first account, choose between a real and a simulated cloud, and clean up after
+being killed with SIGKILL.
 """

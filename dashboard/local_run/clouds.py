@@ -1,4 +1,4 @@
-"""A real cloud or the simulated one: which of them this start is for."""
+"""Choose between a real and the simulated cloud, and prepare the simulator."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from .instance import demo_environment
 
 
 def demo_wanted(environ: Mapping[str, str]) -> bool:
-    """Decide: DEMO_CLOUD where it is set, else whether no cloud is configured.
+    """Return True if the simulated cloud is to be used.
+
+    DEMO_CLOUD decides if it is set. Otherwise the demo starts if no cloud is configured.
 
     Raises:
-        StartError: DEMO_CLOUD is neither true nor false, or the configuration cannot be read. A
-            demo in place of a cloud that somebody meant to configure would be a lie.
+        StartError: DEMO_CLOUD is not a boolean, or the configuration cannot be read. Falling back
+            to the demo would hide a configuration error.
     """
     choice = clean(environ.get("DEMO_CLOUD", "")).lower()
     if choice:
@@ -41,7 +43,7 @@ def demo_wanted(environ: Mapping[str, str]) -> bool:
 
 
 def surely_none(environ: Mapping[str, str]) -> bool:
-    """Whether there is nothing that openstacksdk could read, without its import of two seconds."""
+    """Return True if openstacksdk has nothing to read; avoids its import, which takes 2 s."""
     named = ["OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE", "OS_AUTH_URL", "OS_CLOUD"]
     named += ["SNAP_REAL_HOME"]  # moves openstacksdk's search path
     if any(environ.get(name) for name in named):
@@ -52,13 +54,15 @@ def surely_none(environ: Mapping[str, str]) -> bool:
 
 
 def environment(environ: Mapping[str, str], clouds_file: Path) -> dict[str, str]:
-    """A demo's environment: what names a real cloud is left out."""
+    """Return the environment for a demo, without the variables that configure a real cloud."""
     kept = {name: value for name, value in environ.items() if not name.startswith("OS_")}
     return {**kept, **demo_environment(clouds_file)}
 
 
 def simulator_command(folder: Path) -> list[str]:
-    """Prepare the simulator's folder and return the command that starts it on its kept port.
+    """Prepare the simulator's folder and return the command that starts it.
+
+    The simulator reuses its previous port if possible.
 
     Raises:
         OSError: the folder cannot be written.
@@ -75,17 +79,23 @@ def simulator_command(folder: Path) -> list[str]:
 
 
 def clouds_file(folder: Path) -> Path:
-    """The simulator's clouds.yaml."""
+    """Return the path of the simulator's clouds.yaml."""
     return folder / "clouds.yaml"
 
 
 def ready_file(folder: Path) -> Path:
-    """Written by the simulator when it listens and clouds.yaml is there."""
+    """Return the path of the file that the simulator writes once it listens.
+
+    At that time clouds.yaml exists as well.
+    """
     return folder / "ready.json"
 
 
 def _kept_port(file: Path) -> int:
-    """A port that the simulator had before, while it is free: stored URLs go on leading there."""
+    """Return the simulator's previous port if it is free, so that stored URLs stay valid.
+
+    Otherwise choose a free port and record it in `file`.
+    """
     try:
         port = int(file.read_text())
         with socket.create_server(("127.0.0.1", port)):

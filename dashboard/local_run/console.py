@@ -1,4 +1,4 @@
-"""Output for the person at the terminal."""
+"""Terminal output."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ ASCII_RULE = "-" * 78
 
 
 class StartError(Exception):
-    """The instance cannot start. The text is one line: what is wrong, and what to do."""
+    """The instance cannot start. The message states what is wrong and how to fix it."""
 
 
 def say(text: str) -> None:
-    """Write to the terminal; a terminal that is gone is no reason to fail."""
+    """Write to the terminal; ignore errors, since the terminal might be closed."""
     with contextlib.suppress(OSError, ValueError):
         encoding = sys.stdout.encoding or "ascii"
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
@@ -25,14 +25,14 @@ def say(text: str) -> None:
 def welcome(
     url: str, *, password: str, demo: bool, data_dir: Path, seconds: float, reachable: bool
 ) -> str:
-    """The block that tells a newcomer everything.
+    """Return the start-up message: how to open, sign in to, configure and stop the instance.
 
     Args:
-        url: of the first page.
-        password: admin's generated password, "" where it is not known.
+        url: URL of the first page.
+        password: generated password of the admin account; "" if unknown.
         demo: whether the cloud is simulated.
-        data_dir: where everything is kept.
-        seconds: since the start.
+        data_dir: data folder.
+        seconds: time since the start, in seconds.
         reachable: whether other machines can reach the address.
     """
     sign_in = (

@@ -1,14 +1,14 @@
-"""The guard: ends every process group of a supervisor that died without doing so itself.
+"""Guard process: terminates the process groups that a supervisor left running when it died.
 
-It is a process of its own session, started as a script (`python -I -S guard.py`) so that it costs
-little. Its standard input is a pipe whose write end only the supervisor has. Lines come through it:
+It runs in its own session, as a script (`python -I -S guard.py`) to keep it cheap. Its standard
+input is a pipe that only the supervisor can write to. The supervisor sends lines:
 
     +1234    process group 1234 has started
-    -1234    it is gone
+    -1234    process group 1234 has ended
 
-The end of input means that the supervisor is gone, however it went. What is then still on the list
-gets SIGTERM, and SIGKILL `GRACE_SECONDS` later. The supervisor's lock is inherited and held until
-then, so that a new start waits instead of meeting the old processes.
+End of input means that the supervisor has ended, for whatever reason. The remaining groups then get
+SIGTERM, and SIGKILL `GRACE_SECONDS` later. The guard inherits the supervisor's lock and holds it
+until it is done, so a new start waits for the old processes to end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.05
 
 
 def follow(lines: BinaryIO) -> set[int]:
-    """Read until the end of input; returns the groups that were not reported gone."""
+    """Read until the end of input; return the groups that were not reported as ended."""
     groups: set[int] = set()
     for line in lines:
         group = int(line[1:])
@@ -36,18 +36,18 @@ def follow(lines: BinaryIO) -> set[int]:
 
 
 def send(group: int, number: int) -> bool:
-    """Send a signal to a process group, 0 to ask only; False where nobody is left in it."""
+    """Send a signal to a process group (0 only checks); return False if the group is empty."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
         return False
-    except PermissionError:  # macOS says so of a group of zombies
+    except PermissionError:  # macOS raises this for a group of zombies
         return False
     return True
 
 
 def end(groups: set[int], grace: float = GRACE_SECONDS) -> None:
-    """Terminate process groups, and kill what is left of them after `grace` seconds."""
+    """Terminate process groups; kill those that are left after `grace` seconds."""
     left = {group for group in groups if send(group, signal.SIGTERM)}
     deadline = time.monotonic() + grace
     while left and time.monotonic() < deadline:
@@ -58,7 +58,7 @@ def end(groups: set[int], grace: float = GRACE_SECONDS) -> None:
 
 
 def main() -> None:
-    """Guard until the supervisor is gone; only SIGKILL ends it earlier."""
+    """Wait for the supervisor to end, then clean up; only SIGKILL ends the guard earlier."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     end(follow(sys.stdin.buffer))

@@ -1,4 +1,4 @@
-"""One instance for each DATA_DIR, and how a command in another terminal joins it."""
+"""Lock that allows one instance for each DATA_DIR, and lookup of the running instance."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from dashboard.environment import FALSE, clean
 from .console import StartError
 
 LOCK_NAME = "run.lock"
-LET_GO_SECONDS = 20.0  # longer than the guard takes to clean up after a killed supervisor
+LET_GO_SECONDS = 20.0  # longer than the guard needs to clean up after a killed supervisor
 POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What the lock file says about the instance that holds it.
+    """Content of the lock file: the instance that holds the lock.
 
     Attributes:
         pid: process id of `manage.py run`.
-        url: its first page.
-        clouds_file: the simulator's clouds.yaml, "" where real clouds are configured.
+        url: URL of its first page.
+        clouds_file: path of the simulator's clouds.yaml; "" if real clouds are configured.
     """
 
     pid: int
@@ -37,14 +37,16 @@ class Running:
 
 
 class InstanceLock:
-    """Held from start to end; the kernel lets go of it when the last holder is gone."""
+    """Lock that is held while the instance runs.
+
+    The kernel releases it when the last process that inherited it ends.
+    """
 
     def __init__(self, data_dir: Path) -> None:
-        """Take the lock.
+        """Acquire the lock, waiting for the clean-up of an instance that was killed.
 
         Raises:
-            StartError: another instance has it. One that was killed and is still being cleaned up
-                is waited for.
+            StartError: another instance or process holds the lock.
         """
         self._path = data_dir / LOCK_NAME
         self.fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -70,17 +72,17 @@ class InstanceLock:
         return True
 
     def write(self, running: Running) -> None:
-        """Say who holds the lock."""
+        """Record the holder in the lock file."""
         os.ftruncate(self.fd, 0)
         os.pwrite(self.fd, json.dumps(asdict(running)).encode() + b"\n", 0)
 
     def release(self) -> None:
-        """Let go; the file stays, since removing it would let two instances lock two files."""
+        """Release the lock but keep the file; without it, two instances could lock two files."""
         os.close(self.fd)
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process runs; one that was killed and not yet waited for does not."""
+    """Return True if the process is running; a zombie is not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -88,7 +90,7 @@ def _lives(pid: int) -> bool:
 
 
 def read(data_dir: Path) -> Running | None:
-    """What the lock file says, whether its writer lives or not; None where it says nothing."""
+    """Return the content of the lock file, even if its writer has ended; None if unreadable."""
     try:
         return Running(**json.loads((data_dir / LOCK_NAME).read_text()))
     except (OSError, ValueError, TypeError):
@@ -96,7 +98,7 @@ def read(data_dir: Path) -> Running | None:
 
 
 def running(data_dir: Path) -> Running | None:
-    """The instance that runs on this DATA_DIR now, or None."""
+    """Return the instance that currently runs on this DATA_DIR, or None."""
     found = read(data_dir)
     if found is None:
         return None
@@ -111,10 +113,10 @@ def running(data_dir: Path) -> Running | None:
 
 
 def join(data_dir: Path, environ: MutableMapping[str, str]) -> None:
-    """Have a command meet the same clouds as the demo instance that runs on this DATA_DIR.
+    """Make a command use the simulated cloud of the demo instance that runs on this DATA_DIR.
 
-    Without this, `manage.py backup --all` in a second terminal would look for a clouds.yaml that
-    a newcomer does not have. OS_* variables go first, and DEMO_CLOUD goes before those.
+    Without this, `manage.py backup --all` in a second terminal would fail for lack of a
+    clouds.yaml. OS_* variables take precedence over the demo, and DEMO_CLOUD over both.
     """
     choice = clean(environ.get("DEMO_CLOUD", "")).lower()
     real = any(name.startswith("OS_") for name in environ)
@@ -126,10 +128,10 @@ def join(data_dir: Path, environ: MutableMapping[str, str]) -> None:
 
 
 def demo_environment(clouds_file: Path) -> dict[str, str]:
-    """What leads openstacksdk to the simulator and to nothing else."""
+    """Return the environment variables that make openstacksdk use only the simulator."""
     return {
         "DEMO_CLOUD": "1",
         "OS_CLIENT_CONFIG_FILE": str(clouds_file),
-        # Without it a secure.yaml of the user's would be merged in, and its clouds with it.
+        # Otherwise openstacksdk would merge in the clouds of the user's own secure.yaml.
         "OS_CLIENT_SECURE_FILE": str(clouds_file.with_name("secure.yaml")),
     }

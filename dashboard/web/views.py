@@ -1,4 +1,4 @@
-"""The project's own pages, which belong to no app."""
+"""Views of the project that do not belong to an app."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dashboard.version import VERSION
 
 @require_safe
 def version(request: HttpRequest) -> JsonResponse:
-    """`{"version": "0.1.0"}`, for whoever is signed in: to others it would say what to attack."""
+    """Return `{"version": "0.1.0"}`; requires sign-in, since a version helps attackers."""
     return JsonResponse({"version": VERSION}, headers={"Cache-Control": "no-store"})
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: a page that needs no database and gives the id in the log."""
+    """Render the handler500 page, which needs no database and shows the id used in the log."""
     request_id = getattr(request, "request_id", "")
     return HttpResponse(render_to_string("500.html", {"request_id": request_id}), status=500)

@@ -1,12 +1,12 @@
-"""SQLite for many threads: waits for the write lock without holding the connection's mutex.
+"""SQLite backend for many threads: waits for the write lock without holding a connection's mutex.
 
-SQLite's own busy timeout sleeps while it holds the mutex of its connection. Another thread that
-holds the write lock can need that mutex: Python's garbage collector frees cursors of any connection
-in whatever thread it happens to run, and freeing one takes the mutex of its connection. The one
-then waits for the mutex, the other for the lock, and everyone for them both, until the timeout of
-many seconds is over.
+SQLite's busy timeout sleeps while it holds the mutex of its connection. The thread that holds the
+write lock can need that mutex: Python's garbage collector frees cursors of any connection in the
+thread in which it happens to run, and freeing a cursor acquires the mutex of its connection. One
+thread then waits for the mutex and the other for the write lock, and both block all other writers
+until the timeout of many seconds expires.
 
-So SQLite waits for a moment only, and this module asks again until the same timeout is over.
+Therefore SQLite waits only briefly, and this module retries until the same timeout expires.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from django.db.backends.sqlite3 import base
 
 T = TypeVar("T")
 
-MOMENT = 0.1  # seconds that SQLite waits by itself, the mutex in its hand
-PAUSE = 0.005  # seconds in which another thread can have the mutex
-DEFAULT_TIMEOUT = 5.0  # seconds; sqlite3.connect's own
+MOMENT = 0.1  # seconds that SQLite waits while it holds the mutex
+PAUSE = 0.005  # seconds between retries, in which another thread can acquire the mutex
+DEFAULT_TIMEOUT = 5.0  # seconds; the default of sqlite3.connect
 
 
 class CursorWrapper(base.SQLiteCursorWrapper):
-    """A cursor that asks again while the database is locked.
+    """Cursor that retries while the database is locked.
 
-    Outside a transaction only: there a statement that found the database locked has done nothing.
-    Within one the write lock is held already, since transactions begin IMMEDIATE.
+    It retries only outside a transaction, where a statement that found the database locked has had
+    no effect. Within a transaction the write lock is already held, because transactions begin
+    IMMEDIATE.
     """
 
     timeout = DEFAULT_TIMEOUT  # seconds
@@ -40,7 +41,7 @@ class CursorWrapper(base.SQLiteCursorWrapper):
     def executemany(self, query: Any, param_list: Any) -> Any:
         if self.connection.in_transaction:
             return super().executemany(query, param_list)
-        # Each row would be a transaction of its own, and asking again would repeat those before.
+        # Otherwise each row would be its own transaction, and a retry would repeat earlier rows.
         self.execute("BEGIN IMMEDIATE")
         try:
             result = super().executemany(query, param_list)
@@ -56,7 +57,7 @@ class CursorWrapper(base.SQLiteCursorWrapper):
             try:
                 return ask()
             except sqlite3.OperationalError as error:
-                # what Python's module raises by itself has no code
+                # errors raised by Python's module itself have no code
                 code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
                 busy = code & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or self.connection.in_transaction or time.monotonic() >= deadline:
@@ -65,11 +66,14 @@ class CursorWrapper(base.SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's SQLite connection with patient cursors; OPTIONS["timeout"] means what it meant."""
+    """Django's SQLite connection with retrying cursors.
+
+    OPTIONS["timeout"] keeps its meaning: the maximum wait for a lock, in seconds.
+    """
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
-        # After init_command: switching the journal's mode is no statement to repeat blindly.
+        # After init_command, which switches the journal mode and cannot simply be retried.
         connection.execute(f"PRAGMA busy_timeout = {round(MOMENT * 1000)}")
         return connection
 
