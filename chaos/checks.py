@@ -264,8 +264,9 @@ def check_ownership(evidence: Findings, diary: Diary, limits: Limits) -> Check:
 
     The simulator knows which request created which job. A "proven" job must be the run's own. An
     "inferred" job may also be one that somebody outside started within the POST's window, or, if
-    the POST was accepted, within the skew around the window (docs/run-states.md). It must never be
-    the job of another POST. And no job of our POSTs may be imported as somebody else's.
+    the POST was accepted and no record fits, within the skew around the window
+    (docs/run-states.md). It must never be the job of another POST. And no job of our POSTs may be
+    imported as somebody else's.
 
     Args:
         evidence: from `gather`.

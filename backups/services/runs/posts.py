@@ -299,7 +299,7 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
 
 
 def _waited(post: Post, now: datetime, date: datetime | None, ticked: float) -> timedelta:
-    """Time since a request was answered, or has certainly ended; may be negative.
+    """Time since a request was answered, or else since its timeouts passed; may be negative.
 
     Our wall clock may have been set in between. The product's own clock gives a lower bound,
     because it stands still while no worker sweeps. The cloud's clock gives an upper bound, unless

@@ -209,7 +209,7 @@ def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | 
 
 
 def _say_why_not(run_id: int) -> None:
-    """Store a note with a queued run if this database came from another instance."""
+    """Store in a queued run's note why this instance must not send (`instance.problem`)."""
     with override("en"):  # stored texts are English
         if not (why := instance.problem()):
             return

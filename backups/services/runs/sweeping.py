@@ -50,7 +50,7 @@ def due_for_sending(limit: int) -> list[int]:
     """Queued runs that are due and have, as far as is known, no message in the broker.
 
     A long queue of batch runs must not cause second messages. While the queue moves, messages are
-    consumed in the order in which they were published. So the message of a batch run counts as
+    consumed in the order in which they were published, so the message of a batch run counts as
     lost only if one that was published later has been consumed.
 
     Args:
