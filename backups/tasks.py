@@ -1,4 +1,4 @@
-"""Celery tasks: an id in, one service call. They carry no secret and no decision."""
+"""Celery tasks: each takes ids and calls a service. They contain no secrets and no decisions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from .services.runs import following, sending
 @shared_task(ignore_result=True)
 def send_run(run_id: int) -> None:
     if sending.send_run(run_id):
-        following.follow_run(run_id)  # at once: while it runs, the job is proven to be the run's
+        # At once: only while the job is running can it be proven to be the run's.
+        following.follow_run(run_id)
 
 
 @shared_task(ignore_result=True)
 def send_runs(run_ids: list[int]) -> None:
-    for run_id in run_ids:  # after an error the others are dispatched again
+    for run_id in run_ids:  # after an error the sweeper dispatches the remaining runs again
         send_run(run_id)
 
 
@@ -49,4 +50,4 @@ def continue_retention() -> None:
 
 @shared_task(ignore_result=True)
 def canary() -> None:
-    """Nothing to do: that it arrived is noted in dashboard/worker.py, as of any message."""
+    """Do nothing: dashboard/worker.py records that it arrived, as it does for any message."""

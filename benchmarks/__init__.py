@@ -1,1 +1,1 @@
-"""Speed, as ratios against peers and limits measured in the same run. Nothing here is a test."""
+"""Benchmarks: ratios to peers and to lower bounds measured in the same run. These are not tests."""

@@ -1,8 +1,8 @@
-"""The clusters page and the protection page over thousands of clusters, beside the usual way.
+"""Benchmark of the clusters and protection pages with thousands of clusters.
 
-The usual way reads each row's project, tags and latest run by queries of its own, sorts whole rows
-and finds the choices of a filter by DISTINCT. Both render the same template through the whole of
-Django, in this process.
+The clusters page is compared with the usual way, which reads each row's project, tags and latest
+run with separate queries, sorts whole rows, and finds the choices of a filter with DISTINCT. Both
+render the same template through the whole of Django, in this process.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> None:
 
 @contextmanager
 def database(options: argparse.Namespace) -> Iterator[None]:
-    """An own database on the server, where that is wanted."""
+    """Create and drop a separate database on the server, for PostgreSQL."""
     if options.database == "sqlite":
         yield
         return
@@ -98,7 +98,7 @@ def psql(url: str, statement: str) -> None:
 
 
 def fill(number: int, seed: int) -> None:
-    """Clusters with tags, labels and runs; the same ones for the same seed."""
+    """Create clusters with tags, labels and runs; the same ones for the same seed."""
     from backups.choices import Readiness
     from backups.models import BackupRun, Cluster, ClusterTag, Project
 
@@ -168,7 +168,7 @@ def fill(number: int, seed: int) -> None:
 
 
 def usual(request: Any) -> Any:
-    """The clusters page with queries for each row; the same filter, order and template."""
+    """The clusters page with queries for each row, but the same filter, order and template."""
     from django.core.paginator import Paginator
     from django.db.models import prefetch_related_objects
     from django.shortcuts import render
@@ -201,7 +201,7 @@ def usual(request: Any) -> Any:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Fill, ask, print."""
+    """Fill the database, request the pages, print the timings."""
     from django.conf import settings
     from django.core.management import call_command
     from django.db import connection
@@ -248,9 +248,9 @@ class Timing(NamedTuple):
 
 
 def timed(browser: Any, *urls: str) -> list[Timing]:
-    """Medians of pages that are asked for in turn, so that a busy machine hits them alike.
+    """Median times of pages, requested in turn so that other load affects them equally.
 
-    The first call of each does not count; its queries are counted.
+    The first request of each is not timed; its queries are counted.
     """
     from django.db import connection
     from django.test.utils import CaptureQueriesContext

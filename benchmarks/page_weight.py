@@ -1,9 +1,9 @@
-"""What a page weighs, when it first paints and whether it moves, in Chromium with nothing cached.
+"""Benchmark of a page's size, first paint and layout shifts, in Chromium with an empty cache.
 
-Fills a database of its own with clusters and runs, serves it with gunicorn on loopback, signs in,
-and opens each page in a fresh window: bytes over the wire by the browser's own count (headers and
-bodies of the page and all it loads), first contentful paint from the start of the navigation, and
-the sum of all layout shifts until the page has been still for a while.
+Fills a new database with clusters and runs, serves it with gunicorn on loopback, signs in, and
+opens each page in a new window. It measures the bytes transferred according to the browser (headers
+and bodies of the page and everything it loads), first contentful paint from the start of the
+navigation, and the sum of all layout shifts until some time after the load.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 PAGES = ("/", "/clusters/", "/history/", "/protection/", "/runs/{run}/")
 CHROMIUM = "/usr/bin/chromium"
-STILL = 1500  # milliseconds: counts and swaps after the load belong to the page
+STILL = 1500  # milliseconds to wait for content that is loaded after the page
 FIGURES = """() => {
   const entries = [
     ...performance.getEntriesByType("navigation"),
@@ -38,7 +38,7 @@ new PerformanceObserver((list) => {
 
 
 class Weight(NamedTuple):
-    """What was measured of a page: medians; of the shift the worst."""
+    """Measurements of a page: medians, and the largest layout shift."""
 
     path: str
     bytes: float

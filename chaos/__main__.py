@@ -1,4 +1,4 @@
-"""`python -m chaos`: trouble for a while, then the truth."""
+"""`python -m chaos`: inject faults for some time, then check the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     cli = argparse.ArgumentParser(
         prog="python -m chaos",
         description="Kill, stop and break everything while people click, then check the truth.",
@@ -37,13 +37,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; returns 0 when all checks passed, 1 on a violation, 2 when it could not be run."""
+    """Run it.
+
+    Returns:
+        0 if all checks passed, 1 on a violation, 2 if it could not be run, 130 if interrupted.
+    """
     given = parser().parse_args(arguments)
     if given.clicks < 1 or given.clusters < 4 or given.seconds <= 0:
         return _fail("at least 1 click, 4 clusters and some seconds are needed")
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     options = Options(given.clicks, given.clusters, given.seconds, given.database, seed)
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell may have us ignore it
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start this with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
         return _run(options, given.json, keep=given.keep)
@@ -80,7 +84,7 @@ def _run(options: Options, json_file: Path | None, *, keep: bool) -> int:
 
 
 def _undisturbed(scenario: Scenario, stack: Stack, *, keep: bool) -> None:
-    """Clean up; a second Ctrl-C does not leave half of it behind."""
+    """Clean up without being interrupted by a second Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     scenario.stop()
@@ -91,7 +95,7 @@ def _judge(
     options: Options, settings: dict[str, str], stack: Stack, scenario: Scenario
 ) -> dict[str, Any]:
     story = scenario.play()
-    # these need Django, which is set up only now
+    # These need Django, which is set up now.
     from .checks import check_clicks, check_outcomes, check_ownership, check_requests
     from .evidence import gather
     from .recovery import check_recovery, measure

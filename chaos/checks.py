@@ -13,24 +13,24 @@ from .clicks import ClickResult
 from .evidence import Call, Findings, Run, StoredPost
 from .trouble import Diary, overlap
 
-# Answers after which the same decision may send again: the cloud has refused, or turned away at
-# the gate. Written down here once more, and not taken from the product that is on trial.
+# Answers after which the same run may send again: refused by the cloud or by its gateway. Repeated
+# here instead of imported from the product, which is under test.
 REFUSALS = {401, 409, 429, 503}
 REFUSAL_CODES = {"CSS.0011", "CSS.3004", "CSS.0029", "CSS.0077", "CSS.6013", "CSS.5090"}
 GAVE_UP = {"unverified", "not_started"}
-# An answer behind which this simulator hides a job although it reads like a refusal.
+# An answer that reads like a refusal but behind which the simulator can start a job.
 LYING = 503
 SENT_NOWHERE = {"not_started", "rejected", "cancelled", "failed"}
 
 
 @dataclass(slots=True)
 class Check:
-    """One check's result.
+    """Result of one check.
 
     Attributes:
-        title: what is promised.
-        offences: what breaks the promise, with run ids; none: passed.
-        facts: numbers for the report.
+        title: the promise that is checked.
+        offences: violations of the promise, with run ids; the check passed if there are none.
+        facts: figures for the report.
     """
 
     title: str
@@ -43,13 +43,13 @@ class Check:
 
 
 def check_clicks(evidence: Findings, answers: Iterable[ClickResult], dark: set[str]) -> Check:
-    """1: every answered click has exactly one run, and every run ends or honestly says UNKNOWN.
+    """Check 1: every answered click has exactly one run, and every run ends or stays UNKNOWN.
 
     Args:
         evidence: from `gather`.
-        answers: what became of the clicks.
-        dark: cloud ids of the clusters whose records are unreadable to the end: only there a run
-            may stay UNKNOWN.
+        answers: results of the clicks.
+        dark: cloud ids of the clusters whose records stay unreadable; only there may a run stay
+            UNKNOWN, and it must have a note.
     """
     check = Check("every answered click has exactly one run; every run ends, or says why not")
     runs = evidence.runs
@@ -104,12 +104,12 @@ def check_clicks(evidence: Findings, answers: Iterable[ClickResult], dark: set[s
 
 
 def _made_by(run: Run, person: str, first_sent: float) -> bool:
-    """Whether the run was made for a form of this person that was first sent then."""
+    """Whether the run was created for a form of this person that was first sent at that time."""
     return run.requester == person and run.requested >= first_sent
 
 
 def check_requests(evidence: Findings, diary: Diary) -> Check:
-    """2: as many requests as stored attempts, and no decision sends twice what may be taken."""
+    """Check 2: requests match stored attempts; no run repeats one that may have been accepted."""
     check = Check("requests received = attempts stored; no decision sends what may be taken twice")
     tally: Counter[str] = Counter()
     closed = diary.intervals("listener closed")
@@ -148,7 +148,7 @@ def _has_job(evidence: Findings, call: Call) -> bool:
 
 
 def _why_not_received(run: Run, call: Call, closed: list[tuple[float, float]]) -> str:
-    """Why a stored attempt is not in the ledger; "" where nothing explains it."""
+    """Why a stored attempt is not in the ledger; "" if nothing explains it."""
     if not call.sent:
         return "known as not sent"
     if call.finished is None and run.passed_through("unknown"):
@@ -177,11 +177,11 @@ def _no_blind_repeat(evidence: Findings, run: Run, check: Check) -> None:
 
 
 def check_outcomes(evidence: Findings) -> Check:
-    """3: no run says succeeded without its job's SUCCESS, none denies a job that was listed.
+    """Check 3: succeeded and failed match the job's end, and no other state hides a listed job.
 
-    Whether the job is the run's own is told by check 5. Late listings are over: a run that ended
-    without its job and was not corrected says something false, unless the job could not be told
-    from others. Then it is in the history as one that may be the run's.
+    Check 5 verifies that the job is the run's own. All late records are listed by now: a run that
+    ended without its job and was not corrected is wrong, unless the job could not be distinguished
+    from others. Then the history must contain it as one that may be the run's.
     """
     check = Check("succeeded means SUCCESS in the cloud; no other end hides a listed job")
     without_record: list[int] = []
@@ -196,7 +196,7 @@ def check_outcomes(evidence: Findings) -> Check:
                 check.offences.append(f"run {run.id} says {run.state}, the cloud: {status}")
             else:
                 ends += 1
-        if run.job_id or run.state not in SENT_NOWHERE | GAVE_UP:  # a job: check 5 judges it
+        if run.job_id or run.state not in SENT_NOWHERE | GAVE_UP:  # check 5 verifies the job
             continue
         for own in evidence.jobs_of(run):
             if not own.listed:
@@ -224,23 +224,23 @@ def check_outcomes(evidence: Findings) -> Check:
 
 
 def names(requested_by: str, run: Run) -> bool:
-    """Whether an imported row says that the run may have made its job."""
+    """Whether an imported row says that the run may have created its job."""
     return bool(re.search(rf"\brun {run.id}\b", requested_by))
 
 
 PROVEN, INFERRED = "proven", "inferred"
-ROUNDING = 2.0  # seconds: `Date` and stamps of whole seconds, each rounded down
+ROUNDING = 2.0  # seconds: `Date` and times of whole seconds are each rounded down
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far around a POST its job may be looked for, in seconds; the product's own settings.
+    """How far around a POST its job may be, in seconds; from the product's settings.
 
     Attributes:
-        tolerance: between the clocks behind `Date` and behind jobs' times.
-        late: an unanswered POST may be processed for so long afterwards.
-        skew: around everything where the cloud's answers had no `Date`.
-        longest: a request whose sender died may have been under way for so long.
+        tolerance: maximum difference between the clocks behind `Date` and behind jobs' times.
+        late: how long an unanswered POST may still be processed.
+        skew: tolerance if the cloud's answers had no `Date`.
+        longest: how long a request whose sender died may have been under way.
     """
 
     tolerance: float
@@ -260,17 +260,18 @@ class _Judge:
 
 
 def check_ownership(evidence: Findings, diary: Diary, limits: Limits) -> Check:
-    """5: no run carries a job that another POST made.
+    """Check 5: no run has a job that another POST created.
 
-    The simulator knows which request made which job. "Proven" must be right. "Inferred" may be
-    wrong only by a job that somebody outside started within the POST's window, or, of an accepted
-    POST that nothing fits, within the skew around it (docs/run-states.md); another POST's is as
-    wrong as ever. And no job of a POST of ours is told as somebody else's.
+    The simulator knows which request created which job. A "proven" job must be the run's own. An
+    "inferred" job may also be one that somebody outside started within the POST's window, or, if
+    the POST was accepted and no record fits, within the skew around the window
+    (docs/run-states.md). It must never be the job of another POST. And no job of our POSTs may be
+    imported as somebody else's.
 
     Args:
         evidence: from `gather`.
-        diary: of the trouble: a cloud clock that moves meanwhile widens a window.
-        limits: the product's.
+        diary: the injected troubles; a cloud clock that moves widens a window.
+        limits: from the product's settings.
     """
     check = Check("no run carries a job that another POST made")
     judge = _Judge(evidence, diary.intervals("cloud clock moved"), limits, check)
@@ -314,10 +315,10 @@ def _carried(judge: _Judge, run: Run) -> None:
 
 
 def _carries(run: Run, post: StoredPost) -> bool:
-    """Whether the run has its job by this POST.
+    """Whether this POST is the one that the run's job is credited to.
 
-    The row of a POST without any `Date` names no job that was only inferred: it goes on competing
-    for others (docs/run-states.md, rule 4).
+    The row of an undated POST does not store an inferred job, because the POST continues to
+    compete for other records (docs/run-states.md, rule 4).
     """
     if any(other.job_id == run.job_id for other in run.posts.values()):
         return post.job_id == run.job_id
@@ -342,9 +343,9 @@ def _outsider(judge: _Judge, run: Run, what: str) -> None:
 
 
 def _outside_the_window(judge: _Judge, run: Run) -> float:
-    """How far the job that a run carries was started from what its POST can have made; 0: within.
+    """Seconds by which the start of a run's job lies outside its POST's window; 0 if within.
 
-    All in this machine's time, in which both the ledger and the stored calls are.
+    All times are on this machine's clock, like the ledger and the stored calls.
     """
     limits = judge.limits
     started = judge.evidence.jobs[run.job_id].started_at
@@ -359,7 +360,7 @@ def _outside_the_window(judge: _Judge, run: Run) -> float:
             [(at - 1, at + 1) for at, _ in judge.moves], first - ROUNDING, last + ROUNDING
         )
         slack = limits.tolerance + ROUNDING if post.dated and not moved else limits.skew
-        # the baseline is read before the call is stored, and its answer's `Date` may be that old
+        # The baseline is read before the call is stored, so its `Date` may be that much older.
         early = first - limits.longest - slack - started
         nearest = min(nearest, max(0.0, early, started - last - slack))
     return nearest

@@ -1,4 +1,4 @@
-"""People who click "Back up logs": over HTTP, twice, at once, and again until they are answered."""
+"""Users who click "Back up logs" over HTTP: twice, simultaneously, and until they get an answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import requests
 THREADS = 12
 TIMEOUT = 45.0  # seconds; longer than SQLite waits for a lock
 PATIENCE = 60.0  # seconds for which an unanswered click is repeated
-SENT_AGAIN = 0.12  # of the forms, how many are sent once more …
-LATER = (8.0, 25.0)  # … so many seconds later
+SENT_AGAIN = 0.12  # share of the forms that are sent once more …
+LATER = (8.0, 25.0)  # … after this many seconds
 RUN_PATH = re.compile(r"/runs/(\d+)/\Z")
 
 
@@ -27,9 +27,9 @@ class Click:
     Attributes:
         at: seconds after the start.
         cluster: primary key of the cluster.
-        people: who clicks; two names: at the same moment.
-        key: idempotency key of the form; each person has a form of their own.
-        double: each of them clicks twice, as a double click sends the form twice.
+        people: who clicks; two people click at the same time.
+        key: idempotency key of the form; each person has their own form.
+        double: each person sends the form twice, as a double click does.
         wait_minutes: the option "wait and retry when free".
     """
 
@@ -43,16 +43,16 @@ class Click:
 
 @dataclass(slots=True)
 class ClickResult:
-    """What became of one sending of the form.
+    """Result of submitting one form.
 
     Attributes:
         key: the form's idempotency key.
         person: who sent it.
         cluster: primary key of the cluster.
         at: Unix time of the first try.
-        run_id: the run that the answer led to; None: never answered.
-        seconds: how long the answered try took.
-        failures: what the tries before came to.
+        run_id: the run that the answer redirects to; None if there was no answer.
+        seconds: duration of the answered try.
+        failures: errors of the tries before.
     """
 
     key: str
@@ -67,9 +67,9 @@ class ClickResult:
 def plan(
     rng: random.Random, count: int, seconds: float, clusters: Sequence[int], people: Sequence[str]
 ) -> list[Click]:
-    """Lay out the clicks over `seconds`; every cluster has its turn before one has its second.
+    """Distribute the clicks over `seconds`; every cluster is clicked once before any is twice.
 
-    Some forms are sent again much later, when their run may have ended: these come on top.
+    In addition to `count`, some forms are sent again much later, when their run may have ended.
     """
     order: list[int] = []
     while len(order) < count:
@@ -92,7 +92,7 @@ def plan(
 
 
 class Person:
-    """A signed-in browser without JavaScript. Raises requests' errors when it cannot sign in."""
+    """A signed-in browser without JavaScript. Raises RequestException if it cannot sign in."""
 
     def __init__(self, url: str, name: str, password: str) -> None:
         self.name = name
@@ -111,10 +111,10 @@ class Person:
             self._cookies = session.cookies.get_dict()
 
     def back_up(self, cluster: int, key: str, wait_minutes: int) -> int:
-        """Send the form once; returns the run that the answer leads to.
+        """Send the form once; return the id of the run that the answer redirects to.
 
         Raises:
-            requests.RequestException: no answer, or one that leads to no run.
+            requests.RequestException: there is no answer, or it does not redirect to a run.
         """
         with _session() as session:
             session.cookies.update(self._cookies)
@@ -124,7 +124,7 @@ class Person:
                     "idempotency_key": key,
                     "wait_minutes": wait_minutes,
                     "then": "run",
-                    "anyway": "1",  # whatever the page says of the cluster's readiness
+                    "anyway": "1",  # regardless of the cluster's readiness
                 },
                 headers=_csrf(session.cookies),
                 timeout=TIMEOUT,
@@ -147,12 +147,12 @@ def _csrf(cookies: requests.cookies.RequestsCookieJar) -> dict[str, str]:
 
 
 class Clickers:
-    """Carries out a plan from several threads.
+    """Executes a plan with several threads.
 
     Args:
         people: by name.
         before: called with the cluster's primary key directly before each click.
-        stop: set it to have everybody leave.
+        stop: when set, all threads end.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Clickers:
         self.answers: list[ClickResult] = []
 
     def carry_out(self, clicks: Sequence[Click]) -> None:
-        """Click as planned; returns when every click is answered or given up."""
+        """Click as planned; return when every click is answered or given up."""
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="clicker")
         try:
             self._submit(pool, clicks)
@@ -187,7 +187,7 @@ class Clickers:
                     pool.submit(self._insist, person, click, key)
 
     def _insist(self, person: str, click: Click, key: str) -> None:
-        """Send the same form until it is answered, as somebody does who presses "reload"."""
+        """Send the same form until it is answered, as a user does by pressing "reload"."""
         answer = ClickResult(key, person, click.cluster, time.time())
         with self._lock:
             self.answers.append(answer)

@@ -1,4 +1,4 @@
-"""The product's story and the cloud's, side by side: which request is which call of which run."""
+"""Combine the product's data with the simulator's: match each request to a call of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backups.models import ApiCall, BackupRun, Post, RunEvent
 from simulator.client import ClusterView, JobView
 from simulator.ledger import LedgerEntry
 
-LATEST_ARRIVAL = 30.0  # seconds after which a request cannot come out of a socket's queue any more
+LATEST_ARRIVAL = 30.0  # maximum seconds that a request can wait in a socket's queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class StoredPost:
     """A stored POST.
 
     Attributes:
-        job_id: the job that it is said to have made.
-        dated: the cloud's own time is known on both sides of it.
-        accepted: the cloud took it.
+        job_id: the job that is credited to it.
+        dated: the cloud's time is known both before and after it.
+        accepted: the cloud accepted it.
     """
 
     job_id: str
@@ -62,10 +62,7 @@ class StoredPost:
 
 @dataclass(slots=True)
 class Run:
-    """A run as the product's database has it at the end.
-
-    `posts`: by attempt, what is stored of its POST.
-    """
+    """A run in the product's database at the end; `posts` are its stored POSTs by attempt."""
 
     id: int
     cluster_pk: int
@@ -90,17 +87,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that the checks judge.
+    """All input of the checks.
 
     Attributes:
-        runs: by id; those that the product made.
-        imported: by job id, who is said to have requested it: the history's rows that it read from
-            the cloud's records.
+        runs: the product's own runs, by id.
+        imported: `requested_by_name` of the rows imported from the cloud's records, by job id.
         requests: the collect requests in the simulator's ledger, in order of arrival.
         request_of: ledger entry of a stored call, by call id.
         call_of: stored call of a ledger entry, by its seq.
         jobs: the simulator's jobs by job id.
-        guessed: entries of the ledger, by seq, for which several stored calls came into question.
+        guessed: seq of ledger entries that several stored calls could belong to.
     """
 
     runs: dict[int, Run]
@@ -112,7 +108,7 @@ class Findings:
     guessed: set[int]
 
     def maker(self, job_id: str) -> LedgerEntry | None:
-        """The request that made a job; None: the schedule or the console did."""
+        """The request that created a job; None if the schedule or the console did."""
         return self._makers.get(job_id)
 
     @cached_property
@@ -130,7 +126,7 @@ class Findings:
 
 
 def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> Findings:
-    """Read the product's database and lay it beside the simulator's ledger and jobs."""
+    """Read the product's database and combine it with the simulator's ledger and jobs."""
     runs = load_runs()
     calls = [call for run in runs.values() for call in run.calls]
     request_of, call_of, guessed = attribute(calls, requests)
@@ -139,13 +135,13 @@ def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> 
 
 
 def load_imported() -> dict[str, str]:
-    """The jobs that were imported, and by whom they are said to be; a job has one row."""
+    """The imported jobs with their `requested_by_name`; a job has one row."""
     rows = BackupRun.objects.filter(trigger=Trigger.CLOUD)
     return {job_id or "": name for job_id, name in rows.values_list("job_id", "requested_by_name")}
 
 
 def load_runs() -> dict[int, Run]:
-    """Every run of the product's own, with its events and its POSTs."""
+    """All of the product's own runs, with their events, calls and POSTs."""
     runs = {
         row.pk: Run(
             id=row.pk,
@@ -201,15 +197,15 @@ def load_runs() -> dict[int, Run]:
 def attribute(
     calls: Iterable[Call], requests: Iterable[LedgerEntry]
 ) -> tuple[dict[int, LedgerEntry], dict[int, Call], set[int]]:
-    """Say which stored call each request of the ledger is.
+    """Match each request in the ledger to a stored call.
 
-    An answered call knows its request id. Of the others, a request belongs to the last call of its
-    cluster that was stored before the request arrived: both times are of this machine's clock, and
-    a call is stored before its bytes leave.
+    An answered call has the request id. Any other request belongs to the last unanswered call of
+    its cluster that was stored before the request arrived: both times are on this machine's clock,
+    and a call is stored before it is sent.
 
     Returns:
-        Ledger entry by call id, and call by the entry's seq; what stands in neither has no partner.
-        And the seqs of requests that another unanswered call of the cluster might also be.
+        Ledger entry by call id, and call by the entry's seq; entries and calls in neither have no
+        counterpart. Also the seqs of requests that several unanswered calls could belong to.
     """
     guessed: set[int] = set()
     request_of: dict[int, LedgerEntry] = {}
@@ -217,7 +213,7 @@ def attribute(
     by_request_id = {call.request_id: call for call in calls if call.request_id}
     open_calls: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
-        # NotSent: not one byte left. It may have no partner, so it is not offered one.
+        # A call that was not sent (NotSent) has no request.
         if not call.request_id and call.sent:
             open_calls[call.cluster].append(call)
     for entry in requests:

@@ -1,8 +1,8 @@
-"""Every fault of the simulator, as a deck of cards to be dealt to clusters.
+"""Every fault of the simulator, as a deck of cards that are dealt to clusters.
 
-A card never has the cloud lie about what nobody could find out: a clear refusal (429, 4xx) with a
-job started behind it, or a record that is hidden for ever from a request that was not answered.
-docs/reliability.md names these as not promised.
+No card makes the cloud lie in a way that cannot be detected: a clear refusal (429, 4xx) that starts
+a job anyway, or a record of an unanswered request that stays hidden forever. docs/reliability.md
+excludes these from what is promised.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from simulator.client import SimulatorControl
 from simulator.faults import BODY_KINDS, PRESETS
 
-BEYOND_GRACE = (15.0, 35.0)  # seconds after the grace until a record comes that is too late
-# Answers that leave open whether the job was started.
+BEYOND_GRACE = (15.0, 35.0)  # seconds after the grace at which a late record is listed
+# Answers that do not say whether the job was started.
 AMBIGUOUS = ("error_500", "bad_gateway", "gateway_timeout", "html_200", "internal")
 
 
@@ -32,13 +32,13 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Faults that are put in force together, and what the report calls them."""
+    """Faults that are enabled together, and their name in the report."""
 
     name: str
     strikes: tuple[Strike, ...]
 
     def play(self, control: SimulatorControl, cluster_id: str) -> None:
-        """Put the faults in force for one cluster."""
+        """Enable the faults for one cluster."""
         for strike in self.strikes:
             control.fault(
                 strike.kind,
@@ -58,7 +58,7 @@ def _records(name: str, kind: str, times: int = 2, **parameters: Any) -> Card:
 
 
 def ownership_cards(rng: random.Random, grace: float) -> list[Card]:
-    """Cards after which it is hard to tell whose job one is.
+    """Cards after which it is hard to identify the run that a job belongs to.
 
     Args:
         rng: for delays.
@@ -75,7 +75,7 @@ def ownership_cards(rng: random.Random, grace: float) -> list[Card]:
     def processed_later() -> Strike:
         return Strike("process_later", parameters={"seconds": round(rng.uniform(1, 6), 1)})
 
-    # The job's record comes when its run has ended without it, and other POSTs may have followed.
+    # The job is listed after its run has ended without it, and other POSTs may have followed.
     listed_too_late = [
         _card(f"{name}, listed too late", kind, too_late(), **parameters)
         for name, kind, parameters in (
@@ -104,7 +104,7 @@ def ownership_cards(rng: random.Random, grace: float) -> list[Card]:
 
 
 def accepted_and_listed_too_late(rng: random.Random, grace: float) -> Card:
-    """The card of that name of `ownership_cards`."""
+    """The card "accepted, listed too late" of `ownership_cards`."""
     return next(c for c in ownership_cards(rng, grace) if c.name == "accepted, listed too late")
 
 
@@ -125,7 +125,7 @@ def other_cards(rng: random.Random) -> list[Card]:
         if kind != "hostile"
     ]
     bodies += [_card("200 hostile", "status", status=200, body_kind="hostile")]
-    # (a CSS code in the body is a refusal, so no job may be started behind it)
+    # A CSS code in the body is a refusal, so no job is started behind it.
     bodies += [_card(f"500 {kind}", "status", status=500, body_kind=kind) for kind in BODY_KINDS]
     after = [_card(f"error_after {name}", "error_after", preset=name) for name in AMBIGUOUS]
     delivery = [
@@ -163,9 +163,10 @@ def other_cards(rng: random.Random) -> list[Card]:
 
 
 def deal(rng: random.Random, grace: float) -> Iterator[Card]:
-    """Cards without end: each deck is dealt to its last card before a new one is begun.
+    """Yield cards without end; a new deck starts after the last card of the previous one.
 
-    Every second card is one of `ownership_cards` while there are some: a short run has them, too.
+    Every second card is one of `ownership_cards` until they are used up, so that a short run
+    includes them.
     """
     while True:
         hard, others = ownership_cards(rng, grace), other_cards(rng)
@@ -177,6 +178,6 @@ def deal(rng: random.Random, grace: float) -> Iterator[Card]:
 
 
 def darken(control: SimulatorControl, cluster_id: str) -> None:
-    """A cluster whose records stay unreadable and whose POST is never answered."""
+    """Make a cluster's records unreadable permanently, and leave its POSTs unanswered."""
     control.fault("hang_after", cluster_id)
     control.fault("status", cluster_id, endpoint="records", preset="error_500")

@@ -1,4 +1,4 @@
-"""How fast the product recovers: measured from its own events and the trouble-maker's diary."""
+"""How fast the product recovers, measured from its events and the diary of troubles."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Sample:
     """One recovery, in seconds.
 
     Attributes:
-        run: the run that shows it.
-        gross: as the clock on the wall has it.
-        net: without the time in which something else that it needs was away too.
+        run: id of the run.
+        gross: elapsed time.
+        net: elapsed time without other outages of services that the recovery needs.
     """
 
     run: int
@@ -32,7 +32,7 @@ class Sample:
 
     @property
     def disturbed(self) -> bool:
-        """Whether something else was away meanwhile."""
+        """Whether there was another outage at the same time."""
         return self.gross - self.net > 0.001
 
 
@@ -45,7 +45,7 @@ class Distribution:
     samples: list[Sample] = field(default_factory=list)
 
     def undisturbed(self) -> list[float]:
-        """The recoveries during which nothing else was away, in seconds."""
+        """The recoveries without another outage at the same time, in seconds."""
         return [sample.gross for sample in self.samples if not sample.disturbed]
 
     def late(self) -> list[Sample]:
@@ -54,7 +54,7 @@ class Distribution:
 
 
 def no_workers(diary: Diary, workers: Sequence[str]) -> list[Interval]:
-    """The moments without any worker."""
+    """The intervals without any worker."""
     lives: dict[str, list[Interval]] = {name: [] for name in workers}
     for entry in diary.entries("worker SIGKILL", AWAY):
         lives[entry.detail].append((entry.began, entry.ended))
@@ -84,12 +84,12 @@ def measure(evidence: Findings, diary: Diary, workers: Sequence[str]) -> list[Di
 
 
 def _resumed(evidence: Findings, back: float, needed: list[Interval]) -> Sample | None:
-    """The first sending after `back` of a run that was waiting for nothing else then."""
+    """The first run sent after `back`, of those that waited for nothing else at that time."""
     first: tuple[float, int] | None = None
     for run in evidence.runs.values():
         moves = _moves(run)
         for queued, after in pairwise(moves):
-            # A retry waits for its time (its event has an outcome), not for broker or worker.
+            # A retry, whose event has an outcome, waits for its time, not for broker or worker.
             due = queued.to_state == "queued" and not queued.outcome
             if not (due and queued.at <= back < after.at):
                 continue
@@ -119,12 +119,12 @@ def _settled(evidence: Findings, diary: Diary, answers: list[Interval]) -> list[
 
 
 def _moves(run: Run) -> list[RunStep]:
-    """Events that changed the state; a join or a remark does not."""
+    """Events that changed the state, without joins and notes."""
     return [step for step in run.steps if step.from_state != step.to_state]
 
 
 def _claims(run: Run) -> list[tuple[RunStep, RunStep | None]]:
-    """Each claim with the move that ended it."""
+    """Each claim with the transition that ended it."""
     moves = _moves(run)
     following = [*moves[1:], None]
     return [(a, b) for a, b in zip(moves, following, strict=True) if a.to_state == "sending"]
@@ -146,7 +146,7 @@ def _pid(actor: str) -> int:
 def check_recovery(
     evidence: Findings, diary: Diary, distributions: Sequence[Distribution], dark: set[str]
 ) -> Check:
-    """4: nothing stays claimed by the dead, and recoveries keep within their targets."""
+    """Check 4: no dead worker keeps a claim, and recoveries meet their targets."""
     check = Check("nothing stays claimed by the dead; recovery within its target")
     for run in evidence.runs.values():
         if run.state == "sending" or run.claimed_by:

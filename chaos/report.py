@@ -1,4 +1,4 @@
-"""The table that a chaos run ends with, and the same as JSON."""
+"""The report of a chaos run: as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def document(
     checks: Sequence[Check],
     distributions: Sequence[Distribution],
 ) -> dict[str, Any]:
-    """Everything that was measured."""
+    """Return all measurements as a JSON document."""
     runs = evidence.runs.values()
     answers = [answer for answer in story.answers if answer.run_id is not None]
     times = [answer.seconds for answer in answers]
@@ -78,14 +78,14 @@ def document(
 
 
 def _offending(checks: Sequence[Check], evidence: Findings) -> list[int]:
-    """The runs that violations name, and the others of their clusters."""
+    """The runs named in violations, and the other runs of their clusters."""
     named = {int(n) for c in checks for text in c.offences for n in RUN_IDS.findall(text)}
     clusters = {evidence.runs[n].cluster for n in named if n in evidence.runs}
     return [run.id for run in evidence.runs.values() if run.cluster in clusters]
 
 
 def _story(evidence: Findings, run_id: int) -> dict[str, Any]:
-    """A run as the product and as the simulator tell it."""
+    """A run with the product's data, and its requests and jobs in the simulator."""
     run = evidence.runs[run_id]
     return {
         **asdict(run),
@@ -95,7 +95,7 @@ def _story(evidence: Findings, run_id: int) -> dict[str, Any]:
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    """How many, least, median, 95th percentile and most; None of nothing."""
+    """Count, minimum, median, 95th percentile and maximum; None without values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -105,7 +105,7 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report for the terminal and for docs/reliability.md."""
+    """Format the report for the terminal and for docs/reliability.md."""
     options, clicks = report["options"], report["clicks"]
     lines = [
         _row("database, seed, seconds", f"{options['database']}, {options['seed']}, "

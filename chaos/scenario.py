@@ -1,4 +1,4 @@
-"""One chaos run from the first process to the verdict."""
+"""One chaos run, from the first process to the data for the checks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .stack import REGIONS, Stack, StackError, until
 from .trouble import Diary, TroubleMaker
 
 PEOPLE = ("ada", "grace", "hedy")
-STAMPS = ("ms", "seconds")  # how records write their times, cluster by cluster
+STAMPS = ("ms", "seconds")  # formats of times in records, one per cluster
 DARK = 2  # clusters whose records stay unreadable: their runs must say UNKNOWN and why
-IN_PEACE = 2  # clusters that are clicked once more when all is healed
-FAULT_SHARE = 0.6  # of the clicks, how many meet a card of the deck
-LATEST_END = 150.0  # seconds after the trouble until every run must have ended
-LATEST_LISTING = 120.0  # seconds until every record that comes late has come
-LATEST_CHECK = 90.0  # ... and every cluster has been checked after that
-LEAST_PAUSE = 5.0  # seconds: a check that began before the last listing has ended
-CLICKING_SHARE = 0.9  # of the time: the last clicks meet trouble too
+IN_PEACE = 2  # clusters that are clicked once more after the trouble
+FAULT_SHARE = 0.6  # share of the clicks that get a card of the deck
+LATEST_END = 150.0  # seconds after the trouble in which every run must end
+LATEST_LISTING = 120.0  # seconds in which every late record must be listed
+LATEST_CHECK = 90.0  # seconds after that in which every cluster must be checked
+LEAST_PAUSE = 5.0  # seconds in which a check that began before the last listing ends
+CLICKING_SHARE = 0.9  # share of the time with clicks, so that the last ones meet trouble too
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line; `seconds` is how long the trouble lasts."""
+    """Options of the command line; `seconds` is the duration of the trouble."""
 
     clicks: int
     clusters: int
@@ -53,7 +53,7 @@ class Story:
 
 
 class Scenario:
-    """Prepares a stack, makes the clicks and the trouble, and waits for the end.
+    """Prepares a stack, runs the clicks and the trouble, and waits for the end.
 
     Args:
         options: the command line.
@@ -71,9 +71,9 @@ class Scenario:
         self._trouble: TroubleMaker | None = None
 
     def prepare(self) -> None:
-        """Start everything, make tables, people and clusters, sign in. Raises StackError."""
+        """Start everything, create tables, users and clusters, sign in. Raises StackError."""
         self._stack.open()
-        # from here on this process is one of the product's: same settings, same database
+        # From here on this process uses the product's settings and database.
         os.environ.clear()
         os.environ.update(self._stack.environ)
         import django
@@ -115,7 +115,10 @@ class Scenario:
             faults.darken(control, self._cloud_ids[pk])
 
     def play(self) -> Story:
-        """Clicks and trouble, then peace; returns when every run has ended or time is up."""
+        """Run clicks and trouble, then wait without trouble until every run has ended.
+
+        Each wait has a time limit, after which the checks find what has not ended.
+        """
         options = self._options
         cloud_ids = [c for pk, c in self._cloud_ids.items() if pk not in self._dark]
         self._trouble = trouble = TroubleMaker(
@@ -151,13 +154,13 @@ class Scenario:
         )
 
     def stop(self) -> None:
-        """End the threads; the stack is stopped by whoever made it."""
+        """End the threads; the caller stops the stack."""
         self._stop.set()
         if self._trouble is not None:
             self._trouble.stop()
 
     def _lay_a_card(self, cluster: int) -> None:
-        """Directly before a click: most clicks meet a fault of the simulator."""
+        """Enable faults of the simulator directly before a click, for most clicks."""
         if cluster in self._dark or self._rng.random() >= FAULT_SHARE:
             return
         card = next(self._deck)
@@ -165,10 +168,10 @@ class Scenario:
         self._cards[card.name] += 1
 
     def _click_in_peace(self) -> list[ClickResult]:
-        """Clicks whose jobs are listed when their runs have ended, and that nothing else disturbs.
+        """Click without other trouble, with jobs that are listed after their runs have ended.
 
-        Under fire it is chance whether such a job can be told from those of other requests: here it
-        can, so every chaos run has runs to correct.
+        During the trouble it is a matter of chance whether such a job can be distinguished from
+        those of other requests. Here it can, so every chaos run has runs to correct.
         """
         card = faults.accepted_and_listed_too_late(self._rng, _settle_grace())
 
@@ -182,10 +185,10 @@ class Scenario:
         return clickers.answers
 
     def _heal(self) -> None:
-        """Lift every fault but those of the dark clusters, and end the jobs that never would."""
+        """Remove all faults except those of the dark clusters, and end jobs that never would."""
         from django.db import connection
 
-        connection.close()  # it may have been made before the database went away
+        connection.close()  # it may have been opened before a database outage
         control = self._stack.control
         self._stack.heal()
         for region in REGIONS[1:]:
@@ -198,7 +201,7 @@ class Scenario:
             control.end_jobs(cloud_id)
 
     def _await_simulator(self) -> None:
-        """Wait until no request is under way and no job runs: the ledger is final then."""
+        """Wait until no request is under way and no job is running, so that the ledger is final."""
 
         def quiet() -> bool:
             try:
@@ -214,7 +217,7 @@ class Scenario:
     def _await_late_evidence(self) -> None:
         """Wait for the last late record, and for a check of every cluster after it.
 
-        Runs that ended without their jobs are corrected then: what they say from there on is final.
+        By then, runs that ended without their jobs have been corrected, so their state is final.
         """
         self._say("records that come late are awaited, and what the product makes of them")
         control = self._stack.control
@@ -251,7 +254,7 @@ def _make_people(names: Sequence[str]) -> dict[str, str]:
 
 
 def _claim_holders() -> list[int]:
-    """Process ids in the claims of runs that are being sent just now."""
+    """Process ids in the claims of runs that are being sent now."""
     from django.db import DatabaseError, InterfaceError, connection
 
     from backups.models import BackupRun
@@ -265,7 +268,7 @@ def _claim_holders() -> list[int]:
 
 
 def _ticking() -> int:
-    """The process id of the worker that ticks, 0 where that is not known."""
+    """The process id of the worker that ticks, 0 if not known."""
     from django.db import DatabaseError, InterfaceError, connection
 
     from backups.models import Ticker
@@ -278,7 +281,7 @@ def _ticking() -> int:
 
 
 def _pid(name: str) -> int:
-    """The process id in "host:pid:random", else 0."""
+    """The process id in "host:pid:random", otherwise 0."""
     parts = name.rsplit(":", 2)
     return int(parts[1]) if len(parts) == 3 else 0
 
@@ -290,7 +293,7 @@ def _settle_grace() -> float:
 
 
 def _checked_since(clusters: set[int]) -> Callable[[], bool]:
-    """Tells whether each of these clusters was checked after this call."""
+    """Return a condition: each of these clusters has been checked after this call."""
     from django.utils import timezone
 
     from backups.models import Cluster
@@ -301,7 +304,7 @@ def _checked_since(clusters: set[int]) -> Callable[[], bool]:
 
 
 def _unfinished(dark: set[int]) -> int:
-    """How many runs may still move: active ones, but for UNKNOWN on a dark cluster."""
+    """Number of runs that may still move: active ones, except UNKNOWN on a dark cluster."""
     from backups.choices import ACTIVE
     from backups.models import BackupRun
 

@@ -1,4 +1,4 @@
-"""The whole product as processes of our own: database, Redis, simulator, web, workers."""
+"""The whole product as child processes: database, Redis, simulator, web, workers."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ POLL_SECONDS = 0.05
 
 
 class StackError(Exception):
-    """Something of the stack did not start; the text is for the person at the terminal."""
+    """A part of the stack did not start; the text is printed in the terminal."""
 
 
 class ThreadedGuard:
-    """dashboard/local_run/guard.py as a process: it ends our children when we are killed.
+    """dashboard/local_run/guard.py as a process: it ends our children if we are killed.
 
     The supervisor's `Guard` registers a child between fork and exec, which is safe only in a
     process with one thread. This process has many, so it registers a child right after its start.
@@ -60,19 +60,19 @@ class ThreadedGuard:
             os.write(self._pipe, line)
 
     def close(self) -> None:
-        """Let it end what is left, and then itself."""
+        """Have it end the remaining children and exit."""
         os.close(self._pipe)
         self._process.wait()
 
 
 class Process:
-    """One program, started and stopped any number of times, with one log file for all its lives.
+    """One program, which can be started and stopped repeatedly, with one log file.
 
     Args:
-        program: what to run.
+        program: the program to run.
         logs: folder of the log file.
-        guard: is told of every life.
-        user: run as this user; None: as ourselves.
+        guard: is notified of every start and end.
+        user: run as this user; None for the current one.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> int:
-        """Start it; returns its process id. Raises OSError."""
+        """Start it and return its process id. Raises OSError."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 list(self.program.command),
@@ -109,12 +109,12 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     def send(self, number: int) -> None:
-        """Send a signal to the program itself, if it lives."""
+        """Send a signal to the program itself, if it is running."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL the program and all that it has started."""
+        """Send SIGKILL to the program and everything that it has started."""
         if self._process is not None:
             guard_script.send(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -122,7 +122,11 @@ class Process:
             self._process = None
 
     def stop(self, number: int = signal.SIGTERM) -> bool:
-        """Ask it to end, kill it after the program's grace; returns whether that was not needed."""
+        """Send a signal, and kill the program if it has not ended after its grace period.
+
+        Returns:
+            True if it ended in time.
+        """
         if self._process is None:
             return True
         self.send(number)
@@ -131,12 +135,12 @@ class Process:
         return in_time
 
     def fail(self, why: str) -> StackError:
-        """An error that shows the end of the log."""
+        """Return an error that includes the end of the log."""
         return StackError(f"{self.program.name}: {why}\n{tail(self.log)}")
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait for a condition for at most `seconds`; returns whether it came true."""
+    """Wait for a condition for at most `seconds`; return whether it became true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -164,7 +168,7 @@ START_SECONDS = 30.0
 
 
 class Database(Protocol):
-    """What the stack and the trouble-maker need of a database."""
+    """What the stack and the trouble-maker need from a database."""
 
     url: str
 
@@ -172,24 +176,24 @@ class Database(Protocol):
         """Make it usable."""
 
     def outage(self, rng: random.Random, pause: Pause) -> str:
-        """Take it away, `pause` some seconds, give it back; returns what was done."""
+        """Make it unavailable, `pause` for some seconds, restore it; return what was done."""
 
     def close(self) -> None:
-        """Stop it and remove what it left."""
+        """Stop it and remove its files."""
 
 
 class SqliteFile:
-    """A SQLite file; its outage is somebody's exclusive lock."""
+    """A SQLite file; its outage is an exclusive lock."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "db.sqlite3"
         self.url = f"sqlite:///{quote(str(self._path))}"
 
     def open(self) -> None:
-        """Nothing to start: Django makes the file."""
+        """Do nothing: Django creates the file."""
 
     def outage(self, rng: random.Random, pause: Pause) -> str:
-        """Hold the write lock for some seconds, one time in four for longer than anybody waits."""
+        """Hold the write lock for some seconds, one time in four for longer than anything waits."""
         seconds = _seconds(rng, 21, 24)
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         try:
@@ -201,16 +205,16 @@ class SqliteFile:
         return f"write lock held {seconds:.1f} s"
 
     def close(self) -> None:
-        """The file goes with its folder."""
+        """Do nothing: the file is removed with its folder."""
 
 
 class PostgresCluster:
-    """A PostgreSQL cluster of our own, on a unix socket only; the machine's own is not touched."""
+    """A private PostgreSQL cluster, on a Unix socket only; the machine's own is not used."""
 
     def __init__(self, logs: Path, guard: ThreadedGuard) -> None:
         self._bin = find_binaries()
         self._user = _unprivileged_user()
-        # Its own user must reach it, and the paths of sockets must be short: hence /tmp.
+        # In /tmp, because its own user must have access and the paths of sockets must be short.
         self._folder = Path(tempfile.mkdtemp(prefix="css-chaos-pg-", dir="/tmp"))
         data, sockets = self._folder / "data", self._folder / "s"
         sockets.mkdir()
@@ -223,7 +227,7 @@ class PostgresCluster:
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(sockets),
-            "fsync": "off",  # processes die here, the machine does not
+            "fsync": "off",  # processes are killed here, but the machine does not crash
             "max_connections": "200",
             "shared_buffers": "64MB",
         }
@@ -234,7 +238,7 @@ class PostgresCluster:
         self._process = Process(program, logs, guard, user=self._user)
 
     def open(self) -> None:
-        """Make the cluster and start it. Raises StackError."""
+        """Create the cluster and start it. Raises StackError."""
         made = subprocess.run(
             [
                 *(str(self._bin / "initdb"), "-D", str(self._data), "-U", "chaos"),
@@ -268,7 +272,7 @@ class PostgresCluster:
             return False
 
     def outage(self, rng: random.Random, pause: Pause) -> str:
-        """What `pg_ctl stop -m fast|immediate` does, and a start some seconds later."""
+        """Stop it as `pg_ctl stop -m fast|immediate` does, and start it some seconds later."""
         mode, number = rng.choice([("fast", signal.SIGINT), ("immediate", signal.SIGQUIT)])
         seconds = _seconds(rng, 13, 17)
         self._process.stop(number)
@@ -283,12 +287,12 @@ class PostgresCluster:
 
 
 def _seconds(rng: random.Random, least: float, most: float) -> float:
-    """Some seconds; one time in four so long that all heartbeats are stale at the end."""
+    """A random time in seconds; one time in four so long that all heartbeats become stale."""
     return rng.uniform(least, most) if rng.random() < 0.25 else rng.uniform(1, 6)
 
 
 def find_binaries() -> Path:
-    """The newest PostgreSQL server on this machine. Raises StackError: there is none."""
+    """Folder of the newest PostgreSQL server on this machine. Raises StackError without one."""
     found = sorted(
         (path.parent for path in Path(BINARIES).glob("*/bin/initdb")),
         key=lambda path: float(path.parent.name),
@@ -304,7 +308,7 @@ def find_binaries() -> Path:
 
 
 def _unprivileged_user() -> str | None:
-    """Whom to run PostgreSQL as: it refuses to run as root."""
+    """The user to run PostgreSQL as, which refuses to run as root; None for the current user."""
     if os.geteuid():
         return None
     for name in ("postgres", "nobody"):
@@ -318,8 +322,9 @@ def _unprivileged_user() -> str | None:
 ROOT = Path(__file__).resolve().parent.parent
 REGIONS = ("eu-de", "eu-nl")  # the listener of the second can be closed
 READY_SECONDS = 90.0
-# Shorter than the defaults, so that minutes show what otherwise takes hours. What decides how fast
-# the product recovers (heartbeats, dispatch, grace before "not started") is left as it is shipped.
+# Shorter than the defaults, so that minutes show what otherwise takes hours. Settings that
+# determine how fast the product recovers (heartbeats, dispatch, grace before "not started") keep
+# their defaults.
 SETTINGS = {
     "CSS_CONNECT_TIMEOUT": "2",
     "CSS_READ_TIMEOUT": "4",
@@ -329,7 +334,7 @@ SETTINGS = {
     "BACKUP_CONFLICT_RETRY": "3",
     "BACKUP_RECORD_GRACE": "20",
     "WORKER_SHUTDOWN_GRACE": "6",
-    # every cluster is checked again and again: imports meet runs at every step
+    # Check every cluster repeatedly, so that imports coincide with every step of a run.
     "CHECK_INTERVAL": "10",
 }
 RULES = ("BACKUP_", "CHECK_", "CSS_", "HEARTBEAT_", "WORKER_")
@@ -344,7 +349,7 @@ RECOVERY_SETTINGS = (
 
 
 def environment(data_dir: Path, simulator_dir: Path, database_url: str) -> dict[str, str]:
-    """The product's environment; a rule's variable in our own environment goes first."""
+    """The product's environment; variables with a prefix in RULES override SETTINGS."""
     given = {name: value for name, value in os.environ.items() if name.startswith(RULES)}
     return {
         **clean_environment(),
@@ -364,12 +369,12 @@ def environment(data_dir: Path, simulator_dir: Path, database_url: str) -> dict[
 
 
 class Stack:
-    """Starts everything; `stop` ends everything, however far the start came.
+    """Starts everything; `stop` ends everything, even after an incomplete start.
 
     Args:
         kind: "sqlite" or "postgres".
-        seed: of the simulator's faults that strike by chance.
-        workers: how many worker processes.
+        seed: seed of the simulator's random faults.
+        workers: number of worker processes.
     """
 
     def __init__(self, kind: str, seed: int, workers: int = 2) -> None:
@@ -422,7 +427,7 @@ class Stack:
         return process
 
     def open(self) -> None:
-        """Start database, Redis and simulator: what the product needs. Raises StackError."""
+        """Start what the product needs: database, Redis and simulator. Raises StackError."""
         self.database.open()
         self.start_redis()
         self.simulator.start()
@@ -439,7 +444,7 @@ class Stack:
             raise self.redis.fail("does not answer")
 
     def start_product(self) -> None:
-        """Start web and workers, and wait until /health/work says that all are there."""
+        """Start web and workers, and wait until /health/work reports that they are running."""
         for process in (self.web, *self.workers):
             process.start()
         if not until(self._ready, READY_SECONDS):
@@ -456,7 +461,7 @@ class Stack:
             return False
 
     def heal(self) -> None:
-        """Have everything run that should: Redis, web, all workers."""
+        """Start Redis, web and workers if they are not running."""
         if not self.redis.alive:
             self.start_redis()
         for process in (self.web, *self.workers):
@@ -464,7 +469,7 @@ class Stack:
                 process.start()
 
     def stop(self, *, keep: bool = False) -> None:
-        """End every process and remove every file; `keep` leaves the folder for a look."""
+        """End every process and remove every file; `keep` keeps the folder for inspection."""
         for process in reversed(self._started):
             process.kill()
         self.database.close()

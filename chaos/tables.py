@@ -1,6 +1,6 @@
 """`python -m chaos.tables FILE …`: the reports of several runs as one table in Markdown.
 
-The files are those that `--json` wrote; docs/reliability.md holds the table.
+The files are written by `--json`; docs/reliability.md contains the table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def markdown(reports: Sequence[Report]) -> str:
-    """A column for each report, a row for each figure."""
+    """Format reports as a table with a column per report and a row per figure."""
     titles = [
         f"{DATABASES[r['options']['database']]}, seed {r['options']['seed']}" for r in reports
     ]

@@ -1,4 +1,4 @@
-"""Makes trouble in three lanes at once, each from a seeded deck, and records it in a diary."""
+"""Injects troubles in three concurrent lanes, each from a seeded deck, and records a diary."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class DiaryEntry:
 
     Attributes:
         kind: what was done.
-        began, ended: from the blow to the repair; equal where it needs none.
-        pid: of the process that was struck, 0 where it was none.
-        detail: for the reader.
+        began, ended: from the fault to its repair; nearly equal if it needs none.
+        pid: id of the affected process, 0 for none.
+        detail: further information for the reader.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class DiaryEntry:
 
 
 class Diary:
-    """Entries from several threads."""
+    """Entries of several threads; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,23 +51,23 @@ class Diary:
             self._entries.append(entry)
 
     def entries(self, *kinds: str) -> list[DiaryEntry]:
-        """Entries of these kinds, all without any, in order of their beginning."""
+        """Entries of these kinds (without any: of all kinds), by start time."""
         with self._lock:
             found = [each for each in self._entries if not kinds or each.kind in kinds]
         return sorted(found, key=lambda each: each.began)
 
     def counts(self) -> dict[str, int]:
-        """How often each kind was done; absences are part of what made them."""
+        """Number of entries of each kind, without AWAY, which accompanies another entry."""
         kinds = (each.kind for each in self.entries() if each.kind != AWAY)
         return dict(sorted(Counter(kinds).items()))
 
     def intervals(self, *kinds: str) -> list[Interval]:
-        """When these lasted."""
+        """The intervals of entries of these kinds."""
         return [(each.began, each.ended) for each in self.entries(*kinds)]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same moments without overlaps, in order."""
+    """Merge overlapping intervals; the result is sorted."""
     merged: list[Interval] = []
     for began, ended in sorted(intervals):
         if merged and began <= merged[-1][1]:
@@ -83,7 +83,7 @@ def overlap(intervals: Iterable[Interval], began: float, ended: float) -> float:
 
 
 def intersection(lives: Iterable[list[Interval]]) -> list[Interval]:
-    """The moments that are in every list."""
+    """The intervals that are covered by every list."""
     result: list[Interval] | None = None
     for intervals in lives:
         if result is None:
@@ -99,23 +99,23 @@ def intersection(lives: Iterable[list[Interval]]) -> list[Interval]:
 
 
 Trouble = Callable[[random.Random], None]
-MIDDLE_OF_A_CLAIM = 4.0  # seconds to wait for a run in SENDING before killing whoever
-SECONDS_FOR_ALL = 90.0  # a shorter run has shorter pauses, so that it sees each kind
+MIDDLE_OF_A_CLAIM = 4.0  # seconds to wait for a run in SENDING before killing any worker
+SECONDS_FOR_ALL = 90.0  # a shorter run has shorter pauses, so that it includes each kind
 CONSOLE_FAILURES = 0.4
 CLOCK_RANGE = (-150.0, 240.0)  # seconds by which the cloud's clock is off
 
 
 class TroubleMaker:
-    """Does harm to a stack for some seconds, and writes down what.
+    """Injects troubles into a stack for some seconds, and records them.
 
-    A lane's first trouble is the first of its list; then the list is dealt again and again.
+    A lane starts with the first trouble of its list; then it deals the list repeatedly.
 
     Args:
-        stack: what it may harm: these processes and nothing else.
-        seed: decides what happens in which order.
-        clusters: cloud ids, for jobs of the cloud's own schedule.
-        claims: gives the process ids that hold a claim just now.
-        ticking: gives the process id of the worker that ticks, 0 where that is not known.
+        stack: the stack; no other processes are affected.
+        seed: determines the order of the troubles.
+        clusters: cloud ids, for jobs of the cloud's schedule and console.
+        claims: returns the process ids that have a claim now.
+        ticking: returns the process id of the worker that ticks, 0 if not known.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class TroubleMaker:
         self._haste = 1.0
 
     def start(self, seconds: float) -> None:
-        """Begin; every lane ends its last trouble when `seconds` are over."""
+        """Start the lanes; after `seconds` they start no further trouble."""
         self._haste = min(1.0, seconds / SECONDS_FOR_ALL)
         self._stack.control.set_clock(self._clock)
         lanes: dict[str, tuple[tuple[float, float], list[Trouble]]] = {
@@ -174,12 +174,12 @@ class TroubleMaker:
             self._threads.append(thread)
 
     def finish(self) -> None:
-        """Wait for the lanes to end by themselves."""
+        """Wait until the lanes have ended."""
         for thread in self._threads:
             thread.join()
 
     def stop(self) -> None:
-        """End the lanes now: no wait goes on, what was stopped is left to `Stack.stop`."""
+        """End the lanes now, without waiting; `Stack.stop` ends what is still running."""
         self._stop.set()
         self.finish()
 
@@ -211,7 +211,7 @@ class TroubleMaker:
     # --- workers ---------------------------------------------------------------------------------
 
     def kill_worker(self, rng: random.Random) -> None:
-        """SIGKILL the worker that holds a claim, if one does within some seconds."""
+        """SIGKILL a worker that has a claim, or any worker if none has one within some seconds."""
         deadline = time.monotonic() + MIDDLE_OF_A_CLAIM
         victim = rng.choice(self._stack.workers)
         while time.monotonic() < deadline and not self._stop.is_set():
@@ -225,7 +225,7 @@ class TroubleMaker:
         self._kill([victim], rng.uniform(1, 6))
 
     def kill_all_workers(self, rng: random.Random) -> None:
-        """SIGKILL every worker: nothing is sent until one is back."""
+        """SIGKILL every worker: nothing is sent until one is running again."""
         self._kill(self._stack.workers, rng.uniform(2, 6))
 
     def _kill(self, victims: Sequence[Process], seconds: float) -> None:
@@ -262,7 +262,7 @@ class TroubleMaker:
     # --- broker and database ---------------------------------------------------------------------
 
     def restart_redis(self, rng: random.Random) -> None:
-        """SIGKILL Redis and start it with nothing in it."""
+        """SIGKILL Redis and start it again, empty."""
         began = time.time()
         self._stack.redis.kill()
         self._pause(rng.uniform(0, 5))
@@ -270,7 +270,7 @@ class TroubleMaker:
         self._note("redis restarted empty", began)
 
     def database_outage(self, rng: random.Random) -> None:
-        """Take the database away and give it back."""
+        """Make the database unavailable for some time."""
         began = time.time()
         detail = self._stack.database.outage(rng, self._pause)
         self._note("database away", began, detail=detail)
@@ -278,7 +278,7 @@ class TroubleMaker:
     # --- the cloud -------------------------------------------------------------------------------
 
     def unreadable_records(self, rng: random.Random) -> None:
-        """No cluster's records can be read for a while."""
+        """Make the records of all clusters unreadable for some time."""
         ways: list[tuple[str, dict[str, Any]]] = [
             ("status", {"preset": "error_500"}),
             ("status", {"preset": "unavailable"}),
@@ -293,7 +293,7 @@ class TroubleMaker:
         self._note("records unreadable", began)
 
     def close_listener(self, rng: random.Random) -> None:
-        """The second region refuses connections for a while."""
+        """Make the second region refuse connections for some time."""
         began = time.time()
         self._stack.control.set_listening(REGIONS[1], listening=False)
         self._pause(rng.uniform(2, 6))
@@ -301,13 +301,13 @@ class TroubleMaker:
         self._note("listener closed", began)
 
     def expire_tokens(self, rng: random.Random) -> None:
-        """Every token dies; the next request is answered 401."""
+        """Expire every token: the next request is answered 401."""
         began = time.time()
         self._stack.control.expire_tokens()
         self._note("tokens expired", began)
 
     def identity_trouble(self, rng: random.Random) -> None:
-        """The identity service fails for a while, and there is no token that still holds."""
+        """Make the identity service fail for some time, after expiring all tokens."""
         ways: list[tuple[str, dict[str, Any]]] = [
             ("status", {"preset": "error_500"}),
             ("status", {"preset": "throttled"}),
@@ -323,21 +323,21 @@ class TroubleMaker:
         self._note("identity trouble", began)
 
     def move_clock(self, rng: random.Random) -> None:
-        """The cloud's clock jumps ahead, from minutes late to minutes early."""
+        """Move the cloud's clock ahead, over time from minutes slow to minutes fast."""
         self._clock = min(CLOCK_RANGE[1], self._clock + rng.uniform(30, 120))
         began = time.time()
         self._stack.control.set_clock(self._clock)
         self._note("cloud clock moved", began, detail=f"{self._clock:+.0f} s")
 
     def automatic_job(self, rng: random.Random) -> None:
-        """The cloud's own schedule starts a log backup."""
+        """Start log backups as the cloud's own schedule does."""
         began = time.time()
         for cluster in rng.sample(self._clusters, min(5, len(self._clusters))):
             self._stack.control.start_job(cluster, duration=rng.uniform(2, 8))
         self._note("automatic jobs", began)
 
     def console_job(self, rng: random.Random) -> None:
-        """Somebody starts log backups in the console, of which some fail."""
+        """Start log backups as a user of the console does; some of them fail."""
         began = time.time()
         for cluster in rng.sample(self._clusters, min(5, len(self._clusters))):
             failed = "started in the console" if rng.random() < CONSOLE_FAILURES else ""

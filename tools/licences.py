@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""List the licences of what requirements.txt installs, as Markdown: `make licences`.
+"""List the licences of the packages in requirements.txt as Markdown: `make licences`.
 
-Each package's own metadata says it; run it in the environment that holds them.
+The licences come from each package's metadata, so run it in the environment with the packages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ What `requirements.txt` installs, and under which licence by each package's own 
 
 
 def licence_of(name: str) -> str:
-    """The licence of an installed package; or why it is not known."""
+    """The licence of an installed package, or why it is not known."""
     try:
         meta = metadata.metadata(name)
     except metadata.PackageNotFoundError:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write the screenshots of README and documentation: `make screenshots`.
 
-Starts the product with its simulated cloud in a scratch folder, has it back up some clusters, and
-takes the pages in windows of one size. A picture that looks as the one that is there is not
-written anew: another time of day is no reason for another version in the repository.
+Starts the product with its simulated cloud in a temporary folder, backs up some clusters, and takes
+screenshots of pages in windows of one width. A screenshot that looks like the existing one is not
+written, so that a different time of day does not change the repository.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from tests.visitor import Visitor  # noqa: E402
 
 WIDTH = 1440
 COLOURS = 128
-SAME = 0.003  # the part of a picture that may differ: clocks, ids
+SAME = 0.003  # share of a picture's pixels that may differ: clocks, ids
 SECONDS = 60_000
-# What is backed up, in this order: well, refused in several ways, failed, and well again.
+# Clusters to back up, in this order; the simulator accepts some, and refuses or fails others.
 BACKED_UP = (
     *("orders-prod", "search-eu", "warehouse-nl", "webshop-nl", "throttled-iot"),
     *("payments-logs", "billing-01", "frozen-archive", "forbidden-hr", "analytics-late-fail"),
 )
 SHOWN_RUN, SHOWN_CLUSTER, UNDER_WAY = "payments-logs", "orders-prod", "search-eu"
-# The days before: a product that was started just now has none. Everything else is as it came.
+# Runs of the previous days, which a new instance does not have. All other data is real.
 DAYS_BEFORE = """
 import datetime, random
 from django.utils import timezone
@@ -67,7 +67,7 @@ BackupRun.objects.bulk_create(rows)
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A picture: its name, the page, what must be seen on it, and its height in CSS px."""
+    """A picture: its name, the page, a text that the page must show, and its height in CSS px."""
 
     name: str
     path: str
@@ -93,11 +93,11 @@ def main() -> None:
 
 
 def take(instance: Instance, folder: Path) -> None:
-    """Make what the pages show, and take their pictures.
+    """Create the data that the pages show, and take the pictures.
 
     Args:
         instance: a running product.
-        folder: where the pictures go.
+        folder: folder to write the pictures to.
     """
     made = instance.manage("shell", "-c", DAYS_BEFORE)
     if made.returncode:
@@ -117,7 +117,7 @@ def take(instance: Instance, folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = signed_in(browser, instance)
         for shot in shots:
-            if shot.name == "home":  # with something in progress
+            if shot.name == "home":  # with a run in progress
                 visitor.back_up(UNDER_WAY, anyway="1")
             page.set_viewport_size({"width": WIDTH, "height": shot.height})
             page.goto(shot.path)
@@ -128,7 +128,7 @@ def take(instance: Instance, folder: Path) -> None:
 
 
 def cluster_key(visitor: Visitor, name: str) -> str:
-    """The number of a cluster's page."""
+    """The primary key of a cluster, as in the address of its page."""
     page = visitor.get("/clusters/", params={"q": name}).text
     found = re.search(r"/clusters/(\d+)/", page)
     if found is None:
@@ -137,7 +137,7 @@ def cluster_key(visitor: Visitor, name: str) -> str:
 
 
 def signed_in(browser: Browser, instance: Instance) -> Page:
-    """A window in which the administrator has signed in."""
+    """A page in which the administrator has signed in."""
     context = browser.new_context(
         base_url=instance.url, color_scheme="light", reduced_motion="reduce",
         timezone_id="Europe/Berlin", locale="en-GB",
@@ -153,11 +153,11 @@ def signed_in(browser: Browser, instance: Instance) -> Page:
 
 
 def keep(taken: bytes, path: Path) -> None:
-    """Write a picture with few colours, unless it looks as the one that is there.
+    """Write a picture with a reduced palette, unless it looks like the existing one.
 
     Args:
         taken: a PNG.
-        path: where to.
+        path: file to write.
     """
     picture = Image.open(io.BytesIO(taken)).convert("RGB")
     if path.exists() and looks_same(picture, Image.open(path).convert("RGB")):
@@ -169,7 +169,7 @@ def keep(taken: bytes, path: Path) -> None:
 
 
 def looks_same(one: Image.Image, other: Image.Image) -> bool:
-    """Whether two pictures differ in a few places only."""
+    """Whether two pictures differ in at most the share SAME of their pixels."""
     if one.size != other.size:
         return False
     difference = ImageChops.difference(one, other).convert("L").point(lambda value: value > 24)

@@ -5,10 +5,10 @@ Needs Python 3.9 or newer and `cryptography` (pip install cryptography), nothing
 
     python verify_audit_export.py export.jsonl --key public.pem [--head NUMBER:HASH …]
 
-The key is the dashboard's public one, as `manage.py audit_export --public-key` prints it, got by
-another way than the export. A head is one that was kept from the dashboard's log. Exit status: 0
-the export is genuine and whole, 1 it is not, 2 wrong usage. docs/audit.md describes the format;
-nothing here is shared with the code that writes it.
+The key is the dashboard's public key, as printed by `manage.py audit_export --public-key`. Obtain
+it separately from the export. A head is one that was saved from the dashboard's log. Exit status:
+0 if the export is genuine and complete, 1 if not, 2 for wrong usage. docs/audit.md describes the
+format. This script shares no code with the one that writes exports.
 """
 
 import argparse
@@ -30,7 +30,7 @@ class Bad(Exception):
 
 
 def canonical(value):
-    """JSON with sorted keys, no white space, and only ASCII characters."""
+    """Encode as JSON with sorted keys, no white space, and only ASCII characters."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return text.encode("ascii")
 
@@ -40,7 +40,7 @@ def digest(value):
 
 
 def no_doubles(pairs):
-    """An object whose keys are all different: readers disagree about the others."""
+    """Build an object and reject duplicate keys, which parsers handle differently."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key twice")
@@ -60,7 +60,7 @@ def parsed(line, number):
 
 
 def check_event(item, before):
-    """An event against the one before it; returns its own place."""
+    """Check an event against the previous one; return its sequence number and hash."""
     content = item["content"]
     number = content["sequence"]
     if number != before["sequence"] + 1:
@@ -81,7 +81,7 @@ def check_event(item, before):
 
 
 def check_seal(seal, header, last, events, sha256, key):
-    """The last line against all that stands before it."""
+    """Check the last line against everything before it."""
     facts = {
         "events": events,
         "first": header["begins_after"]["sequence"] + 1,
@@ -101,7 +101,19 @@ def check_seal(seal, header, last, events, sha256, key):
 
 
 def verify(lines, key, heads):
-    """Verify an export line by line. Returns header and seal; raises Bad."""
+    """Verify an export line by line.
+
+    Args:
+        lines: the lines of the export, as bytes.
+        key: the public key.
+        heads: pairs of sequence number and hash that the export must contain.
+
+    Returns:
+        The header, the seal, and the number of masked events.
+
+    Raises:
+        Bad: the export does not verify.
+    """
     running = hashlib.sha256()
     header = seal = None
     masked = events = 0
@@ -140,7 +152,7 @@ def verify(lines, key, heads):
 
 
 def read_key(path):
-    """A public key from PEM, or from the base64 of its 32 bytes."""
+    """Read a public key: PEM, or its 32 bytes in base64."""
     data = Path(path).read_bytes().strip()
     if data.startswith(b"-----BEGIN"):
         key = load_pem_public_key(data)

@@ -240,7 +240,7 @@ def _request_id(headers: Mapping[str, str], document: object) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by an answer's `Retry-After`, None if missing or not valid.
+    """Seconds to wait according to an answer's `Retry-After`, None if missing or not valid.
 
     Args:
         headers: of the answer, case-insensitive. A date is relative to the answer's own `Date`,

@@ -48,8 +48,8 @@ def list_clouds() -> tuple[tuple[str, str], ...]:
 
     Returns:
         Pairs (cloud, region) in the order of the files; the region is "" for an entry without one.
-        Empty when nothing is configured: neither openstacksdk's invented `defaults` nor stray
-        `OS_*` variables without `OS_AUTH_URL` count as a cloud.
+        Empty if nothing is configured: neither openstacksdk's implicit `defaults` nor `OS_*`
+        variables without `OS_AUTH_URL` count as a cloud.
 
     Raises:
         ConfigurationError: a file cannot be read; the text names file and entry.
@@ -92,7 +92,7 @@ def cloud_region(cloud: str, region: str) -> CloudRegion:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return loaded.config.get_one(cloud=cloud, region_name=region)
-        except Exception as error:  # openstacksdk and its plugins raise what their input provokes
+        except Exception as error:  # openstacksdk and its plugins raise errors of any type
             raise _unusable(loaded.config, cloud, error) from error
 
 

@@ -76,7 +76,7 @@ class CatalogError(IdentityError):
 
 
 class ApiError(CssApiError):
-    """The response to a reading request is not a clean 2xx."""
+    """The response to a reading request is not a 2xx, or contains an error code."""
 
     def __init__(self, answer: Answer) -> None:
         code = f" {answer.error_code}" if answer.error_code else ""
@@ -85,7 +85,7 @@ class ApiError(CssApiError):
 
 
 class MalformedAnswer(ApiError):
-    """A 2xx whose body is not promised (HTML, not JSON, too large, wrong shape)."""
+    """A 2xx whose body is not as documented (HTML, not JSON, too large, wrong shape)."""
 
     def __init__(self, answer: Answer, problem: str) -> None:
         super().__init__(answer)

@@ -182,7 +182,7 @@ def as_json(body: Body) -> bytes:
 
 def _storage(storage: LogStorage) -> dict[str, object]:
     # The documents have two other spellings of two of these names; these are known to work.
-    # No auto_enable: the policy has calls of its own.
+    # Without auto_enable, because the policy has its own requests.
     return {
         "agency": storage.agency,
         "logBasePath": storage.base_path,

@@ -206,7 +206,7 @@ class CloudConnection:
                 access.will_expire_soon(margin)  # raises for an invalid time
                 identity = project_identity(access, self._settings, self.cloud, self.region)
                 token = token_of(access, self.cloud)
-            except Exception as error:  # a hostile answer makes keystoneauth raise anything
+            except Exception as error:  # a malformed answer makes keystoneauth raise anything
                 raise identity_error(
                     error,
                     cloud=self.cloud,

@@ -36,11 +36,11 @@ def client_for(
     Args:
         subject: the run (its own cloud, region and project id are used), cluster or project.
         recorder: called for each exchange.
-        timeouts: None for those of the settings.
+        timeouts: None for those in the settings.
 
     Raises:
         ConfigurationError: clouds.yaml has no such cloud, or its credentials now reach another
-            project, where the cluster's id means nothing.
+            project, in which the cluster's id is not valid.
         IdentityError: the identity service issued no token.
     """
     where = subject.project if isinstance(subject, Cluster) else subject

@@ -1,4 +1,4 @@
-"""Handing runs to the broker. What cannot be handed over is picked up by the sweeper."""
+"""Publish tasks to the broker. If that fails, the sweeper or the schedule does it later."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from backups.work import refusal
 logger = logging.getLogger(__name__)
 
 TOGETHER = 25  # runs whose records one task reads
-SENDS = 5  # runs that one task sends, at most
-MANY = 10  # messages into which runs are divided before one carries several
+SENDS = 5  # maximum number of runs that one task sends
+MANY = 10  # minimum number of messages before one contains several runs
 
 
 class Priority(IntEnum):
-    """What goes first; each has a list of its own in Redis."""
+    """Priority of a message, the lowest value first; each has its own list in Redis."""
 
     CLICK = 0
     FOLLOW = 3
@@ -35,7 +35,7 @@ class Priority(IntEnum):
 def _publish(
     task: str, *args: int | list[int], priority: Priority, expires: float | None = None
 ) -> None:
-    # by its name: tasks call services, so no service imports them
+    # By name, because tasks import services and no service imports tasks.
     current_app.send_task(
         f"backups.tasks.{task}", args, expires=expires, priority=priority.value, ignore_result=True
     )
@@ -44,13 +44,14 @@ def _publish(
 def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH) -> None:
     """Queue runs for sending; called after their rows are committed.
 
-    One run a message; of many, a few, which a thread sends one after another: a message costs a
-    worker as much as a request. A broker that is away costs one short try: the runs stay queued,
-    say so, and are dispatched by the sweeper as soon as the broker is back.
+    A message contains one run, or a few if a batch has many, which a thread sends one after
+    another, because a message costs a worker as much as a request. If the broker is unavailable,
+    only one short try is made. The runs stay queued, with a note, and the sweeper dispatches them
+    as soon as the broker is back.
 
     Args:
         run_ids: primary keys of queued runs.
-        priority: whether somebody waits for them.
+        priority: CLICK if a user waits for them, otherwise BATCH.
     """
     ids = list(run_ids)
     # Written before publishing: a worker may be faster than this process.
@@ -75,9 +76,10 @@ def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH
 
 
 def dispatch_follow(run_ids: Iterable[int]) -> None:
-    """Queue ``tasks.follow_runs`` for runs whose records are to be read now, a few each.
+    """Queue ``tasks.follow_runs`` for runs whose records are due, several per task.
 
-    The tasks expire when the sweeper asks again, so a cloud that hangs fills no queue.
+    Tasks expire when the sweeper dispatches the runs again, so a slow cloud does not fill the
+    queue.
 
     Args:
         run_ids: primary keys of accepted or unknown runs.
@@ -93,7 +95,7 @@ def dispatch_follow(run_ids: Iterable[int]) -> None:
 
 
 def dispatch_sync(connection_ids: Iterable[int]) -> None:
-    """Queue ``tasks.sync_connection`` for connections whose sync is leased or asked for.
+    """Queue ``tasks.sync_connection`` for connections whose sync is leased or requested.
 
     Args:
         connection_ids: primary keys.
@@ -109,11 +111,11 @@ def dispatch_sync(connection_ids: Iterable[int]) -> None:
 def dispatch_check(cluster_ids: Iterable[int], *, worth: float) -> None:
     """Queue ``tasks.check_cluster`` for clusters whose check is leased.
 
-    A broker that is away is given nothing: the leases run out, and the sweeper asks again.
+    If the broker is unavailable, the leases expire and the sweeper dispatches again.
 
     Args:
         cluster_ids: primary keys.
-        worth: seconds after which a message that no worker took is dropped.
+        worth: seconds after which a message that no worker has taken expires.
     """
     for cluster_id in cluster_ids:
         try:
@@ -124,7 +126,10 @@ def dispatch_check(cluster_ids: Iterable[int], *, worth: float) -> None:
 
 
 def dispatch_retention() -> None:
-    """Queue ``tasks.continue_retention`` for what was announced; else the schedule does it."""
+    """Queue ``tasks.continue_retention`` for open retention runs.
+
+    If the broker is unavailable, they wait for the schedule.
+    """
     try:
         _publish("continue_retention", priority=Priority.CHECK, expires=60)
     except (BrokerError, OSError) as error:

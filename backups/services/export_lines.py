@@ -83,7 +83,7 @@ class Lines:
 
 
 def head(columns: Mapping[str, Column], shape: LineFormat = CSV) -> bytes:
-    """The header line: column names, empty for JSON Lines.
+    """The header line with the column names; empty for JSON Lines.
 
     The name of a column with local times includes the time zone.
     """
@@ -110,7 +110,7 @@ def write(runs: Runs, columns: Mapping[str, Column], shape: LineFormat = CSV) ->
     export = _copied if connection.vendor == "postgresql" else _selected
     try:
         return export(runs, columns, shape)
-    except EmptyResultSet:  # Django skips the query where nothing can match
+    except EmptyResultSet:  # Django skips the query if nothing can match
         return Lines()
 
 

@@ -19,7 +19,7 @@ from dashboard.web.moments import zone_names
 
 from .export_lines import CSV, JSON_LINES, CellType, Column, LineFormat, Lines, head, write
 
-BATCH = 1000  # runs in the first batch; later batches have about the size below
+BATCH = 1000  # runs in the first batch; later batches have about _BATCH_BYTES
 _BATCH_BYTES = 4_000_000
 _MOST = 20_000  # runs
 _REPORT_EVERY = 1.0  # seconds between two updates of the progress
@@ -135,8 +135,8 @@ def stream(
 ) -> Iterator[bytes]:
     """Write the matching runs, newest first.
 
-    Each batch is a query of its own that starts where the last one ended, so that a slow reader
-    holds no transaction and no database cursor. Later runs are not included.
+    Each batch is a separate query that starts at the end of the previous one, so that a slow reader
+    holds no transaction and no database cursor. Runs requested after the export are not included.
 
     Args:
         export: its row; the progress is stored there about once a second.

@@ -1,1 +1,1 @@
-"""What a fleet of clusters costs: from the click to the verified run, beside bare calls."""
+"""Benchmark of a fleet of clusters, from the click to the verified run, compared to bare calls."""

@@ -1,9 +1,9 @@
-"""What a run costs: from the click to the verified backup, over a fleet of clusters.
+"""Benchmark of runs over a fleet of clusters, from the click to the verified backup.
 
-Real processes on one machine: the simulated cloud, Redis, gunicorn, workers. Requests are stored by
-the page, fifty clusters a form, while no worker runs. Then the workers start, and send and follow
-all of them. In the same run a bare pool of threads and plain Celery tasks make the same calls.
-Milliseconds depend on the machine; ratios, counts and CPU say more.
+Uses real processes on one machine: the simulated cloud, Redis, gunicorn, workers. The clusters page
+stores the requests, fifty clusters per form, while no worker is running. Then the workers start,
+and send and follow all runs. For comparison, a bare thread pool and plain Celery tasks make the
+same calls. Milliseconds depend on the machine; ratios, counts and CPU are more meaningful.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chaos.stack import StackError, until
 
 from .stack import Stack, Usage, family
 
-FORM = 50  # clusters of one form, as many as a page shows
+FORM = 50  # clusters per form, as many as a page shows
 
 
 def arguments() -> argparse.Namespace:
@@ -87,7 +87,7 @@ class Measurement:
         self.figures: dict[str, Any] = {}
 
     def everything(self) -> dict[str, Any]:
-        """Each part in turn; its figures are printed as they are known."""
+        """Run each part and print its figures; return all figures."""
         self._prepare()
         self._store()
         self._burst()
@@ -140,7 +140,7 @@ class Measurement:
             raise stack.web.fail("does not answer")
 
     def _remember(self) -> None:
-        """One verified run of each cluster: as in use, it is known how long a job takes."""
+        """Store a verified run per cluster, from which the product learns how long a job takes."""
         from django.utils import timezone
 
         from backups.models import BackupRun, Cluster
@@ -168,7 +168,7 @@ class Measurement:
         )
 
     def _spread_checks(self, interval: float) -> None:
-        """As if the checks of readiness had been going on for long."""
+        """Spread the readiness checks over the interval, as after a long time of operation."""
         from django.utils import timezone
 
         from backups.models import Cluster
@@ -197,7 +197,7 @@ class Measurement:
         return answer
 
     def _store(self) -> None:
-        """The page's form, fifty clusters at a time."""
+        """Submit the page's form for all clusters, fifty at a time."""
         from backups.models import BackupRun
 
         usage = Usage({"web": [self.stack.web]}, self.stack)
@@ -269,7 +269,7 @@ class Measurement:
             nonlocal polls
             time.sleep(1)
             polls += 1
-            connection.close()  # a connection of its own each time: its commit is counted at once
+            connection.close()  # a new connection each time, so that its commit is counted at once
             return not BackupRun.objects.filter(state__in=ACTIVE).exists()
 
         finished = until(ended, self.options.timeout)
@@ -303,7 +303,7 @@ class Measurement:
         self._tell("lock errors in the log", sum(log.count("locked") for log in logs))
 
     def _clicks(self) -> None:
-        """How long a single click takes to its POST, with nothing else to do."""
+        """Measure the time from a single click to its POST, without other load."""
         self.stack.control.clear_faults()
         waits, answers = [], []
         for pk, cloud_id in list(self.keys.items())[: self.options.clicks]:
@@ -340,7 +340,7 @@ class Measurement:
         self._plain(ids)
 
     def _pause_and(self, work: Any) -> Any:
-        time.sleep(self.options.job_seconds + 1)  # jobs have ended: no POST is a conflict
+        time.sleep(self.options.job_seconds + 1)  # jobs end, so that no POST is a conflict
         return work()
 
     def _plain(self, ids: list[str]) -> None:
@@ -395,7 +395,7 @@ class Measurement:
         worker.stop()
 
     def _rest(self) -> None:
-        """One worker and nothing to send, checks of readiness at their usual pace."""
+        """Measure one worker with nothing to send and readiness checks at their usual interval."""
         self.stack.control.clear_faults()
         self._spread_checks(300)
         worker = self.stack.worker(100, CHECK_INTERVAL="300", SYNC_INTERVAL="300")
@@ -415,7 +415,7 @@ def _cpu(process: Any) -> float:
 
 
 class Pages(threading.Thread):
-    """Somebody who looks at the clusters page every two seconds."""
+    """A user who opens the clusters page every two seconds."""
 
     def __init__(self, url: str, cookies: dict[str, str]) -> None:
         super().__init__(daemon=True)
@@ -431,7 +431,7 @@ class Pages(threading.Thread):
             self._times.append(time.monotonic() - began)
 
     def stop(self) -> list[float]:
-        """Seconds that each page took."""
+        """Stop, and return the duration of each request in seconds."""
         self._stopped.set()
         self.join()
         return self._times or [0.0]

@@ -1,4 +1,4 @@
-"""What the product is measured against: the same calls, made barely and by plain Celery tasks."""
+"""The peers of the product: the same calls, made by a bare thread pool or plain Celery tasks."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Cloud:
         )
 
     def post(self, cluster: str) -> None:
-        """Ask for a log backup."""
+        """Request a log backup."""
         self._call("POST", cluster, "collect")
 
     def whole(self, cluster: str) -> None:
-        """The calls that a run needs at the least: baseline, POST, and two readings."""
+        """Make the calls that a run needs at least: baseline, POST, and two readings."""
         self._call("GET", cluster, "records")
         self._call("POST", cluster, "collect")
         self._call("GET", cluster, "records")
@@ -76,7 +76,7 @@ class Cloud:
 
 
 def in_pool(cloud: Cloud, clusters: Sequence[str], threads: int, *, whole: bool) -> float:
-    """Clusters a second that a bare pool of threads asks."""
+    """Call the cloud for each cluster with a bare thread pool; return clusters per second."""
     call = cloud.whole if whole else cloud.post
     began = time.monotonic()
     with ThreadPoolExecutor(threads) as pool:

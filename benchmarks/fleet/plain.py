@@ -1,4 +1,4 @@
-"""Plain Celery: a task makes the calls, django-celery-results stores a row when it ends."""
+"""Plain Celery: a task makes the calls, and django-celery-results stores a row when it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _clouds: list[Cloud] = []
 
 @app.task
 def collect(cluster: str) -> None:
-    """The calls of one run."""
+    """Make the calls of one run."""
     if not _clouds:
         _clouds.append(Cloud(Path(os.environ["OS_CLIENT_CONFIG_FILE"])))
     _clouds[0].whole(cluster)

@@ -1,4 +1,4 @@
-"""The product's settings, with its statements counted, and with the peer's table beside it."""
+"""The product's settings, with counted statements and the table of django-celery-results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product as processes of our own, and what they use."""
+"""The product as child processes, and their CPU and memory usage."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ READY_SECONDS = 90.0
 
 
 class Stack:
-    """Database, Redis, simulator, web and workers; `close` ends and removes all of it.
+    """Database, Redis, simulator, web and workers; `close` ends and removes all of them.
 
     Args:
         database: "sqlite" or "postgresql".
-        server: where a database of our own is made, for PostgreSQL.
-        clusters: how many the simulator has.
+        server: PostgreSQL server on which to create a separate database.
+        clusters: number of clusters in the simulator.
         job_seconds: how long a log backup takes.
-        workers: worker processes.
-        threads: of each.
+        workers: number of worker processes.
+        threads: number of threads per worker.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Stack:
             "OS_CLIENT_SECURE_FILE": str(clouds / "secure.yaml"),
             "DJANGO_SETTINGS_MODULE": "benchmarks.fleet.settings",
             "PYTHONPATH": os.pathsep.join([str(ROOT), clean_environment().get("PYTHONPATH", "")]),
-            "CHECK_INTERVAL": "86400",  # checks of readiness have a measurement of their own
+            "CHECK_INTERVAL": "86400",  # readiness checks are measured separately
             "SYNC_INTERVAL": "86400",
         }
         try:
@@ -119,21 +119,21 @@ class Stack:
         return process
 
     def statements(self, process: Process) -> Counter[str]:
-        """What a process and its children have sent to the database so far."""
+        """Statements that a process and its children have sent to the database so far."""
         time.sleep(0.5)
         pids = [each.pid for each in family(process)]
         return statements.counted(self.data_dir / "statements", pids)
 
     def commits(self) -> int | None:
-        """Transactions that the database has committed; None for SQLite, which does not count."""
+        """Transactions that the database has committed; None for SQLite, which has no counter."""
         if not self._database:
             return None
-        time.sleep(1.5)  # PostgreSQL's counters are behind by a second
+        time.sleep(1.5)  # PostgreSQL's counters are up to a second late
         query = "SELECT xact_commit FROM pg_stat_database WHERE datname = %s"
         return int(self._admin(query, self._database)[0])
 
     def backends(self) -> list[psutil.Process]:
-        """PostgreSQL's processes that serve this database, as far as they can be seen."""
+        """PostgreSQL's processes that serve this database, if they run on this machine."""
         if not self._database:
             return []
         found = []
@@ -152,7 +152,7 @@ class Stack:
             return (done.fetchone() or ()) if done.description else ()
 
     def close(self) -> None:
-        """End every process, and remove database and folder."""
+        """End every process, and remove the database and the folder."""
         for process in reversed(self._processes):
             process.kill()
         self._guard.close()
@@ -162,7 +162,7 @@ class Stack:
 
 
 def family(process: Process) -> list[psutil.Process]:
-    """A process and its children, while they live."""
+    """A process and its children; empty if it has ended."""
     try:
         parent = psutil.Process(process.pids[-1])
         return [parent, *parent.children(recursive=True)]
@@ -207,7 +207,7 @@ class Usage(threading.Thread):
             self.peak[name] = max(self.peak.get(name, 0), memory)
 
     def stop(self) -> dict[str, float]:
-        """CPU seconds of each name since the beginning."""
+        """Stop, and return the CPU seconds of each name since the start."""
         self._stopped.set()
         self.join()
         self._sample()

@@ -1,4 +1,4 @@
-"""Counts the statements that a process sends to its database, by verb and table."""
+"""Count the statements that a process sends to its database, by verb and table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _names: dict[str, str] = {}
 
 
 def count_into(folder: Path) -> None:
-    """Count what this process sends from now on; its file in `folder` is written every 0.2 s."""
+    """Count the statements of this process from now on; write them to `folder` every 0.2 s."""
     from django.db.backends.signals import connection_created
 
     connection_created.connect(_watch, weak=False)
@@ -61,7 +61,7 @@ def _write(folder: Path) -> None:
 
 
 def counted(folder: Path, pids: list[int]) -> Counter[str]:
-    """What processes have sent so far."""
+    """Sum of the statements that processes have sent so far."""
     total: Counter[str] = Counter()
     for pid in pids:
         path = folder / f"{pid}.json"

@@ -1,1 +1,1 @@
-"""The history at a million runs and more: `python -m benchmarks.history --help`."""
+"""Benchmark of the history with a million runs or more: `python -m benchmarks.history --help`."""

@@ -1,4 +1,4 @@
-"""Fills a database of its own, serves the real pages, asks for them signed in, prints ratios."""
+"""Fill a new database, serve the real pages, request them as a signed-in user, print ratios."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPEATS = 9
 EXPORTS = 3  # rounds
 SLOW = 20_000  # milliseconds
 LIMIT = "/peer/minimal/"
-PASSWORD = "benchmark-only-0815"  # noqa: S105 - of a database that lives as long as this run
+PASSWORD = "benchmark-only-0815"  # noqa: S105 - for a database that is removed after this run
 
 
 def arguments() -> argparse.Namespace:
@@ -65,7 +65,7 @@ def psql(url: str, statement: str) -> str:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Fill, serve, ask, print."""
+    """Fill the database, serve it, request the pages, print the results."""
     import django
 
     django.setup()
@@ -97,7 +97,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def size(connection) -> str:  # type: ignore[no-untyped-def]
-    """What the runs take, with their indexes."""
+    """Disk space of the runs and their indexes, as text."""
     if connection.vendor == "sqlite":
         return f"{Path(connection.settings_dict['NAME']).stat().st_size / 1e9:.2f} GB (all tables)"
     with connection.cursor() as cursor:
@@ -145,7 +145,7 @@ class Server:
             try:
                 self.http.get(f"{self.url}/healthz", timeout=5)
                 return self
-            except requests.RequestException:  # also where a busy machine makes it wait
+            except requests.RequestException:  # not listening yet, or slow on a busy machine
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
@@ -155,7 +155,7 @@ class Server:
         self.process.wait(30)
 
     def sign_in(self) -> None:
-        """A session as a browser has it."""
+        """Sign in as a browser does."""
         page = self.http.get(f"{self.url}/sign-in/", timeout=60)
         self.token(page.text)
         answer = self.http.post(
@@ -166,18 +166,18 @@ class Server:
         answer.raise_for_status()
 
     def token(self, text: str) -> None:
-        """Keep a page's CSRF token."""
+        """Store a page's CSRF token."""
         found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', text)
         assert found  # noqa: S101 - every page of ours has a form
         self.csrf = found[1]
 
     def time(self, *paths: str, repeats: int = REPEATS) -> list[float]:
-        """Median milliseconds of pages that are asked for in turn; the first round does not count.
+        """Median milliseconds of pages; the first round is not counted.
 
-        In turn, so that whatever else the machine does at the time is in all of them alike.
+        The pages are requested in turn, so that other load on the machine affects them equally.
         """
         taken: dict[str, list[float]] = {path: [] for path in paths}
-        slow: set[str] = set()  # one look at something this slow is enough
+        slow: set[str] = set()  # very slow pages are not requested again
         for _ in range(repeats + 1):
             for path in taken:
                 if path in slow:
@@ -193,7 +193,7 @@ class Server:
 
 
 def print_pages(server: Server, options: argparse.Namespace, cursors: dict[int, str]) -> None:
-    """Pages: ours, the same with OFFSET and COUNT, Django's admin; the ratio to the limit."""
+    """Time our pages, the same with OFFSET and COUNT, and Django's admin; print ratios to LIMIT."""
     pages = options.runs // 50
     print(
         f"\nx: how many times as long as fifty rows by keyset in a bare table ({LIMIT}), which is"
@@ -265,7 +265,7 @@ TARGETS: list[tuple[str, float, float]] = []
 
 
 def judge(label: str, mine: float, offset: float, admin: float, limit: float) -> None:
-    """Hold a page against what it should come to; `print_targets` tells at the end."""
+    """Add a page's ratios and their bounds to TARGETS."""
     TARGETS.append((f"{label}: ours / limit, at most 3", mine / limit, 3.0))
     if admin:
         TARGETS.append((f"{label}: celery admin / ours, at least 20", admin / mine, -20.0))
@@ -274,7 +274,7 @@ def judge(label: str, mine: float, offset: float, admin: float, limit: float) ->
 
 
 def print_targets() -> None:
-    """Every target with what it came to; a negative bound is a least one."""
+    """Print every target with its value; a negative bound is a minimum."""
     print("\ntargets")
     for name, value, bound in TARGETS:
         met = value >= -bound if bound < 0 else value <= bound
@@ -282,17 +282,17 @@ def print_targets() -> None:
 
 
 def cell(milliseconds: float, limit: float) -> str:
-    """A figure and its ratio to the limit."""
+    """Format a time and its ratio to the limit."""
     return f"{milliseconds:,.0f} ms x{milliseconds / limit:,.1f}"
 
 
 def print_export(server: Server, options: argparse.Namespace) -> None:
-    """The whole history as CSV, beside what psql does without a page in between."""
+    """Export the whole history as CSV and JSON Lines; for PostgreSQL, compare with psql's COPY."""
     page = server.http.get(f"{server.url}/history/", timeout=60)
     server.token(page.text)
     before, speed = memory(server.process.pid), dict.fromkeys(("csv", "jsonl", "psql"), 0.0)
     print()
-    # in turn as well, and the best of them
+    # In turn as well; the best result counts.
     for _ in range(EXPORTS):
         for form in ("csv", "jsonl"):
             speed[form] = max(speed[form], export(server, form))
@@ -313,7 +313,7 @@ def print_export(server: Server, options: argparse.Namespace) -> None:
 
 
 def export(server: Server, form: str) -> float:
-    """Rows a second of the whole history."""
+    """Export the whole history; return rows per second."""
     began, lines = time.perf_counter(), 0
     with server.http.post(
         f"{server.url}/history/exports/",
@@ -328,7 +328,7 @@ def export(server: Server, form: str) -> float:
 
 
 def copied(runs: int) -> float:
-    """Rows a second that psql copies to nowhere."""
+    """Copy all runs to /dev/null with psql; return rows per second."""
     began = time.perf_counter()
     subprocess.run(
         [
@@ -346,7 +346,7 @@ def copied(runs: int) -> float:
 
 
 def memory(pid: int) -> float:
-    """Largest resident memory of gunicorn's worker, MB."""
+    """Peak resident memory of gunicorn's worker in MB."""
     import psutil
 
     workers = psutil.Process(pid).children()

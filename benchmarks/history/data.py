@@ -1,4 +1,4 @@
-"""A history as it grows in use: a few busy clusters, nine of ten backups verified."""
+"""A realistic history: a few busy clusters, nine of ten backups verified."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.db import connection
 from backups.models import ApiCall, BackupRun, Cluster, ClusterTag, Project, RunEvent
 
 CLUSTERS = 2000
-BUSY = 20  # of them make six runs of ten
+BUSY = 20  # clusters that have six of ten runs
 PROJECTS = 20
 DAYS = 365
-EXPLAINED = 200  # runs at the end that have events and calls, for the run page
+EXPLAINED = 200  # newest runs that have events and calls, for the run page
 
-# share of a thousand: state, outcome, HTTP status, code, message, reason of the failed job
+# share in thousandths, state, outcome, HTTP status, code, message, reason of the failed job
 KINDS: list[tuple[int, str, str, int | None, str, str, str]] = [
     (900, "succeeded", "accepted", 200, "", "", ""),
     (30, "rejected", "conflict", 409, "CSS.3004", "A backup is in progress.", ""),
@@ -30,11 +30,11 @@ KINDS: list[tuple[int, str, str, int | None, str, str, str]] = [
     (5, "cancelled", "", None, "", "", ""),
 ]
 TRIGGERS = [("schedule", 70), ("button", 15), ("bulk", 10), ("cli", 3), ("api", 1), ("cloud", 1)]
-RARE_WORD = "zeppelin"  # in the message of one run of 50,000
+RARE_WORD = "zeppelin"  # in the messages of a few runs out of 50,000
 
 
 def inventory() -> list[Cluster]:
-    """Projects and clusters; every hundredth cluster is labelled."""
+    """Create projects and clusters; every hundredth cluster has a label."""
     projects = [
         Project.objects.create(
             cloud="otc", region="eu-de", project_id=f"{number:032x}", name=f"project-{number:02}"
@@ -63,7 +63,7 @@ def columns() -> list[str]:
 
 
 def rows(clusters: list[Cluster], number: int, seed: int) -> Iterator[list[Any]]:
-    """`number` runs, oldest first, the last one now; the same ones for the same seed."""
+    """Yield `number` runs, oldest first, the last one now; the same ones for the same seed."""
     rng = random.Random(seed)
     now = datetime.now(UTC)
     start, step = now - timedelta(days=DAYS), timedelta(days=DAYS) / number
@@ -119,7 +119,7 @@ def rows(clusters: list[Cluster], number: int, seed: int) -> Iterator[list[Any]]
 
 
 def explain_last(number: int) -> None:
-    """Give the newest runs events and calls, as the run page shows them."""
+    """Create events and calls for the newest runs, for the run page."""
     for pk in range(max(1, number - EXPLAINED), number + 1):
         run = BackupRun.objects.get(pk=pk)
         RunEvent.objects.bulk_create(
@@ -143,7 +143,7 @@ def explain_last(number: int) -> None:
 
 
 def load(table: str, names: list[str], lines: Iterator[list[Any]]) -> None:
-    """Write rows as fast as the database takes them; its indexes are made afterwards."""
+    """Write rows as fast as possible; indexes are dropped and created again afterwards."""
     if connection.vendor == "postgresql":
         _load_postgresql(table, names, lines)
     else:
@@ -153,7 +153,7 @@ def load(table: str, names: list[str], lines: Iterator[list[Any]]) -> None:
 def _load_postgresql(table: str, names: list[str], lines: Iterator[list[Any]]) -> None:
     listed = ", ".join(f'"{name}"' for name in names)
     with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")  # no check of foreign keys
+        cursor.execute("SET session_replication_role = replica")  # do not check foreign keys
         cursor.execute(
             "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s "
             "AND indexname NOT IN (SELECT conname FROM pg_constraint)",
@@ -205,7 +205,7 @@ def _load_sqlite(table: str, names: list[str], lines: Iterator[list[Any]]) -> No
 
 
 def celery_results(number: int) -> None:
-    """As many rows in django-celery-results, the usual place for outcomes of Celery tasks."""
+    """Fill django-celery-results, the usual storage of Celery results, with as many rows."""
     from django_celery_results.models import TaskResult
 
     now = datetime.now(UTC)

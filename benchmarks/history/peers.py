@@ -1,4 +1,4 @@
-"""What the history page is measured against."""
+"""The peers that the history page is compared with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboard.web.display import PAGE_SIZE
 
 
 def offset_page(request: HttpRequest) -> HttpResponse:
-    """The product's own page and filters, paged the usual way: COUNT(*) and OFFSET."""
+    """The product's page and filters with the usual paging: COUNT(*) and OFFSET."""
     found = HistoryFilter(request.GET, user=request.user)  # type: ignore[arg-type]
     found.is_valid()
     runs = listed_runs(found.runs())
@@ -53,7 +53,7 @@ MINIMAL = Engine(autoescape=True).from_string(
 
 
 def minimal_page(request: HttpRequest) -> HttpResponse:
-    """Fifty rows by keyset in a bare table: what database and template need at the least."""
+    """Fifty rows by keyset in a bare table: the minimum work of database and template."""
     from backups.models import BackupRun
 
     wanted = PageQuery()

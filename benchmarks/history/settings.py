@@ -1,4 +1,4 @@
-"""The product's settings, with the peers beside the product."""
+"""The product's settings, with the peers in addition to the product."""
 
 from dashboard.settings import *  # noqa: F403
 from dashboard.settings import INSTALLED_APPS as _APPS

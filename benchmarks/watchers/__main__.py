@@ -1,9 +1,9 @@
-"""Many people watch the clusters page: what their polling costs the server.
+"""Benchmark of the load that users with an open clusters page cause by polling.
 
-Fills a database of its own with clusters, serves it with gunicorn on loopback, and has so many
-clients ask the page's live URL once a second each, as the page's script does while something is in
-progress. The same clients then ask two bare views of the same server: 204 to anyone, and 204 to a
-signed-in user. Clients, server and database share the machine.
+Fills a new database with clusters, serves it with gunicorn on loopback, and has many clients
+request the page's live URL once a second each, as the page's script does while a run is in
+progress. For comparison, the same clients request two bare views of the same server: 204 for
+anyone, and 204 for a signed-in user. Clients, server and database share the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COOKIES = "sessionid={key}; tz=UTC"
 
 
 class Figures(NamedTuple):
-    """What was measured: milliseconds, and CPU as shares of one core."""
+    """Measurements of one URL: times in ms, and CPU of the server in cores."""
 
     name: str
     asked: int
@@ -70,7 +70,7 @@ def main() -> None:
                 "live, nothing changed": f"/clusters/live/?{query}",
             }
             for path in paths.values():
-                asyncio.run(watch(port, path, key, 8, 1.0))  # every process has it open
+                asyncio.run(watch(port, path, key, 8, 1.0))  # warm up every process
             rows = [measure(name, path, port, key, server, options) for name, path in paths.items()]
     print(
         f"\n{options.watchers} watchers for {options.seconds} s, {options.clusters:,} clusters, "
@@ -91,7 +91,7 @@ def main() -> None:
 
 @contextmanager
 def database(options: argparse.Namespace) -> Iterator[None]:
-    """An own database on the server, where that is wanted."""
+    """Create and drop a separate database on the server, for PostgreSQL."""
     if options.database == "sqlite":
         yield
         return
@@ -110,7 +110,7 @@ def psql(url: str, statement: str) -> None:
 
 
 def prepare(clusters: int) -> tuple[str, str]:
-    """Fill the database; returns a session's key and the live URL's query of the first page."""
+    """Fill the database; return a session key and the query of the first page's live URL."""
     from django.core.management import call_command
     from django.test import Client
 
@@ -131,7 +131,7 @@ def prepare(clusters: int) -> tuple[str, str]:
 
 @contextmanager
 def serving(workers: int) -> Iterator[tuple[int, psutil.Process]]:
-    """gunicorn as the product configures it; its port and its process."""
+    """Run gunicorn with the product's configuration; yield its port and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -155,7 +155,7 @@ def serving(workers: int) -> Iterator[tuple[int, psutil.Process]]:
 
 
 def spent(server: psutil.Process) -> float:
-    """Seconds of CPU that gunicorn's processes have used."""
+    """CPU seconds that gunicorn's processes have used."""
     times = [each.cpu_times() for each in [server, *server.children(recursive=True)]]
     return sum(each.user + each.system for each in times)
 
@@ -168,7 +168,7 @@ def measure(
     server: psutil.Process,
     options: argparse.Namespace,
 ) -> Figures:
-    """Have all watchers ask one URL."""
+    """Have all watchers request one URL."""
     before, began = spent(server), time.monotonic()
     found = asyncio.run(watch(port, path, key, options.watchers, options.seconds))
     took = time.monotonic() - began
@@ -183,7 +183,7 @@ def measure(
 async def watch(
     port: int, path: str, key: str, watchers: int, seconds: float
 ) -> list[tuple[float, str]]:
-    """Ask once a second from so many connections; milliseconds and status of each answer."""
+    """Request a URL once a second per watcher; return ms and status of each answer."""
     found: list[tuple[float, str]] = []
     request = (
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {COOKIES.format(key=key)}\r\n\r\n"
@@ -191,7 +191,7 @@ async def watch(
     end = time.monotonic() + seconds
 
     async def one() -> None:
-        await asyncio.sleep(random.random())  # they did not all come at once
+        await asyncio.sleep(random.random())  # watchers do not start at the same time
         while (began := time.monotonic()) < end:
             found.append(await ask(port, request, began))
             await asyncio.sleep(max(began + 1 - time.monotonic(), 0))
@@ -201,7 +201,7 @@ async def watch(
 
 
 async def ask(port: int, request: bytes, began: float) -> tuple[float, str]:
-    """One question on a connection of its own: the server closes idle ones long before."""
+    """Send one request on a new connection; return ms since `began`, and the status or error."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

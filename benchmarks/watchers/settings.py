@@ -1,4 +1,4 @@
-"""The product's settings, with two bare answers beside the product."""
+"""The product's settings, with two bare views in addition to the product's."""
 
 from dashboard.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""The product's pages, and what an answer costs that says nothing."""
+"""The product's pages, and two views with empty answers."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +14,7 @@ def bare(request: HttpRequest) -> HttpResponse:
 
 
 def signed_in(request: HttpRequest) -> HttpResponse:
-    """204 to whoever is signed in: session, account and second factor are looked at."""
+    """204 to a signed-in user: session, account and second factor are checked."""
     return HttpResponse(status=204)
 
 

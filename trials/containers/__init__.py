@@ -1,5 +1,5 @@
-"""Image and docker-compose.yml, built and run by podman: `make container-trial`.
+"""Build and run the image and docker-compose.yml with podman: `make container-trial`.
 
-It needs no registry of images: what stands in for Docker's official images is made from Debian
-packages. docs/containers.md says what the trial proves and what it does not.
+The trial needs no image registry: replacements of Docker's official images are built from Debian
+packages. docs/containers.md describes what the trial proves and what it does not.
 """

@@ -15,9 +15,9 @@ from pathlib import Path
 from . import demo, images, machine, production
 from .report import Report
 
-NOT_HERE = 3  # exit status where the machine does not allow it
+NOT_HERE = 3  # exit status if this machine cannot run the trial
 BEGUN = "CONTAINER_TRIAL_BEGUN"
-NAME = "css-log-backup"  # the checkout's folder, and so the project's name
+NAME = "css-log-backup"  # the checkout's folder, which is also the project's name
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     cli.add_argument("--work", type=Path, help="keep images and downloads here for the next time")
     cli.add_argument("--stage", choices=["build", "run"], help=argparse.SUPPRESS)
     options = cli.parse_args()
-    # SIGTERM unwinds like Ctrl-C, so that no container is left
+    # Unwind on SIGTERM as on Ctrl-C, so that no container remains.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.stage:
         return {"build": _build, "run": _run}[options.stage](options.work)

@@ -20,8 +20,8 @@ class ComposeProject:
     Args:
         work: the trial's folder.
         checkout: the folder with docker-compose.yml.
-        port: where web is published.
-        env_file: as after `docker compose --env-file`; "" for the file's own defaults.
+        port: published port of web.
+        env_file: as for `docker compose --env-file`; "" for the defaults of docker-compose.yml.
     """
 
     def __init__(self, work: Path, checkout: Path, port: int, env_file: str = "") -> None:
@@ -33,7 +33,7 @@ class ComposeProject:
         self._environ = {**os.environ, "PYTHONPATH": str(work / "compose"), "PORT": str(port)}
 
     def compose(self, *arguments: str) -> None:
-        """`docker compose …`; what it says about errors is shown."""
+        """Run `docker compose …` and print its error messages."""
         done = subprocess.run(
             [*self._command, *arguments],
             cwd=self.checkout,
@@ -47,7 +47,7 @@ class ComposeProject:
                 print(f"    {line[:300]}", flush=True)
 
     def script(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run commands of the documentation, where `docker compose` is this project's."""
+        """Run commands from the documentation; `docker compose` in them uses this project."""
         environ = {**self._environ, "CONTAINER_TRIAL_COMPOSE": shlex.join(self._command)}
         return subprocess.run(
             ["bash", "-eo", "pipefail", "-c", text],
@@ -60,42 +60,42 @@ class ComposeProject:
         )
 
     def container(self, service: str) -> str:
-        """Its container's name."""
+        """Name of the service's container."""
         return f"{self.name}_{service}_1"
 
     def run(
         self, service: str, *command: str, environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """`docker compose exec -T SERVICE …`."""
+        """Run a command in the service's container, as `docker compose exec -T SERVICE …`."""
         variables = [f"--env={name}={value}" for name, value in (environ or {}).items()]
         return podman("exec", *variables, self.container(service), *command)
 
     def manage(self, service: str, *arguments: str, **environ: str) -> str:
-        """Run one of the product's commands; returns its output, errors included."""
+        """Run one of the product's commands; return its output, including errors."""
         done = self.run(service, "python", "manage.py", *arguments, environ=environ)
         return (done.stdout + done.stderr).strip()
 
     def logs(self, service: str) -> str:
-        """What the service has written."""
+        """Output of the service."""
         done = podman("logs", self.container(service))
         return done.stdout + done.stderr
 
     def inspect(self, service: str, form: str) -> str:
-        """One fact about its container, as a Go template names it."""
+        """A property of the service's container, selected by a Go template."""
         return podman("inspect", "--format", form, self.container(service)).stdout.strip()
 
     def is_healthy(self, service: str) -> bool:
-        """Run the service's health check once; without systemd nobody else does."""
+        """Run the service's health check once; without systemd podman does not run it."""
         return podman("healthcheck", "run", self.container(service)).returncode == 0
 
     def services(self) -> list[str]:
-        """Which services have a container."""
+        """Names of the services that have a container."""
         label = f"label=io.podman.compose.project={self.name}"
         names = podman("ps", "-a", "--filter", label, "--format", "{{.Names}}").stdout.split()
         return sorted(name.removeprefix(f"{self.name}_").removesuffix("_1") for name in names)
 
     def down(self) -> None:
-        """Remove containers, volumes and network."""
+        """Remove containers, volumes and the network."""
         self.compose("down", "-v", "-t", "10")
         label = f"label=io.podman.compose.project={self.name}"
         if left := podman("ps", "-aq", "--filter", label).stdout.split():
@@ -105,12 +105,12 @@ class ComposeProject:
 
 
 def podman(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run podman; the caller looks at the exit status."""
+    """Run podman; the caller checks the exit status."""
     return subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
 
 
 def wait_for(true: Callable[[], object], seconds: float) -> bool:
-    """Whether a condition comes true within that time."""
+    """Wait for a condition; return whether it became true within `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -120,7 +120,7 @@ def wait_for(true: Callable[[], object], seconds: float) -> bool:
 
 
 def checks_of(text: str) -> dict[str, str]:
-    """The checks in an answer of /readyz; empty where it is none."""
+    """The checks in an answer of /readyz; empty if it has none."""
     try:
         return dict(json.loads(text)["checks"])
     except (ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""`docker compose --env-file docker/demo.env up`: the main job, and what containers must be."""
+"""Trial of `docker compose --env-file docker/demo.env up`: backups, and container properties."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .visitor import Visitor
 
 PASSWORD = "a password of the trial"  # noqa: S105
 FIRST = ("postgres", "redis", "simulator")
-# not runs: those of the cloud are imported again
+# Users instead of runs, because the cloud's runs are imported again.
 COUNT = "from dashboard.accounts.models import User; print(User.objects.count())"
 STOP_SECONDS = {"web": 15, "worker": 60}  # stop_grace_period
 
 
 def run(report: Report, work: Path, checkout: Path, port: int) -> None:
-    """Run the demo, then take it down."""
+    """Run the demo, then remove it."""
     subprocess.run(["make", "-s", "secrets"], cwd=checkout, check=True)
     (checkout / "docker" / "clouds").mkdir(exist_ok=True)
     project = ComposeProject(work, checkout, port, "docker/demo.env")
@@ -126,7 +126,7 @@ def _data(report: Report, project: ComposeProject) -> None:
 
 
 def _database_copy(report: Report, project: ComposeProject) -> None:
-    """The commands of docs/containers.md, with podman-compose in place of `docker compose`."""
+    """Run the commands from docs/containers.md with podman-compose instead of `docker compose`."""
     report.step("demo: a copy of the database, and back")
     counts = ("shell", "-v", "0", "-c", COUNT)
     before = project.manage("web", *counts)

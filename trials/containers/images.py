@@ -1,4 +1,4 @@
-"""Stand-ins for the official images, made from Debian packages, and the product's own image."""
+"""Replacements of the official images, built from Debian packages, and the product's image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PYTHON, POSTGRES, REDIS = (
 )
 OURS = "localhost/css-log-backup-dashboard"
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-# How this machine's pip finds packages. Folders of the machine are not in the container.
+# Options by which this machine's pip finds packages, without folders, which the container lacks.
 PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout")
 
 SERVICES = r"""set -e
@@ -36,7 +36,7 @@ chmod +x redis-server
 
 
 def make_bases(work: Path) -> None:
-    """Make the images that Dockerfile and docker-compose.yml name, where they are missing."""
+    """Create the images that Dockerfile and docker-compose.yml refer to, if they are missing."""
     if not _exists(PYTHON):
         base = work / "base"
         _debootstrap(base, work / "debootstrap.log")
@@ -49,14 +49,14 @@ def make_bases(work: Path) -> None:
 
 
 def cannot_run() -> str:
-    """What podman says when it cannot run a container with a network here; "" when it can."""
+    """Podman's error if it cannot run a container with a network here; "" if it can."""
     command = ["podman", "run", "--rm", "--network", "podman", PYTHON, "python3", "-c", ""]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stderr.strip()[-500:] if done.returncode else ""
 
 
 def build(checkout: Path, log: Path) -> int:
-    """Build the product's image as `docker compose build` would; returns the exit status."""
+    """Build the product's image as `docker compose build` does; return the exit status."""
     bud = ["buildah", "bud", "--layers", "--isolation", "chroot", "--network", "host"]
     with log.open("w") as out:
         return subprocess.run(
@@ -65,7 +65,7 @@ def build(checkout: Path, log: Path) -> int:
 
 
 def copy_checkout(target: Path) -> None:
-    """The files of this checkout as they are now, without what git ignores."""
+    """Copy the current files of this checkout, without those that git ignores."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -85,13 +85,13 @@ def _debootstrap(base: Path, log: Path) -> None:
     for name, program in (("python", "python3"), ("pip", "pip3")):
         (base / "usr/local/bin" / name).symlink_to(f"/usr/bin/{program}")
     bundle = Path(os.environ.get("PIP_CERT") or CA_BUNDLE)
-    if bundle.exists():  # this machine may have CAs of its own
+    if bundle.exists():  # this machine may have additional CAs
         shutil.copy(bundle, base / str(CA_BUNDLE).lstrip("/"))
     (base / "etc/pip.conf").write_text(_pip_configuration())
 
 
 def _mirror() -> list[str]:
-    """Where this machine's apt gets Debian from."""
+    """The Debian mirror of this machine's apt, empty if not known."""
     wanted = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)"]
     answer = subprocess.run(wanted, capture_output=True, text=True, check=False).stdout
     lines = [line.split() for line in answer.splitlines()]
@@ -99,7 +99,7 @@ def _mirror() -> list[str]:
 
 
 def _pip_configuration() -> str:
-    """pip's own settings of this machine, files and variables, for the container."""
+    """This machine's pip settings, from files and variables, for the container."""
     listing = [sys.executable, "-m", "pip", "config", "list"]
     answer = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
     lines = ["[global]", f"cert = {CA_BUNDLE}"]

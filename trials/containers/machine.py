@@ -1,4 +1,4 @@
-"""What the machine needs: packages, podman's configuration, and a mount namespace."""
+"""Prepare the machine: packages, podman's configuration, and namespaces."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ network_config_dir = "{work}/networks"
 
 
 def obstacle() -> str:
-    """Why this machine cannot run the trial; "" where it may be tried."""
+    """Why this machine cannot run the trial; "" if it can be tried."""
     if sys.platform != "linux" or os.geteuid():
         return "it needs root on Linux"
     if not Path("/etc/debian_version").exists() and not all(map(shutil.which, PROGRAMS)):
@@ -44,7 +44,7 @@ def obstacle() -> str:
 
 
 def missing() -> list[str]:
-    """Packages that are not installed; podman alone does not bring its helpers."""
+    """Packages that are not installed; podman does not require all of its helpers."""
     if not shutil.which("dpkg-query"):
         return []
     asked = ["dpkg-query", "--show", "--showformat", "${Package} ${Status}\n", *PACKAGES]
@@ -53,7 +53,7 @@ def missing() -> list[str]:
 
 
 def install() -> None:
-    """Install what is missing."""
+    """Install missing packages."""
     packages = missing()
     if not packages:
         return
@@ -65,11 +65,11 @@ def install() -> None:
 
 
 def in_namespace(stage: str, work: Path) -> list[str]:
-    """The command that goes on with the trial in a namespace of its own.
+    """The command that continues the trial in a separate namespace.
 
     `build` has its own mounts: crun refuses "hybrid" control groups, so the second hierarchy is
-    unmounted, there only. `run` has its own network besides: bridges, addresses and firewall rules
-    of the containers are gone with it, and nothing can be reached from there.
+    unmounted, in this namespace only. `run` also has its own network: bridges, addresses and
+    firewall rules of the containers disappear with it, and no other network is reachable.
     """
     kinds = {"build": ["--mount", "--propagation", "private"], "run": ["--net"]}[stage]
     program = [sys.executable, "-m", str(__package__)]
@@ -77,17 +77,17 @@ def in_namespace(stage: str, work: Path) -> list[str]:
 
 
 def wait_for(command: list[str]) -> int:
-    """Run a command to its end, also when this process is asked to stop; returns its status."""
+    """Run a command to its end, even if this process is asked to stop; return its exit status."""
     child = subprocess.Popen(command, start_new_session=True)
     while True:
         try:
             return child.wait()
         except (KeyboardInterrupt, SystemExit):
-            child.terminate()  # it takes its containers down, and is waited for
+            child.terminate()  # it removes its containers; continue waiting for it
 
 
 def configure(work: Path) -> None:
-    """Have podman keep everything in `work`, and put its substitute for missing options first."""
+    """Have podman store everything in `work`, and put the wrapper for missing options on PATH."""
     if HYBRID.is_mount():
         subprocess.run(["umount", str(HYBRID)], check=True)
     for name in ("tmp", "networks", "bin"):
@@ -107,7 +107,7 @@ def configure(work: Path) -> None:
 
 
 def install_compose(work: Path) -> None:
-    """podman-compose and python-dotenv; PyYAML, its other need, is one of the project's own."""
+    """Install podman-compose and python-dotenv; the project already depends on PyYAML."""
     if not (work / "compose" / "podman_compose.py").exists():
         pip = [sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--require-hashes"]
         pip += ["--disable-pip-version-check", "--root-user-action", "ignore"]

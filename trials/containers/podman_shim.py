@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stands before podman on the PATH, for options that Debian 12's podman 4.3 lacks.
+"""Wrapper that precedes podman on the PATH, for options that Debian 12's podman 4.3 lacks.
 
-- `--tmpfs PATH:uid=…,gid=…` is Docker's; `--mount type=tmpfs,U=true` gives the folder to the
-  container's user as well.
-- `--requires` fails where the other container has ended, as `migrate` does.
-- Without systemd nobody makes control groups for containers.
+- `--tmpfs PATH:uid=…,gid=…` is Docker's; `--mount type=tmpfs,U=true` also makes the container's
+  user the owner of the folder.
+- `--requires` fails if the other container has ended, as `migrate` does.
+- Without systemd there are no control groups for containers.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The file's own defaults: a real cloud's entry, settings in .env, a TLS proxy in front."""
+"""Trial of docker-compose.yml's defaults: a real cloud's entry, settings in .env, a TLS proxy."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ CLOUDS = """clouds:
     region_name: eu-de
 """
 USER = 10001
-CLIENTS = 14  # more than wrong passwords from one address are allowed
+CLIENTS = 14  # more than the wrong passwords allowed from one address
 
 
 def run(report: Report, work: Path, checkout: Path, port: int) -> None:
-    """Run it, then take it down."""
+    """Run it, then remove it."""
     (checkout / ".env").write_text(SETTINGS)
     clouds = checkout / "docker" / "clouds" / "clouds.yaml"
     clouds.write_text(CLOUDS)

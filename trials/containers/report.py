@@ -1,4 +1,4 @@
-"""What was checked, and what did not hold."""
+"""Report of the checks and their failures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 class Report:
-    """Prints each step and each check as it comes.
+    """Prints each step and each check immediately.
 
     Args:
-        begun: when the trial began, on the monotonic clock; None is now.
+        begun: when the trial began, on the monotonic clock in seconds; None for now.
     """
 
     def __init__(self, begun: float | None = None) -> None:
@@ -18,11 +18,11 @@ class Report:
         self._held = 0
 
     def step(self, name: str) -> None:
-        """Say what comes now."""
+        """Print the name of the next step."""
         print(f"--- {name} ({time.monotonic() - self.begun:.0f} s)", flush=True)
 
     def check(self, promise: str, holds: object, detail: object = "") -> bool:
-        """Note whether a promise holds; `detail` is shown where it does not."""
+        """Record whether a promise holds; `detail` is printed if it does not."""
         print(f"{'ok  ' if holds else 'FAIL'} {promise}", flush=True)
         if holds:
             self._held += 1
@@ -33,7 +33,7 @@ class Report:
         return bool(holds)
 
     def end(self) -> int:
-        """Sum up; returns the exit status."""
+        """Print a summary; return the exit status."""
         for promise in self._failed:
             print(f"FAILED: {promise}")
         seconds = time.monotonic() - self.begun

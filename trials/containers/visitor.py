@@ -1,4 +1,4 @@
-"""A browser as far as the trial needs one: cookies, forms, headers of a proxy."""
+"""A minimal browser for the trial: cookies, forms, headers of a proxy."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Visitor:
     """Opens pages of one instance.
 
     Args:
-        url: where it listens.
-        headers: what a proxy in front would add.
+        url: address of the instance.
+        headers: headers that a proxy would add.
     """
 
     def __init__(self, url: str, **headers: str) -> None:
         self._url = url
         self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self._jar = CookieJar()
-        # a cookie that is Secure is sent back as a TLS proxy's client would
+        # `open` sends the cookies itself, because Secure cookies must be sent over HTTP as well.
         self._opener = build_opener(HTTPCookieProcessor(self._jar), _NoRedirect())
 
     def open(self, path: str, form: dict[str, str] | None = None) -> tuple[int, str]:
-        """Status and text; (0, reason) where nobody answers."""
+        """Open a page; return status and text, or 0 and the reason without an answer."""
         data = urlencode(form).encode() if form is not None else None
         request = Request(self._url + path, data, self._headers)  # noqa: S310 - our own address
         if cookies := "; ".join(f"{each.name}={each.value}" for each in self._jar):
@@ -46,11 +46,11 @@ class Visitor:
             return 0, str(error)
 
     def finds_all_well(self) -> bool:
-        """Whether web can serve pages, and nothing says that work stands still."""
+        """Whether web can serve pages, and /health/work does not report a problem."""
         return self.open("/readyz")[0] == 200 and self.open("/health/work")[0] != 503
 
     def sign_in(self, name: str, password: str) -> int:
-        """Send the sign-in page's form; 302 is success."""
+        """Submit the sign-in form; return the status, 302 on success, 0 without a form."""
         _, page = self.open("/sign-in/")
         if not (token := TOKEN.search(page)):
             return 0

@@ -1,6 +1,7 @@
-"""Exchanges with the cloud on behalf of a run, and the fence before each POST.
+"""Store a run's exchanges with the cloud, and set the fence before each POST.
 
-A POST's row is written before its first byte leaves, a reading's together with its conclusion.
+The row of a POST is written before its first byte is sent, the row of a reading together with the
+conclusion drawn from it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Baseline:
     """A cluster's records just before a POST.
 
     Attributes:
-        keys: both ids of every record that was listed; None where they could not be read.
-        date: the cloud's time of it, None where it is not known.
+        keys: both ids of every listed record; None if the records could not be read.
+        date: the cloud's time of the reading, None if not known.
     """
 
     keys: list[str] | None = None
@@ -35,20 +36,20 @@ class Baseline:
 
 
 class ClaimLost(Exception):
-    """The run is no longer this attempt's: nothing may be sent for it."""
+    """This attempt no longer has the run, so nothing may be sent for it."""
 
 
 class CallLog:
-    """A recorder for ``CssClient`` that keeps the readings made for one run.
+    """A recorder for ``CssClient`` that stores the readings made for one run.
 
-    A GET needs no fence: `store` writes its row together with what was concluded from it.
+    A GET needs no fence: `store` writes its row together with the conclusion drawn from it.
 
     Args:
         run: the run on whose behalf the calls are made.
         purpose: "collect", "records", "baseline" or "conflict".
 
     Attributes:
-        calls: those that have ended and are not stored yet.
+        calls: calls that have ended and are not stored yet.
     """
 
     def __init__(self, run: BackupRun, purpose: str) -> None:
@@ -59,7 +60,7 @@ class CallLog:
         self._tried = False
 
     def before_send(self, request: ShownRequest) -> None:
-        """Note the request; called directly before the first byte."""
+        """Record the request; called directly before the first byte is sent."""
         self._open = self._made(request, timezone.now())
 
     def _made(self, request: ShownRequest, now: datetime) -> ApiCall:
@@ -76,14 +77,14 @@ class CallLog:
         )
 
     def after(self, exchange: Exchange) -> None:
-        """Note what came of it."""
+        """Record the result of the request."""
         call, self._open = self._open, None
-        if call is not None:  # else the error came before before_send
+        if call is not None:  # None if the error came before before_send
             fill(call, exchange)
             self.calls.append(call)
 
     def store(self) -> None:
-        """Write what has ended, in the caller's transaction; safe to be called again."""
+        """Write the calls that have ended, in the caller's transaction; safe to call again."""
         again, self._tried = self._tried, True
         _insert(self.calls, again=again)
 
@@ -93,7 +94,7 @@ def _insert(calls: Sequence[ApiCall], *, again: bool) -> None:
 
     Args:
         calls: the rows.
-        again: a try before this one may have left them, if its COMMIT was cut off.
+        again: an earlier try may have inserted them, if the connection broke during its COMMIT.
     """
     for call in calls if again else ():
         same = ApiCall.objects.filter(
@@ -110,22 +111,22 @@ def _insert(calls: Sequence[ApiCall], *, again: bool) -> None:
 
 
 class ClusterTaken(Exception):
-    """A run of the same cluster, through another entry of clouds.yaml, has a POST under way."""
+    """A run of the same cluster, through another entry of clouds.yaml, has an active POST."""
 
 
 class CollectLog(CallLog):
-    """The recorder of the POST itself: it also holds the fence.
+    """The recorder of the POST, which also sets the fence.
 
-    The claim is checked, ``sent_at`` written, the POST's row and the call's row made in one
-    transaction. Whoever finds ``sent_at`` empty on a dead worker's claim knows that nothing was
-    sent; a worker that was overtaken finds no row to update and sends nothing.
+    One transaction checks the claim, writes ``sent_at``, and stores the rows of the POST and of the
+    call. So an empty ``sent_at`` on a dead worker's claim proves that nothing was sent, and a
+    worker whose run was taken over finds no row to update and sends nothing.
 
     Args:
-        run: whose request it is.
-        baseline: what was listed just before; None where that is not known.
-        read: the readings before it, stored with the fence.
-        with_transition: the answer is stored by `store`, in the transaction that moves the run;
-            False: as soon as it is there.
+        run: the run to send.
+        baseline: the records listed just before; None if not known.
+        read: the readings before the POST, stored with the fence.
+        with_transition: True: `store` writes the answer, in the transaction that moves the run.
+            False: the answer is written as soon as it arrives.
     """
 
     def __init__(
@@ -147,8 +148,8 @@ class CollectLog(CallLog):
         """Store the call as in flight, with the fence; called directly before the first byte.
 
         Raises:
-            ClaimLost: the run is no longer this attempt's.
-            ClusterTaken: another run's POST keeps the cluster.
+            ClaimLost: this attempt no longer has the run.
+            ClusterTaken: another run's active POST holds the cluster.
         """
         now, first = timezone.now(), not self._fenced
         try:
@@ -156,7 +157,7 @@ class CollectLog(CallLog):
         except ClusterTaken:
             if not first:
                 raise
-            # by the attempt's own row, perhaps: it is looked for the second time
+            # The conflict may be with this attempt's own row, which the second try looks for.
             self._open = retry_while_unavailable(lambda: self._store(request, now))
         self.calls = []
 
@@ -173,7 +174,7 @@ class CollectLog(CallLog):
             if not held:
                 raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
             self.run.sent_at = now
-            self.run.__dict__.pop("step_uptime", None)  # read when it is asked for
+            self.run.__dict__.pop("step_uptime", None)  # set by the database: loaded on access
             self._store_post(now, again=again)
             self._store_answers()
             call = self._made(request, now)
@@ -181,7 +182,7 @@ class CollectLog(CallLog):
             return call
 
     def _store_post(self, now: datetime, *, again: bool) -> None:
-        # again: the first try was answered 401, or its COMMIT was cut off
+        # again: the first try was answered 401, or the connection broke during its COMMIT
         mine = Post.objects.filter(run=self.run, attempt=self.run.attempt)
         if again and mine.update(sent_at=now, step_uptime=uptime.stamp()):
             return
@@ -200,7 +201,7 @@ class CollectLog(CallLog):
             raise ClusterTaken(f"run {self.run.pk} attempt {self.run.attempt}") from error
 
     def after(self, exchange: Exchange) -> None:
-        """Note what came of it, and store it unless `store` does."""
+        """Record the result of the request, and store it unless `store` does."""
         call, self._open = self._open, None
         if call is None:
             return
@@ -249,7 +250,11 @@ def fill(call: ApiCall, exchange: Exchange) -> None:
 
 
 def stored_result(call: ApiCall) -> Answer | None:
-    """The answer as a call's row keeps it, for a run whose worker died before it was judged."""
+    """Rebuild the answer from a call's row, for a run whose worker died before classifying it.
+
+    Returns:
+        The answer, None if the row has no status.
+    """
     from backups.css_api.types import BodyKind
 
     if call.status is None:

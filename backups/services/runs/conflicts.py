@@ -1,4 +1,4 @@
-"""Who holds a cluster when the cloud answers "conflict"."""
+"""Find out whose job keeps a cluster busy when the cloud answers a request with a conflict."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose job holds the cluster.
+    """The job that keeps a cluster busy.
 
     Attributes:
         text: a sentence for the run's page.
-        run: our own run, None when it is somebody else's job.
-        is_own: an earlier attempt of the run that was refused may have started the job.
+        run: our run that the job belongs to; None if it is not ours or not known.
+        is_own: an earlier attempt of the refused run may have started the job.
     """
 
     text: str
@@ -36,13 +36,13 @@ class Holder:
 
 
 def find_holder(run: BackupRun) -> Holder:
-    """Read the cluster's records to say whose job is running.
+    """Read the cluster's records and identify the running job.
 
     Args:
-        run: the run that was answered with a conflict; the reading is kept among its calls.
+        run: the run that was answered with a conflict; the reading is stored with its calls.
 
     Returns:
-        The holder; where the records cannot be read or show no running job, the text says so.
+        The holder. If the records cannot be read or show no running job, its text says so.
     """
     log = CallLog(run, "conflict")
     try:
@@ -66,7 +66,7 @@ def _describe(run: BackupRun, record: LogRecord, posts: list[Post]) -> Holder:
     since = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC" if record.created_at else "unknown"
     if record.job_type is JobType.AUTO:
         return Holder(f"The cloud's automatic schedule holds the cluster since {since}.")
-    # by the cloud's id: two entries of clouds.yaml may lead to one project
+    # By the cloud's ids, because two entries of clouds.yaml may point to one project.
     keys = stored_keys([record])
     ours = (
         BackupRun.objects.filter(same_cluster(run))
@@ -75,11 +75,11 @@ def _describe(run: BackupRun, record: LogRecord, posts: list[Post]) -> Holder:
     )
     if ours is not None:
         return Holder(
-            # no name: it would stay here where it is masked in that run
+            # Without a name: it would remain here after it is masked in that run.
             f"Our run {ours.pk} holds the cluster since {since}.",
             ours,
         )
-    # This attempt was refused just now, so it is none of them.
+    # This attempt was refused just now, so it did not start the job.
     earlier = [p for p in posts if (p.run_id, p.attempt) != (run.pk, run.attempt)]
     makers = [post.run for post in earlier if fits(record, window_of(post))]
     if any(maker.pk == run.pk for maker in makers):

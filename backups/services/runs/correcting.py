@@ -1,9 +1,9 @@
 """Late evidence: a job that is listed after its run has ended without one corrects that run.
 
-NOT_STARTED is only as good as the time that was waited, and somebody's word (services.settling)
-only as good as what they saw. Where the records later show a job that only this run can have made,
-the run becomes SUCCEEDED or FAILED, once; an event of the audit trail has the row before and after,
-and backups/guards.py lets no other change through.
+NOT_STARTED depends on how long the product waited, and a run settled by hand (settling.py) depends
+on what somebody saw. If the records later show a job that belongs to such a run, the run becomes
+SUCCEEDED or FAILED, once. An audit event contains the state and a digest of the row before and
+after, and backups/guards.py rejects every other change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BY = "late evidence"
 
 
 class _Lost(Exception):
-    """The run, or its job, is somebody else's by now."""
+    """Another process has changed the run in the meantime, or another run has its job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class LateJob:
     """A job that was listed after its run had ended without it.
 
     Attributes:
-        post: the POST that made it.
-        record: its record, which has ended.
-        evidence: how well that is known.
+        post: the POST that created the job.
+        record: the job's record, which has ended.
+        evidence: how certain it is that the POST created it.
     """
 
     post: Post
@@ -53,18 +53,19 @@ class LateJob:
 
 
 def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> list[LateJob]:
-    """The jobs in a reading that belong to runs which ended without one.
+    """Find the jobs in a reading that belong to runs which ended without one.
 
     Args:
         reading: a cluster's records.
-        posts: `without_job` of the cluster, loaded after the reading; through whichever entry of
-            clouds.yaml.
+        posts: `without_job` of the cluster, through any entry of clouds.yaml, loaded after the
+            reading.
         taken: `taken_keys` of the reading.
     """
     found: list[LateJob] = []
     accepted = {post.run_id for post in posts if post.result == Post.Result.ACCEPTED}
     candidates = [
-        # what an earlier attempt has started besides is not what was accepted
+        # In a run with an accepted POST, other attempts may have started a job as well, but that
+        # is not the accepted one.
         post
         for post in posts
         if post.run_id not in accepted or post.result == Post.Result.ACCEPTED
@@ -85,10 +86,13 @@ def late_jobs(reading: LogRecords, posts: Sequence[Post], taken: set[str]) -> li
 
 
 def correct(job: LateJob) -> bool:
-    """Give a run its job, and the state that this means; in the caller's transaction, as its end.
+    """Assign the job to its run and set the resulting state.
+
+    Call it at the end of the caller's transaction.
 
     Returns:
-        True when this call did; False where the run or the job is somebody else's by now.
+        True if this call did; False if another process has changed the run in the meantime, or
+        another run has the job.
     """
     try:
         with transaction.atomic():
@@ -111,7 +115,7 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
         "corrected_from": run.state,
     }
     after = copy_with(run, changes)
-    # before the trail is locked: others hold these rows while they wait for it
+    # Before `record` locks the audit trail: others hold these rows while they wait for that lock.
     ended = job.finished_at or run.finished_at
     if state is RunState.SUCCEEDED and ended is not None:
         protection.verified_for(run, ended)
@@ -126,7 +130,7 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
         after={"state": str(state), "job_id": stored_key(job), "digest": digest(after)},
         details={"cluster": run.cluster_name, "evidence": str(evidence)},
     )
-    # After the event, which the guards ask for; the transaction ends with the few rows below.
+    # After the event, which backups/guards.py requires. Only a few rows follow.
     row = BackupRun.objects.filter(pk=run.pk, state=run.state, job_id=None, corrected_by=None)
     if not row.update(version=F("version") + 1, corrected_by=event.sequence, **changes):
         raise _Lost
@@ -142,13 +146,13 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
 
 
 def copy_with(run: BackupRun, changes: dict[str, Any]) -> BackupRun:
-    """The run as it will be, unsaved."""
+    """Copy a run with changed columns; the copy is not saved."""
     values = {field.attname: getattr(run, field.attname) for field in run._meta.concrete_fields}
     return BackupRun(**{**values, **changes})
 
 
 def digest(run: BackupRun) -> str:
-    """SHA-256 of what a run says came of it, in hexadecimal; names of people are left out."""
+    """SHA-256 of a run's result columns, in hexadecimal; names of people are left out."""
     columns = (
         *("id", "cluster_cloud_id", "project_id_in_cloud", "state", "outcome", "http_status"),
         *("error_code", "request_id", "job_id", "record_id", "evidence"),

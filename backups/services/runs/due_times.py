@@ -1,10 +1,10 @@
-"""Due times after the wall clock was set back: none lies further ahead than its interval.
+"""Repair due times after the wall clock was set back: none lies further ahead than its interval.
 
-Due times and leases are columns of wall-clock time, so that people and the database can read them.
-A clock that is set back by hours would leave each of them in the future for as long: nothing would
-be followed, checked or synchronised until then. So each sweep looks for what lies beyond what its
-writer can have meant, and makes it due now. A clock that is set ahead makes all of it due at once,
-which does no harm.
+Due times and leases are stored as wall-clock times, so that people and the database can read them.
+If the clock is set back by hours, each of them lies that far in the future, and nothing would be
+followed, checked or synchronised until then. So each sweep looks for times that are later than
+their writer can have meant, and makes those rows due now. A clock that is set ahead makes
+everything due at once, which does no harm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .sending import SPREAD
 
 logger = logging.getLogger(__name__)
 
-SLACK = 5.0  # seconds by which the clocks of several machines may differ without harm
+SLACK = 5.0  # seconds; tolerated difference between the clocks of several machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class _Column:
     """A column of due times.
 
     Attributes:
-        name: what the log calls it.
-        rows: of the table.
-        column: the due time or the end of the lease.
-        limit: seconds ahead of now that it can lie at most.
-        changes: what is written besides.
+        name: its name in the log.
+        rows: rows of the table that have such a time.
+        column: column with the due time or the end of the lease.
+        limit: maximum number of seconds that it can lie ahead of now.
+        changes: other columns to write.
     """
 
     name: str
@@ -51,7 +51,11 @@ class _Column:
 
 
 def pull_in() -> int:
-    """Make due what lies further ahead than its interval allows; returns how many rows did."""
+    """Make rows due that lie further ahead than their interval allows.
+
+    Returns:
+        The number of such rows.
+    """
     return sum(_pull_in(column) for column in _columns())
 
 
@@ -59,7 +63,7 @@ def _pull_in(column: _Column) -> int:
     now = timezone.now()
     beyond = {f"{column.column}__gt": now + timedelta(seconds=column.limit + SLACK)}
     late = column.rows.filter(**beyond)
-    if not late.exists():  # an UPDATE of nothing would still wait for SQLite's lock
+    if not late.exists():  # an UPDATE without rows would still wait for SQLite's lock
         return 0
     found: int = late.update(**{column.column: now, **column.changes})
     logger.warning(
@@ -116,14 +120,14 @@ def _columns() -> list[_Column]:
 
 
 def longest_check_pause() -> float:
-    """Seconds until the next check of a cluster, at most."""
+    """Maximum number of seconds until the next check of a cluster."""
     pauses = (checks.MESSAGE_LIFETIME, checks.OUT_OF_REACH_PAUSE, checks.longest_check())
     longest: float = max(settings.CHECK_INTERVAL * SPREAD, *pauses)
     return longest
 
 
 def longest_retry_pause() -> float:
-    """Seconds until the next attempt of a run, at most, where the cloud has not said when."""
+    """Maximum number of seconds until a run's next attempt, if the cloud asked for no delay."""
     backoff = settings.BACKUP_RETRY_BASE * 2 ** max(settings.BACKUP_MAX_ATTEMPTS - 1, 0)
     longest: float = max(
         min(backoff, settings.BACKUP_RETRY_CAP) * SPREAD,

@@ -1,4 +1,4 @@
-"""Following accepted and unknown runs through the cloud's own records to their end."""
+"""Follow accepted and unknown runs in the cloud's records until they end."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ logger = logging.getLogger(__name__)
 
 FOLLOWED = (RunState.ACCEPTED, RunState.UNKNOWN)
 LONGEST_PAUSE = 30.0  # seconds between two readings of a run
-LAST_JOBS = 5  # of a cluster, whose median says how long the next one takes
-READERS = 50  # threads of a process that read records
-TOGETHER = 1.0  # seconds for which readings wait for each other, to be stored in one transaction
+LAST_JOBS = 5  # of a cluster; their median duration predicts the next one
+READERS = 50  # threads per process that read records
+TOGETHER = 1.0  # seconds that readings wait for each other, to be stored in one transaction
 ENDED = (RecordStatus.SUCCESS, RecordStatus.FAIL)
 
 
@@ -61,21 +61,21 @@ def follow_run(run_id: int) -> None:
 
 
 def follow_runs(run_ids: Sequence[int]) -> None:
-    """Read the records of several runs' clusters, at once, and draw the conclusions.
+    """Read the records of several runs' clusters concurrently and draw the conclusions.
 
-    Those that have been read are concluded in one transaction; a cloud that is slow holds up only
-    its own runs.
+    Readings that are complete at the same time are stored in one transaction. A slow cloud delays
+    only its own runs.
 
     Args:
-        run_ids: primary keys; a run that is neither accepted nor unknown is left alone.
+        run_ids: primary keys; a run that is neither accepted nor unknown is ignored.
     """
     with several_reads():
         sent = BackupRun.objects.filter(pk__in=run_ids, state__in=FOLLOWED, sent_at__isnull=False)
         runs = list(sent)
-        # before the reading: it then came after each of them that is not under way
+        # Before the reading, so that the reading comes after every POST that is not under way.
         posts = without_job_each(runs)
-        # What the records do not show, they did not show then: storing may have to wait for the
-        # database, and a job that is listed meanwhile must not count as missing.
+        # Before the reading as well: storing it may have to wait for the database, and a job that
+        # is listed in the meantime must not count as missing.
         ticked = uptime.now() if runs else 0.0
     readings = [_Reading(run, posts[run.pk], ticked) for run in runs]
     if len(readings) == 1:
@@ -104,15 +104,15 @@ class _Reading:
     """One reading of a run's records.
 
     Args:
-        run: the run as it was before.
-        posts: `without_job` of its cluster, loaded before.
-        ticked: `uptime.now()` of before.
+        run: the run as it was before the reading.
+        posts: `without_job` of its cluster, loaded before the reading.
+        ticked: `uptime.now()` from before the reading.
 
     Attributes:
         log: the calls.
-        records: what was read; None where that failed.
+        records: the result; None if the reading failed.
         error: why it failed.
-        read_at: when it began, our clock.
+        read_at: when it began, on our clock.
     """
 
     def __init__(self, run: BackupRun, posts: Sequence[Post], ticked: float) -> None:
@@ -123,7 +123,7 @@ class _Reading:
         self.read_at = timezone.now()
 
     def read(self) -> None:
-        """Ask the cloud."""
+        """Read the records from the cloud."""
         try:
             client = client_for(self.run, self.log)
             self.read_at = timezone.now()
@@ -137,7 +137,7 @@ class _Reading:
 
 
 def _keep(readings: Sequence[_Reading]) -> None:
-    """Store what readings say: all in one transaction, or each in its own where one fails."""
+    """Store the readings in one transaction; if that fails, each in its own."""
     try:
         retry_while_unavailable(lambda: _conclude_all(readings))
     except (OperationalError, InterfaceError):
@@ -156,46 +156,46 @@ def _conclude_all(readings: Sequence[_Reading]) -> None:
     read = [(each, each.records) for each in readings if each.records is not None]
     for each, records in read:
         learn_date(each.posts, records.date)
-    # anew, after the readings: others may have been sent, and have made what was read
+    # Load again, after the readings: POSTs sent in the meantime may have created these records.
     posts = without_job_each([each.run for each, _ in read])
     taken = taken_keys_each([(each.run, records.rows) for each, records in read])
     for each in readings:
-        # a copy for each try: one whose COMMIT failed has changed the object and not the row
+        # A copy for each try: one whose COMMIT failed has changed the object but not the row.
         run = copy(each.run)
         if each.records is None:
             _unreadable(run, f"The cloud's records cannot be read: {each.error}", each.error)
         else:
             known = Known(posts[run.pk], taken[run.pk])
             _conclude(run, each.records, each.read_at, each.ticked, known)
-        # a reading that has changed nothing is only counted
+        # The calls of a reading that changed nothing are not stored.
         if each.records is None or _seen(run) != _seen(each.run):
             each.log.store()
 
 
 def _seen(run: BackupRun) -> tuple[object, ...]:
-    """What a reading can change of a run, but for when it was made."""
+    """The columns of a run that a reading can change, without its times and counters."""
     return run.state, run.note, run.job_id, run.record_id, run.evidence
 
 
 def _look_back_to(run: BackupRun, posts: Sequence[Post]) -> datetime:
-    """The earliest creation time that may matter to a run, on the cloud's clock."""
+    """The earliest creation time of records that are relevant to a run, on the cloud's clock."""
     earliest = [window_of(post).earliest for post in posts if post.run_id == run.pk]
     if run.job_created_at is not None:
         earliest.append(run.job_created_at)
-    assert run.sent_at is not None  # noqa: S101 - looked at by follow_runs
+    assert run.sent_at is not None  # noqa: S101 - follow_runs selects such runs only
     return min(earliest, default=run.sent_at) - 2 * skew()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run's job in a reading, and what else the reading says.
+    """Result of looking for a run's job in a reading.
 
     Attributes:
-        record: the job's record, None where none is known to be it.
-        evidence: how well it is known.
-        post: the POST that made it; None where that was known before.
-        candidates: records that may be it.
-        closed: whether the reading came after all that the run's POSTs can have started.
+        record: the job's record, None if none can be credited.
+        evidence: how certain it is.
+        post: the POST that created the job; None if the job was known before.
+        candidates: records that may be the job's.
+        closed: whether the reading came after everything that the run's POSTs can have started.
     """
 
     record: LogRecord | None = None
@@ -207,11 +207,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database says about a reading.
+    """Data from the database for a reading.
 
     Attributes:
         posts: `without_job` of the cluster, loaded after the reading.
-        taken: `taken_keys` of it.
+        taken: `taken_keys` of the reading.
     """
 
     posts: Sequence[Post]
@@ -230,9 +230,9 @@ def find_job(
     Args:
         run: a run that was sent.
         reading: the records.
-        read_at: when the reading began, our clock.
-        ticked: `uptime.now()` of the same moment, or of before.
-        known: what the database says about the reading; None: it is asked.
+        read_at: when the reading began, on our clock.
+        ticked: `uptime.now()` at the same time or earlier.
+        known: data from the database for the reading; None to load it.
     """
     if run.job_id is not None:
         keys = {run.job_id, run.record_id}
@@ -243,7 +243,7 @@ def find_job(
     posts, taken = known.posts, known.taken
     mine = [post for post in posts if post.run_id == run.pk]
     if run.outcome == Outcome.ACCEPTED and not run.settled_by_hand:
-        # what an earlier attempt has started besides is not what was accepted
+        # Other attempts may have started a job as well, but that is not the accepted one.
         mine = [post for post in mine if post.result == Post.Result.ACCEPTED] or mine
     candidates: tuple[LogRecord, ...] = ()
     for post in mine:
@@ -277,7 +277,10 @@ def _conclude(
 
 
 def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
-    """Whether a job that was proven by running had ended before, by its record: `Date` is wrong."""
+    """Whether a proven job, by its record, had ended before its POST was answered.
+
+    Proof requires that it was running after the answer, so a `Date` of the cloud was wrong.
+    """
     if run.evidence != Evidence.PROVEN or record.finished_at is None:
         return False
     post = run.posts.filter(job_id__in=[run.job_id, run.record_id]).first()
@@ -323,7 +326,7 @@ def _still_running(run: BackupRun, record: LogRecord, facts: dict[str, Any], tic
 
 
 def _no_record(run: BackupRun, ticked: float, found: Found) -> bool:
-    """The records were readable, and show no job that is known to be the run's (any more)."""
+    """Handle readable records that do not show the run's job, or no longer."""
     if run.run_state is RunState.UNKNOWN:
         return _unknown_stays(run, ticked, found)
     if _is_overdue(run, ticked):
@@ -339,20 +342,21 @@ def _no_record(run: BackupRun, ticked: float, found: Found) -> bool:
 
 
 def _unknown_stays(run: BackupRun, ticked: float, found: Found) -> bool:
-    """Whether the cloud took the request is not known, and this reading shows no job of it."""
+    """Handle a run in UNKNOWN that has no job in this reading."""
     waited = _waited(run, ticked)
-    # a `Date` that makes no sense must not hold the cluster for ever
+    # A wrong `Date` must not block the cluster forever.
     closed = found.closed or waited >= settings.BACKUP_SETTLE_GRACE + 2 * settings.BACKUP_CLOCK_SKEW
     if waited < settings.BACKUP_SETTLE_GRACE or not closed:
         note = "No record of this request yet; the cloud's records are read again"
-        # by what cannot be told, no reading settles the run: somebody may have to
+        # With candidates the records count as unreadable: no reading may be able to settle the
+        # run, and this allows settling it by hand.
         return amend(run, note=note, **_check_again(run, readable=not found.candidates))
     if not found.candidates:
         note = "The cloud's records are readable and show no job of this request"
         return _move(run, RunState.NOT_STARTED, note, {})
     dated = all(record.created_at is not None for record in found.candidates)
     if dated and all(record.status in ENDED for record in found.candidates):
-        # no reading to come can say more, and nothing of it runs any more
+        # A later reading cannot say more, and none of these jobs is running.
         note = "The cloud's records show jobs that may be this request's, and do not tell which"
         return _move(run, RunState.UNVERIFIED, note, {})
     note = "The cloud's records show a job that may be this request's, and do not tell"
@@ -360,13 +364,19 @@ def _unknown_stays(run: BackupRun, ticked: float, found: Found) -> bool:
 
 
 def _is_overdue(run: BackupRun, ticked: float) -> bool:
-    """Whether the record of an accepted run should have been there for a while."""
+    """Whether an accepted run has been without its record for BACKUP_RECORD_GRACE seconds."""
     waited = unread(run, ticked) if run.job_id else _waited(run, ticked)
     return waited >= settings.BACKUP_RECORD_GRACE
 
 
 def _unreadable(run: BackupRun, note: str, why: str = "") -> bool:
-    """The records cannot be read, or do not tell: no reason to call a run failed or not started."""
+    """Handle records that are unreadable or ambiguous: the run is neither failed nor not started.
+
+    Args:
+        run: the run.
+        note: for the timeline.
+        why: the error of the reading.
+    """
     if run.run_state is RunState.ACCEPTED and unread(run, uptime.now()) >= unreadable_limit():
         note = f"Accepted, but the cloud's records stayed unreadable: {why}"
         return _move(run, RunState.UNVERIFIED, note, {})
@@ -381,11 +391,11 @@ def _unreadable(run: BackupRun, note: str, why: str = "") -> bool:
 
 
 def unreadable_limit() -> float:
-    """Seconds for which the records of an accepted run may be unreadable before it is given up.
+    """Seconds that an accepted run's records may be unreadable before it ends as UNVERIFIED.
 
-    Never less than twice the difference of clocks. A run that is given up has a job which it never
-    saw, and the cluster's next run, where it could not read a baseline either, claims what was
-    created from BACKUP_CLOCK_SKEW before its own request on; the job's time may be off as much.
+    At least twice BACKUP_CLOCK_SKEW. The ended run has a job that it never saw. If the cluster's
+    next run cannot read a baseline either, it claims jobs that were created up to
+    BACKUP_CLOCK_SKEW before its own request, and the job's time may be off by as much.
     """
     limit: float = max(settings.BACKUP_UNREADABLE_LIMIT, 2 * settings.BACKUP_CLOCK_SKEW)
     return limit
@@ -394,16 +404,16 @@ def unreadable_limit() -> float:
 def _waited(run: BackupRun, ticked: float) -> float:
     """Seconds since the request was answered, or since waiting for the answer ended.
 
-    As the product has ticked (`backups.uptime`): neither a step of the wall clock nor time in
-    which nobody could read counts.
+    Measured by the product's own clock (`backups.uptime`), so neither a step of the wall clock nor
+    time in which nothing could be read counts.
     """
     return uptime.since(run.step_uptime, ticked)
 
 
 def unread(run: BackupRun, ticked: float) -> float:
-    """Seconds, as the product has ticked, since the records were last readable.
+    """Seconds, by the product's own clock, since the records were last readable.
 
-    Where they never were: since the request was answered.
+    If they never were: since the request was answered.
     """
     stamps = [at for at in (run.readable_uptime, run.step_uptime) if at is not None]
     return uptime.since(max(stamps, default=None), ticked)
@@ -416,7 +426,7 @@ def _check_again(run: BackupRun, *, readable: bool, typical: float | None = None
     grace = settings.BACKUP_SETTLE_GRACE
     if run.run_state is RunState.ACCEPTED:
         grace = settings.BACKUP_RECORD_GRACE
-    if typical is None and grace > age:  # then a missing record means something
+    if typical is None and grace > age:  # when the grace ends, a missing record is conclusive
         at = min(at, now + timedelta(seconds=grace - age))
     changes: dict[str, Any] = {"checks": run.checks + 1, "next_check_at": at}
     if readable:
@@ -425,13 +435,13 @@ def _check_again(run: BackupRun, *, readable: bool, typical: float | None = None
 
 
 def next_check(now: datetime, age: float, typical: float | None = None) -> datetime:
-    """When the records are read again: when the job should have ended, then ever more rarely.
+    """When to read the records again: when the job should have ended, then less and less often.
 
     Args:
-        now: the present.
+        now: the current time.
         age: seconds since the request was answered.
-        typical: seconds that a job of this cluster usually takes, None where that is not known or
-            the job has not been found.
+        typical: seconds that a job of this cluster usually takes, None if that is not known or the
+            job has not been found.
     """
     if typical is None:
         pause = age
@@ -443,10 +453,10 @@ def next_check(now: datetime, age: float, typical: float | None = None) -> datet
 
 
 def typical_seconds(run: BackupRun) -> float | None:
-    """How long a job of a run's cluster usually takes: the median of its last ones.
+    """How long a job of a run's cluster usually takes: the median of its latest jobs.
 
     Returns:
-        Seconds and a tenth more, since records are listed a little late; None without a history.
+        Seconds, plus 10 % because records are listed a little late; None without earlier jobs.
     """
     ended = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
     times = ended.order_by("-requested_at", "-id").values_list("job_created_at", "job_finished_at")
@@ -455,16 +465,16 @@ def typical_seconds(run: BackupRun) -> float | None:
 
 
 def due_for_check(limit: int) -> list[int]:
-    """Lease the runs whose records are due: each is given to one sweep only.
+    """Lease the runs whose records are due, so that each goes to one sweep only.
 
-    The lease is as long as the task is worth something (`dispatch_follow`): a broker that was
-    restarted empty, or a worker that was killed while it read, costs no more than that.
+    The lease is as long as the task is valid (`dispatch_follow`). If the broker restarts empty, or
+    a worker is killed while reading, a run is delayed by no more than that.
 
     Args:
-        limit: the most runs to take.
+        limit: maximum number of runs.
 
     Returns:
-        Their primary keys; their next check is moved ahead in case the task is lost.
+        Their primary keys. Their next check is moved ahead, in case the task is lost.
     """
     now = timezone.now()
     lease = now + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)

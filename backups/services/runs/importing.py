@@ -1,15 +1,15 @@
-"""The cloud's own jobs become rows of the history, which the cloud itself soon forgets.
+"""Import the cloud's own jobs into the history, because the cloud soon deletes their records.
 
-A record may be the job of a POST of ours, and must not be told as somebody else's. So the POSTs are
-loaded after the records were read: each one that can have made a record of the reading is among
-them, since its row is committed before its first byte leaves. Then one transaction decides on each
-record that has ended:
+A record may be the job of one of our POSTs and must not be imported as somebody else's. So the
+POSTs are loaded after the records were read: they include every POST that can have created one of
+the records, because its row is committed before its first byte is sent. Then one transaction
+decides on each record:
 
-* it fits a POST whose run is under way: it is left for the next reading;
-* it is known to be the job of a run that ended without one: that run is corrected
-  (services.correcting);
-* it fits such a run, and it cannot be told: it is imported, and says whose it may be;
-* else it is the cloud's own.
+* it has not ended, or it fits a POST of an active run: it is left for the next reading;
+* it is known to be the job of a run that ended without one: that run is corrected (correcting.py);
+* it fits such a run, but it is not certain to be its job: it is imported, with a note on whose it
+  may be;
+* otherwise it is the cloud's own job, and is imported.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from .records import job_facts
 logger = logging.getLogger(__name__)
 
 MOST = 1_000  # records of one reading
-OVERLAP = timedelta(hours=6)  # read once more, for records that the cloud lists late
-# A record that is left for later keeps the readings long; not for longer than this.
+OVERLAP = timedelta(hours=6)  # read again, for records that the cloud lists late
+# A record that is left for later makes the readings longer, but for no longer than this.
 LONGEST_HOLD = timedelta(days=7)
 
 _ENDS = {RecordStatus.SUCCESS: RunState.SUCCEEDED, RecordStatus.FAIL: RunState.FAILED}
 
 
 def read_since(cluster: Cluster, posts: Sequence[Post]) -> datetime | None:
-    """From which creation time on (the cloud's clock) records are to be read; None: all.
+    """The creation time, on the cloud's clock, from which to read records; None for all.
 
     Args:
-        cluster: whose records are read.
-        posts: `without_job` of it: a job of theirs may be listed late.
+        cluster: the cluster.
+        posts: `without_job` of the cluster: their jobs may be listed late.
     """
     if cluster.imported_until is None:
         return None
@@ -58,20 +58,20 @@ def read_since(cluster: Cluster, posts: Sequence[Post]) -> datetime | None:
 
 
 def import_jobs(cluster: Cluster, reading: LogRecords, posts: Sequence[Post]) -> int:
-    """Store the ended jobs that this product did not cause, each once, and correct our own runs.
+    """Store ended jobs that this product did not start, each once, and correct our own runs.
 
     Args:
-        cluster: whose records they are.
+        cluster: the cluster of the records.
         reading: as read from the cloud.
-        posts: `without_job` of the cluster, loaded before the reading began: it closes the windows
-            of those that were unanswered.
+        posts: `without_job` of the cluster, loaded before the reading began: the reading closes
+            the windows of unanswered POSTs.
 
     Returns:
-        How many were imported by this call.
+        The number of jobs imported by this call.
     """
     learn_date(posts, reading.date)
     with transaction.atomic():
-        # anew: others may have been sent, and have made what was read
+        # Load again: POSTs sent in the meantime may have created these records.
         posts = without_job(cluster)
         waiting = [post for post in posts if post.run.is_active]
         ended = [post for post in posts if not post.run.is_active]
@@ -100,21 +100,21 @@ def import_jobs(cluster: Cluster, reading: LogRecords, posts: Sequence[Post]) ->
 
 def _may_be_of(record: LogRecord, post: Post) -> bool:
     window = window_of(post)
-    # an accepted POST is also looked for around its window, before it is given up
+    # `match` also looks for the job of an accepted POST around its window.
     return fits(record, window, window.skew if window.accepted else timedelta(0))
 
 
 def _store(
     cluster: Cluster, records: Sequence[LogRecord], ended: Sequence[Post], taken: set[str]
 ) -> int:
-    # A job has one row, even where two entries of clouds.yaml lead to its cluster.
+    # A job has one row, even if two entries of clouds.yaml point to its cluster.
     if cluster.imported_until is None:  # the other entry may have stored it long ago
         known = [record for record in records if record_keys(record) & taken]
         _protect(cluster, [r.finished_at for r in known if r.status is RecordStatus.SUCCESS])
     by_key = {stored_key(record): record for record in records if not record_keys(record) & taken}
     if not by_key:
         return 0
-    # after the keys: what retention deletes in between must not look as if it had never been here
+    # After the keys were read: a row that retention deletes in between must not be imported again.
     forgotten = _forgotten(cluster, by_key.values())
     for record in forgotten:
         del by_key[stored_key(record)]
@@ -123,8 +123,8 @@ def _store(
         return 0
     now = timezone.now()
     makers = {key: _makers(record, ended) for key, record in by_key.items()}
-    # Another import may be faster, or a run may claim one: one_run_per_cloud_job decides. Sorted,
-    # so that two imports never wait for each other crosswise.
+    # If another import is faster, or a run claims a job, the constraint one_run_per_cloud_job
+    # decides. Sorted, so that two imports cannot deadlock.
     BackupRun.objects.bulk_create(
         [_row(cluster, by_key[key], now, makers[key]) for key in sorted(by_key)],
         ignore_conflicts=True,
@@ -148,7 +148,7 @@ def _store(
 
 
 def _makers(record: LogRecord, ended: Sequence[Post]) -> list[Post]:
-    """POSTs of ours that may have made a record which is credited to none of them."""
+    """Our POSTs that may have created a record which is credited to none of them."""
     return [post for post in ended if fits(record, window_of(post))]
 
 
@@ -160,10 +160,10 @@ def _protect(cluster: Cluster, ends: Sequence[datetime | None]) -> None:
 
 
 def _forgotten(cluster: Cluster, records: Iterable[LogRecord]) -> list[LogRecord]:
-    """Records of a time that retention has deleted: the cloud may know them longer than we."""
+    """Records from a time that retention has deleted here and that the cloud still lists."""
     successes = deleted_before(RetentionKind.SUCCESSES)
     failures = deleted_before(RetentionKind.FAILURES)
-    # A run that ended as not verified went with the failures, whatever its record says.
+    # A run that ended without verification was deleted with the failures, whatever its record says.
     ours_too = failures if failures and cluster.registered_at < failures else None
 
     def is_forgotten(record: LogRecord) -> bool:
@@ -218,13 +218,13 @@ def _note(makers: Sequence[Post]) -> str:
 
 
 def _move_on(cluster: Cluster, records: Sequence[LogRecord], held: Sequence[LogRecord]) -> None:
-    """Note up to where the cloud's jobs are in the history."""
+    """Store up to which creation time the cloud's jobs have been imported."""
     times = [record.created_at for record in records if record.created_at]
     if not times:
         return
     oldest_hold = max(times) - LONGEST_HOLD
     waiting = [r.created_at for r in held if r.created_at and r.created_at > oldest_hold]
     until = min(waiting, default=max(times))
-    # Only from where the reading began: an import that ran meanwhile may have seen more.
+    # Only if unchanged since the reading began: a concurrent import may have seen more.
     unmoved = Cluster.objects.filter(pk=cluster.pk, imported_until=cluster.imported_until)
     unmoved.update(imported_until=until)

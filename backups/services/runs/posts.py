@@ -1,7 +1,7 @@
-"""POSTs as rows: their windows in the cloud's time, and which of them compete for a record.
+"""Stored POSTs: their windows in the cloud's time, and which of them compete for a record.
 
-A POST's row is made with the fence (services.calls). `close` and `credit` keep it in step with its
-run; `learn_date` closes the windows of unanswered POSTs. docs/run-states.md has the rules.
+The fence (call_log.py) creates a POST's row. `note_result`, `credit` and `release` update it with
+its run, and `learn_date` closes the windows of unanswered POSTs. docs/run-states.md has the rules.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from backups.rules.matching import SECOND, Match, PostWindow, match, record_key,
 from backups.rules.outcomes import Next, Verdict
 
 LONGEST_KEY = 64
-MOST = 100  # POSTs of a cluster that are held against a reading; older ones have been, many times
+MOST = 100  # POSTs of a cluster compared with a reading; older ones were compared many times
 OPEN = ("open", "accepted")
 _LATELY = 5
 UNLIMITED = datetime.max.replace(tzinfo=UTC)
-# The gateway turned it away, or the service did before it began: nothing happens after the answer.
+# Refused by the gateway, or by the service before it began: nothing happens after the answer.
 _PROMPT = frozenset({429, 503})
 
 
 def tolerance() -> timedelta:
-    """How far the clocks behind the cloud's `Date` and its jobs' times may differ."""
+    """Maximum difference between the clocks behind the cloud's `Date` and its jobs' times."""
     return timedelta(seconds=settings.BACKUP_DATE_TOLERANCE)
 
 
 def skew() -> timedelta:
-    """How far the cloud's clock may be off from ours."""
+    """Maximum difference between the cloud's clock and ours."""
     return timedelta(seconds=settings.BACKUP_CLOCK_SKEW)
 
 
 def stored_key(record: LogRecord) -> str:
-    """A record's key as `BackupRun.job_id` holds it."""
+    """A record's key as stored in `BackupRun.job_id`."""
     return record_key(record)[:LONGEST_KEY]
 
 
 def stored_keys(records: Iterable[LogRecord]) -> set[str]:
-    """Both ids of records, as `BackupRun.job_id` and `record_id` hold them."""
+    """Both ids of records, as stored in `BackupRun.job_id` and `record_id`."""
     return {key[:LONGEST_KEY] for record in records for key in record_keys(record)}
 
 
 def window_of(post: Post) -> PostWindow:
-    """When, in the cloud's time, the job of a POST can have been created."""
+    """The time, on the cloud's clock, in which the job of a POST can have been created."""
     limit, waited = tolerance(), post.answered_at or post.sent_at + longest_exchange()
     accepted = _is_accepted(post)
     took = max(waited - post.sent_at, timedelta(0))
     late = timedelta(0)
-    if not accepted and not _is_prompt(post):  # what the window is widened by is part of it
+    if not accepted and not _is_prompt(post):  # without SECOND and limit, which are added below
         late = max(timedelta(seconds=settings.BACKUP_SETTLE_GRACE) - SECOND - limit, late)
     if post.date_before is not None:
         earliest = post.date_before - limit
@@ -67,16 +67,17 @@ def window_of(post: Post) -> PostWindow:
         earliest = post.date_after - took - limit
     else:
         earliest = post.sent_at - skew()
-        if post.date_after is not None:  # by it the cloud may be off by more
+        if post.date_after is not None:  # it may show a larger difference of the clocks
             earliest = min(earliest, post.date_after - took - limit)
     certain = post.date_after + SECOND + late + limit if post.date_after is not None else None
     if certain is not None and post.date_before is not None:
         certain = max(certain, post.date_before + took + SECOND + late + limit)
     elif certain is not None and post.status is None:
-        # how long ago it ended is not known well (_waited): our own clock of then has its say
+        # The time since the request ended is uncertain (`_waited`), so our own clock at that time
+        # is a limit as well.
         certain = min(certain, waited + skew() + late + limit)
     if late and post.date_closed is None and post.date_after is not None:
-        # Until a reading has come the grace time later, by our own clock: the cloud's may be set.
+        # Open until a reading comes the grace time later by our own clock: the cloud's may be set.
         latest = UNLIMITED
     elif post.date_after is not None:
         latest = post.date_after + SECOND + late + limit
@@ -85,7 +86,7 @@ def window_of(post: Post) -> PostWindow:
         if post.date_closed is not None and late:
             latest = max(latest, post.date_closed + SECOND)
     elif post.date_closed is not None:
-        latest = post.date_closed  # by our own clock: no reading had a Date
+        latest = post.date_closed  # on our own clock, because no reading had a Date
     elif post.status is None and not accepted:
         latest = UNLIMITED  # no reading has come after it
     else:  # an answer without a Date
@@ -104,12 +105,12 @@ def window_of(post: Post) -> PostWindow:
 
 
 def longest_exchange() -> timedelta:
-    """How long a request can have been under way whose sender died."""
+    """Maximum time that a request can have been under way if its sender died."""
     return timedelta(seconds=settings.CSS_CONNECT_TIMEOUT + settings.CSS_TOTAL_TIMEOUT)
 
 
 def same_cluster(subject: BackupRun | Cluster | Post) -> Q:
-    """The condition for rows of one cluster of the cloud, through whichever entry."""
+    """The condition for rows of one cluster of the cloud, through any entry of clouds.yaml."""
     if isinstance(subject, Cluster):
         return Q(
             project_id_in_cloud=subject.project.project_id, cluster_cloud_id=subject.cluster_id
@@ -120,21 +121,21 @@ def same_cluster(subject: BackupRun | Cluster | Post) -> Q:
 
 
 def taken_by(run: BackupRun) -> int | None:
-    """The run whose POST keeps a run's cluster, through another entry; None: it is free."""
+    """The run whose active POST holds the same cluster through another entry; None if free."""
     active = Post.objects.filter(same_cluster(run), active=True).exclude(run=run)
     return active.values_list("run_id", flat=True).first()
 
 
 def without_job(subject: BackupRun | Cluster) -> list[Post]:
-    """All POSTs to a cluster that may have made a job which is not known yet, newest first."""
+    """The POSTs to a cluster that may have created a job that is not known yet, newest first."""
     posts = Post.objects.filter(same_cluster(subject), result__in=OPEN, job_id="")
     return list(posts.select_related("run").order_by("-id")[:MOST])
 
 
 def lately_open(run: BackupRun) -> list[Post]:
-    """The cluster's latest POSTs that were not refused, with or without a job, newest first.
+    """The cluster's latest POSTs with an open result, with or without a job, newest first.
 
-    A job that was inferred may be an outsider's, and the POST's own one be created yet.
+    An inferred job may be somebody else's, and the POST's own job may still be created.
     """
     posts = Post.objects.filter(same_cluster(run), result=Post.Result.OPEN)
     return list(posts.select_related("run").order_by("-id")[:_LATELY])
@@ -144,7 +145,7 @@ def earlier_posts(run: BackupRun) -> tuple[list[Post], list[Post]]:
     """`lately_open` and `without_job` of a run's cluster, in one query."""
     posts = Post.objects.filter(same_cluster(run), result__in=OPEN).select_related("run")
     found = list(posts.filter(Q(job_id="") | Q(result=Post.Result.OPEN)).order_by("-id")[:MOST])
-    if len(found) == MOST:  # either may have more
+    if len(found) == MOST:  # there may be more of either
         return lately_open(run), without_job(run)
     lately = [post for post in found if post.result == Post.Result.OPEN][:_LATELY]
     return lately, [post for post in found if not post.job_id]
@@ -181,7 +182,7 @@ def _by_project(runs: Iterable[BackupRun]) -> dict[str, set[str]]:
 def taken_keys(
     subject: BackupRun | Cluster, records: Iterable[LogRecord], but: BackupRun | None = None
 ) -> set[str]:
-    """Ids of records that rows of the history have already, whichever entry they came through."""
+    """Ids of records that the history already has, through any entry of clouds.yaml."""
     keys = stored_keys(records)
     rows = BackupRun.objects.filter(same_cluster(subject)).filter(
         Q(job_id__in=keys) | Q(record_id__in=keys)
@@ -195,10 +196,10 @@ def taken_keys(
 def taken_keys_each(
     read: Sequence[tuple[BackupRun, Sequence[LogRecord]]],
 ) -> dict[int, set[str]]:
-    """`taken_keys` for several runs that look for their jobs, each but for its own, in one query.
+    """`taken_keys` for several runs, each without the keys of its own row, in one query.
 
     Args:
-        read: runs, and the records of their clusters.
+        read: runs that look for their jobs, and the records of their clusters.
     """
     keys = {key for run, records in read if run.job_id is None for key in stored_keys(records)}
     found: list[tuple[int, tuple[str, str], set[str]]] = []
@@ -219,7 +220,7 @@ def taken_keys_each(
 
 
 def _with_both_ids(found: set[str], records: Iterable[LogRecord]) -> set[str]:
-    """With either id of a record both are taken."""
+    """Add both ids of each record that has one of them in `found`."""
     return {key for r in records if stored_keys([r]) & found for key in record_keys(r)} | found
 
 
@@ -229,7 +230,7 @@ def match_post(
     posts: Iterable[Post],
     taken: set[str],
 ) -> Match:
-    """The record of a POST's job; see `matching.match`.
+    """Find the record of a POST's job; see `matching.match`.
 
     Args:
         post: the POST.
@@ -240,7 +241,8 @@ def match_post(
     others = [other for other in posts if other.pk != post.pk]
     found = match(reading, window_of(post), [window_of(other) for other in others], taken)
     if found.record is None and _is_accepted(post) and post.baseline is not None:
-        # It runs although this POST was accepted, so none that was answered before has made it.
+        # The cloud runs one log backup of a cluster at a time. If a job of an earlier POST with a
+        # final answer were still running, this POST would have been refused.
         later = [o for o in others if o.pk > post.pk or not (_is_accepted(o) or _is_prompt(o))]
         running = match(reading, window_of(post), [window_of(other) for other in later], taken)
         if running.record is not None and running.record.status is RecordStatus.RUNNING:
@@ -257,15 +259,15 @@ def _is_prompt(post: Post) -> bool:
 
 
 def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
-    """Close the windows of unanswered POSTs by the `Date` of a reading that came after them.
+    """Close the windows of unanswered POSTs with the `Date` of a reading that came after them.
 
-    A second time by the first reading that came the grace time later: the cloud's clock may have
-    been set meanwhile.
+    The first reading that comes the grace time later closes them a second time, because the
+    cloud's clock may have been set in between.
 
     Args:
-        posts: those without a job, loaded before the reading began: a request that is still under
-            way is left alone.
-        date: of the reading; None where its answer had none, and our clock has to do.
+        posts: POSTs without a job, loaded before the reading began; a request that is still under
+            way is skipped.
+        date: `Date` of the reading; None if its answer had none, and our own clock is used.
     """
     waiting = [p for p in posts if p.result == Post.Result.OPEN and p.date_closed is None]
     if not waiting:
@@ -284,12 +286,12 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
                 changes["date_closed"] = ended + grace + skew()
         else:
             if post.date_after is None and post.status is None:
-                # less than 0: it may be under way for so long
+                # A negative time means that the request may still be under way for so long.
                 changes["date_after"] = date - waited
             if waited >= grace:
                 changes["date_closed"] = date - (waited - grace)
             elif waited < timedelta(0) and post.date_after and date - post.date_after >= grace:
-                # our own clock was set back: the cloud's has to do
+                # Our own clock was set back, so use the cloud's.
                 changes["date_closed"] = post.date_after + grace
         if changes and Post.objects.filter(pk=post.pk, result=post.result).update(**changes):
             for name, value in changes.items():
@@ -297,22 +299,22 @@ def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
 
 
 def _waited(post: Post, now: datetime, date: datetime | None, ticked: float) -> timedelta:
-    """The time since a request was answered, or has ended for all that is known; may be negative.
+    """Time since a request was answered, or else since its timeouts passed; may be negative.
 
-    Our wall clock may have been set meanwhile. What the product has ticked is the least that has
-    passed, since it stands still while nobody sweeps; what the cloud's clock says is the most,
-    unless that was set back itself. Where the cloud's clock does not tell, the least counts: a
-    window that is too long leaves a run unverified, one that is too short calls it not started.
+    Our wall clock may have been set in between. The product's own clock gives a lower bound,
+    because it stands still while no worker sweeps. The cloud's clock gives an upper bound, unless
+    it was set back itself. Without the cloud's clock the lower bound is used: a window that is too
+    long leaves a run unverified, but one that is too short calls it not started.
 
     Args:
         post: the POST.
         now: our wall clock.
-        date: the cloud's, None where it is not known.
+        date: the cloud's time, None if not known.
         ticked: `uptime.now()`.
     """
     exchange = post.answered_at - post.sent_at if post.answered_at else longest_exchange()
     waited = now - post.sent_at - exchange
-    if post.step_uptime is None:  # of an earlier version
+    if post.step_uptime is None:  # stored by an earlier version
         return waited
     least = timedelta(seconds=uptime.since(post.step_uptime, ticked))
     if post.answered_at is None:
@@ -325,12 +327,12 @@ def _waited(post: Post, now: datetime, date: datetime | None, ticked: float) -> 
 
 
 def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
-    """How long windows of earlier POSTs may still grow into that of a POST that is sent now.
+    """How long the windows of earlier POSTs may still overlap that of a POST that is sent now.
 
     Args:
-        posts: the earlier ones.
-        date: the cloud's time, None where it is not known: then there is nothing to compare, and
-            those wait that may still be processed.
+        posts: the earlier POSTs.
+        date: the cloud's time, None if not known: then windows cannot be compared, and the result
+            covers the POSTs that may still be processed.
     """
     limit = tolerance()
     longest = timedelta(0)
@@ -351,47 +353,47 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
             longest = max(longest, grace - waited + SECOND)
         else:
             longest = max(longest, latest - (date - limit) + SECOND)
-    # a `Date` that is far ahead is wrong, and not worth waiting for
+    # A `Date` that is far ahead is wrong, so do not wait for it.
     return longest if longest <= longest_late() else timedelta(0)
 
 
 def longest_late() -> timedelta:
-    """How far the end of a POST's window can lie after the reading that closed it."""
+    """Maximum time from the reading that closed a POST's window to the end of that window."""
     late = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
     return late + longest_exchange() + 2 * tolerance() + 3 * SECOND
 
 
 def is_closed(post: Post, date: datetime | None, read_at: datetime, ticked: float) -> bool:
-    """Whether a reading came after all that a POST can have started.
+    """Whether a reading came after everything that a POST can have started.
 
     Args:
         post: the POST.
-        date: the reading's `Date`; None where it had none, and our own clock has to do.
-        read_at: when the reading began, our clock.
-        ticked: `uptime.now()` of the same moment.
+        date: the reading's `Date`; None if it had none, and our own clock is used.
+        read_at: when the reading began, on our clock.
+        ticked: `uptime.now()` at the same time.
     """
-    # Of a worker that died nobody knows for how long its request was under way: the window stays
-    # open longer than its run waits, which is corrected where its job is listed after all.
+    # It is not known how long the request of a dead worker was under way. Its window stays open
+    # longer than its run waits, and the run is corrected if its job is listed later.
     if post.answered_at is None and post.status is None:
         return True
     if date is None:
         grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
         return _waited(post, read_at, None, ticked) >= grace
     if post.date_closed is not None and date >= post.date_closed:
-        return True  # this reading, or one before it, came the grace time after the request
+        return True  # this reading or an earlier one came the grace time after the request
     return date > window_of(post).latest
 
 
 def note_result(
     run: BackupRun, verdict: Verdict, result: Answer | CssApiError, at: datetime
 ) -> None:
-    """Store in the POST's row what its request came to; in the transaction that moves its run.
+    """Store the result of a request in its POST's row, in the transaction that moves its run.
 
     Args:
-        run: the run, at the attempt that was made.
-        verdict: what the result means.
-        result: the answer, or the error that stands in its place.
-        at: when it came, our clock.
+        run: the run, at the attempt of the POST.
+        verdict: the classified result.
+        result: the answer, or the error if there is none.
+        at: when it came, on our clock.
     """
     answer = result if isinstance(result, Answer) else None
     if verdict.outcome is Outcome.ACCEPTED:
@@ -412,20 +414,20 @@ def note_result(
 
 
 def release(run: BackupRun) -> None:
-    """Let other POSTs to the cluster be sent: the run waits for none of its own any more."""
+    """Allow other POSTs to the cluster, because the run no longer waits for one of its own."""
     Post.objects.filter(run=run, active=True).update(active=False)
 
 
 def credit(post: Post, key: str, evidence: Evidence) -> None:
-    """Note a POST's job: it competes for no other record from here on.
+    """Store a POST's job, so that the POST competes for no other record from now on.
 
-    Where no `Date` tells windows apart, a job that was inferred may be an outsider's, and the
-    POST's own one be listed yet: it goes on competing.
+    If no `Date` bounds its window, an inferred job may be somebody else's, and the POST's own job
+    may still be listed. Then the POST continues to compete.
 
     Args:
         post: the POST.
-        key: its job's.
-        evidence: how well that is known.
+        key: key of the job.
+        evidence: how certain it is that the POST created the job.
     """
     changes: dict[str, object] = {"active": False}
     if evidence is Evidence.PROVEN or is_dated(post):

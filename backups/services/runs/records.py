@@ -1,4 +1,4 @@
-"""What a run keeps of its job's record."""
+"""Columns and notes of a run that come from its job's record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .posts import stored_key
 
 
 def job_facts(record: LogRecord) -> dict[str, Any]:
-    """The columns of a run that tell of the cloud's job."""
+    """The columns of a run that describe the cloud's job."""
     return {
         "job_id": stored_key(record),
         "record_id": record.record_id[:64],
@@ -24,7 +24,7 @@ def job_facts(record: LogRecord) -> dict[str, Any]:
 
 
 def described(record: LogRecord, evidence: Evidence) -> str:
-    """A record in the sentence of a timeline."""
+    """Describe a record for a sentence of the timeline."""
     grade = {
         Evidence.PROVEN: "proven to be this request's",
         Evidence.INFERRED: "the only one that fits this request",

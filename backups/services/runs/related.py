@@ -1,4 +1,4 @@
-"""What belongs to a run beside the run itself: events of the audit trail, and its neighbours."""
+"""Data related to a run: its audit events, and other runs of its cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.db.keyset import PageQuery
 
 
 def audit_events(user: User, run: BackupRun) -> AuditEventQuerySet | None:
-    """All of them, the oldest first; None for who may not audit the run's project."""
+    """Audit events of a run, oldest first; None if the user may not audit the run's project."""
     if not may(user, Permission.AUDIT, run.project):
         return None
     return AuditEvent.objects.about(run).order_by("at", "sequence")
@@ -29,9 +29,9 @@ def neighbours(run: BackupRun) -> dict[str, BackupRun | None]:
 
 
 def resolved_by(run: BackupRun) -> BackupRun | None:
-    """The next verified run of the cluster after one that ended badly; None where there is none.
+    """The next verified run of the cluster after one that ended badly; None if there is none.
 
-    What such a run said had to be done has been done by then, or was not needed.
+    If there is one, the action that the failed run asks for has been taken or was not needed.
     """
     if run.run_state not in ENDED_BADLY:
         return None

@@ -1,4 +1,4 @@
-"""A decision to back up: stored first, queued after, joined where one is under way."""
+"""Request backups: store the run, queue it after the commit, or join the cluster's active run."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .transitions import transition
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asks, how and why; copied into the run.
+    """Who requests a backup, how and why; copied into the run.
 
     Attributes:
-        name: shown in the history for ever.
+        name: displayed in the history.
         trigger: what caused the request.
         user: the account, None for the command line.
-        source_ip: where the request came from, None where that makes no sense.
+        source_ip: address of the client, None if there is none.
         reason: free text, at most 500 characters.
-        user_agent, request_id, token: for the audit trail, "" where there are none.
+        user_agent, request_id, token: for the audit trail, "" for none.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Requester:
     token: str = ""
 
     def as_actor(self) -> Actor:
-        """The same person in the audit trail."""
+        """The requester as an actor of the audit trail."""
         return Actor(
             self.name, self.user, self.source_ip, self.user_agent, self.request_id, self.token
         )
@@ -56,7 +56,7 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What became of a request: the run, and whether it is a new one or one that was there."""
+    """Result of a request: the run, and whether it was created or already existed."""
 
     run: BackupRun
     created: bool
@@ -71,10 +71,10 @@ class CannotBackUp(Exception):
 
 
 class KeyReused(Exception):
-    """The idempotency key came with another request before; the message says so.
+    """The idempotency key was used for a different request before; the message says so.
 
     Attributes:
-        run: what that request made or joined.
+        run: the run that the earlier request created or joined.
     """
 
     def __init__(self, run: BackupRun) -> None:
@@ -86,12 +86,12 @@ class KeyReused(Exception):
 
 
 class ReasonMissing(Exception):
-    """Whoever asks for a backup here must say why; the message says so."""
+    """The request lacks the required reason; the message says so."""
 
 
-# Nobody waits for each of them.
+# Triggers that request many runs, so that no user waits for a single one.
 IN_BATCHES = frozenset({Trigger.BULK, Trigger.SCHEDULE})
-# Nobody is there who could be asked.
+# Triggers without a person or program that could give a reason.
 _ASKS_NOBODY = frozenset({Trigger.SCHEDULE, Trigger.CLOUD})
 
 
@@ -102,23 +102,23 @@ def request_backup(
     idempotency_key: str = "",
     wait_minutes: int = 0,
 ) -> BackupRequest:
-    """Ask for a log backup of a cluster: store the run, and queue it after the commit.
+    """Request a log backup of a cluster: store the run, and queue it after the commit.
 
     Args:
         cluster: the cluster to back up.
-        requester: who asks.
-        idempotency_key: the same key from the same requester for the same cluster gives the same
-            run, made or joined, even after it has ended; "" for none.
-        wait_minutes: how long a 409 is waited out and tried again, in minutes; 0 ends the run.
+        requester: who requests it.
+        idempotency_key: the same key from the same requester for the same cluster returns the same
+            run, created or joined, even after it has ended; "" for none.
+        wait_minutes: how long to retry after a 409, in minutes; 0 ends the run.
 
     Returns:
-        The new run, or the active one of this cluster that the request joined.
+        The new run, or the active run of this cluster that the request joined.
 
     Raises:
-        CannotBackUp: the cluster has gone from the cloud or is archived, its cloud is
-            disconnected, or this database came from another instance and is not adopted yet.
-        KeyReused: the key came with another reason or time to wait before.
-        ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or a program gave none.
+        CannotBackUp: the cluster is gone from the cloud or archived, its cloud is disconnected, or
+            this database came from another instance and has not been adopted yet.
+        KeyReused: the key was used with another reason or waiting time before.
+        ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a person or program gave no reason.
     """
     if reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
@@ -143,30 +143,30 @@ def request_backup(
             with transaction.atomic():
                 run = _create(cluster, requester, key, body, wait_minutes)
         except IntegrityError:
-            continue  # somebody was faster: the next turn finds their run
+            continue  # a concurrent request was faster: the next iteration finds its run
         return BackupRequest(run, created=True)
 
 
 def request_backups(
     clusters: Sequence[Cluster], requester: Requester, *, idempotency_key: str = ""
 ) -> list[BackupRequest | CannotBackUp | KeyReused]:
-    """Ask for log backups of several clusters: one transaction stores the runs.
+    """Request log backups of several clusters; one transaction stores the runs.
 
     Args:
-        clusters: the clusters, each once.
-        requester: who asks, for all of them.
+        clusters: the clusters, without duplicates.
+        requester: who requests all of them.
         idempotency_key: as for `request_backup`, for each cluster.
 
     Returns:
-        For each cluster what `request_backup` returns or raises.
+        For each cluster, what `request_backup` returns or raises.
 
     Raises:
-        ReasonMissing: as `request_backup`.
+        ReasonMissing: as for `request_backup`.
     """
     try:
         with transaction.atomic():
             new = _store_new(clusters, requester, idempotency_key)
-    except IntegrityError:  # somebody asks for one of them at this moment
+    except IntegrityError:  # a concurrent request for one of them: store one by one
         new = {}
     return [new.get(each.pk) or _one_of(each, requester, idempotency_key) for each in clusters]
 
@@ -183,7 +183,7 @@ def _one_of(
 def _store_new(
     clusters: Sequence[Cluster], requester: Requester, idempotency_key: str
 ) -> dict[int, BackupRequest]:
-    """Store runs for those clusters where nothing stands against it; the others are left out."""
+    """Store new runs, without clusters that are blocked, have an active run, or a used key."""
     if reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
     if instance.problem():
@@ -223,12 +223,12 @@ def _store_new(
 
 
 def reason_required(trigger: Trigger) -> bool:
-    """Whether a request that is caused so must say why."""
+    """Whether requests with this trigger need a reason."""
     return settings.BACKUP_REASON_REQUIRED and trigger not in _ASKS_NOBODY
 
 
 def is_replay(cluster: Cluster, requester: Requester, idempotency_key: str) -> bool:
-    """Whether a request came before under its key: it is answered with its run, without a warning.
+    """Whether the key was used before: the request returns its run, without a warning.
 
     Args:
         cluster, requester, idempotency_key: as for `request_backup`.
@@ -238,11 +238,12 @@ def is_replay(cluster: Cluster, requester: Requester, idempotency_key: str) -> b
 
 
 def _answered(key: str, body: str) -> BackupRun | None:
-    """The run that a key was answered with. Raises KeyReused."""
-    # The run first: they are committed together, so whoever sees it sees its body after it.
+    """The run that was returned for a key, None for a new key. Raises KeyReused."""
+    # Read the run first: it is committed together with its RequestKey, so if the run is visible,
+    # the RequestKey is visible to the query that follows.
     made = BackupRun.objects.filter(idempotency_key=key).first()
     used = RequestKey.objects.select_related("run").filter(pk=key).first()
-    if used is None:  # or one of before bodies were remembered
+    if used is None:  # a new key, or a run from before bodies were stored
         return made
     if used.body != body:
         raise KeyReused(used.run)
@@ -305,7 +306,7 @@ def _dispatch_later(runs: Sequence[BackupRun], requester: Requester) -> None:
 
 
 def _join(run: BackupRun, requester: Requester) -> None:
-    """Keep in the timeline that somebody else asked for the same."""
+    """Add to the timeline and the audit trail that another request joined the run."""
     RunEvent.objects.create(
         run=run,
         from_state=run.state,
@@ -320,16 +321,16 @@ def _join(run: BackupRun, requester: Requester) -> None:
 def put_on_record(
     action: Action, run: BackupRun, actor: Actor, reason: str = "", **change: Mapping[str, Any]
 ) -> None:
-    """Add what somebody did with a run to the audit trail.
+    """Add an action on a run to the audit trail.
 
-    The transaction's last statement (dashboard.audit.trail.record).
+    Call it last in the transaction (dashboard.audit.trail.record).
 
     Args:
         action: what was done.
-        run: with which run.
-        actor: by whom.
-        reason: why, in their words.
-        change: `before` and `after`, where there are any.
+        run: the run.
+        actor: who did it.
+        reason: the reason they gave, "" for none.
+        change: `before` and `after`, if the action changed something.
     """
     record(
         action,
@@ -344,7 +345,10 @@ def put_on_record(
 
 
 def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
-    """A key counts for one requester and one cluster only; hashed, it always fits the column."""
+    """Hash a key with its requester and cluster, which limit its scope; None without a key.
+
+    A hash always fits the column.
+    """
     if not key:
         return None
     owner = f"user:{requester.user.pk}" if requester.user else f"name:{requester.name}"
@@ -352,7 +356,7 @@ def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
 
 
 def _body(key: str, requester: Requester, wait_minutes: int) -> str:
-    """A hash of what was asked with a key."""
+    """A hash of the key and the request it was used for, to detect a different request."""
     return _hash(key, requester.reason[:500].strip(), str(wait_minutes))
 
 
@@ -364,7 +368,7 @@ def cancel_run(run: BackupRun, *, actor: Actor) -> None:
     """Cancel a run that has not been sent.
 
     Raises:
-        CannotCancel: it was sent or has ended; the API has no call to stop a log backup.
+        CannotCancel: it was sent or has ended. The cloud's API has no call to stop a log backup.
     """
     with transaction.atomic():
         when = "sent" if run.outcome == Outcome.NONE else f"tried again (attempt {run.attempt + 1})"

@@ -1,4 +1,4 @@
-"""Sending a run: claim it, ask the cloud once, store what came of it."""
+"""Send a run: claim it, send its request to the cloud once, store the result."""
 
 from __future__ import annotations
 
@@ -46,28 +46,28 @@ logger = logging.getLogger(__name__)
 
 SPREAD = 1.2  # the longest of spread pauses, as a factor
 
-# What this process is sending; twice where a message was delivered twice.
+# The runs that this process is sending, counted because a message may be delivered twice.
 _hands: Counter[int] = Counter()
 _hands_lock = threading.Lock()
 
 
 def send_run(run_id: int) -> bool:
-    """Send a queued run to the cloud, unless somebody else does or its time has not come.
+    """Send a queued run to the cloud, unless another worker does or its time has not come.
 
     Args:
-        run_id: primary key; a run that is gone or not queued is left alone, so a message that
-            is delivered twice does nothing the second time.
+        run_id: primary key; a run that does not exist or is not queued is ignored, so a message
+            that is delivered twice does nothing the second time.
 
     Returns:
-        Whether the cloud's records are to be read now: it has taken the request, or may have.
+        Whether to read the cloud's records now: the cloud has accepted the request, or may have.
     """
     with in_hand(run_id):
         with transaction.atomic():
             run = claim(run_id, only_if=~_kept_by_another())
-            # those with a job, too: where that was inferred, their own may be created yet
+            # POSTs with an inferred job as well, because their own job may still be created.
             lately, earlier = ([], []) if run is None else earlier_posts(run)
         if run is None:
-            # a second message finds it claimed; what is queued still says why it waits
+            # The run of a second message is claimed. A run that is still queued notes why it waits.
             queued = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).exists()
             if queued and not postponed(run_id):
                 _say_why_not(run_id)
@@ -101,7 +101,7 @@ def send_run(run_id: int) -> bool:
 
 
 def _kept_by_another() -> Exists:
-    """Whether another run's POST keeps a run's cluster, as a condition of its claim."""
+    """Condition of a claim: another run's active POST holds the same cluster."""
     other = Post.objects.filter(
         active=True,
         project_id_in_cloud=OuterRef("project_id_in_cloud"),
@@ -111,13 +111,13 @@ def _kept_by_another() -> Exists:
 
 
 def postponed(run_id: int) -> bool:
-    """Leave a run queued, without an attempt, while another run's POST keeps its cluster.
+    """Leave a run queued, without an attempt, while another run's POST holds its cluster.
 
     Args:
         run_id: primary key.
 
     Returns:
-        True when it waits.
+        True if the run waits.
     """
     run = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).first()
     other = taken_by(run) if run is not None else None
@@ -135,10 +135,10 @@ def postponed(run_id: int) -> bool:
 
 @contextmanager
 def in_hand(run_id: int) -> Iterator[None]:
-    """Mark a run as worked on by this process; to be entered before the claim can be seen.
+    """Mark a run as being sent by this process; enter it before the claim becomes visible.
 
     Args:
-        run_id: primary key; it may be marked more than once.
+        run_id: primary key; a run can be marked more than once.
     """
     with _hands_lock:
         _hands[run_id] += 1
@@ -152,20 +152,23 @@ def in_hand(run_id: int) -> Iterator[None]:
 
 
 def is_in_hand(run_id: int) -> bool:
-    """Whether a thread of this process works on sending a run now."""
+    """Whether a thread of this process is sending a run now."""
     with _hands_lock:
         return run_id in _hands
 
 
 def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | None:
-    """QUEUED → SENDING for this process, or None when the run is not to be had.
+    """Claim a queued run for this process: QUEUED → SENDING.
 
-    The claim counts the attempt and clears ``sent_at``: from here on an empty ``sent_at`` proves
+    The claim counts the attempt and clears ``sent_at``. From then on, an empty ``sent_at`` proves
     that this attempt sent nothing.
 
     Args:
         run_id: primary key.
-        only_if: what else must be true of the row at the moment of the UPDATE.
+        only_if: a further condition of the UPDATE.
+
+    Returns:
+        The run, None if it cannot be claimed.
     """
     now = timezone.now()
     worker = heartbeats.process_name()
@@ -181,7 +184,7 @@ def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | 
             step_uptime=uptime.stamp(),
             sent_at=None,
             answered_at=None,
-            # what the attempt before came to is in its event and its calls
+            # the result of the previous attempt is in its event and its calls
             outcome=Outcome.NONE,
             http_status=None,
             error_code="",
@@ -206,8 +209,8 @@ def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | 
 
 
 def _say_why_not(run_id: int) -> None:
-    """Note with a run that stays queued that this database is not at home here."""
-    with override("en"):  # what is kept is English
+    """Store in a queued run's note why this instance must not send (`instance.problem`)."""
+    with override("en"):  # stored texts are English
         if not (why := instance.problem()):
             return
     note = f"Not sent. {why}"[:500]
@@ -217,14 +220,14 @@ def _say_why_not(run_id: int) -> None:
 
 
 def read_baseline(run: BackupRun, log: CallLog | None = None) -> LogRecords | None:
-    """Read what the cluster's records list before the POST; None where they cannot be read.
+    """Read the cluster's records before the POST; None if they cannot be read.
 
-    All that a record of ours has to be told from: those of the time that our window can reach, and
-    those without a time.
+    These are all records that our job's record must be distinguished from: those from the time
+    that our window can cover, and those without a time.
 
     Args:
         run: the run in SENDING.
-        log: is told of the reading.
+        log: records the reading.
     """
     try:
         return client_for(run, log).list_log_records(
@@ -236,25 +239,25 @@ def read_baseline(run: BackupRun, log: CallLog | None = None) -> LogRecords | No
 
 
 def baseline_of(reading: LogRecords | None) -> Baseline:
-    """What is kept of a reading with the POST that follows it."""
+    """The part of a reading that is stored with the POST that follows it."""
     if reading is None:
         return Baseline()
     return Baseline(sorted({k for r in reading.rows for k in record_keys(r)}), reading.date)
 
 
 def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> bool:
-    """Settle a run by its records, in place of another POST, where an earlier one had started.
+    """Move a run to UNKNOWN instead of sending again, if an earlier attempt may have started a job.
 
-    A 503 is tried again, since the cloud says that it has not begun. Where the records now show a
-    job that such an attempt can have made, they decide.
+    A 503 is retried, because it says that the cloud has not begun. If the records now show a job
+    that such an attempt can have created, the records decide.
 
     Args:
         run: the run in SENDING.
         reading: the cluster's records.
-        posts: those to the cluster without a job.
+        posts: the POSTs to the cluster without a job.
 
     Returns:
-        True when the run was moved, or was somebody else's already.
+        True if the run was moved, or another process had already moved it.
     """
     mine = [post for post in posts if post.run_id == run.pk]
     if not mine:
@@ -275,11 +278,11 @@ def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> b
 
 
 def wait_for_earlier(run: BackupRun, wait: timedelta) -> None:
-    """Put a run back until no earlier POST to its cluster can be mistaken for it.
+    """Queue a run again until no earlier POST to its cluster can be mistaken for its own.
 
     Args:
-        run: the run in SENDING, of which nothing has been sent.
-        wait: for how long.
+        run: the run in SENDING; this attempt has sent nothing.
+        wait: how long to wait.
     """
     transition(
         run,
@@ -295,12 +298,12 @@ def wait_for_earlier(run: BackupRun, wait: timedelta) -> None:
 def ask_cloud(
     run: BackupRun, baseline: Baseline | None = None, log: CollectLog | None = None
 ) -> Answer | CssApiError:
-    """POST …/logs/collect once; the error stands for the answer where there is none.
+    """Send POST …/logs/collect once; return the answer, or the error if there is none.
 
     Args:
         run: the run in SENDING.
-        baseline: what was listed just before.
-        log: the recorder with the fence; None makes one that stores the answer at once.
+        baseline: the records listed just before; used only without a `log`.
+        log: the recorder with the fence; None for a new one that stores the answer at once.
     """
     try:
         return client_for(run, log or CollectLog(run, baseline)).collect_logs(run.cluster_cloud_id)
@@ -316,26 +319,25 @@ def apply_result(
     answered_at: datetime | None = None,
     log: CollectLog | None = None,
 ) -> bool:
-    """Move a run to where the result of its POST leads.
+    """Move a run to the state that follows from the result of its POST.
 
-    The run may have been taken over meanwhile (UNKNOWN): a late answer of the same attempt is
-    still the truth about it, and is applied from there.
+    The run may have been taken over in the meantime and be UNKNOWN. A late answer of the same
+    attempt is still correct, and is applied from there.
 
     Args:
         run: the run in SENDING (or, for a late answer, UNKNOWN).
-        result: what the cloud answered, or why it did not.
-        actor: who applies it.
-        answered_at: when it came, for a result that was stored by a worker that has died since;
-            None: just now.
-        log: the POST's recorder, whose calls are not stored yet; None: they are.
+        result: the cloud's answer, or the error if there is none.
+        actor: name of the process that applies it.
+        answered_at: when the result came, if it was stored by a worker that died; None for now.
+        log: the POST's recorder, if its calls are not stored yet; None if they are.
 
     Returns:
-        True when the run was moved.
+        True if the run was moved.
     """
     verdict = classify(result)
     if log is not None and verdict.outcome is Outcome.CONFLICT:
         retry_while_unavailable(log.store)  # another call follows, which may take long
-    # before the cluster's holder is looked for
+    # Take the time before looking for the job that keeps the cluster busy.
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
     facts["step_uptime"] = uptime.stamp()
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
@@ -373,7 +375,7 @@ def _apply(
     actor: str,
     log: CollectLog | None,
 ) -> bool:
-    # In one transaction with the transition; a late answer counts, too.
+    # In one transaction with the transition; a late answer is stored as well.
     with transaction.atomic(savepoint=False):
         if log is not None:
             log.store()
@@ -403,8 +405,8 @@ def _move(
 def _destination(
     run: BackupRun, verdict: Verdict, holder: Holder | None, *, late: bool
 ) -> tuple[RunState, str, dict[str, Any]]:
-    """Where a verdict leads: the state, a sentence for the timeline, further columns."""
-    # leased: the task that sent it reads first, the sweeper is its backup
+    """Map a verdict to the next state, a sentence for the timeline, and further columns."""
+    # Two seconds ahead: the task that sent the request reads first, the sweeper is its backup.
     now = timezone.now()
     check = {"next_check_at": now + timedelta(seconds=2), "checks": 0}
     if verdict.next is Next.FOLLOW:
@@ -416,21 +418,21 @@ def _destination(
         return RunState.UNKNOWN, note, check
     when, why = (None, "") if late else _next_attempt(run, verdict, now)
     if when is not None:
-        # dispatched_at empty: the sweeper hands it over as soon as not_before has come
+        # dispatched_at empty: the sweeper dispatches the run as soon as not_before has passed
         return RunState.QUEUED, why, {"not_before": when, "dispatched_at": None}
     if verdict.outcome is Outcome.SERVER_ERROR or _has_open_post(run):
-        # a cloud that calls itself unavailable has begun all the same before
+        # A cloud that says it is unavailable may have started a job anyway.
         return RunState.UNKNOWN, f"{why} The cloud's records tell whether it has begun.", check
     return RunState.REJECTED, " ".join(filter(None, (holder.text if holder else "", why))), {}
 
 
 def _has_open_post(run: BackupRun) -> bool:
-    """Whether an attempt of a run may have been taken although it was answered 503."""
+    """Whether an attempt of a run may have been accepted although it was answered 503."""
     return run.posts.filter(result=Post.Result.OPEN, job_id="").exists()
 
 
 def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[datetime | None, str]:
-    """When to try again, None when the run is over, and a sentence that says why."""
+    """When to try again, None if the run is over, and a sentence with the reason."""
     if verdict.next is Next.WAIT_IF_ASKED:
         until = run.retry_conflict_until
         if until is None:
@@ -443,7 +445,7 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
         return when, f"The cluster is held; tried again when it may be free, until {end}"
     if verdict.next is not Next.RETRY:
         return None, ""
-    # Waiting out a conflict does not use up the attempts that failures have.
+    # Attempts that ended in a conflict do not count towards BACKUP_MAX_ATTEMPTS.
     failures = run.failed_attempts() + 1
     most = settings.BACKUP_MAX_ATTEMPTS
     if failures >= most:
@@ -457,10 +459,10 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
                 "Not tried again: the cloud asks to wait for longer than the "
                 f"{settings.BACKUP_RETRY_AFTER_CAP:.0f} s that are waited out."
             )
-        # Never earlier than asked, and not all of those at once that were told the same.
+        # Never earlier than asked, and spread, because other runs were asked to wait as long.
         delay = max(delay, verdict.retry_after + random.uniform(0, delay))  # noqa: S311
     if verdict.outcome is Outcome.SERVER_ERROR:
-        # it may have begun all the same: until that job could be told from the next attempt's
+        # A job may have been started anyway: wait until it can be distinguished from the next one.
         delay = max(delay, 2 * settings.BACKUP_DATE_TOLERANCE + 2)
     outcome = in_english(verdict.outcome.label)
     said = "" if verdict.outcome is Outcome.SERVER_ERROR else " nothing was started;"
@@ -469,24 +471,24 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
 
 
 def _conflict_wait_left(run: BackupRun, until: datetime) -> timedelta:
-    """For how long a conflict is still waited out, by the product's clock.
+    """How much longer to wait for the end of a conflict, by the product's own clock.
 
-    A wall clock that is set back would move `until` hours away, and the request would be sent long
-    after its time. So what was really waited since the first answer counts, too.
+    If the wall clock is set back, `until` moves hours away, and the request would be sent long
+    after its time. So the time actually waited since the first answer counts as well.
 
     Args:
-        run: the run, whose last answer is stored.
+        run: the run; its last answer is stored.
         until: its `retry_conflict_until`.
     """
     asked = until - run.requested_at
     first = run.posts.filter(answered_at__isnull=False).order_by("attempt").first()
     if first is None or first.answered_at is None:
         return asked
-    # both by the clock as it was at the first answer, unless it was set back before
+    # Both by the clock at the time of the first answer, unless it was set back before that.
     left = min(until - first.answered_at, asked)
     return left - timedelta(seconds=uptime.since(first.step_uptime))
 
 
 def _jittered(seconds: float) -> float:
-    """Spread retries by ± 20 %, so that runs that failed together do not come back together."""
+    """Spread retries by ± 20 %, so that runs that failed together are not retried together."""
     return seconds * random.uniform(2 - SPREAD, SPREAD)  # noqa: S311 - no secret depends on it

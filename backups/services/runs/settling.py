@@ -1,9 +1,9 @@
-"""Settling by hand: somebody's word ends a run that the cloud's records cannot settle.
+"""Settle a run by hand, if the cloud's records cannot settle it.
 
-A run of which nobody knows whether the cloud took it holds its cluster's slot until the records
-tell. Where they stay unreadable for good (the account's permission is gone, the project is closed)
-that would be for ever, so an admin who looked elsewhere may say what happened. Nothing becomes
-verified by it, and it is refused for as long as reading may still settle the run.
+While it is unknown whether the cloud accepted a run's request, the run blocks its cluster until the
+records show it. If they stay unreadable permanently (the account lost its permission, the project
+is closed), an admin who found out elsewhere can say what happened. This never makes a run verified,
+and it is rejected while reading the records may still settle the run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from .following import unread, unreadable_limit
 from .requests import put_on_record
 from .transitions import transition
 
-# Records are read every half minute at least (following.next_check); what is later is not read.
+# Records are read at least every 30 s (following.next_check). If the next reading is overdue by
+# this much, they are not being read.
 _LATE = timedelta(minutes=2)
 
 _ENDS = {Ruling.STARTED: RunState.UNVERIFIED, Ruling.NOT_STARTED: RunState.NOT_STARTED}
@@ -42,22 +43,22 @@ class CannotSettle(Exception):
 
 
 def open_from(run: BackupRun) -> datetime:
-    """From when on a run may be settled by hand, where its records stay unreadable until then.
+    """The time from which a run can be settled by hand, if its records stay unreadable until then.
 
-    As long as an accepted run with unreadable records is followed; at least until the records, had
-    they been readable, would have settled it.
+    This takes as long as an accepted run with unreadable records is followed, and at least until
+    readable records would have settled the run.
     """
     return timezone.now() + timedelta(seconds=_remaining(run))
 
 
 def _remaining(run: BackupRun) -> float:
-    """Seconds until then, as the product ticks."""
+    """Seconds until the run can be settled by hand, by the product's own clock."""
     limit = max(unreadable_limit(), settings.BACKUP_SETTLE_GRACE)
     return limit - unread(run, uptime.now())
 
 
 def why_not(run: BackupRun, now: datetime) -> str:
-    """Why a run cannot be settled by hand at a moment; "" where it can."""
+    """Why a run cannot be settled by hand at a given time; "" if it can."""
     if run.is_terminal:
         return _("The run has already ended: %(state)s.") % {"state": run.state_label}
     if run.run_state is not RunState.UNKNOWN:
@@ -73,17 +74,18 @@ def why_not(run: BackupRun, now: datetime) -> str:
 
 
 def settle_by_hand(run: BackupRun, ruling: Ruling, *, actor: Actor, reason: str) -> None:
-    """End an UNKNOWN run by what somebody found out, which sets its cluster free.
+    """End an UNKNOWN run with what an admin found out, which frees its cluster.
 
     Args:
         run: the run as the caller knows it.
-        ruling: what they found out. STARTED ends it as UNVERIFIED, since no record proves a backup;
-            NOT_STARTED as NOT_STARTED.
-        actor: who says so.
+        ruling: what they found out. STARTED ends the run as UNVERIFIED, because no record proves a
+            backup; NOT_STARTED as NOT_STARTED.
+        actor: who settles it.
         reason: how they know, 1 to LONGEST_RULING characters.
 
     Raises:
-        CannotSettle: no reason, or the run has ended or may yet be settled by the records.
+        CannotSettle: there is no reason, or the run is not UNKNOWN, or the records may still
+            settle it.
     """
     reason = reason.strip()
     if not reason:
@@ -97,7 +99,7 @@ def settle_by_hand(run: BackupRun, ruling: Ruling, *, actor: Actor, reason: str)
             _ENDS[ruling],
             actor=actor.name,
             note=_NOTES[ruling] + reason[:LONGEST_RULING],
-            # What a reading has found meanwhile counts more than anybody's word.
+            # Not if the records have become readable in the meantime: they take precedence.
             only_if=Q(records_readable_at=run.records_readable_at),
             settled_by_hand=True,
         ):

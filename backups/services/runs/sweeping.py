@@ -1,4 +1,4 @@
-"""The sweeper: once a second it puts right what a broker, a worker or a network has lost."""
+"""The sweeper: once a second, recover what the broker, a worker or the network has lost."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ BATCH = 500
 
 
 def sweep() -> None:
-    """Dispatch what is due and take over what dead workers left behind.
+    """Dispatch work that is due and take over runs of dead workers.
 
-    Any number of sweeps may run at once: each step is a conditional UPDATE.
+    Any number of sweeps can run at once, because each step is a conditional UPDATE.
     """
     pull_in()
     take_over_dead_claims()
@@ -47,13 +47,17 @@ def sweep() -> None:
 
 
 def due_for_sending(limit: int) -> list[int]:
-    """Queued runs whose time has come and that no message carries, as far as can be known.
+    """Queued runs that are due and have, as far as is known, no message in the broker.
 
-    A long queue of batches is no reason for second messages: while it moves, its messages are
-    consumed in the order in which they were published, so a run's is lost when later ones are gone.
+    A long queue of batch runs must not cause second messages. While the queue moves, messages are
+    consumed in the order in which they were published, so the message of a batch run counts as
+    lost only if one that was published later has been consumed.
 
     Args:
-        limit: the most runs to take.
+        limit: maximum number of runs.
+
+    Returns:
+        Their primary keys.
     """
     now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
     lost = expired("dispatched_at", worth)
@@ -74,7 +78,7 @@ def take_over_dead_claims() -> None:
     """Settle runs in SENDING whose worker has not been seen for HEARTBEAT_STALE_AFTER seconds."""
     if not heartbeats.may_judge_silence():
         return
-    # its claim, or its request, may be younger than the first heartbeat of its worker
+    # A new worker may have claimed or sent the run before its first heartbeat.
     old = Q(step_uptime__lt=uptime.stamp() - settings.HEARTBEAT_STALE_AFTER) | Q(step_uptime=None)
     dead = BackupRun.objects.filter(
         old, ~heartbeats.alive("claimed_by"), state=RunState.SENDING
@@ -84,28 +88,28 @@ def take_over_dead_claims() -> None:
 
 
 def take_over_lost_claims() -> None:
-    """Settle runs that this process has claimed and that no thread of it works on.
+    """Settle runs that this process has claimed but that none of its threads is sending.
 
-    A worker outlives the task that held a claim when the database is away for longer than results
-    are held, or when it goes away in the middle of the claim's COMMIT, which then counts although
-    the worker was told that it failed. Its heartbeat would keep such a claim for ever.
+    A claim outlives its task if the database is unavailable for longer than results are retried,
+    or if the connection breaks during the claim's COMMIT, which can succeed although the worker
+    sees an error. The worker's heartbeat would keep such a claim forever.
     """
     mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=heartbeats.process_name())
-    # First the rows, then what is in hand: a claim is in hand before its row can be seen.
+    # Read the rows first: a run is marked as in hand before its claim becomes visible.
     for run in list(mine):
         if not is_in_hand(run.pk):
             take_over(run, why="The worker lost hold of it")
 
 
 def take_over(run: BackupRun, *, why: str) -> bool:
-    """Move a run out of SENDING by what its dead attempt provably did.
+    """Move a run out of SENDING according to what its dead attempt provably did.
 
     Args:
         run: a run in SENDING whose worker will not move it any more.
-        why: the beginning of the sentence in the timeline.
+        why: start of the sentence in the timeline.
 
     Returns:
-        True when this call moved it.
+        True if this call moved it.
     """
     actor = heartbeats.process_name()
     if run.sent_at is None:
@@ -114,7 +118,7 @@ def take_over(run: BackupRun, *, why: str) -> bool:
             RunState.QUEUED,
             actor=actor,
             note=f"{why}; nothing had been sent, so it is queued again",
-            # A worker that only seemed dead may have sent since the run was read.
+            # A worker that only seemed dead may have sent the request since the run was read.
             only_if=Q(sent_at=None),
             not_before=timezone.now(),
             dispatched_at=None,
@@ -145,10 +149,10 @@ def take_over(run: BackupRun, *, why: str) -> bool:
 
 
 def release_claims() -> int:
-    """Move every run that this process still holds out of SENDING; called when it must end.
+    """Move every run that this process has claimed out of SENDING; called when it must stop.
 
     Returns:
-        How many were moved.
+        The number of moved runs.
     """
     mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=heartbeats.process_name())
     return sum(take_over(run, why="The worker was told to stop") for run in mine)

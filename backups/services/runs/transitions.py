@@ -1,6 +1,6 @@
-"""Moves runs from state to state: one conditional UPDATE, its row count checked.
+"""Move runs from state to state: one conditional UPDATE whose row count is checked.
 
-Only claiming, correcting and making a run set a state elsewhere.
+Only creating, claiming and correcting a run set a state elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .posts import release
 
 
 class IllegalTransition(Exception):
-    """The code asked for an arrow that ALLOWED does not have: a bug, never a race."""
+    """The code requested a transition that ALLOWED does not have: a bug, never a race."""
 
 
 def transition(
@@ -32,25 +32,25 @@ def transition(
     only_if: Q | None = None,
     **changes: Any,
 ) -> bool:
-    """Move a run to another state, if it still stands where the caller believes.
+    """Move a run to another state, if it is still in the state that the caller expects.
 
-    The UPDATE holds only for the expected state and attempt, so of two callers one wins; the
+    The UPDATE applies only to the expected state and attempt, so one of two callers succeeds. The
     event row is written in the same transaction.
 
     Args:
         run: the run as the caller knows it; on success it has the changes.
         to: the new state.
-        actor: who does it: a user's name or a process's.
+        actor: name of the user or process that moves it.
         note: a sentence for the timeline; it also becomes the run's note while it is active.
         expect: the state that the run must be in; by default `run.state`.
-        only_if: what else must be true of the row at the moment of the UPDATE.
-        changes: further columns to write with it.
+        only_if: a further condition of the UPDATE.
+        changes: further columns to write.
 
     Returns:
-        True when this call moved the run, False when it was somewhere else already.
+        True if this call moved the run, False if it no longer matched.
 
     Raises:
-        IllegalTransition: `expect` → `to` is no arrow of the state machine.
+        IllegalTransition: the state machine does not allow `expect` → `to`.
     """
     expected = expect or run.run_state
     if to not in ALLOWED[expected]:
@@ -84,7 +84,7 @@ def transition(
 
 
 def _take_on(run: BackupRun, changes: dict[str, Any]) -> None:
-    """Change the object as its row was changed; what the database computed is read when needed."""
+    """Apply a row's changes to its object; values computed by the database load on access."""
     for name, value in changes.items():
         if hasattr(value, "resolve_expression"):
             run.__dict__.pop(name, None)
@@ -93,7 +93,7 @@ def _take_on(run: BackupRun, changes: dict[str, Any]) -> None:
 
 
 def _tell_the_cluster(run: BackupRun) -> None:
-    """What the end of a run means for its cluster."""
+    """Update the cluster of a run that has ended."""
     if run.run_state is RunState.SUCCEEDED and run.finished_at is not None:
         protection.verified_for(run, run.job_finished_at or run.finished_at)
     if run.run_state in CORRECTABLE and run.sent_at is not None and run.job_id is None:
@@ -102,16 +102,19 @@ def _tell_the_cluster(run: BackupRun) -> None:
 
 
 def amend(run: BackupRun, *, actor: str = "", event: str = "", **changes: Any) -> bool:
-    """Change columns of an active run without moving it, if it has not moved meanwhile.
+    """Change columns of an active run without moving it, if it has not moved in the meantime.
 
     Args:
         run: the run as the caller knows it; on success it has the changes.
-        actor: who does it, for the event.
+        actor: name of the user or process, for the event.
         event: a sentence for the timeline, "" for none.
-        changes: columns to write; `state` is not among them.
+        changes: columns to write, without `state`.
 
     Returns:
-        True when it was written, False when the run had moved on.
+        True if they were written, False if the run had moved.
+
+    Raises:
+        IllegalTransition: `changes` contains `state`.
     """
     if "state" in changes:
         raise IllegalTransition("amend() never writes the state")
