@@ -296,7 +296,9 @@ def test_a_connection_is_left_made_again_and_synchronised(sit: Sit, watch: Watch
     row = page.get_by_role("row", name=re.compile("demo-nl"))
     expect(row).to_contain_text("just now", timeout=SECONDS)
     hands.press(row.get_by_role("button", name="Sync now"))
-    expect(page.locator(".notice")).to_contain_text("Synchronisation of demo-nl / eu-nl has started.")
+    expect(page.locator(".notice")).to_contain_text(
+        "Synchronisation of demo-nl / eu-nl has started."
+    )
     expect(row.get_by_role("button", name="Test")).to_be_visible()
 
 
