@@ -128,6 +128,11 @@ def problem() -> str:
     ) % {"differs": row.differs}
 
 
+def awaits_adoption() -> bool:
+    """Return whether adopting the database lets this process send. Raises DatabaseError."""
+    return Instance.objects.filter(pk=1, uid=uid(), adopted=False).exists()
+
+
 def note_clash() -> None:
     """Stop sending: another instance has the same id, and a database of its own.
 

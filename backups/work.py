@@ -150,8 +150,16 @@ def ask_redis() -> str:
             client.pexpire(PROBE_KEY, 1000 * PROBE_SECONDS)
             client.rpop(PROBE_KEY)
     except (redis.exceptions.RedisError, BrokerError, OSError) as error:
-        return refusal(error) or f"Redis is unreachable ({type(error).__name__})"
+        return refusal(error) or _unreachable(error)
     return ""
+
+
+def _unreachable(error: Exception) -> str:
+    """Why Redis cannot be used, with its own message if it gave one. kombu wraps the error."""
+    cause = error.__cause__ if isinstance(error, BrokerError) and error.__cause__ else error
+    if isinstance(cause, redis.exceptions.AuthenticationError):
+        return f"Redis refuses the sign-in: {one_line(redact(str(cause)), 200).rstrip('.')}"
+    return f"Redis is unreachable ({type(cause).__name__})"
 
 
 class Probe:

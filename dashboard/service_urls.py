@@ -82,11 +82,12 @@ def broker_url(url: str) -> tuple[str, str]:
     Returns:
         The URL and "", or a URL on which connections fail and a description of the problem.
     """
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", url, re.IGNORECASE)
     parts, problem = _split(url)
+    if (scheme and scheme[1].lower() not in SCHEMES) or (parts and parts.scheme not in SCHEMES):
+        return UNUSABLE_BROKER, "it does not start with redis://, rediss:// or redis+socket://"
     if parts is None:
         return UNUSABLE_BROKER, problem
-    if parts.scheme not in SCHEMES:
-        return UNUSABLE_BROKER, "it does not start with redis://, rediss:// or redis+socket://"
     if ";" in url:  # kombu treats it as a separator of several URLs
         return (
             UNUSABLE_BROKER,

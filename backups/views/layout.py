@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from backups import work
+from backups import instance, work
 from backups.choices import Protection, Readiness, RunState
 from backups.heartbeats import Absence
 from backups.work import Trouble
@@ -170,7 +170,7 @@ def _alert(trouble: Trouble) -> Alert:
                 "Runs that are queued stay queued, and new requests are refused. Accepted runs "
                 "are still followed, which only reads."
             ),
-            remedy="backups:adoption",
+            remedy="backups:adoption" if instance.awaits_adoption() else "",
         )
     last = (
         _("no message has been delivered yet")

@@ -177,6 +177,14 @@ def test_what_cannot_work_is_one_line_without_a_secret(name: str, text: str, num
     assert not any(word in found[0] for word in ("hidden", "word@", "o@rd"))
 
 
+@pytest.mark.parametrize(
+    "url", ["sentinel://h1:26379;sentinel://h2:26379", "http://h", "SENTINEL://:7#x@h"]
+)
+def test_a_broker_of_another_kind_is_not_taken_for_a_password_with_odd_characters(url: str) -> None:
+    (found,) = errors_of(REDIS_URL=url)
+    assert "it does not start with redis://, rediss:// or redis+socket://" in found
+
+
 def _texts() -> st.SearchStrategy[str]:
     odd = st.sampled_from(["-1", "0", "nan", "1e999", "[", "::", "a=b", "%", "\udc80", "٣", "1_0"])
     return st.one_of(odd, st.text(st.characters(exclude_characters="\0"), max_size=20))

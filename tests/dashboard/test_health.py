@@ -23,6 +23,7 @@ from backups import work
 from backups.models import Canary, Heartbeat, Ticker
 from dashboard.web.health import LIMIT
 from tests.instances import ROOT, clean_environment
+from tests.private_redis import PrivateRedis
 
 ASK = """
 import time, django
@@ -81,6 +82,24 @@ def test_what_is_away_is_named(tmp_path: Path) -> None:
     assert work.checks["broker"].startswith("Redis is unreachable (")
     assert work.checks["processes"] == "unreachable (OperationalError)"
     assert "127.0.0.1" not in f"{ready} {work}"
+
+
+def test_a_redis_that_wants_a_password_is_told_from_one_that_is_away(tmp_path: Path) -> None:
+    with PrivateRedis(tmp_path, tmp_path / "redis.sock") as private:
+        with redis.Redis(unix_socket_path=str(private.socket_path)) as client:
+            client.config_set("requirepass", "a-secret")
+        environ = {
+            "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
+            "REDIS_URL": f"redis+socket://{private.socket_path}",
+        }
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "-v", "0"],
+            cwd=ROOT,
+            env=clean_environment(tmp_path, **environ),
+            check=True,
+        )
+        _, work = _ask(tmp_path, **environ)
+    assert work.checks["broker"] == "Redis refuses the sign-in: Authentication required"
 
 
 def test_probes_answer_in_time_where_services_hang(tmp_path: Path) -> None:

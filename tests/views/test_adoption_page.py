@@ -78,3 +78,10 @@ def test_others_see_the_banner_and_no_link(copied: Instance) -> None:
     page = visitor(Role.OPERATOR).get("/settings/").content.decode()
     assert "Nothing is sent to a cloud" in page
     assert URL not in page
+
+
+def test_a_process_that_has_to_be_restarted_offers_no_adoption(copied: Instance) -> None:
+    Instance.objects.update(uid="another", adopted=False)
+    page = visitor(Role.ADMIN).get("/settings/").content.decode()
+    assert "Restart web and workers" in page
+    assert URL not in page
