@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := VENV=$(VENV) PYTHON='$(PYTHON)' sh tools/install.sh requirements.txt
 # Tests wait for processes half of their time. Six workers need 12 of the 16 databases of a Redis.
-WORKERS ?= $(shell n=$$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))); [ $$n -gt 6 ] && echo 6 || echo $$n)
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 CONTAINER_ARGS ?=
