@@ -48,6 +48,9 @@ from .transitions import amend, transition
 logger = logging.getLogger(__name__)
 
 FOLLOWED = (RunState.ACCEPTED, RunState.UNKNOWN)
+# until this age in seconds, the pause between two readings while the job has not been found or its
+# usual duration is not known: somebody waits for the result, and the cluster is taken meanwhile
+PAUSES = ((20.0, 1.0), (120.0, 3.0), (900.0, 10.0))
 LONGEST_PAUSE = 30.0  # seconds between two readings of a run
 LAST_JOBS = 5  # of a cluster; their median duration predicts the next one
 READERS = 50  # threads per process that read records
@@ -444,7 +447,7 @@ def next_check(now: datetime, age: float, typical: float | None = None) -> datet
             job has not been found.
     """
     if typical is None:
-        pause = age
+        pause = next((pause for limit, pause in PAUSES if age < limit), LONGEST_PAUSE)
     elif age < typical:
         pause = typical - age
     else:
