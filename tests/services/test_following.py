@@ -11,7 +11,7 @@ from django.utils import timezone
 from backups import uptime
 from backups.choices import Outcome, RunState
 from backups.models import BackupRun, Cluster, Project
-from backups.services.runs import following, sending
+from backups.services.runs import following, posts, sending
 from tests.services.cloud_jobs import aged
 
 S = RunState
@@ -279,3 +279,8 @@ def test_two_entries_that_lead_to_one_cluster_take_turns_and_share_no_job(
     cloud.end_jobs(first.cluster_cloud_id)
     assert followed(first).state == S.SUCCEEDED
     assert first.cluster.runs.count() == twin.cluster.runs.count() == 1
+
+
+def test_where_no_records_could_be_read_no_posts_are_loaded(db, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert posts.without_job_each([]) == {}

@@ -153,6 +153,8 @@ def earlier_posts(run: BackupRun) -> tuple[list[Post], list[Post]]:
 
 def without_job_each(runs: Sequence[BackupRun]) -> dict[int, list[Post]]:
     """`without_job` of several runs' clusters, by the run's primary key, in one query."""
+    if not runs:  # no condition would select every cluster
+        return {}
     posts = Post.objects.filter(_same_clusters(runs), result__in=OPEN, job_id="")
     found: dict[tuple[str, str], list[Post]] = {}
     for post in posts.select_related("run").order_by("-id"):
