@@ -1,5 +1,6 @@
 """The tables of the domain. The database row is the truth about a run."""
 
+from .batch import Batch, BatchItem
 from .cluster import Cluster, ClusterTag, LogSettings
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
@@ -11,6 +12,8 @@ from .saved import Export, ExportAs, SavedView
 __all__ = [
     "ApiCall",
     "BackupRun",
+    "Batch",
+    "BatchItem",
     "Canary",
     "Cluster",
     "ClusterTag",

@@ -75,6 +75,14 @@ def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH
             return
 
 
+def dispatch_batches() -> None:
+    """Queue ``tasks.start_batches``: the first runs of a new batch need not wait for the ticker."""
+    try:
+        _publish("start_batches", priority=Priority.CLICK, expires=10)
+    except (BrokerError, OSError) as error:
+        logger.warning("broker unreachable, the ticker starts the batch: %s", error)
+
+
 def dispatch_follow(run_ids: Iterable[int]) -> None:
     """Queue ``tasks.follow_runs`` for runs whose records are due, several per task.
 
