@@ -215,6 +215,10 @@ API_MATRIX: dict[str, Url] = {
     "api:runs-export": Url(POST=somewhere(EXPORT), scope=Scope.READ),
     "api:run": Url(of="run", GET=here(SEE)),
     "api:run-cancel": Url(of="run", POST=here(RUN)),
+    "api:batches": Url(GET=SIGNED_IN, POST=somewhere(RUN), lists=True, lists_by="GET"),
+    "api:batch": Url(of="batch", GET=hidden(SEE)),
+    "api:batch-cancel": Url(of="batch", POST=here(RUN)),
+    "api:batch-retry": Url(of="batch", POST=here(RUN)),
     # any other path below /api/: a 404 in JSON for everybody
     "api:unknown": Url(),
 }

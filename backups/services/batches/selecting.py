@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, Value, When
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from backups.choices import ACTIVE, PASSABLE, Cause
 from backups.lists.clusters import ClusterFilter
@@ -90,7 +91,7 @@ def of_filter(data: QueryDict, user: User | None) -> tuple[Selection, ClusterFil
         The selection, and the filter, which must be valid before the selection is used.
     """
     kept = data.copy()
-    for name in ("page", "sort", "cluster"):
+    for name in _NO_FILTERS:
         kept.pop(name, None)
     kept.setdefault("show", "present")  # says, also later, that it was a filter
     found = ClusterFilter(kept, user=user)
@@ -98,6 +99,25 @@ def of_filter(data: QueryDict, user: User | None) -> tuple[Selection, ClusterFil
     valid = found.is_valid()
     clusters = found.clusters().order_by() if valid else Cluster.objects.none()
     return Selection(clusters, user, kept.urlencode()), found
+
+
+# of the clusters page, and no filters
+_NO_FILTERS = frozenset({"page", "sort", "cluster"})
+
+
+def filter_problem(data: QueryDict) -> str:
+    """Name what is no filter in a program's query: ignoring it would select too much; "" for none.
+
+    Args:
+        data: the query.
+    """
+    known = set(ClusterFilter.base_filters) - _NO_FILTERS
+    if not (unknown := sorted(set(data) - known)):
+        return ""
+    return _("%(name)s: unknown filter; known are: %(names)s") % {
+        "name": unknown[0][:100],
+        "names": ", ".join(sorted(known)),
+    }
 
 
 def of_rows(pks: Sequence[int], user: User | None) -> Selection:
