@@ -225,7 +225,7 @@ class TickerThread(threading.Thread):
         self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
         if ticks:
             self._attempt("the sweep", sweeping.sweep)
-            self._attempt("starting runs of batches", starting.advance)
+            self._attempt("looking after batches", starting.look_after)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
             self._attempt("looking for another instance with this id", self._look_for_a_clash)
         else:

@@ -76,11 +76,11 @@ def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH
 
 
 def dispatch_batches() -> None:
-    """Queue ``tasks.start_batches``: the first runs of a new batch need not wait for the ticker."""
+    """Queue ``tasks.start_batches``, when a batch is stored and once a second while items wait."""
     try:
-        _publish("start_batches", priority=Priority.CLICK, expires=10)
+        _publish("start_batches", priority=Priority.CLICK, expires=5)
     except (BrokerError, OSError) as error:
-        logger.warning("broker unreachable, the ticker starts the batch: %s", error)
+        logger.warning("broker unreachable, batches wait: %s", error)
 
 
 def dispatch_follow(run_ids: Iterable[int]) -> None:

@@ -502,3 +502,23 @@ def test_a_cluster_that_is_requested_at_the_same_moment_is_joined_by_the_next_ti
     assert start_waiting() == 1
     item = batch.items.get()
     assert (item.run, item.cause) == (made.run, Cause.JOINED)
+
+
+def test_the_ticker_has_waiting_items_started_and_ends_what_is_done(
+    anna: User, make_clusters: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backups.services.batches import starting
+
+    published: list[str] = []
+    monkeypatch.setattr(starting, "dispatch_batches", lambda: published.append("start_batches"))
+    starting.look_after()
+    assert not published, "without a batch nothing is published"
+    make_clusters(1)
+    batch = make_batch(everything(anna), asked_by(anna)).batch
+    starting.look_after()
+    assert published == ["start_batches"]
+    start_waiting()
+    end(BackupRun.objects.get(), *VERIFIED)
+    starting.look_after()
+    batch.refresh_from_db()
+    assert (published, batch.finished_at is not None) == (["start_batches"], True)

@@ -1,13 +1,14 @@
 """Turn waiting items into runs as the rate allows, and end batches.
 
 Any process can do both at any time, and die at any point: an item and its run change in one
-transaction, which holds the items' rows. The ticker calls `advance` once a second; the task that a
-new batch publishes does the same at once.
+transaction, which holds the items' rows. A new batch publishes a task that calls `advance`, and the
+ticker does once a second, by `look_after`.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from backups import instance
 from backups.choices import ACTIVE, PASSABLE, Cause, ItemState, RunState, Trigger
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
 from backups.services import rate
+from backups.services.dispatch import dispatch_batches
 from backups.services.runs.requests import IN_BATCHES, Requester, request_backups
 
 from .selecting import cause_of
@@ -26,16 +28,27 @@ from .selecting import cause_of
 logger = logging.getLogger(__name__)
 
 TOGETHER = 25  # items that become runs in one transaction
+LONGEST = 1.0  # seconds after which no further project is begun
+
+
+def look_after() -> None:
+    """Have waiting items started, and end what has nothing left to do; called each second.
+
+    A worker's thread starts the items, so that the ticker is not held up.
+    """
+    if not Batch.objects.open().exists():
+        return
+    if BatchItem.objects.filter(state=ItemState.WAITING).exists():
+        dispatch_batches()
+    end_batches()
 
 
 def advance() -> int:
-    """Start what may be started, and end the batches that have nothing left to do.
+    """Start what may be started now, and end what has nothing left to do.
 
     Returns:
-        The number of items that were settled or became runs.
+        The number of items that are not waiting any more.
     """
-    if not Batch.objects.open().exists():
-        return 0
     started = start_waiting()
     end_batches()
     return started
@@ -44,17 +57,25 @@ def advance() -> int:
 def start_waiting() -> int:
     """Turn waiting items into runs, for each project as many as its rate and its queue allow.
 
+    It begins no further project after a second: then the next message is there, with the projects
+    in another order.
+
     Returns:
         The number of items that are not waiting any more.
     """
+    until = time.monotonic() + LONGEST
     if instance.problem():
         return 0
     waiting = BatchItem.objects.filter(state=ItemState.WAITING).order_by()
     found: dict[int, dict[int, int]] = {}
     for project, batch, number in waiting.values_list("project", "batch").annotate(n=Count("pk")):
         found.setdefault(project, {})[batch] = number
-    projects = Project.objects.in_bulk(found)
-    return sum(_start(projects[pk], found[pk]) for pk in found)
+    started = 0
+    for project in Project.objects.filter(pk__in=found).order_by("?"):
+        if time.monotonic() > until:
+            break
+        started += _start(project, found[project.pk])
+    return started
 
 
 def _start(project: Project, waiting: dict[int, int]) -> int:
