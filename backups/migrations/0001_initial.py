@@ -1323,6 +1323,26 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
+                (
+                    "work",
+                    models.CharField(
+                        choices=[
+                            ("backup", "Back up"),
+                            ("check", "Check now"),
+                            ("label", "Label"),
+                            ("objective", "Set the objective"),
+                            ("archive", "Archive"),
+                        ],
+                        default="backup",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "values",
+                    models.JSONField(
+                        blank=True, default=dict, help_text="of other work: labels, hours"
+                    ),
+                ),
                 ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("requested_by_name", models.CharField(max_length=255)),
                 (
@@ -1411,6 +1431,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("waiting", "Waiting"),
                             ("started", "Started"),
+                            ("done", "Done"),
                             ("skipped", "Skipped"),
                             ("cancelled", "Cancelled"),
                         ],
@@ -1434,9 +1455,16 @@ class Migration(migrations.Migration):
                             ("disconnected", "Cloud disconnected"),
                             ("not_permitted", "Not permitted"),
                             ("joined", "Backed up by another request"),
+                            ("impossible", "Not possible"),
                         ],
                         default="",
                         max_length=15,
+                    ),
+                ),
+                (
+                    "note",
+                    models.CharField(
+                        blank=True, help_text="why it was not possible", max_length=200
                     ),
                 ),
                 (
