@@ -285,3 +285,80 @@ FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
 
 CREATE TRIGGER backups_retention_truncate BEFORE TRUNCATE ON backups_retentionrun
 FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
+
+-- A seal is inserted pending.
+CREATE FUNCTION backups_seal_pending() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+BEGIN
+    IF (NEW.batch_id IS NULL AND NEW.digest = '' AND NEW.covers = '') IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_seal_pending BEFORE INSERT ON backups_run_seal
+FOR EACH ROW EXECUTE FUNCTION backups_seal_pending();
+
+-- A pending seal becomes a leaf of a batch, once.
+CREATE FUNCTION backups_seal_stays() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+DECLARE
+    may_change CONSTANT text[] := ARRAY[
+        'facts', 'batch_id', 'place', 'digest', 'covers', 'altered'
+    ];
+BEGIN
+    IF (
+        OLD.batch_id IS NULL
+        AND NEW.batch_id IS NOT NULL
+        AND to_jsonb(NEW) - may_change = to_jsonb(OLD) - may_change
+        AND EXISTS (
+            SELECT 1 FROM backups_seal_batch AS batch
+            WHERE batch.id = NEW.batch_id AND batch.event IS NULL
+        )
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_seal_stays BEFORE UPDATE ON backups_run_seal
+FOR EACH ROW EXECUTE FUNCTION backups_seal_stays();
+
+-- A batch is given its event, once.
+CREATE FUNCTION backups_batch_stays() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+DECLARE
+    may_change CONSTANT text[] := ARRAY['event'];
+BEGIN
+    IF (
+        OLD.event IS NULL
+        AND to_jsonb(NEW) - may_change = to_jsonb(OLD) - may_change
+        AND EXISTS (
+            SELECT 1 FROM audit_event AS sealing
+            WHERE sealing.sequence = NEW.event
+            AND sealing.action = 'runs_sealed'
+            AND sealing.details->>'root' = OLD.root
+        )
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_batch_stays BEFORE UPDATE ON backups_seal_batch
+FOR EACH ROW EXECUTE FUNCTION backups_batch_stays();
+
+CREATE TRIGGER backups_seal_delete BEFORE DELETE ON backups_run_seal
+FOR EACH ROW EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_batch_delete BEFORE DELETE ON backups_seal_batch
+FOR EACH ROW EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_seal_truncate BEFORE TRUNCATE ON backups_run_seal
+FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_batch_truncate BEFORE TRUNCATE ON backups_seal_batch
+FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();

@@ -33,6 +33,7 @@ class Action(TextChoices):
     RUN_CANCELLED = "run_cancelled", _("Log backup cancelled")
     RUN_CORRECTED = "run_corrected", _("Log backup corrected by late evidence")
     RUN_SETTLED = "run_settled", _("Log backup settled manually")
+    RUNS_SEALED = "runs_sealed", _("Ended log backups sealed")
 
     # recorded before the request to the cloud; a second event records the result
     LOG_CHANGE_REQUESTED = "log_change_requested", _("Change of log backup settings requested")
