@@ -105,6 +105,8 @@ HEALTH_WORK_CHECKS = {
     "messages": "backups.work.check_messages",
     "instance": "backups.work.check_instance",
 }
+# Functions that compare records with their seals: dashboard/audit/verification.py
+AUDIT_RECORD_CHECKS = ["backups.services.runs.seal_check.check"]
 # Model for which roles are granted, with the fields cloud, region, project_id and name.
 PROJECT_MODEL = "backups.Project"
 # Function that lists the configured clouds; `manage.py run` starts the demo if there are none.

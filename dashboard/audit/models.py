@@ -233,7 +233,7 @@ class Anchor(models.Model):
 
 
 class Verification(models.Model):
-    """One verification of the whole chain. A status record, not evidence."""
+    """One verification of the chain and of sealed records. A status record, not evidence."""
 
     class Result(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -249,8 +249,14 @@ class Verification(models.Model):
     head = models.CharField(max_length=64, blank=True, help_text="hash of the last")
     events = models.BigIntegerField(default=0)
     broken_at = models.BigIntegerField(null=True, blank=True, help_text="sequence")
-    problem = models.CharField(max_length=300, blank=True)
+    # with a NULL in `broken_at`: of sealed records
+    problem = models.CharField(max_length=2000, blank=True)
     guards_missing = models.CharField(max_length=300, blank=True, help_text="names of triggers")
+    complete = models.BooleanField(
+        default=True, help_text="False: only what was new since the last intact one"
+    )
+    records = models.BigIntegerField(default=0, help_text="that were compared with their seals")
+    pending = models.BigIntegerField(default=0, help_text="seals, for over a minute")
 
     class Meta:
         db_table = "audit_verification"

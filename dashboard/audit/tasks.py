@@ -8,7 +8,7 @@ from celery import shared_task
 from django.conf import settings
 
 from . import refusals, trail, verification
-from .models import AuditEvent
+from .models import AuditEvent, Verification
 from .values import instant
 
 logger = logging.getLogger(__name__)
@@ -24,18 +24,30 @@ def emit_head() -> None:
 
 
 @shared_task(ignore_result=True)
-def verify() -> None:
-    """Run the waiting verification, or a new one."""
+def verify(*, complete: bool = True) -> None:
+    """Run the waiting verification, or a new one.
+
+    Args:
+        complete: as for `verification.run_verification`.
+    """
     requested = verification.request_verification()
-    if verification.run_verification(requested) and requested.result == "broken":
+    if not verification.run_verification(requested, complete=complete):
+        return
+    if requested.pending:
+        logger.warning("%d ended runs have been unsealed for over a minute", requested.pending)
+    if requested.broken_at is not None:
         logger.error("audit trail broken at event %d: %s", requested.broken_at, requested.problem)
+    elif requested.result == "broken":
+        logger.error("sealed records differ from the audit trail: %s", requested.problem)
 
 
 @shared_task(ignore_result=True)
 def verify_when_due() -> None:
-    """Verify, unless a verification ended within the last AUDIT_VERIFY_INTERVAL seconds."""
+    """Verify what is new, unless a verification ended within AUDIT_VERIFY_INTERVAL seconds."""
     if verification.is_due(settings.AUDIT_VERIFY_INTERVAL):
-        verify()
+        # all of it, if somebody has asked for that
+        waiting = Verification.objects.filter(result=Verification.Result.WAITING).exists()
+        verify(complete=waiting)
 
 
 @shared_task(ignore_result=True)

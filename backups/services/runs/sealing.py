@@ -57,6 +57,12 @@ def seal_pending(batches: int = BATCHES) -> int:
     return done
 
 
+def seal_all() -> None:
+    """Seal everything that is pending now."""
+    while seal_pending():
+        pass
+
+
 def leaf_of(seal: RunSeal) -> dict[str, Any]:
     """The leaf of a sealed run in the Merkle tree of its batch."""
     return {

@@ -160,10 +160,27 @@ class Migration(migrations.Migration):
                 ("head", models.CharField(blank=True, help_text="hash of the last", max_length=64)),
                 ("events", models.BigIntegerField(default=0)),
                 ("broken_at", models.BigIntegerField(blank=True, help_text="sequence", null=True)),
-                ("problem", models.CharField(blank=True, max_length=300)),
+                ("problem", models.CharField(blank=True, max_length=2000)),
                 (
                     "guards_missing",
                     models.CharField(blank=True, help_text="names of triggers", max_length=300),
+                ),
+                (
+                    "complete",
+                    models.BooleanField(
+                        default=True,
+                        help_text="False: only what was new since the last intact one",
+                    ),
+                ),
+                (
+                    "records",
+                    models.BigIntegerField(
+                        default=0, help_text="that were compared with their seals"
+                    ),
+                ),
+                (
+                    "pending",
+                    models.BigIntegerField(default=0, help_text="seals, for over a minute"),
                 ),
             ],
             options={
