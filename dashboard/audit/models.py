@@ -66,6 +66,7 @@ class Action(TextChoices):
     RETENTION_CHANGED = "retention_changed", _("Retention changed")
     EXPORT_MADE = "export_made", _("Export created")
     RETENTION_RUN = "retention_run", _("Retention run")
+    GUARDS_RESTORED = "guards_restored", _("Database triggers restored")
     PERSONAL_DATA_MASKED = "personal_data_masked", _("Personal data masked")
 
 

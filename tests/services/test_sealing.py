@@ -76,7 +76,7 @@ def test_an_end_leaves_a_pending_seal_which_becomes_a_leaf(project: Project) -> 
     assert sealing.seal_pending() == 3
     assert sealing.seal_pending() == 0
     batch = SealBatch.objects.get()
-    event = AuditEvent.objects.get(sequence=batch.event)
+    event = AuditEvent.objects.get(sequence=batch.event or 0)
     assert event.details == {"root": batch.root, "runs": [run.pk for run in runs]}
     leaves = [merkle.leaf_hash(sealing.leaf_of(seal)) for seal in batch.seals.order_by("place")]
     assert merkle.root_of(leaves) == batch.root
