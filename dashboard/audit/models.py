@@ -275,6 +275,20 @@ class Verification(models.Model):
         return f"{self.result} {self.first}-{self.last}"
 
 
+class EmittedHead(models.Model):
+    """The last head that was written to the log: one row. A status record, not evidence."""
+
+    at = models.DateTimeField()
+    sequence = models.BigIntegerField()
+
+    class Meta:
+        db_table = "audit_emitted_head"
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="one_emitted_head")]
+
+    def __str__(self) -> str:
+        return f"{self.sequence} at {self.at}"
+
+
 class RefusalCount(models.Model):
     """Denied requests of one account since the last event about them. Deleted after a minute.
 

@@ -154,6 +154,11 @@ class Guards:
 CONNECTED: list[Guards] = []
 
 
+def guarded_tables(connection: BaseDatabaseWrapper) -> set[str]:
+    """Return the names of the tables that have guards of any app."""
+    return {table for guards in CONNECTED for table in guards.tables(connection)}
+
+
 def missing(connection: BaseDatabaseWrapper) -> set[str]:
     """Return the missing triggers of all apps; see `Guards.missing`.
 
@@ -163,8 +168,7 @@ def missing(connection: BaseDatabaseWrapper) -> set[str]:
     found = {name for guards in CONNECTED for name in guards.missing(connection)}
     if _is_postgresql(connection):
         expected = {name for guards in CONNECTED for name in guards.names(connection)}
-        tables = {table for guards in CONNECTED for table in guards.tables(connection)}
-        found |= definitions.foreign(connection, tables, expected)
+        found |= definitions.foreign(connection, guarded_tables(connection), expected)
     return found
 
 

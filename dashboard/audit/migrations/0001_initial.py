@@ -195,5 +195,24 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="EmittedHead",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("sequence", models.BigIntegerField()),
+            ],
+            options={
+                "db_table": "audit_emitted_head",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_emitted_head")
+                ],
+            },
+        ),
         GUARDS.operation(),
     ]
