@@ -17,6 +17,7 @@ from dashboard.db import leases, triggers
 from dashboard.db.leases import expired
 
 from . import trail
+from .hashing import COLUMNS, RowHashes
 from .models import Action, Anchor, AuditEvent, Verification
 from .trail import ChainLink
 
@@ -117,7 +118,8 @@ def verify_chain(known: Sequence[ChainLink] = (), *, after: ChainLink | None = N
         wanted[link.sequence].add(link.hash)
     while place.sequence < goal.sequence:
         events = AuditEvent.objects.filter(sequence__gt=place.sequence).order_by("sequence")
-        chunk = list(events.filter(sequence__lte=goal.sequence)[:CHUNK])
+        rows = events.filter(sequence__lte=goal.sequence).values_list(*COLUMNS)[:CHUNK]
+        chunk = [RowHashes.of(row) for row in rows]
         if not chunk or chunk[0].sequence != place.sequence + 1:
             anchor = trail.beginning()
             if anchor.sequence <= place.sequence:
@@ -140,20 +142,20 @@ def _link_before(link: ChainLink) -> ChainLink | None:
     return None if event is None else ChainLink(link.sequence - 1, event.previous_hash)
 
 
-def _problem(event: AuditEvent, before: ChainLink, known: Set[str]) -> str:
+def _problem(event: RowHashes, before: ChainLink, known: Set[str]) -> str:
     """Return what is wrong with an event at its place; "" if nothing is."""
     if event.sequence != before.sequence + 1:
         return "The event is missing."
     if event.previous_hash != before.hash:
         return "Its previous hash does not match the event before it."
-    if event.content_hash() != event.hash:
+    if event.content_hash != event.hash:
         return "Its content does not match its hash."
     if known - {event.hash}:
         return "An earlier head recorded a different event here."
     if event.masked_by is None:
-        if event.personal_digest() != event.personal:
+        if event.personal_digest != event.personal:
             return "Its personal data does not match its digest."
-    elif any(event.personal_part().values()) or event.salt:
+    elif event.has_personal:
         return "It is marked as masked but has personal data."
     return ""
 

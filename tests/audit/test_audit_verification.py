@@ -19,11 +19,12 @@ from django.utils import timezone
 
 from dashboard.audit import tasks, verification
 from dashboard.audit.guards import GUARDS
+from dashboard.audit.hashing import COLUMNS, RowHashes
 from dashboard.audit.models import AuditEvent, EmittedHead, Verification
 from dashboard.audit.trail import ChainLink
 from dashboard.audit.verification import request_verification, run_verification, verify_chain
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
-from tests.audit_retention import prune
+from tests.audit_retention import mask, prune
 
 pytestmark = pytest.mark.django_db
 
@@ -311,3 +312,28 @@ def test_a_verification_is_due_a_day_after_the_last_one(
     before = Verification.objects.count()
     tasks.verify_when_due()
     assert Verification.objects.count() - before == due
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"reason": 'größer "x" \\ \U0001f600\n', "after": {"b": [1, None, True], "a": {"ü": "\t"}}},
+        {"before": None, "details": {"number": -(2**53) + 1, "at": timezone.now()}},
+        {"person": True},
+    ],
+)
+def test_a_row_is_hashed_like_its_event(
+    make_events: MakeEvents, anna: Any, clock: Clock, fields: dict[str, Any]
+) -> None:
+    if fields.pop("person", False):
+        fields = {"target": anna, "project": None, "target_label": "anna ü"}
+    make_events(1, **fields)
+    for _masked in (False, True):
+        event = AuditEvent.objects.get(sequence=1)
+        row = AuditEvent.objects.filter(sequence=1).values_list(*COLUMNS).get()
+        hashes = RowHashes.of(row)
+        assert hashes.content_hash == event.content_hash() == event.hash == hashes.hash
+        assert hashes.personal_digest == ("" if event.is_masked else event.personal_digest())
+        assert hashes.has_personal == (any(event.personal_part().values()) or bool(event.salt))
+        mask(clock.between(), actor=KEEPER)
