@@ -76,6 +76,24 @@ def list_clouds() -> tuple[tuple[str, str], ...]:
         return tuple(dict.fromkeys(pairs))
 
 
+def region_is_guessed(cloud: str) -> bool:
+    """Whether an entry names no region itself, so that its profile's are used.
+
+    The profile `otc` has all regions of that cloud, and an account may be in one of them only.
+
+    Args:
+        cloud: name of the entry.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
+    with _lock:
+        entry = _load().config.cloud_config["clouds"].get(cloud)
+    names = {"regions", "region_name", "region-name"}
+    of_profile = isinstance(entry, dict) and bool({"profile", "cloud"} & entry.keys())
+    return of_profile and not names & entry.keys()
+
+
 def cloud_region(cloud: str, region: str) -> CloudRegion:
     """Read one entry.
 

@@ -116,6 +116,18 @@ def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool
     )
 
 
+def require_root(auth_url: str, cloud: str) -> None:
+    """Reject the address of a call where that of the service belongs.
+
+    Raises:
+        ConfigurationError: `auth_url` goes on after its version.
+    """
+    if re.search(r"/v3/+\S", auth_url):
+        raise ConfigurationError(
+            one_line(f"cloud '{cloud}': auth_url goes on after /v3: end it there", 500)
+        )
+
+
 def renewal_margin(access: AccessInfo, most: float) -> float:
     """Seconds before its expiry at which a token is renewed.
 
@@ -152,8 +164,11 @@ def project_identity(
     project_id = access.project_id
     if not project_id:
         raise CatalogError(
-            f"the token of cloud '{cloud}' is for no project:"
-            " set project_name or project_id in its entry"
+            one_line(
+                f"the token of cloud '{cloud}' is for no project: set project_name or project_id in"
+                f" its entry{_domain_hint(settings)}",
+                500,
+            )
         )
     # It is used in every path and stored.
     if not isinstance(project_id, str) or not is_id(project_id):
@@ -175,6 +190,17 @@ def project_identity(
         project_id=project_id,
         project_name=one_line(name, 255) if isinstance(name, str) else "",
         endpoint=endpoint_of(url, project_id),
+    )
+
+
+def _domain_hint(settings: CloudRegion) -> str:
+    """What to do with the domain of an entry that is scoped to it."""
+    auth = settings.config.get("auth", {})
+    if not auth.get("domain_name") and not auth.get("domain_id"):
+        return ""
+    return (
+        "; its domain_name or domain_id signs in to the whole account, where no service is: call it"
+        " user_domain_name or user_domain_id"
     )
 
 
@@ -414,7 +440,7 @@ def _no_endpoint(access: AccessInfo, wanted: str | None, interface: str, cloud: 
     if interface != "public":
         place += f" and interface '{interface}'" if wanted else f" for interface '{interface}'"
     has = (
-        f"it has css in {', '.join(sorted(regions)[:20])}"
+        f"it has css in {', '.join(sorted(regions)[:20])}: set region_name in its entry"
         if regions
         else f"it has {', '.join(sorted(services)[:30]) or 'no service at all'}"
     )

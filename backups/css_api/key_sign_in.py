@@ -108,7 +108,7 @@ class KeyPlugin(BaseIdentityPlugin):
         return catalog
 
     def _get(self, session: Session, path: str, project_id: str = "") -> Any:
-        base = (self.auth_url or "").rstrip("/").removesuffix("/auth/tokens")
+        base = (self.auth_url or "").rstrip("/")
         base = base if base.endswith("/v3") else f"{base}/v3"
         answer = session.get(
             f"{base}{path}",

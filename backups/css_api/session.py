@@ -34,6 +34,7 @@ from .identity import (
     project_identity,
     renewal_margin,
     require_https,
+    require_root,
     secrets_of,
     token_of,
 )
@@ -111,6 +112,7 @@ class CloudConnection:
                 f"cloud '{cloud}': auth_type '{kind}' has no token and catalog"
             )
         if self._auth_url:
+            require_root(self._auth_url, cloud)
             require_https(
                 self._auth_url,
                 entry=cloud,

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 import yaml
+from keystoneauth1 import exceptions as keystone
 
 from backups.css_api.client import CssClient, Exchange, ShownRequest
-from backups.css_api.errors import CatalogError, ConfigurationError, IdentityError
+from backups.css_api.errors import (
+    CatalogError,
+    ConfigurationError,
+    IdentityError,
+    SecondFactorError,
+)
+from backups.css_api.identity import identity_error
 from backups.css_api.session import CloudConnection, connect, known_secrets
+from dashboard.http.wire import ExchangeWatch
 from simulator import server
 from simulator.client import SimulatorControl
 from simulator.config import SimulatorConfig
@@ -320,3 +329,60 @@ def test_an_agency_that_is_not_delegated_is_refused(
     entry["auth"]["target_agency_name"] = "another"
     write_clouds(demo=entry)
     assert refusal().status == 401
+
+
+# --- What helps on which cloud -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("iam.eu-de.otc.t-systems.com:443", "programmatic access without MFA, an agency, or an"),
+        ("iam.myhuaweicloud.com", "programmatic access without MFA, an agency, or an access key"),
+        ("keystone.example", "use an application credential"),
+        ("otc.t-systems.com.example", "use an application credential"),
+    ],
+)
+def test_a_second_factor_gets_the_advice_of_its_cloud(host: str, words: str) -> None:
+    receipt = {"receipt": {"methods": ["password"]}, "required_auth_methods": [["totp"]]}
+    answer = requests.Response()
+    answer._content = json.dumps(receipt).encode()
+    error = identity_error(
+        keystone.MissingAuthMethods(answer),
+        cloud="otc",
+        auth_url=f"https://{host}/v3",
+        watch=ExchangeWatch(QUICK),
+        secrets=(),
+    )
+    assert isinstance(error, SecondFactorError)
+    assert words in error.detail
+
+
+def test_an_entry_that_is_scoped_to_its_domain_is_told_the_right_key(
+    cloud: server.Simulator, write_clouds: WriteClouds
+) -> None:
+    entry = entry_of(cloud, "password")
+    auth = entry["auth"]
+    del auth["project_name"], auth["project_domain_name"]
+    auth["domain_name"] = auth["user_domain_name"]
+    write_clouds(demo=entry)
+    with pytest.raises(CatalogError) as caught:
+        listed()
+    assert "set project_name or project_id in its entry; its domain_name" in str(caught.value)
+    assert "call it user_domain_name" in str(caught.value)
+
+
+def test_an_address_that_is_too_long_is_told_where_to_end(
+    cloud: server.Simulator, write_clouds: WriteClouds
+) -> None:
+    entry = entry_of(cloud, "password")
+    entry["auth"]["auth_url"] += "/auth/tokens"
+    write_clouds(demo=entry)
+    assert "auth_url goes on after /v3: end it there" in problem()
+
+
+def test_the_swiss_profile_asks_for_a_whole_address(write_clouds: WriteClouds) -> None:
+    auth = {"username": "u", "password": "secret", "user_domain_name": "D", "project_name": "p"}
+    write_clouds(demo={"profile": "otc-swiss", "auth": auth})
+    address = "iam-pub.eu-ch2.sc.otc.t-systems.com/v3"
+    assert f"{address} has no scheme: set auth_url in the entry, to https://{address}" in problem()
