@@ -344,9 +344,9 @@ def test_an_agency_that_is_not_delegated_is_refused(
     ],
 )
 def test_a_second_factor_gets_the_advice_of_its_cloud(host: str, words: str) -> None:
-    receipt = {"receipt": {"methods": ["password"]}, "required_auth_methods": [["totp"]]}
+    receipt = {"methods": ["password"], "expires_at": "2099-01-01T00:00:00Z"}
     answer = requests.Response()
-    answer._content = json.dumps(receipt).encode()
+    answer._content = json.dumps({"receipt": receipt, "required_auth_methods": []}).encode()
     error = identity_error(
         keystone.MissingAuthMethods(answer),
         cloud="otc",
