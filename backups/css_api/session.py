@@ -215,6 +215,12 @@ class CloudConnection:
         return error
 
     @property
+    def asks_identity(self) -> bool:
+        """Whether a sign-in sends anything: an access key may need nothing of it."""
+        auth = self._settings.config.get("auth", {})
+        return self.key is None or not (auth.get("project_id") and own_endpoint(self._settings))
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """All known secrets: those of the entry and the latest tokens."""
         return self._config_secrets + self._tokens
