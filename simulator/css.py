@@ -80,11 +80,11 @@ def cluster_json(cluster: SimulatedCluster) -> dict[str, Any]:
 
 
 def _instance_json(cluster: SimulatedCluster, number: int) -> dict[str, Any]:
-    name = f"{cluster.name}-ess-esn-{number}-1"
+    name = logs.node_names(cluster)[number - 1]
     return {
         "id": str(uuid.uuid5(NAMESPACE, f"{cluster.id} node {number}")),
         "name": name,
-        "type": "ess",
+        "type": "lgs" if cluster.engine == logs.LOGSTASH else "ess",
         "status": cluster.node_status,
         "specCode": "css.xlarge.2",
         "azCode": f"eu-de-0{(number - 1) % 3 + 1}",
@@ -285,6 +285,10 @@ class CssService:
         if status not in ("", "FAIL", "NOT_FAIL"):
             raise AbortRequest(
                 css_error(400, "CSS.5038", "The parameter value is out of range.", status)
+            )
+        if cluster.log is None:  # it must have been enabled once
+            raise AbortRequest(
+                css_error(415, "CSS.0004", "Invalid operation.", "Log backup was never enabled")
             )
         records = self._state.records(cluster, status)
         shown = [record_json(cluster, job, word) for job, word in page(records, request.query)]

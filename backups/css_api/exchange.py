@@ -177,6 +177,9 @@ class Exchanger:
             self._recorder.after(exchange)
 
 
+# The levels that the documents had before they had ALL.
+_OLD_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
+
 Body = LogStorage | LogPolicy | LogQuery
 
 
@@ -202,6 +205,12 @@ def _storage(storage: LogStorage) -> dict[str, object]:
 
 
 def _query(query: LogQuery) -> dict[str, object]:
+    if query.old_names:
+        return {
+            "instanceName": query.node,
+            "logType": query.log_type,
+            "level": "|".join(query.levels or _OLD_LEVELS),
+        }
     fields: dict[str, object] = {
         "instance_name": query.node,
         "log_type": query.log_type,
@@ -209,12 +218,13 @@ def _query(query: LogQuery) -> dict[str, object]:
         "limit": query.limit,
     }
     if query.before is not None:
-        fields["time_index"] = _time_index(query.before)
+        fields["time_index"] = time_index(query.before)
     if query.keyword:
         fields["keyword"] = query.keyword
     return fields
 
 
-def _time_index(moment: datetime) -> str:
+def time_index(moment: datetime) -> str:
+    """A moment as the cloud writes those of log entries."""
     utc = moment.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S},{utc.microsecond // 1000:03d}"

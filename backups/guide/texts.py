@@ -34,7 +34,7 @@ OUTCOMES: dict[Outcome, Explanation] = {
     Outcome.FORBIDDEN: Explanation(
         _("The dashboard's cloud user has no permission to back up this cluster's logs."),
         ActionBy.IAM_ADMIN,
-        _("Grant the user the role CSS Administrator (css:*:*) in this project."),
+        _("Grant the user the role CSS Administrator, or css:log:backup, in this project."),
         False,
     ),
     Outcome.NOT_FOUND: Explanation(
@@ -365,7 +365,10 @@ CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
     ConnectionFault.FORBIDDEN: Explanation(
         _("Sign-in succeeded, but the entry's user lacks permission in the project."),
         ActionBy.IAM_ADMIN,
-        _("Grant the user a role with css:cluster:list and css:cluster:get in this project."),
+        _(
+            "Grant the user css:cluster:list and css:cluster:get in this project, or the role CSS "
+            "Administrator with Tenant Guest, Server Administrator and IAM ReadOnlyAccess."
+        ),
         False,
     ),
     ConnectionFault.NOT_FOUND: Explanation(
