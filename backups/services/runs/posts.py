@@ -241,9 +241,9 @@ def match_post(
     others = [other for other in posts if other.pk != post.pk]
     found = match(reading, window_of(post), [window_of(other) for other in others], taken)
     if found.record is None and _is_accepted(post) and post.baseline is not None:
-        # The cloud runs one log backup of a cluster at a time. If the job of an earlier accepted
-        # POST were still running, this POST would have been refused.
-        later = [o for o in others if o.pk > post.pk or not _is_accepted(o)]
+        # The cloud runs one log backup of a cluster at a time. If the job of an earlier POST were
+        # still running, this POST would have been refused.
+        later = [o for o in others if o.pk > post.pk or not _was_over(o, post)]
         running = match(reading, window_of(post), [window_of(other) for other in later], taken)
         if running.record is not None and running.record.status is RecordStatus.RUNNING:
             return replace(running, evidence=Evidence.INFERRED)
@@ -252,6 +252,20 @@ def match_post(
 
 def _is_accepted(post: Post) -> bool:
     return post.result == Post.Result.ACCEPTED
+
+
+def _was_over(earlier: Post, post: Post) -> bool:
+    """Whether the job of an earlier POST, if any, had been created when a POST was sent.
+
+    Both clocks must say that the grace time had passed, because the wall clock may be set.
+    """
+    if _is_accepted(earlier):
+        return True
+    if earlier.answered_at is None:
+        return False
+    grace = settings.BACKUP_SETTLE_GRACE
+    passed = (post.sent_at - earlier.answered_at).total_seconds()
+    return min(passed, uptime.since(earlier.step_uptime, post.step_uptime)) >= grace
 
 
 def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
