@@ -141,7 +141,7 @@ def lately_open(run: BackupRun) -> list[Post]:
 
 def earlier_posts(run: BackupRun) -> tuple[list[Post], list[Post]]:
     """`lately_open` and `without_job` of a run's cluster, in one query."""
-    posts = Post.objects.filter(same_cluster(run), result__in=OPEN).select_related("run")
+    posts = Post.objects.filter(same_cluster(run), result__in=OPEN)
     found = list(posts.filter(Q(job_id="") | Q(result=Post.Result.OPEN)).order_by("-id")[:MOST])
     if len(found) == MOST:  # there may be more of either
         return lately_open(run), without_job(run)
@@ -153,9 +153,10 @@ def without_job_each(runs: Sequence[BackupRun]) -> dict[int, list[Post]]:
     """`without_job` of several runs' clusters, by the run's primary key, in one query."""
     if not runs:  # no condition would select every cluster
         return {}
+    # Without their runs, which are wide rows, and wanted only of the POSTs of dead workers.
     posts = Post.objects.filter(_same_clusters(runs), result__in=OPEN, job_id="")
     found: dict[tuple[str, str], list[Post]] = {}
-    for post in posts.select_related("run").order_by("-id"):
+    for post in posts.order_by("-id"):
         found.setdefault(_place(post), []).append(post)
     return {run.pk: found.get(_place(run), [])[:MOST] for run in runs}
 
