@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.openid_connect",
     "dashboard",
     "dashboard.accounts",
+    "dashboard.members",
     "dashboard.sign_in",
     "dashboard.audit",
     "dashboard.tokens",

@@ -23,6 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
+from dashboard.members.recording import acting
 
 from .forms import SignInForm
 from .oidc import OidcAdapter, oidc_is_configured
@@ -98,16 +99,9 @@ class PasswordChange(PasswordChangeView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         with transaction.atomic():
-            answer = cast(HttpResponse, super().form_valid(form))
-            user = cast(User, self.request.user)
-            ended = end_other_sessions(self.request, user)
-            record(
-                Action.PASSWORD_CHANGED,
-                actor=Actor.of(self.request),
-                target=user,
-                details={"sessions_ended": ended},
-            )
-        return answer
+            ended = end_other_sessions(self.request, cast(User, self.request.user))
+            with acting(Actor.of(self.request), details={"sessions_ended": ended}):
+                return cast(HttpResponse, super().form_valid(form))
 
 
 class HasReauthenticationMethodMixin:
