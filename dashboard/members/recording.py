@@ -51,7 +51,8 @@ class _Circumstances:
     paused: bool = False
 
 
-_current: ContextVar[_Circumstances] = ContextVar("circumstances", default=_Circumstances())
+_USUAL = _Circumstances()
+_current: ContextVar[_Circumstances] = ContextVar("circumstances", default=_USUAL)
 
 
 @contextmanager
