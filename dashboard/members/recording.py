@@ -109,6 +109,7 @@ def connect() -> None:
     rows_changing.connect(_grants_changing, sender=Grant, dispatch_uid="grants")
     pre_delete.connect(_account_going, sender=User, dispatch_uid="account going")
     post_delete.connect(_account_gone, sender=User, dispatch_uid="account gone")
+    pre_delete.connect(_grant_going, sender=Grant, dispatch_uid="grant going")
     post_delete.connect(_grant_gone, sender=Grant, dispatch_uid="grant gone")
     pre_save.connect(_group_changing, sender=Group, dispatch_uid="group changing")
     post_save.connect(_group_changed, sender=Group, dispatch_uid="group changed")
@@ -245,11 +246,18 @@ def _subject_and_role(grant: Grant) -> tuple[Any, ...]:
     return grant.user_id, grant.group_id, grant.role, grant.project_id
 
 
-def _grant_gone(instance: Grant, origin: Any = None, **kwargs: Any) -> None:
-    """Record a withdrawn role, unless the event of its account or group does."""
-    if _current.get().paused or _model_of(origin) in (User, Group):
-        return
-    _record_grant(Action.GRANT_REMOVED, instance)
+def _grant_going(instance: Grant, origin: Any = None, **kwargs: Any) -> None:
+    """Remember a grant with its project, which may be deleted before it.
+
+    Grants that go with their account or group are recorded together with that.
+    """
+    if not _current.get().paused and _model_of(origin) not in (User, Group):
+        instance._going = _grants([instance.pk]).get(instance.pk)  # type: ignore[attr-defined]
+
+
+def _grant_gone(instance: Grant, **kwargs: Any) -> None:
+    if (grant := instance.__dict__.pop("_going", None)) is not None:
+        _record_grant(Action.GRANT_REMOVED, grant)
 
 
 def _model_of(origin: Any) -> type[Model] | None:
