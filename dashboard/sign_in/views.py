@@ -168,7 +168,7 @@ def _failed(request: HttpRequest, provider: object, error: OAuth2Error) -> HttpR
 
 @login_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@rate_limit(action="login")
+@rate_limit(action="login", limit_get=True)
 def one_time_link(request: HttpRequest) -> HttpResponse:
     """Set a password with a one-time link, then sign in with it as usual.
 
