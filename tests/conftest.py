@@ -26,7 +26,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return Distribution(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-only",
+        action="store_true",
+        help="leave out what does not depend on DATABASE_URL (tests/distribution.py)",
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("database_only"):
+        from tests.distribution import depends_on_the_database
+
+        left_out = [item for item in items if not depends_on_the_database(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if depends_on_the_database(item.nodeid)]
     if hasattr(config, "workerinput"):
         from tests.distribution import rank
 
