@@ -158,7 +158,7 @@ def may_change(actor: User, user: User) -> bool:
 def _changing(user: User, actor: Actor) -> Iterator[User]:
     """Yield the account as it is stored, locked, in a transaction whose changes are the actor's."""
     with transaction.atomic(), acting(actor):
-        fresh = User.objects.select_for_update().filter(pk=user.pk).first()
+        fresh = User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
         if fresh is None:
             raise NotChanged(_("The account was deleted meanwhile."))
         if actor.user is not None and not may_change(actor.user, fresh):

@@ -125,7 +125,7 @@ def connect() -> None:
 
 
 def _accounts_changing(keys: tuple[Any, ...], **kwargs: Any) -> Callable[[list[Any]], None]:
-    before = _accounts(keys)
+    before = {} if _current.get().paused else _accounts(keys)
 
     def finish(changed: list[Any]) -> None:
         if not _current.get().paused:
@@ -139,7 +139,7 @@ def _accounts(keys: Any) -> dict[Any, Row]:
     if not keys:
         return {}
     # locked, so that of two changes at once each is compared with what it replaced
-    rows = User.objects.select_for_update().filter(pk__in=keys).order_by("pk")
+    rows = User.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk")
     columns = ("pk", *NAMES, *(column for column, *_ in FLAGS), "password")
     return {row["pk"]: row for row in rows.values(*columns)}
 
@@ -219,7 +219,7 @@ def _account_gone(instance: User, **kwargs: Any) -> None:
 
 
 def _grants_changing(keys: tuple[Any, ...], **kwargs: Any) -> Callable[[list[Any]], None]:
-    before = _grants(keys)
+    before = {} if _current.get().paused else _grants(keys)
 
     def finish(changed: list[Any]) -> None:
         if _current.get().paused:
