@@ -357,13 +357,22 @@ def test_what_is_rolled_back_leaves_no_event(anna: User, team: Group) -> None:
     assert verify_chain().broken_at is None
 
 
-def test_fixtures_are_no_events(anna: User, tmp_path: Path) -> None:
-    """A dump has events of its own; those of the changes that it contains are among them."""
-    dump = tmp_path / "accounts.json"
-    dump.write_text(serializers.serialize("json", [anna, Group(pk=7, name="crew")]))
+@pytest.mark.django_db(transaction=True)
+def test_a_dump_is_no_event(tmp_path: Path) -> None:
+    """It brings the events of the changes that it contains."""
     with not_recorded():
+        anna, team = User.objects.create_user("anna"), Group.objects.create(name="team")
+        anna.groups.add(team)
+        give(anna, Role.VIEWER)
+        dump = tmp_path / "accounts.json"
+        rows = [team, anna, *Grant.objects.all()]
+        dump.write_text(serializers.serialize("json", rows))
         anna.delete()
-    call_command("loaddata", str(dump), verbosity=0)
-    assert User.objects.get().username == "anna"
-    assert Group.objects.get().name == "crew"
+        team.delete()
+    call_command("load_dump", str(dump), verbosity=0)
+    assert list(User.objects.values_list("username", "groups__name", "grants__role")) == [
+        ("anna", "team", "viewer")
+    ]
     assert told() == []
+    call_command("loaddata", str(dump), verbosity=0)
+    assert told() == [], "what is the same already is no change"
