@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from tests.distribution import rank
 
         items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """What fixtures make was there before the test: it is no event of the audit trail."""
+    from dashboard.members.recording import not_recorded
+
+    with not_recorded():
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

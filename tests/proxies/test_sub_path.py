@@ -30,10 +30,10 @@ LEADS = re.compile(
     re.VERBOSE,
 )
 PAGES = [
-    *("/", "/clusters/", "/history/", "/protection/", "/audit/", "/settings/", "/admin/"),
+    *("/", "/clusters/", "/history/", "/protection/", "/audit/", "/settings/"),
     *("/settings/connections/", "/settings/access/", "/settings/retention/", "/history/exports/"),
     *("/account/", "/account/preferences/", "/account/tokens/", "/account/second-factor/"),
-    *("/clusters/1/", "/clusters/1/log-backup/", "/admin/accounts/user/", "/no-such-page/"),
+    *("/clusters/1/", "/clusters/1/log-backup/", "/settings/access/accounts/", "/no-such-page/"),
 ]
 
 
