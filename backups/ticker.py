@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from backups import heartbeats, instance
 from backups.models import Ticker
-from backups.services.runs import sweeping
+from backups.services.runs import sealing, sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -230,6 +230,7 @@ class TickerThread(threading.Thread):
         self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
         if ticks:
             self._attempt("the sweep", sweeping.sweep)
+            self._attempt("sealing ended runs", sealing.seal_pending)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
             self._attempt("looking for another instance with this id", self._look_for_a_clash)
         else:

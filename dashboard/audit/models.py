@@ -33,6 +33,7 @@ class Action(TextChoices):
     RUN_CANCELLED = "run_cancelled", _("Log backup cancelled")
     RUN_CORRECTED = "run_corrected", _("Log backup corrected by late evidence")
     RUN_SETTLED = "run_settled", _("Log backup settled manually")
+    RUNS_SEALED = "runs_sealed", _("Ended log backups sealed")
 
     # recorded before the request to the cloud; a second event records the result
     LOG_CHANGE_REQUESTED = "log_change_requested", _("Change of log backup settings requested")
@@ -80,6 +81,7 @@ class Action(TextChoices):
     RETENTION_CHANGED = "retention_changed", _("Retention changed")
     EXPORT_MADE = "export_made", _("Export created")
     RETENTION_RUN = "retention_run", _("Retention run")
+    GUARDS_RESTORED = "guards_restored", _("Database triggers restored")
     PERSONAL_DATA_MASKED = "personal_data_masked", _("Personal data masked")
 
 
@@ -247,7 +249,7 @@ class Anchor(models.Model):
 
 
 class Verification(models.Model):
-    """One verification of the whole chain. A status record, not evidence."""
+    """One verification of the chain and of sealed records. A status record, not evidence."""
 
     class Result(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -263,8 +265,14 @@ class Verification(models.Model):
     head = models.CharField(max_length=64, blank=True, help_text="hash of the last")
     events = models.BigIntegerField(default=0)
     broken_at = models.BigIntegerField(null=True, blank=True, help_text="sequence")
-    problem = models.CharField(max_length=300, blank=True)
+    # with a NULL in `broken_at`: of sealed records
+    problem = models.CharField(max_length=2000, blank=True)
     guards_missing = models.CharField(max_length=300, blank=True, help_text="names of triggers")
+    complete = models.BooleanField(
+        default=True, help_text="False: only what was new since the last intact one"
+    )
+    records = models.BigIntegerField(default=0, help_text="that were compared with their seals")
+    pending = models.BigIntegerField(default=0, help_text="seals, for over a minute")
 
     class Meta:
         db_table = "audit_verification"
@@ -280,6 +288,20 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.result} {self.first}-{self.last}"
+
+
+class EmittedHead(models.Model):
+    """The last head that was written to the log: one row. A status record, not evidence."""
+
+    at = models.DateTimeField()
+    sequence = models.BigIntegerField()
+
+    class Meta:
+        db_table = "audit_emitted_head"
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="one_emitted_head")]
+
+    def __str__(self) -> str:
+        return f"{self.sequence} at {self.at}"
 
 
 class RefusalCount(models.Model):

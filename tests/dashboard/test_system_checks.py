@@ -18,6 +18,7 @@ KEY = "k3y-" * 16
 PRODUCTION = {
     "DEPLOYMENT": "production",
     "SECRET_KEY": KEY + "aZ09_",
+    "AUDIT_SIGNING_KEY": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
     "ALLOWED_HOSTS": "css-logs.example.com",
     "TRUST_X_FORWARDED_PROTO": "1",
     "DATABASE_URL": "postgres://dashboard:hidden-word@127.0.0.1:1/dashboard",

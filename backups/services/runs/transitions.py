@@ -15,6 +15,7 @@ from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, RunState
 from backups.models import BackupRun, RunEvent
 from backups.services.clusters import checks, protection, readiness
 
+from . import seals
 from .posts import release
 
 
@@ -35,7 +36,7 @@ def transition(
     """Move a run to another state, if it is still in the state that the caller expects.
 
     The UPDATE applies only to the expected state and attempt, so one of two callers succeeds. The
-    event row is written in the same transaction.
+    event row is written in the same transaction, and the pending seal of a run that ends.
 
     Args:
         run: the run as the caller knows it; on success it has the changes.
@@ -80,6 +81,7 @@ def transition(
         if (to in TERMINAL and held) or to is RunState.QUEUED:
             release(run)
         if to in TERMINAL:
+            seals.pend(run, changes)
             _tell_the_cluster(run)
     return True
 

@@ -34,7 +34,7 @@ class Command(DatabaseCommand):
         if unapplied_migrations(connection):
             raise CommandError("the database is not migrated: run manage.py migrate", returncode=2)
         with transaction.atomic():
-            if rows := sorted(filter(_has_rows, _guarded_tables())):
+            if rows := sorted(filter(_has_rows, triggers.guarded_tables(connection))):
                 raise CommandError(f"the database is not empty: {', '.join(rows)}", returncode=2)
             for guards in triggers.CONNECTED:
                 guards.remove(connection)
@@ -47,10 +47,6 @@ class Command(DatabaseCommand):
             connection.check_constraints()
             for guards in triggers.CONNECTED:
                 guards.install(connection)
-
-
-def _guarded_tables() -> set[str]:
-    return {table for guards in triggers.CONNECTED for table in guards.tables(connection)}
 
 
 def _has_rows(table: str) -> bool:
