@@ -1314,6 +1314,101 @@ class Migration(migrations.Migration):
                 fields=("owner", "name"), name="saved_view_once_per_name"
             ),
         ),
+        migrations.CreateModel(
+            name="SealBatch",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("root", models.CharField(max_length=64)),
+                ("runs", models.PositiveIntegerField(help_text="number of leaves")),
+                (
+                    "event",
+                    models.BigIntegerField(
+                        blank=True,
+                        db_index=True,
+                        help_text="sequence of its event; set once",
+                        null=True,
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "backups_seal_batch",
+            },
+        ),
+        migrations.CreateModel(
+            name="RunSeal",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("run_id", models.BigIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("end", "End"),
+                            ("correction", "Correction"),
+                            ("existing", "Existing"),
+                        ],
+                        default="end",
+                        max_length=10,
+                    ),
+                ),
+                ("made_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("facts", models.TextField()),
+                (
+                    "place",
+                    models.PositiveIntegerField(
+                        default=0, help_text="index of the leaf in its batch"
+                    ),
+                ),
+                (
+                    "digest",
+                    models.CharField(
+                        blank=True, help_text="of row, events and calls", max_length=64
+                    ),
+                ),
+                ("covers", models.TextField(blank=True)),
+                (
+                    "altered",
+                    models.CharField(
+                        blank=True,
+                        help_text="facts that changed between the end and the seal",
+                        max_length=300,
+                    ),
+                ),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="seals",
+                        to="backups.sealbatch",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "backups_run_seal",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("batch", None)), fields=["id"], name="seal_pending"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("run_id", "kind"), name="one_seal_per_run_and_kind"
+                    )
+                ],
+            },
+        ),
         migrations.RunPython(prepare_postgresql, migrations.RunPython.noop),
         GUARDS.operation(),
     ]
