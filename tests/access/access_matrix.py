@@ -169,6 +169,7 @@ MATRIX: dict[str, Url] = {
     "backups:display": Url(POST=SIGNED_IN, data={"rows": "50"}),
     "backups:list-look": Url(POST=SIGNED_IN, data={"list": "history", "rows": "50"}),
     "backups:connections": Url(GET=SIGNED_IN, lists=True),
+    "backups:connection-entry": Url(GET=everywhere(CONFIGURE)),
     "backups:connections-live": Url(GET=SIGNED_IN, shown="connection", lists=True),
     "backups:connection-test": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),
     "backups:connection-connect": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),

@@ -84,6 +84,7 @@ PAGES: dict[str, Entry] = {
     # --- settings and audit trail
     "backups:settings": Entry(),
     "backups:connections": Entry(),
+    "backups:connection-entry": Entry(),
     "backups:retention": Entry(),
     "backups:adoption": Entry(),
     "members:grants": Entry(queries=("", "?q=no-such-name")),
