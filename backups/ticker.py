@@ -62,7 +62,8 @@ class Lease:
         """Renew the lease, or take it over from a holder that stopped renewing it.
 
         Each renewal advances the product's clock by the time since the last one, at most two
-        intervals.
+        intervals. A take-over advances it by the time for which this process watched the lease
+        stand still, so that a dead holder's runs wait no longer than others.
 
         Returns:
             Whether this process holds the lease.
@@ -94,11 +95,16 @@ class Lease:
             row = ("", 0)
         if row[0] and not self._stood_still(row, now):
             return False
+        # This process saw the time pass in which the last holder was gone.
+        passed = self._unchanged if row[0] else 0.0
         self._seen = None
         # conditional on the row as read: one of several waiting processes wins, a renewal first
         return bool(
             Ticker.objects.filter(pk=1, holder=row[0], ticks=row[1]).update(
-                holder=self.holder, ticks=F("ticks") + 1, ticked_at=timezone.now()
+                holder=self.holder,
+                ticks=F("ticks") + 1,
+                uptime=F("uptime") + passed,
+                ticked_at=timezone.now(),
             )
         )
 

@@ -52,7 +52,6 @@ FORCE_SCRIPT_NAME = URL_PREFIX or None  # never taken from a proxy's headers
 CSRF_TRUSTED_ORIGINS = [each.rstrip("/") for each in env.list("CSRF_TRUSTED_ORIGINS", [])]
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -69,6 +68,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.openid_connect",
     "dashboard",
     "dashboard.accounts",
+    "dashboard.members",
     "dashboard.sign_in",
     "dashboard.audit",
     "dashboard.tokens",

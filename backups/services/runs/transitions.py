@@ -62,6 +62,7 @@ def transition(
     if to in TERMINAL:
         changes |= {"finished_at": timezone.now(), "next_check_at": None}
     changes |= {"state": to.value, "version": F("version") + 1}
+    held = run.job_id is None  # crediting the job has released the cluster's other POSTs
     with transaction.atomic(savepoint=False):
         row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
         if only_if is not None:
@@ -77,7 +78,7 @@ def transition(
             note=note[:500],
             actor=actor[:255],
         )
-        if to in TERMINAL or to is RunState.QUEUED:
+        if (to in TERMINAL and held) or to is RunState.QUEUED:
             release(run)
         if to in TERMINAL:
             seals.pend(run, changes)

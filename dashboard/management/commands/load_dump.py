@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from dashboard.commands import DatabaseCommand
 from dashboard.db import triggers
 from dashboard.db.concurrency import unapplied_migrations
+from dashboard.members.recording import not_recorded
 
 
 class Command(DatabaseCommand):
@@ -38,7 +39,8 @@ class Command(DatabaseCommand):
             for guards in triggers.CONNECTED:
                 guards.remove(connection)
             try:
-                call_command("loaddata", str(dump), verbosity=options["verbosity"])
+                with not_recorded():
+                    call_command("loaddata", str(dump), verbosity=options["verbosity"])
             except DeserializationError as error:
                 raise CommandError(f"{dump} is unusable: {error}") from error
             # PostgreSQL creates no trigger on a table with deferred checks
