@@ -13,10 +13,11 @@ class BackupsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import instance
-        from .guards import GUARDS
+        from .guards import BEGINNINGS, GUARDS
         from .lists.text_search import create_search_table
 
         GUARDS.connect(self)
+        BEGINNINGS.connect(self)
         post_migrate.connect(create_search_table, sender=self)
         serving.connect(lambda **_: instance.serve(), weak=False)
         celery_signals.celeryd_init.connect(_belong_to_an_instance, weak=False)

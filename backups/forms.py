@@ -16,7 +16,7 @@ from backups.models.cluster import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
 from backups.models.run_log import LONGEST_RULING
-from backups.rules import log_settings
+from backups.rules import cloud_entries, log_settings
 from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES
 from dashboard.web.moments import MomentField
 
@@ -239,6 +239,40 @@ class LogSearchForm(forms.Form):
         if cleaned.get("type") == "deprecation" and some:
             self.add_error("level", _("The cloud returns deprecation logs only for all levels."))
         return cleaned
+
+
+_ENTRY_LABELS = {
+    "name": _("Name of the entry"),
+    "auth_url": _("Address of the identity service"),
+    "region": _("Region"),
+    "project": _("Project"),
+    "username": _("User"),
+    "user_domain": _("Domain of the user"),
+    "target_domain": _("Domain that created the agency"),
+    "agency": _("Agency"),
+}
+_ENTRY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class CloudEntryForm(forms.Form):
+    """What an entry of clouds.yaml names, without secrets; an empty field means the example.
+
+    Args:
+        kind: a key of KINDS.
+    """
+
+    def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in cloud_entries.KINDS[kind].defaults:
+            field = forms.CharField(label=_ENTRY_LABELS[name], max_length=100, required=False)
+            field.widget.attrs["spellcheck"] = "false"
+            self.fields[name] = field
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        if name and not _ENTRY_NAME.fullmatch(name):
+            raise forms.ValidationError(_("Letters, digits and . _ - only."))
+        return name
 
 
 class EntryForm(forms.Form):

@@ -76,6 +76,7 @@ def run_document(
     run_after: BackupRun | None = None,
     resolved_by: BackupRun | None = None,
     audit: Iterable[AuditEvent] | None = None,
+    seal: Json | None = None,
 ) -> Json:
     """Everything that the run's page shows: explanation, events, API calls, times, neighbours.
 
@@ -84,6 +85,7 @@ def run_document(
         run_before, run_after: the cluster's adjacent runs, None for none.
         resolved_by: for a failed run, the cluster's next verified run.
         audit: its audit events; None if the reader lacks the permission to audit.
+        seal: its seal, as from `services.runs.seal_proof.document`.
     """
     words = explain_run(
         run.run_state,
@@ -116,6 +118,7 @@ def run_document(
         "resolved_by": _neighbour(resolved_by),
         "cluster_now": _cluster(run.cluster),
         "audit_events": None if audit is None else [_audit_event(event) for event in audit],
+        "seal": seal,
     }
 
 

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from backups import heartbeats, instance
 from backups.models import Ticker
 from backups.services.batches import starting
-from backups.services.runs import sweeping
+from backups.services.runs import sealing, sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ class Lease:
         """Renew the lease, or take it over from a holder that stopped renewing it.
 
         Each renewal advances the product's clock by the time since the last one, at most two
-        intervals.
+        intervals. A take-over advances it by the time for which this process watched the lease
+        stand still, so that a dead holder's runs wait no longer than others.
 
         Returns:
             Whether this process holds the lease.
@@ -95,11 +96,16 @@ class Lease:
             row = ("", 0)
         if row[0] and not self._stood_still(row, now):
             return False
+        # This process saw the time pass in which the last holder was gone.
+        passed = self._unchanged if row[0] else 0.0
         self._seen = None
         # conditional on the row as read: one of several waiting processes wins, a renewal first
         return bool(
             Ticker.objects.filter(pk=1, holder=row[0], ticks=row[1]).update(
-                holder=self.holder, ticks=F("ticks") + 1, ticked_at=timezone.now()
+                holder=self.holder,
+                ticks=F("ticks") + 1,
+                uptime=F("uptime") + passed,
+                ticked_at=timezone.now(),
             )
         )
 
@@ -225,6 +231,7 @@ class TickerThread(threading.Thread):
         self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
         if ticks:
             self._attempt("the sweep", sweeping.sweep)
+            self._attempt("sealing ended runs", sealing.seal_pending)
             self._attempt("looking after batches", starting.look_after)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
             self._attempt("looking for another instance with this id", self._look_for_a_clash)

@@ -8,6 +8,7 @@ from .views import (
     batches,
     cluster_page,
     clusters,
+    connection_entry,
     connections,
     exports,
     history,
@@ -51,6 +52,7 @@ urlpatterns = [
     path("settings/display/", settings_page.display, name="display"),
     path("settings/list/", settings_page.list_look, name="list-look"),
     path("settings/connections/", connections.connections, name="connections"),
+    path("settings/connections/add/", connection_entry.connection_entry, name="connection-entry"),
     path("settings/connections/live/", connections.connections_live, name="connections-live"),
     path("settings/connections/test/", connections.connection_test, name="connection-test"),
     path(

@@ -14,11 +14,14 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Info, Warning, register, run_checks
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register, run_checks
 from django.core.checks.messages import ERROR
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from . import environment
+from .db import triggers
+from .db.roles import current_role
 from .environment import CLOUDS_FILE_NAMES, clouds_search_path
 from .generated import storage_problem
 from .service_urls import checks_certificates
@@ -50,6 +53,29 @@ def check_everywhere(
         *_hosts(),
         *_clouds_file(),
     ]
+
+
+@register(Tags.database, deploy=True)
+def check_database_role(
+    databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Warn about a database role that the guards do not bind.
+
+    It opens the database, so it only runs with `check --deploy --database default`.
+    """
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        role = current_role(connection, triggers.guarded_tables(connection))
+        if role is not None and not role.is_bound:
+            found.append(
+                Warning(
+                    f"The {role.in_words}.",
+                    hint="Let another role own the tables: see manage.py database_roles.",
+                    id="css.W004",
+                )
+            )
+    return found
 
 
 @register(TAG)
@@ -162,12 +188,16 @@ def _signing_key() -> Iterator[CheckMessage]:
 
 def _data_dir() -> Iterator[CheckMessage]:
     """Check that DATA_DIR is usable, unless everything that it would hold is stored elsewhere."""
+    local = not settings.PRODUCTION
     kept = [
         text
         for text, here in (
             ("the database", not settings.DATABASE_URL_GIVEN),
-            ("the secret key", not settings.SECRET_KEY_GIVEN and not settings.PRODUCTION),
-            ("the key of the audit trail", not settings.AUDIT_SIGNING_KEY),
+            ("the secret key", not settings.SECRET_KEY_GIVEN and local),
+            (
+                "the key of the audit trail",
+                not settings.AUDIT_SIGNING_KEY and not settings.PRODUCTION,
+            ),
         )
         if here
     ]
@@ -262,6 +292,14 @@ def _exposure() -> Iterator[CheckMessage]:
             f"SECRET_KEY has fewer than {SHORTEST_SECRET_KEY} characters, so it can be guessed.",
             hint='Generate one: python -c "import secrets; print(secrets.token_urlsafe(48))"',
             id="css.E002",
+        )
+    if not settings.AUDIT_SIGNING_KEY:
+        yield Error(
+            "AUDIT_SIGNING_KEY is not set: each container or machine would generate its own key, "
+            "and what was signed with a lost one could not be attributed any more.",
+            hint="Set AUDIT_SIGNING_KEY_FILE to a file with a key, the same for all processes: "
+            "openssl genpkey -algorithm ed25519 -out audit.pem",
+            id="css.E022",
         )
     if settings.DEBUG:
         yield Error(

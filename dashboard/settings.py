@@ -52,7 +52,6 @@ FORCE_SCRIPT_NAME = URL_PREFIX or None  # never taken from a proxy's headers
 CSRF_TRUSTED_ORIGINS = [each.rstrip("/") for each in env.list("CSRF_TRUSTED_ORIGINS", [])]
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -69,6 +68,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.openid_connect",
     "dashboard",
     "dashboard.accounts",
+    "dashboard.members",
     "dashboard.sign_in",
     "dashboard.audit",
     "dashboard.tokens",
@@ -105,6 +105,8 @@ HEALTH_WORK_CHECKS = {
     "messages": "backups.work.check_messages",
     "instance": "backups.work.check_instance",
 }
+# Functions that compare records with their seals: dashboard/audit/verification.py
+AUDIT_RECORD_CHECKS = ["backups.services.runs.seal_check.check"]
 # Model for which roles are granted, with the fields cloud, region, project_id and name.
 PROJECT_MODEL = "backups.Project"
 # Function that lists the configured clouds; `manage.py run` starts the demo if there are none.
@@ -364,7 +366,9 @@ AUDIT_HEAD_INTERVAL = env.float("AUDIT_HEAD_INTERVAL", 3600.0)  # seconds; 0: ne
 AUDIT_VERIFY_INTERVAL = env.float("AUDIT_VERIFY_INTERVAL", 86_400.0)  # seconds; 0: never
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY")  # default: generated in DATA_DIR
 if AUDIT_HEAD_INTERVAL > 0:
-    PERIODIC_TASKS["audit-head"] = ("dashboard.audit.tasks.emit_head", AUDIT_HEAD_INTERVAL)
+    # looks more often than it is due: the last time is in the database
+    _look = min(AUDIT_HEAD_INTERVAL, 60.0)
+    PERIODIC_TASKS["audit-head"] = ("dashboard.audit.tasks.emit_head_when_due", _look)
 if AUDIT_VERIFY_INTERVAL > 0:
     _look = min(AUDIT_VERIFY_INTERVAL, 3600.0)
     PERIODIC_TASKS["audit-verify"] = ("dashboard.audit.tasks.verify_when_due", _look)

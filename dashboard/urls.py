@@ -1,19 +1,13 @@
 """URLs of the whole product."""
 
-from allauth.account.decorators import secure_admin_login
-from django.contrib import admin
 from django.urls import include, path
 
 from .preferences.views import preferences
 from .web.views import version
 
-# the admin's own sign-in page enforces neither rate limits nor second factors
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
-
 urlpatterns = [
     path("", include("dashboard.sign_in.urls")),
     path("account/preferences/", preferences, name="preferences"),
-    path("admin/", admin.site.urls),
     path("version", version, name="version"),
     path("audit/", include("dashboard.audit.urls")),
     path("settings/access/", include("dashboard.members.urls")),

@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from .identity import DOMAIN, Credentials
+from .identity import AGENCY, AGENCY_DOMAIN, DOMAIN, Credentials
 from .state import SimulatedProject
 
 HEADER = "# Written by the CSS simulator at each start: a stand-in cloud, not a real one.\n"
+KINDS = ("password", "application_credential", "access_key", "temporary_key", "agency")
+APPLICATION, KEY, TEMPORARY_KEY, AGENCY_KIND = KINDS[1:]
 # The dashboard accepts plain HTTP to other hosts only if the entry allows it.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -21,16 +23,26 @@ def text(
     auth_url: str,
     credentials: Credentials,
     projects: tuple[SimulatedProject, ...],
-    *,
-    application_credential: bool = False,
+    kind: str = "password",
 ) -> str:
     """Return the content of clouds.yaml.
 
     The first project's cloud is named `demo`, the others `demo-<last part of the region>`. An
     application credential belongs to one project, so with it there is only `demo`.
+
+    Args:
+        auth_url: of the identity service.
+        credentials: what the entries sign in with.
+        projects: one entry each.
+        kind: of the credentials, one of KINDS.
+
+    Raises:
+        ValueError: there is no such kind.
     """
+    if kind not in KINDS:
+        raise ValueError(f"no kind of credentials: {kind}")
     clouds = {}
-    for number, project in enumerate(projects[:1] if application_credential else projects):
+    for number, project in enumerate(projects[:1] if kind == APPLICATION else projects):
         name = f"demo-{project.region.rpartition('-')[2]}" if number else "demo"
         common: dict[str, object] = {
             "region_name": project.region,
@@ -39,7 +51,10 @@ def text(
         }
         if urlsplit(auth_url).hostname not in LOOPBACK:
             common["plain_http"] = True
-        if application_credential:
+        if kind in (KEY, TEMPORARY_KEY):
+            clouds[name] = _with_key(auth_url, credentials, project, kind) | common
+            continue
+        if kind == APPLICATION:
             auth = {
                 "auth_url": auth_url,
                 "application_credential_id": credentials.application_credential_id,
@@ -55,8 +70,28 @@ def text(
             "project_name": project.name,
             "project_domain_name": DOMAIN["name"],
         }
-        clouds[name] = {"auth_type": "password", "auth": auth, **common}
+        if kind == AGENCY_KIND:
+            del auth["project_name"], auth["project_domain_name"]
+            auth |= {
+                "target_agency_name": AGENCY,
+                "target_domain_name": AGENCY_DOMAIN["name"],
+                "target_project_name": project.name,
+            }
+        auth_type = AGENCY_KIND if kind == AGENCY_KIND else "password"
+        clouds[name] = {"auth_type": auth_type, "auth": auth, **common}
     return HEADER + yaml.safe_dump({"clouds": clouds}, sort_keys=False)
+
+
+def _with_key(
+    auth_url: str, credentials: Credentials, project: SimulatedProject, kind: str
+) -> dict[str, object]:
+    key = credentials.key if kind == KEY else credentials.temporary_key
+    entry: dict[str, object] = {
+        "auth": {"auth_url": auth_url, "project_name": project.name},
+        "access_key": key.access,
+        "secret_key": key.secret,
+    }
+    return entry | ({"security_token": key.security_token} if key.security_token else {})
 
 
 def write(path: Path, content: str) -> None:

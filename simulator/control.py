@@ -33,6 +33,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "failed_message": (str,),
     "job_seconds": (int, float, type(None)),
     "stamps": (str,),
+    "search_names": (str,),
     "log_backup": (bool, type(None)),
 }
 MAX_BULK = 20_000
@@ -207,6 +208,8 @@ def _cluster_fields(data: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} has the wrong type")
     if data.get("stamps", "ms") not in STAMPS:
         raise ValueError(f"stamps is one of {', '.join(STAMPS)}")
+    if data.get("search_names", "new") not in ("new", "old"):
+        raise ValueError("search_names is new or old")
     cleaned = dict(data)
     if "actions" in cleaned:
         cleaned["actions"] = tuple(map(str, cleaned["actions"]))

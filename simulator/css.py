@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from . import logs
 from .faults import PRESETS
 from .identity import TokenChecker, TokenVerdict
+from .signatures import KeyRing
 from .state import NAMESPACE, Job, JobScript, SimulatedCloud, SimulatedCluster
 from .wire import AbortRequest, RawReply, RawRequest, css_error, gateway_error, json_reply
 
@@ -79,11 +80,11 @@ def cluster_json(cluster: SimulatedCluster) -> dict[str, Any]:
 
 
 def _instance_json(cluster: SimulatedCluster, number: int) -> dict[str, Any]:
-    name = f"{cluster.name}-ess-esn-{number}-1"
+    name = logs.node_names(cluster)[number - 1]
     return {
         "id": str(uuid.uuid5(NAMESPACE, f"{cluster.id} node {number}")),
         "name": name,
-        "type": "ess",
+        "type": "lgs" if cluster.engine == logs.LOGSTASH else "ess",
         "status": cluster.node_status,
         "specCode": "css.xlarge.2",
         "azCode": f"eu-de-0{(number - 1) % 3 + 1}",
@@ -193,22 +194,39 @@ class CssService:
     """CSS service, answering from the simulated state."""
 
     def __init__(
-        self, state: SimulatedCloud, tokens: TokenChecker, *, foreign_projects: bool
+        self,
+        state: SimulatedCloud,
+        tokens: TokenChecker,
+        *,
+        keys: KeyRing | None = None,
+        foreign_projects: bool,
     ) -> None:
         """Create the service.
 
         Args:
             state: clusters and jobs.
             tokens: validates tokens.
+            keys: validates signed requests; None to have none.
             foreign_projects: whether project ids come from another identity service. Each then
                 stands for the first project of this simulator.
         """
         self._state = state
         self._tokens = tokens
+        self._keys = keys
         self._foreign_projects = foreign_projects
 
     def refuse_token(self, where: CssRoute, request: RawRequest) -> RawReply | None:
-        """Return the gateway's error if the token gives no access to the project, else None."""
+        """Return the gateway's error if the token gives no access to the project, else None.
+
+        A signed request needs no token: each key gives access to every project.
+        """
+        if self._keys is not None and self._keys.is_signed(request):
+            own = where.project_id in self._state.projects
+            if own and request.headers.get("x-project-id", where.project_id) == where.project_id:
+                return self._keys.refuse(request)
+            return self._keys.refuse(request) or gateway_error(
+                403, "APIGW.0302", "The IAM user is not allowed to access", request.request_id
+            )
         verdict = self._tokens.check(request.headers.get("x-auth-token", ""), where.project_id)
         if verdict is TokenVerdict.OK:
             return None
@@ -267,6 +285,10 @@ class CssService:
         if status not in ("", "FAIL", "NOT_FAIL"):
             raise AbortRequest(
                 css_error(400, "CSS.5038", "The parameter value is out of range.", status)
+            )
+        if cluster.log is None:  # it must have been enabled once
+            raise AbortRequest(
+                css_error(415, "CSS.0004", "Invalid operation.", "Log backup was never enabled")
             )
         records = self._state.records(cluster, status)
         shown = [record_json(cluster, job, word) for job, word in page(records, request.query)]

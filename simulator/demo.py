@@ -47,7 +47,9 @@ DEMO: dict[str, tuple[DemoCluster, ...]] = {
         ),
         DemoCluster("frozen-archive", "frozen: 400", faults=_status("frozen")),
         DemoCluster("forbidden-hr", "no permission: 403", faults=_status("forbidden")),
-        DemoCluster("vanished-test", "listed but gone: 403 CSS.0015", faults=_status("vanished")),
+        DemoCluster(
+            "vanished-test", "listed, but may not be seen: 403 CSS.0015", faults=_status("vanished")
+        ),
         DemoCluster("throttled-iot", "429 twice, then well", OPENSEARCH, _status("throttled", 2)),
         DemoCluster(
             "flaky-gateway", "504 although the job started", faults=(Fault("error_after"),)

@@ -6,6 +6,7 @@ import hmac
 import http.client
 import json
 import secrets
+import string
 import threading
 import time
 import uuid
@@ -15,11 +16,15 @@ from enum import Enum
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from .signatures import KeyRing, SimulatedKey
 from .state import NAMESPACE, CloudClock, SimulatedProject
 from .wire import RawReply, RawRequest, json_reply, keystone_error
 
 DOMAIN = {"id": uuid.uuid5(NAMESPACE, "domain").hex, "name": "css-simulator"}
 USERNAME = "simulator-operator"
+# Delegated to the user by another account.
+AGENCY = "css_backup_agency"
+AGENCY_DOMAIN = {"id": uuid.uuid5(NAMESPACE, "agency domain").hex, "name": "css-simulator-owner"}
 VERSION = {
     "id": "v3.14",
     "status": "stable",
@@ -49,11 +54,28 @@ class Credentials:
     password: str
     application_credential_id: str
     application_credential_secret: str
+    key: SimulatedKey
+    temporary_key: SimulatedKey
 
     @classmethod
     def generate(cls) -> Credentials:
         """Return new random credentials."""
-        return cls(USERNAME, secrets.token_urlsafe(18), uuid.uuid4().hex, secrets.token_urlsafe(32))
+        return cls(
+            USERNAME,
+            secrets.token_urlsafe(18),
+            uuid.uuid4().hex,
+            secrets.token_urlsafe(32),
+            SimulatedKey(_access_key(), _secret_key()),
+            SimulatedKey(_access_key(), _secret_key(), secrets.token_urlsafe(300)),
+        )
+
+
+def _access_key() -> str:
+    return "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(20))
+
+
+def _secret_key() -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +114,7 @@ class IdentityService:
         self._urls = urls
         self._lock = threading.Lock()
         self._tokens: dict[str, Token] = {}
+        self.keys = KeyRing(clock, lambda: (self.credentials.key, self.credentials.temporary_key))
 
     @staticmethod
     def route(method: str, path: str) -> str:
@@ -124,15 +147,29 @@ class IdentityService:
             return json_reply({"version": self._version()})
         if endpoint == "token":
             return self._sign_in(request)
+        if self.keys.is_signed(request) and endpoint in ("projects", "catalog"):
+            refusal = self.keys.refuse(request)
+            if refusal is not None:
+                return refusal
+            scope = self._projects.get(request.headers.get("x-project-id", ""))
+            return self._read(endpoint, request, scope)
         token = self.token(request.headers.get("x-auth-token", ""))
         if token is None:
             return _unauthorized()
-        if endpoint == "projects":
-            projects = [_project_json(project) for project in self._projects.values()]
-            return json_reply({"projects": projects, "links": {"next": None, "previous": None}})
-        if endpoint == "catalog":
-            return json_reply({"catalog": self._catalog(token.project)})
+        if endpoint in ("projects", "catalog"):
+            return self._read(endpoint, request, token.project)
         return self._subject(endpoint, request.headers.get("x-subject-token", ""))
+
+    def _read(self, endpoint: str, request: RawRequest, scope: SimulatedProject | None) -> RawReply:
+        if endpoint == "catalog":
+            return json_reply({"catalog": self._catalog(scope)})
+        name = request.query.get("name", "")
+        projects = [
+            _project_json(project)
+            for project in self._projects.values()
+            if name in ("", project.name)
+        ]
+        return json_reply({"projects": projects, "links": {"next": None, "previous": None}})
 
     def _subject(self, endpoint: str, value: str) -> RawReply:
         token = self.token(value)
@@ -147,7 +184,8 @@ class IdentityService:
     def _sign_in(self, request: RawRequest) -> RawReply:
         try:
             auth = request.json_object()["auth"]
-            method, application = self._authenticate(auth["identity"])
+            bearer = self.token(request.headers.get("x-auth-token", ""))
+            method, application = self._authenticate(auth["identity"], bearer)
             project = self._scope(auth.get("scope"), application=application)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             return keystone_error(400, "Bad Request", f"Expecting to find valid JSON: {error}")
@@ -164,8 +202,13 @@ class IdentityService:
             self._tokens[value] = token
         return json_reply({"token": self._token_json(token)}, 201, (("X-Subject-Token", value),))
 
-    def _authenticate(self, identity: dict[str, Any]) -> tuple[str, bool]:
-        """Return the method, and whether it is an application credential, which implies a scope."""
+    def _authenticate(self, identity: dict[str, Any], bearer: Token | None) -> tuple[str, bool]:
+        """Return the method, and whether it is an application credential, which implies a scope.
+
+        Args:
+            identity: from the request's body.
+            bearer: the token in the request's header, which assuming an agency requires.
+        """
         methods = identity["methods"]
         ours = self.credentials
         if methods == ["password"]:
@@ -178,6 +221,15 @@ class IdentityService:
             known = credential.get("id") == ours.application_credential_id
             if known and _same(credential["secret"], ours.application_credential_secret):
                 return "application_credential", True
+        elif methods == ["assume_role"]:
+            role = identity["assume_role"]
+            name = role.get("xrole_name") or role.get("agency_name")
+            if bearer is None or bearer.method != "password":
+                raise PermissionError
+            delegating = role.get("domain_name"), role.get("domain_id")
+            known = AGENCY_DOMAIN["name"] in delegating or AGENCY_DOMAIN["id"] in delegating
+            if name == AGENCY and known:
+                return "assume_role", False
         elif methods == ["token"] and self.token(identity["token"]["id"]):
             return "token", False
         raise PermissionError

@@ -157,8 +157,13 @@ def _illegal(detail: str) -> AbortRequest:
 
 LOG_TYPES = ("deprecation", "indexingSlow", "searchSlow", "instance")
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
+WRITTEN = (*LEVELS, "TRACE")  # ALL includes a level that cannot be asked for by itself
 MAX_LINES = 10_000
 SPACING = timedelta(seconds=7)
+LOGSTASH = "logstash"
+_LOGSTASH = "[logstash.outputs.elasticsearch] [simulated] {number} events were sent"
+# The names that were documented until 2025-12, and which current one each became.
+_OLD_NAMES = {"instanceName": "instance_name", "logType": "log_type", "level": "level"}
 
 _KEYWORD = re.compile(r"[A-Za-z0-9_\-. \[\]]{0,64}")
 _LINES = {
@@ -168,6 +173,31 @@ _LINES = {
     "searchSlow": "[i.s.s.query] [simulated] [orders][0] took[2.4s], total_shards[6]",
     "instance": "[o.e.c.s.ClusterApplierService] [simulated] state version {number} applied",
 }  # fmt: skip
+
+
+_TRACE = (
+    "\njava.lang.IllegalStateException: [simulated] the state could not be applied"
+    "\n\tat org.elasticsearch.cluster.service.ClusterApplierService.apply(Simulated.java:1)"
+)
+
+
+def node_names(cluster: SimulatedCluster) -> list[str]:
+    """Return the names of a cluster's nodes."""
+    kind = "lgs-lgs" if cluster.engine == LOGSTASH else "ess-esn"
+    return [f"{cluster.name}-{kind}-{number}-1" for number in range(1, cluster.nodes + 1)]
+
+
+def _new_names(body: dict[str, Any], cluster: SimulatedCluster) -> dict[str, Any]:
+    """Return the body with the current names of its parameters.
+
+    Raises:
+        AbortRequest: 400, it has names of the other era than the cluster's.
+    """
+    if cluster.search_names != "old":
+        return body
+    if set(body) != set(_OLD_NAMES) or body["level"] == "ALL":
+        raise _bad(f"required: {', '.join(_OLD_NAMES)}")
+    return {_OLD_NAMES[name]: value for name, value in body.items()}
 
 
 def search(cluster: SimulatedCluster, request: RawRequest, clock: CloudClock) -> RawReply:
@@ -180,16 +210,16 @@ def search(cluster: SimulatedCluster, request: RawRequest, clock: CloudClock) ->
         body = request.json_object()
     except ValueError as error:
         raise _bad(str(error)) from error
-    nodes = [f"{cluster.name}-ess-esn-{number}-1" for number in range(1, cluster.nodes + 1)]
-    if body.get("instance_name") not in nodes:
+    body = _new_names(body, cluster)
+    if body.get("instance_name") not in node_names(cluster):
         raise _bad("instance_name")
     if body.get("log_type") not in LOG_TYPES:
         raise _bad("log_type")
     level = body.get("level") or "ALL"
-    wanted = LEVELS if level == "ALL" else tuple(str(level).split("|"))
-    if not set(wanted) <= set(LEVELS):
+    wanted = WRITTEN if level == "ALL" else tuple(str(level).split("|"))
+    if level != "ALL" and not set(wanted) <= set(LEVELS):
         raise _bad("level")
-    if body["log_type"] == "deprecation" and set(wanted) != set(LEVELS):
+    if body["log_type"] == "deprecation" and not set(wanted) >= set(LEVELS):
         raise _bad("level: deprecation logs can be queried only when all levels are selected")
     limit = body.get("limit", 100)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LINES:
@@ -198,11 +228,19 @@ def search(cluster: SimulatedCluster, request: RawRequest, clock: CloudClock) ->
     if not isinstance(keyword, str) or not _KEYWORD.fullmatch(keyword):
         raise _bad("keyword")
     moment = _before(body.get("time_index"), clock)
+    if cluster.engine == LOGSTASH:  # one text, and neither kind nor level count
+        texts = [_LOGSTASH.format(number=10_000 - number) for number in range(limit)]
+        found = "\n".join(text for text in texts if keyword in text)
+        return json_reply({"instanceLog": found, "type": "", "logList": None})
+    deprecation = body["log_type"] == "deprecation"
     lines: list[dict[str, str]] = []
-    for number in range(limit * 4):
-        word = LEVELS[(moment.minute + number) % len(LEVELS)]
+    for number in range(limit * len(WRITTEN)):
+        word = WRITTEN[(moment.minute + number) % len(WRITTEN)]
         content = _LINES[body["log_type"]].format(number=10_000 - number)
+        if word == "ERROR" and body["log_type"] == "instance":
+            content += _TRACE
         if word in wanted and keyword in content:
+            word = "DEPRECATION" if deprecation else word
             stamp = (moment - number * SPACING).strftime("%Y-%m-%dT%H:%M:%S,%f")[:-3]
             lines.append({"content": content, "date": stamp, "level": word})
         if len(lines) == limit:

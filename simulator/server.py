@@ -142,7 +142,10 @@ class Simulator:
             self.clock, self.cloud.projects, config.token_seconds, self._urls
         )
         self.css = CssService(
-            self.cloud, self._token_checker(), foreign_projects=config.external_identity
+            self.cloud,
+            self._token_checker(),
+            keys=None if config.external_identity else self.identity.keys,
+            foreign_projects=config.external_identity,
         )
         self.control = ControlApi(self)
         populate(config, self.cloud, self.faults)
@@ -156,13 +159,13 @@ class Simulator:
         """Base URL of the main listener; the identity service is at /v3 below it."""
         return self.listeners[self.config.regions[0]].url
 
-    def clouds_yaml(self, *, application_credential: bool = False) -> str:
+    def clouds_yaml(self, kind: str = "password") -> str:
         """Return the content of a clouds.yaml for this simulator; see `clouds_file.text`."""
         return clouds_file.text(
             f"{self.url}/v3",
             self.identity.credentials,
             tuple(self.cloud.projects.values()),
-            application_credential=application_credential,
+            kind,
         )
 
     def set_listening(self, region: str, *, listening: bool) -> None:
@@ -187,6 +190,7 @@ class Simulator:
             self.faults.clear()
             self.clock.offset = self.config.clock_offset
             populate(self.config, self.cloud, self.faults)
+        self.identity.keys.unlock()
         self.ledger.clear()
         for listener in self.listeners.values():
             listener.open()

@@ -88,6 +88,8 @@ class SimulatedCluster:
     Attributes:
         stamps: format of times in records: ms (a number), seconds (milliseconds truncated to whole
             seconds, as in the documentation's example) or string (a number as a string).
+        search_names: which names of the parameters a log search takes: those of today (new), or
+            those that were documented until 2025-12 (old).
         job_seconds: duration of its jobs, in seconds; None for the simulator's default.
         log_backup: whether log backup is on; False for a disabled configuration, None for no
             configuration.
@@ -109,6 +111,7 @@ class SimulatedCluster:
     failed_message: str = ""
     job_seconds: float | None = None
     stamps: str = "ms"
+    search_names: str = "new"
     log_backup: bool | None = True
     log: LogConfiguration | None = None
     real_time: RealTimeCollection | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,16 @@ from tests.stack import running_stack, stack
 __all__ = ["running_stack", "stack"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests create runs that have ended; tests/services/test_attacks.py has that guard too."""
+    from backups.guards import BEGINNINGS
+    from dashboard.db import triggers
+
+    if BEGINNINGS in triggers.CONNECTED:
+        triggers.CONNECTED.remove(BEGINNINGS)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Distribute the tests as tests/distribution.py says, unless --dist says otherwise."""
@@ -26,11 +36,34 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return Distribution(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-only",
+        action="store_true",
+        help="leave out what does not depend on DATABASE_URL (tests/distribution.py)",
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("database_only"):
+        from tests.distribution import depends_on_the_database
+
+        left_out = [item for item in items if not depends_on_the_database(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if depends_on_the_database(item.nodeid)]
     if hasattr(config, "workerinput"):
         from tests.distribution import rank
 
         items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """What fixtures make was there before the test: it is no event of the audit trail."""
+    from dashboard.members.recording import not_recorded
+
+    with not_recorded():
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""How pytest-xdist distributes the suite: which tests stay together, and which start first."""
+"""Which tests of the suite run where: with which database, on which worker, and which start first."""
 
 from __future__ import annotations
 
@@ -24,8 +24,35 @@ FIRST = (
     "tests/audit/",
     "tests/dashboard/",
 )
+# Use no database, always the embedded one, or look at pages and paper, where each database's rows
+# make the same page. `pytest --database-only` leaves them out.
+WITHOUT_DATABASE = (
+    "tests/browser/test_every_page.py",
+    "tests/browser/test_run_on_paper_and_screen.py",
+    "tests/browser/test_security_key.py",
+    "tests/compose/",
+    "tests/css_api/",
+    "tests/dashboard/test_data_dir.py",
+    "tests/dashboard/test_environment.py",
+    "tests/dashboard/test_redis_tls.py",
+    "tests/dashboard/test_system_checks.py",
+    "tests/deploy/",
+    "tests/docs/test_docs.py",
+    "tests/docs/test_imports.py",
+    "tests/docs/test_licences.py",
+    "tests/docs/test_settings.py",
+    "tests/language/test_templates.py",
+    "tests/local_run/",
+    "tests/rules/",
+    "tests/simulator/",
+)
 # Their tests take minutes and share nothing.
 BY_TEST = ("tests/timelines/", "tests/browser/test_every_page.py")
+
+
+def depends_on_the_database(nodeid: str) -> bool:
+    """Whether another database can make a test end in another way."""
+    return not nodeid.startswith(WITHOUT_DATABASE)
 
 
 def rank(nodeid: str) -> int:

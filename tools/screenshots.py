@@ -39,7 +39,9 @@ SHOWN_RUN, SHOWN_CLUSTER, UNDER_WAY = "payments-logs", "orders-prod", "search-eu
 # Runs of the previous days, which a new instance does not have. All other data is real.
 DAYS_BEFORE = """
 import datetime, random
+from django.db import connection
 from django.utils import timezone
+from backups.guards import BEGINNINGS
 from backups.models import BackupRun, Cluster
 from backups.services.clusters.protection import verified
 chance, rows = random.Random(7), []
@@ -61,7 +63,8 @@ for cluster in Cluster.objects.exclude(name__in=never).select_related("project")
             requested_by_name=chance.choice(("anna", "ben")), trigger="button", state=state,
             outcome=outcome, http_status=status, requested_at=at, sent_at=at,
             finished_at=at + datetime.timedelta(seconds=chance.randrange(5, 90))))
-BackupRun.objects.bulk_create(rows)
+with BEGINNINGS.lifted(connection):
+    BackupRun.objects.bulk_create(rows)
 """
 
 

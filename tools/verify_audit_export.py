@@ -1,9 +1,15 @@
 #!/usr/bin/env python3
-"""Verify an export of the audit trail, without the dashboard.
+"""Verify an export of the audit trail, or the proof of one run, without the dashboard.
 
 Needs Python 3.9 or newer and `cryptography` (pip install cryptography), nothing else.
 
     python verify_audit_export.py export.jsonl --key public.pem [--head NUMBER:HASH …]
+    python verify_audit_export.py --run run-7.json --key public.pem [--head NUMBER:HASH …]
+    python verify_audit_export.py export.jsonl --run run-7.json --key public.pem
+
+The second form verifies that the run is one of those that an event of the trail has sealed. It
+proves no more than the signature does, unless a head of that event is given or, as in the third
+form, an export that contains it.
 
 The key is the dashboard's public key, as printed by `manage.py audit_export --public-key`. Obtain
 it separately from the export. A head is one that was saved from the dashboard's log. Exit status:
@@ -23,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 FORMAT = "css-log-backup-audit/1"
+RUN_FORMAT = "css-log-backup-run/1"
 
 
 class Bad(Exception):
@@ -93,11 +100,67 @@ def check_seal(seal, header, last, events, sha256, key):
         if seal[name] != fact:
             raise Bad(f"the seal does not belong to these events: {name} differs")
     signed = {name: value for name, value in seal.items() if name != "signature"}
+    check_signature(signed, seal["signature"], FORMAT, key)
+
+
+def check_signature(signed, text, form, key):
+    """Check the signature of an object."""
     try:
-        signature = base64.b64decode(seal["signature"], validate=True)
-        key.verify(signature, FORMAT.encode() + b"\n" + canonical(signed))
-    except (InvalidSignature, ValueError):
+        key.verify(base64.b64decode(text, validate=True), form.encode() + b"\n" + canonical(signed))
+    except (InvalidSignature, ValueError, TypeError):
         raise Bad("the signature is not that of the given key") from None
+
+
+def check_run(document, key):
+    """Check the proof in the JSON of a run.
+
+    Args:
+        document: the JSON of a run, as downloaded from its page or from the API.
+        key: the public key.
+
+    Returns:
+        The sequence number and hash of the event that sealed the run, and the leaf.
+
+    Raises:
+        Bad: the proof is missing or does not hold.
+    """
+    proof = (document.get("seal") or {}).get("proof")
+    if proof is None:
+        raise Bad("the file has no proof: the run is not sealed, or its reader may not audit it")
+    if proof["format"] != RUN_FORMAT:
+        raise Bad(f"the format is not {RUN_FORMAT}")
+    signed = {name: value for name, value in proof.items() if name != "signature"}
+    check_signature(signed, proof["signature"], RUN_FORMAT, key)
+    leaf, content, event = proof["leaf"], proof["content"], proof["event"]
+    if leaf["form"] != 1 or content["form"] != 1 or event["form"] != 1:
+        raise Bad("the seal has a form that this script does not know")
+    run = content["run"]
+    if run["id"] != leaf["run"] or digest(content) != leaf["digest"]:
+        raise Bad("the row, the events or the calls of the run are not those that were sealed")
+    if leaf["altered"]:
+        raise Bad(f"the run was changed between its end and its seal: {leaf['altered']}")
+    for name, value in leaf["facts"].items():
+        if run[name] != value:
+            raise Bad(f"{name} is not what was sealed")
+    shown = {"run_id": "id", "state": "state", "outcome": "outcome", "http_status": "http_status"}
+    shown.update({"cluster_id": "cluster_cloud_id", "message": "message", "evidence": "evidence"})
+    for name, column in shown.items():
+        if document[name] != run[column]:
+            raise Bad(f"the file says another {name} than its proof")
+    if (document["job_id"] or None) != (run["job_id"] or None):
+        raise Bad("the file says another job_id than its proof")
+    value = hashlib.sha256(b"\x00" + canonical(leaf)).digest()
+    for step in proof["path"]:
+        other = bytes.fromhex(step["hash"])
+        pair = other + value if step["side"] == "left" else value + other
+        value = hashlib.sha256(b"\x01" + pair).digest()
+    if event["action"] != "runs_sealed" or event["details"]["root"] != value.hex():
+        raise Bad("the run is not under the root of the event")
+    if leaf["run"] not in event["details"]["runs"]:
+        raise Bad("the event does not name the run")
+    if digest(event) != proof["event_hash"]:
+        raise Bad("the content of the event is not what was hashed")
+    return (event["sequence"], proof["event_hash"]), leaf
 
 
 def verify(lines, key, heads):
@@ -169,32 +232,71 @@ def head(text):
     return int(number), value.lower()
 
 
+def read_run(path):
+    try:
+        document = json.loads(Path(path).read_bytes(), object_pairs_hook=no_doubles)
+    except (ValueError, RecursionError) as error:
+        raise Bad(f"the run's file is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise Bad("the run's file is not an object")
+    return document
+
+
+def check_files(options, key):
+    """Verify what was given; return the lines to print."""
+    heads, lines = list(options.head), []
+    if options.run:
+        (number, value), leaf = check_run(read_run(options.run), key)
+        others = [each for each in heads if each[0] != number]
+        if others and not options.export:
+            raise Bad(f"the run was sealed by event {number}: that head is needed")
+        if any(each != value for at, each in heads if at == number):
+            raise Bad(f"event {number} is not the one of the given head")
+        if options.export:
+            heads.append((number, value))
+        kind = " (it had ended before that)" if leaf["kind"] == "existing" else ""
+        state = leaf["facts"].get("state")
+        lines.append(f"VERIFIED: run {leaf['run']} ({state}), sealed by event {number}{kind}")
+        lines.append(f"seal         {number}:{value}")
+    if options.export:
+        with Path(options.export).open("rb") as export:
+            header, seal, masked = verify(export, key, heads)
+        before = header["begins_after"]
+        lines += [
+            f"VERIFIED: events {seal['first']} to {seal['last']} ({masked} masked)",
+            f"exported {header['exported_at']} by {header['exported_by']}",
+            f"begins after {before['sequence']}:{before['hash']}",
+            f"head         {seal['last']}:{seal['head']}",
+        ]
+    return lines
+
+
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description="Verify an export of the audit trail.")
-    parser.add_argument("export", help="the JSON Lines file")
+    parser = argparse.ArgumentParser(
+        description="Verify an export of the audit trail, or the proof of one run."
+    )
+    parser.add_argument("export", nargs="?", help="the JSON Lines file")
+    parser.add_argument("--run", help="the JSON file of a run", metavar="FILE")
     parser.add_argument("--key", required=True, help="file with the public key: PEM or base64")
     parser.add_argument("--head", type=head, action="append", default=[], metavar="NUMBER:HASH")
     options = parser.parse_args(arguments)
+    if not options.export and not options.run:
+        parser.error("an export or --run is required")
     try:
         key = read_key(options.key)
     except (OSError, ValueError) as error:
         parser.error(f"the key cannot be read: {error}")
     try:
-        with Path(options.export).open("rb") as lines:
-            header, seal, masked = verify(lines, key, options.head)
+        lines = check_files(options, key)
     except OSError as error:
         parser.error(str(error))
     except Bad as problem:
         print(f"NOT VERIFIED: {problem}", file=sys.stderr)
         return 1
-    except (KeyError, TypeError, AttributeError) as problem:
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
         print(f"NOT VERIFIED: a field is missing or of the wrong kind ({problem})", file=sys.stderr)
         return 1
-    before = header["begins_after"]
-    print(f"VERIFIED: events {seal['first']} to {seal['last']} ({masked} masked)")
-    print(f"exported {header['exported_at']} by {header['exported_by']}")
-    print(f"begins after {before['sequence']}:{before['hash']}")
-    print(f"head         {seal['last']}:{seal['head']}")
+    print("\n".join(lines))
     return 0
 
 

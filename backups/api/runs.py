@@ -15,6 +15,7 @@ from backups.lists.history import RUN_KEYSET, HistoryFilter, pinned
 from backups.models import BackupRun, ExportAs
 from backups.serialize import Json, run_document, run_line
 from backups.services.exports import begin, knows_zone, line_format, stream
+from backups.services.runs import seal_proof
 from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import cancel_run
 from dashboard.accounts.access import Permission, require, require_somewhere
@@ -134,11 +135,13 @@ def document_of(request: ApiRequest, pk: int) -> Json:
     """The full document of a run. Raises Http404."""
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
+    audit = audit_events(request.user, run)
     return run_document(
         run,
         **neighbours(run),
         resolved_by=resolved_by(run),
-        audit=audit_events(request.user, run),
+        audit=audit,
+        seal=seal_proof.document(run, with_proof=audit is not None),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from urllib.parse import quote
 from . import parse
 from .answer import Reply
 from .errors import ApiError, ConfigurationError, MalformedAnswer
-from .exchange import Body, CallRecorder, Exchange, Exchanger, ShownRequest
+from .exchange import Body, CallRecorder, Exchange, Exchanger, ShownRequest, time_index
 from .pages import IncompleteList, read_list
 from .parse import ShapeError, is_id
 from .session import CloudConnection
@@ -35,6 +36,8 @@ COLLECT_CAP = 64 * 1024  # bytes of decoded body: success is empty, an error is 
 READ_CAP = 32 * 1024 * 1024
 # Explicit although it is the documented default: real-time collection has the same paths.
 _LOG_BACKUP = "action=base_log_collect"
+# Codes of a 400 that may mean that parameters have other names.
+_UNKNOWN_NAMES = frozenset({"CSS.0001", "CSS.0017", "CSS.5037"})
 
 
 class CssClient:
@@ -140,12 +143,24 @@ class CssClient:
     def search_logs(self, cluster_id: str, query: LogQuery) -> LogLines:
         """Search a node's current log: `POST /clusters/{id}/logs/search`. It changes nothing.
 
+        The documents have two sets of parameter names. If the current ones are rejected, the
+        former ones are tried once, and what they cannot say is applied here.
+
         Raises:
             ApiError: the cloud answered something other than a 2xx.
             MalformedAnswer: the answer cannot be used.
         """
         path = f"{_cluster_path(cluster_id)}/logs/search"
-        return _parsed(self._exchanger.call("POST", path, READ_CAP, query), parse.log_lines)
+        try:
+            return _parsed(self._exchanger.call("POST", path, READ_CAP, query), parse.log_lines)
+        except ApiError as error:
+            if error.answer.status != 400 or error.answer.error_code not in _UNKNOWN_NAMES:
+                raise
+            former = replace(query, old_names=True)
+            reply = self._exchanger.call("POST", path, READ_CAP, former)
+            if not reply.answer.ok:  # the names were not the reason
+                raise
+            return _narrowed(_parsed(reply, parse.log_lines), query)
 
     def _change(self, method: str, cluster_id: str, what: str, body: Body | None = None) -> Answer:
         path = f"{_cluster_path(cluster_id)}/logs/{what}"
@@ -222,6 +237,18 @@ class CssClient:
     def _get(self, path: str, parser: Callable[[object], T]) -> tuple[T, Answer]:
         reply = self._exchanger.call("GET", path, READ_CAP)
         return _parsed(reply, parser), reply.answer
+
+
+def _narrowed(found: LogLines, query: LogQuery) -> LogLines:
+    """The entries that a query asks for, of all that the cloud returned."""
+    before = time_index(query.before) if query.before is not None else ""
+    lines = [
+        line
+        for line in found.lines
+        if query.keyword in line.content and (not before or line.date < before)
+    ]
+    complete = None if len(lines) <= query.limit else False
+    return LogLines(tuple(lines[: query.limit]), complete, narrowed_here=True)
 
 
 def _parsed(reply: Reply, parser: Callable[[object], T]) -> T:

@@ -18,6 +18,7 @@ import yaml
 
 from dashboard.http.redact import one_line
 
+from .credentials import ACCESS_KEY, AGENCY, LIFTED_NAMES, signs_with_key
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,9 +28,18 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 _SUFFIXES = ("yaml", "yml", "json")
 # Keys whose text YAML may parse as a number, date or boolean.
-_TEXT_KEY = re.compile(r"pass|secret|token|user|name|domain|project|_id$", re.I)
+_TEXT_KEY = re.compile(r"pass|secret|token|user|name|domain|project|_id$|^[as]k$|access_key", re.I)
+# Keys that openstacksdk moves into `auth` only for plugins that it knows.
+_AUTH_NAMES = frozenset(
+    ("auth_url", "username", "user_id", "password", "target_agency_name", "target_domain_name",
+     "target_domain_id", "target_project_name", "target_project_id")
+)  # fmt: skip
 _UNKNOWN_KEY = re.compile(r"unexpected keyword argument '(\w{1,50})'")
 _MISSING_KEY = re.compile(r"missing \d+ required [\w -]+ arguments?: '(\w{1,50})'")
+# Keys beside `auth` whose value is a text.
+_TEXT_NAMES = LIFTED_NAMES | {
+    "auth_type", "css_endpoint_override", "interface", "endpoint_type", "profile",
+}  # fmt: skip
 Fingerprint = tuple[object, ...]
 
 
@@ -70,6 +80,24 @@ def list_clouds() -> tuple[tuple[str, str], ...]:
         return tuple(dict.fromkeys(pairs))
 
 
+def region_is_guessed(cloud: str) -> bool:
+    """Whether an entry names no region itself, so that its profile's are used.
+
+    The profile `otc` has all regions of that cloud, and an account may be in one of them only.
+
+    Args:
+        cloud: name of the entry.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
+    with _lock:
+        entry = _load().config.cloud_config["clouds"].get(cloud)
+    names = {"regions", "region_name", "region-name"}
+    of_profile = isinstance(entry, dict) and bool({"profile", "cloud"} & entry.keys())
+    return of_profile and not names & entry.keys()
+
+
 def cloud_region(cloud: str, region: str) -> CloudRegion:
     """Read one entry.
 
@@ -91,9 +119,32 @@ def cloud_region(cloud: str, region: str) -> CloudRegion:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return loaded.config.get_one(cloud=cloud, region_name=region)
+                own = _own_auth_type(loaded.config, cloud, region)
+                if not own:
+                    return loaded.config.get_one(cloud=cloud, region_name=region)
+                # keystoneauth has no plugin for these
+                found = loaded.config.get_one(cloud=cloud, region_name=region, validate=False)
+                found.config["auth_type"] = own
+                for name in _AUTH_NAMES & found.config.keys():
+                    found.config["auth"].setdefault(name, found.config[name])
+                return found
         except Exception as error:  # openstacksdk and its plugins raise errors of any type
             raise _unusable(loaded.config, cloud, error) from error
+
+
+def _own_auth_type(config: OpenStackConfig, cloud: str, region: str) -> str:
+    """ACCESS_KEY or AGENCY for an entry of that kind, "" for one that keystoneauth signs in."""
+    entry: dict[str, Any] = {}
+    config._expand_vendor_profile(cloud, entry, config.cloud_config["clouds"][cloud])
+    auth = entry.get("auth") or {}
+    for part in (config.cloud_config["clouds"][cloud], config._get_region(cloud, region)["values"]):
+        auth = {**auth, **(part.get("auth") or {})}
+        entry = {**entry, **part, "auth": auth}
+    if config.envvar_key == cloud:  # openstacksdk adds its default
+        entry["auth_type"] = os.environ.get("OS_AUTH_TYPE")
+    if entry.get("auth_type") == AGENCY:
+        return AGENCY
+    return ACCESS_KEY if signs_with_key(entry) else ""
 
 
 def fingerprint() -> Fingerprint:
@@ -127,8 +178,24 @@ def _load() -> _Loaded:
             config = OpenStackConfig(config_files=config_files, secure_files=secure_files)
     except Exception as error:
         raise ConfigurationError(one_line(f"clouds.yaml cannot be used: {error}", 500)) from error
+    _lift_keys(config.cloud_config.get("clouds"))
     _loaded = _Loaded(current, config, frozenset(names))
     return _loaded
+
+
+def _lift_keys(value: object) -> None:
+    """Move access keys out of `auth`: there, keystoneauth's plugins reject them."""
+    if isinstance(value, list):
+        for each in value:
+            _lift_keys(each)
+    if not isinstance(value, dict):
+        return
+    auth = value.get("auth")
+    if isinstance(auth, dict):
+        for name in LIFTED_NAMES & auth.keys():
+            value.setdefault(name, auth.pop(name))
+    for each in value.values():
+        _lift_keys(each)
 
 
 def _config_files() -> list[str]:
@@ -196,6 +263,11 @@ def _check(places: list[str], variable: str) -> set[str]:
             raise ConfigurationError(one_line(f"{path}: entry '{name}' is not a mapping", 500))
         if not isinstance(entry.get("auth", {}), dict):
             raise ConfigurationError(one_line(f"{path}: `auth` of '{name}' is not a mapping", 500))
+        own = {key: value for key, value in entry.items() if key in _TEXT_NAMES}
+        for key, value in {**entry.get("auth", {}), **own}.items():
+            if isinstance(value, dict | list) or (key == "interface" and value is True):
+                text = f"{path}: {key} of '{name}' is not a text: write one value"
+                raise ConfigurationError(one_line(text, 500))
     _require_quotes(text, path)
     return set(clouds or {})
 
@@ -212,7 +284,8 @@ def _require_quotes(text: str, path: Path) -> None:
     if path.suffix == ".json":
         return
     for name, entry in _pairs(_value_of(yaml.compose(text, yaml.SafeLoader), "clouds")):
-        for key, node in _pairs(_value_of(entry, "auth")):
+        own = [pair for pair in _pairs(entry) if pair[0] in LIFTED_NAMES]
+        for key, node in [*_pairs(_value_of(entry, "auth")), *own]:
             if not isinstance(node, yaml.ScalarNode) or not _TEXT_KEY.search(key):
                 continue
             if node.tag in (_STR, _NULL):
@@ -262,9 +335,5 @@ def _unusable(config: OpenStackConfig, cloud: str, error: Exception) -> Configur
         why = f"{key[1]} is no key of its kind of credentials"
     elif isinstance(error, TypeError) and (key := _MISSING_KEY.search(str(error))):
         why = f"{key[1]} is missing"
-    entry = config.cloud_config["clouds"].get(cloud) or {}
-    keys = {*entry, *(entry.get("auth") or {})} if isinstance(entry, dict) else set()
-    if keys & {"ak", "access_key"}:
-        why += " (AK/SK is not supported: use a password or an application credential)"
     source = config.config_filename or "the environment (OS_*)"
     return ConfigurationError(one_line(f"{source}: entry '{cloud}' cannot be used: {why}", 500))

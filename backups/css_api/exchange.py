@@ -1,4 +1,4 @@
-"""One request to Cloud Search Service: token, body, sending and recording."""
+"""One request to Cloud Search Service: token or signature, body, sending and recording."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dashboard.http.transport import send
 from .answer import Reply, read_answer
 from .errors import TransportError
 from .session import CloudConnection, Grant
+from .signing import Signature
 from .types import Answer, LogPolicy, LogQuery, LogStorage
 
 
@@ -88,6 +89,8 @@ class Exchanger:
     def call(self, method: str, path: str, cap: int, body: Body | None = None) -> Reply:
         """Send a request, and once more with a new token after a 401.
 
+        A signed request is not repeated: five wrong signatures in a row lock an access key.
+
         Args:
             method: HTTP method.
             path: below the endpoint, with its query.
@@ -102,6 +105,8 @@ class Exchanger:
         grant = self._connection.grant()
         sent = None if body is None else as_json(body)
         reply = self._exchange(method, path, cap, grant, sent)
+        if reply.answer.status == 401 and grant.key is not None:
+            raise self._connection.key_refused(reply.answer)
         if reply.answer.status == 401:
             grant = self._connection.grant(refused=grant.token)
             reply = self._exchange(method, path, cap, grant, sent)
@@ -113,7 +118,8 @@ class Exchanger:
         connection = self._connection
         url = f"{grant.identity.endpoint}{path}"
         headers = self._headers(grant)
-        request = self._shown(method, url, headers, body)
+        added = grant.key.shown_headers() if grant.key else {}
+        request = self._shown(method, url, {**headers, **added}, body)
         if self._recorder is not None:
             self._recorder.before_send(request)
         started_at = datetime.now(UTC)
@@ -129,6 +135,7 @@ class Exchanger:
                 timeouts=connection.timeouts,
                 cap=cap,
                 body=body,
+                auth=Signature(grant.key) if grant.key else None,
                 verify=connection.verify,
                 cert=connection.cert,
                 secrets=connection.secrets,
@@ -141,11 +148,15 @@ class Exchanger:
         return reply
 
     def _headers(self, grant: Grant) -> dict[str, str | Secret]:
+        if grant.token is not None:
+            by: dict[str, str | Secret] = {"X-Auth-Token": grant.token}
+        else:
+            by = {"X-Project-Id": grant.identity.project_id}
         return {
             "Accept": "application/json",
             "Content-Type": "application/json",
             "User-Agent": self._connection.user_agent,
-            "X-Auth-Token": grant.token,
+            **by,
         }
 
     def _shown(
@@ -165,6 +176,9 @@ class Exchanger:
         if self._recorder is not None:
             self._recorder.after(exchange)
 
+
+# The levels that the documents had before they had ALL.
+_OLD_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 
 Body = LogStorage | LogPolicy | LogQuery
 
@@ -191,6 +205,12 @@ def _storage(storage: LogStorage) -> dict[str, object]:
 
 
 def _query(query: LogQuery) -> dict[str, object]:
+    if query.old_names:
+        return {
+            "instanceName": query.node,
+            "logType": query.log_type,
+            "level": "|".join(query.levels or _OLD_LEVELS),
+        }
     fields: dict[str, object] = {
         "instance_name": query.node,
         "log_type": query.log_type,
@@ -198,12 +218,13 @@ def _query(query: LogQuery) -> dict[str, object]:
         "limit": query.limit,
     }
     if query.before is not None:
-        fields["time_index"] = _time_index(query.before)
+        fields["time_index"] = time_index(query.before)
     if query.keyword:
         fields["keyword"] = query.keyword
     return fields
 
 
-def _time_index(moment: datetime) -> str:
+def time_index(moment: datetime) -> str:
+    """A moment as the cloud writes those of log entries."""
     utc = moment.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S},{utc.microsecond // 1000:03d}"

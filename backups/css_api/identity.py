@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -13,7 +14,7 @@ from dashboard.http.redact import one_line, redact
 from dashboard.http.transport import describe, failure_kind, is_loopback
 from dashboard.http.wire import ExchangeWatch
 
-from .answer import retry_after
+from .answer import answered_on, retry_after
 from .errors import (
     CatalogError,
     ConfigurationError,
@@ -22,6 +23,7 @@ from .errors import (
     TransportKind,
 )
 from .parse import is_id
+from .signing import LARGEST_SKEW, AccessKey
 from .types import ProjectIdentity
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ LONGEST_SAID = 200  # characters
 _SAYS_NOTHING = re.compile(r"\s*(?:$|unauthorized\b|the request you have made requires auth)", re.I)
 _SECOND_FACTOR = re.compile(r"\b(?:mfa|totp|multi-?factor|second factor)\b", re.I)
 _VERSION = re.compile(r"v\d+(?:\.\d+)?")
+# Clouds whose identity service has password, agency and federation, but no application credentials
+# (docs/css-api.md §5).
+_NO_APPLICATION_CREDENTIALS = (".otc.t-systems.com", ".myhuaweicloud.com", ".myhuaweicloud.eu")
 _SECRET_NAME = re.compile(
     r"passw|passcode|secret|token|private|credential$|^(?:ak|sk)$|_key$", re.I
 )
@@ -72,6 +77,14 @@ def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool
         ConfigurationError: the URL is not https://, or contains a user name or password, which
             libraries would log.
     """
+    if "://" not in url and "@" not in url:  # the profile otc-swiss has such an address
+        raise ConfigurationError(
+            one_line(
+                f"cloud '{entry}': the address {url} has no scheme: set auth_url in the entry, to"
+                f" https://{url}",
+                500,
+            )
+        )
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise ConfigurationError(
@@ -103,14 +116,16 @@ def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool
     )
 
 
-def require_password(config: Mapping[str, Any], entry: str) -> None:
-    """Reject an entry that signs in with a password and has none, before anything is sent.
+def require_root(auth_url: str, cloud: str) -> None:
+    """Reject the address of a call where that of the service belongs.
 
     Raises:
-        ConfigurationError: `auth` of the entry has no password.
+        ConfigurationError: `auth_url` goes on after its version.
     """
-    if config.get("auth_type") in ("password", "v3password") and not config["auth"].get("password"):
-        raise ConfigurationError(one_line(f"cloud '{entry}': password is missing", 500))
+    if re.search(r"/v3/+\S", auth_url):
+        raise ConfigurationError(
+            one_line(f"cloud '{cloud}': auth_url goes on after /v3: end it there", 500)
+        )
 
 
 def renewal_margin(access: AccessInfo, most: float) -> float:
@@ -149,8 +164,11 @@ def project_identity(
     project_id = access.project_id
     if not project_id:
         raise CatalogError(
-            f"the token of cloud '{cloud}' is for no project:"
-            " set project_name or project_id in its entry"
+            one_line(
+                f"the token of cloud '{cloud}' is for no project: set project_name or project_id in"
+                f" its entry{_domain_hint(settings)}",
+                500,
+            )
         )
     # It is used in every path and stored.
     if not isinstance(project_id, str) or not is_id(project_id):
@@ -166,12 +184,28 @@ def project_identity(
                 one_line(f"the catalog of cloud '{cloud}' says that css is on this machine", 500)
             )
     name = access.project_name
+    try:
+        endpoint = endpoint_of(url, project_id)
+    except CatalogError as error:
+        whose = "css_endpoint_override" if own_endpoint(settings) else "the catalog"
+        raise CatalogError(one_line(f"cloud '{cloud}', {whose}: {error}", 500)) from error
     return ProjectIdentity(
         cloud=cloud,
         region=region,
         project_id=project_id,
         project_name=one_line(name, 255) if isinstance(name, str) else "",
-        endpoint=endpoint_of(url, project_id),
+        endpoint=endpoint,
+    )
+
+
+def _domain_hint(settings: CloudRegion) -> str:
+    """What to do with the domain of an entry that is scoped to it."""
+    auth = settings.config.get("auth", {})
+    if not auth.get("domain_name") and not auth.get("domain_id"):
+        return ""
+    return (
+        "; its domain_name or domain_id signs in to the whole account, where no service is: call it"
+        " user_domain_name or user_domain_id"
     )
 
 
@@ -263,7 +297,13 @@ def _plain_address(text: str) -> SplitResult | None:
 
 
 def identity_error(
-    error: Exception, *, cloud: str, auth_url: str, watch: ExchangeWatch, secrets: tuple[str, ...]
+    error: Exception,
+    *,
+    cloud: str,
+    auth_url: str,
+    watch: ExchangeWatch,
+    secrets: tuple[str, ...],
+    key: AccessKey | None = None,
 ) -> IdentityError:
     """Convert a failure of keystoneauth to an error with a one-line message.
 
@@ -273,20 +313,23 @@ def identity_error(
         auth_url: its identity URL.
         watch: of the exchange.
         secrets: values to redact.
+        key: the access key that signed, None where a token was requested.
     """
     if isinstance(error, IdentityError):
         return error
     host = urlsplit(auth_url).netloc.rpartition("@")[2]
     service = f"the identity service {host}"
     if isinstance(error, ks.MissingAuthMethods):
-        why = "it wants a second factor: use an application credential"
-        return SecondFactorError(_refused(why, cloud), status=401)
+        return SecondFactorError(_refused(_second_factor(host), cloud), status=401)
     if isinstance(error, ks.Unauthorized):
         # Keystone distinguishes these only in its log; other services send a useful message
         why = "they are wrong, expired or disabled, or have no role in the project"
         said = _said(error, secrets)
+        if key is not None:
+            headers = error.response.headers if error.response is not None else {}
+            return key_refused(service, key, cloud, said, answered_on(headers))
         if _SECOND_FACTOR.search(said):
-            why = f"it wants a second factor: use an application credential; it says: {said}"
+            why = f"{_second_factor(host)}; it says: {said}"
             return SecondFactorError(_refused(why, cloud), status=401)
         return IdentityError(
             _refused(f"{why}; it says: {said}" if said else why, cloud), status=401
@@ -321,6 +364,42 @@ def identity_error(
         return IdentityError(one_line(f"cloud '{cloud}': {redact(str(error), secrets)}", 500))
     # Not a response of an identity service: a maintenance page, or a proxy's response.
     return IdentityError(f"{service} gave an answer that cannot be used", retryable=True)
+
+
+def key_refused(
+    service: str, key: AccessKey, cloud: str, said: str, date: datetime | None
+) -> IdentityError:
+    """The error for a 401 to a signed request.
+
+    Args:
+        service: what answered.
+        key: the access key that signed.
+        cloud: name of the entry.
+        said: its message, redacted, "" for none.
+        date: the answer's time, None if unknown.
+    """
+    why = "the access key or the secret key is wrong, disabled or expired"
+    if key.security_token is not None:
+        why = "the temporary key has expired, or a part of it is wrong: create a new one"
+    off = (datetime.now(UTC) - date).total_seconds() if date is not None else 0.0
+    if abs(off) > LARGEST_SKEW / 3:
+        way = "ahead of" if off > 0 else "behind"
+        why = (
+            f"this machine's clock is {abs(off) / 60:.0f} minutes {way} the cloud's, and"
+            f" {LARGEST_SKEW / 60:.0f} are the limit: correct the clock"
+        )
+    text = f"{service} refused the access key {key} of clouds.yaml entry '{cloud}' (401): {why}"
+    return IdentityError(one_line(f"{text}; it says: {said}" if said else text, 500), status=401)
+
+
+def _second_factor(host: str) -> str:
+    """What helps where a second factor is required."""
+    if host.partition(":")[0].endswith(_NO_APPLICATION_CREDENTIALS):
+        return (
+            "it wants a second factor, and this cloud has no application credentials: use a user"
+            " for programmatic access without MFA, an agency, or an access key (AK/SK)"
+        )
+    return "it wants a second factor: use an application credential"
 
 
 def _connection_failure(error: BaseException) -> BaseException | None:
@@ -366,7 +445,7 @@ def _no_endpoint(access: AccessInfo, wanted: str | None, interface: str, cloud: 
     if interface != "public":
         place += f" and interface '{interface}'" if wanted else f" for interface '{interface}'"
     has = (
-        f"it has css in {', '.join(sorted(regions)[:20])}"
+        f"it has css in {', '.join(sorted(regions)[:20])}: set region_name in its entry"
         if regions
         else f"it has {', '.join(sorted(services)[:30]) or 'no service at all'}"
     )

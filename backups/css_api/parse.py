@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Generic, TypeVar
 
-from dashboard.http.redact import one_line
+from dashboard.http.redact import one_line, printable
 
 from .answer import fold, normalised, plausible
 from .types import (
@@ -73,6 +73,13 @@ class Fields:
         if value is None:
             return ""
         return self._as_text(value, names[0], limit)
+
+    def lines(self, *names: str, limit: int) -> str:
+        """A text that keeps its lines, without blank space at its ends; null and missing are ""."""
+        value = self.get(*names)
+        if isinstance(value, str):
+            return printable(value[:limit]).strip("\n ")
+        return self.text(*names, limit=limit)
 
     def texts(self, *names: str, separator: str | None = None) -> tuple[str, ...]:
         """A list of texts; a single text is split at `separator`."""
@@ -207,7 +214,9 @@ def _type(value: object) -> str:
 
 T = TypeVar("T")
 
-LONGEST_LINE = 8000  # characters of one log line
+LONGEST_LINE = 8000  # characters of one log entry
+_LONGEST_LOG = 4_000_000  # characters of the log of a Logstash node
+_MOST_LINES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,14 +285,21 @@ def log_records(document: object) -> ListPage[LogRecord]:
 
 
 def log_lines(document: object) -> LogLines:
-    """`POST …/logs/search`. Raises ShapeError."""
+    """`POST …/logs/search`. Raises ShapeError.
+
+    Logstash nodes have their log as one text instead of a list of entries.
+    """
     fields = Fields.of(document, "")
+    if fields.has("instanceLog") and not fields.get("logList"):
+        lines = fields.lines("instanceLog", limit=_LONGEST_LOG).split("\n")
+        kept = [line[:LONGEST_LINE] for line in lines if line.strip()]
+        return LogLines(tuple(LogLine("", "", line) for line in kept[:_MOST_LINES]), None)
     return LogLines(
         tuple(
             LogLine(
                 date=row.text("date", limit=40),
                 level=row.text("level", limit=20),
-                content=row.text("content", limit=LONGEST_LINE),
+                content=row.lines("content", limit=LONGEST_LINE),
             )
             for row in fields.rows("logList")
         ),

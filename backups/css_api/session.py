@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -17,18 +18,28 @@ from dashboard.http.transport import names_loopback_http, new_session
 from dashboard.http.wire import ExchangeWatch, Timeouts
 
 from . import config
+from .credentials import (
+    ACCESS_KEY,
+    AGENCY,
+    access_key_of,
+    agency_plugin,
+    require_key_place,
+    require_password,
+)
 from .errors import ConfigurationError, IdentityError
 from .identity import (
     identity_error,
+    key_refused,
     own_endpoint,
     project_identity,
     renewal_margin,
     require_https,
-    require_password,
+    require_root,
     secrets_of,
     token_of,
 )
-from .types import ProjectIdentity
+from .signing import AccessKey
+from .types import Answer, ProjectIdentity
 
 if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
@@ -44,10 +55,17 @@ LONGEST_REFUSAL_HOLD = 300.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A token and the project and endpoint that it is for."""
+    """What requests carry, and the project and endpoint that it is for.
 
-    token: Secret
+    Attributes:
+        token: the token, None where requests are signed.
+        identity: project and endpoint.
+        key: the access key that signs requests, None where they carry a token.
+    """
+
+    token: Secret | None
     identity: ProjectIdentity
+    key: AccessKey | None = None
 
 
 class CloudConnection:
@@ -86,19 +104,21 @@ class CloudConnection:
         self._settings = settings
         self._auth_url = str(settings.config.get("auth", {}).get("auth_url") or "")
         self.loopback_http = names_loopback_http(self._auth_url, own_endpoint(settings))
-        plugin = settings.get_auth()
+        self.key = _access_key(settings, cloud)
+        plugin = _plugin(settings, self.key, cloud)
         if not isinstance(plugin, BaseIdentityPlugin):
             kind = settings.config.get("auth_type")
             raise ConfigurationError(
                 f"cloud '{cloud}': auth_type '{kind}' has no token and catalog"
             )
-        require_https(
-            self._auth_url,
-            entry=cloud,
-            plain_http=self.plain_http,
-            loopback_http=self.loopback_http,
-        )
-        require_password(settings.config, cloud)
+        if self._auth_url:
+            require_root(self._auth_url, cloud)
+            require_https(
+                self._auth_url,
+                entry=cloud,
+                plain_http=self.plain_http,
+                loopback_http=self.loopback_http,
+            )
         self._plugin: Any = plugin
         self._keystone: Any = Session(
             auth=plugin,
@@ -110,6 +130,8 @@ class CloudConnection:
             user_agent=self.user_agent,
         )
         self._config_secrets = secrets_of(settings.config)
+        if self.key is not None:  # perhaps from the environment
+            self._config_secrets += self.key.values
         self._tokens: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._access: Any = None
@@ -138,6 +160,10 @@ class CloudConnection:
             ConfigurationError: the endpoint is not HTTPS.
         """
         kept = self._grant
+        if kept is not None and kept.token is None:
+            with self._lock:
+                self._plugin.invalidate()
+                self._access = None
         return self.grant(refused=kept.token if kept else None).identity
 
     def grant(self, refused: Secret | None = None) -> Grant:
@@ -171,6 +197,29 @@ class CloudConnection:
             self._hold = 0.0
             return grant
 
+    def key_refused(self, answer: Answer) -> IdentityError:
+        """The error for a 401 of CSS to a signed request.
+
+        The key signs nothing for five minutes then, because consecutive wrong signatures lock it.
+
+        Args:
+            answer: the 401.
+        """
+        if self.key is None:
+            raise TypeError("requests of this connection are not signed")
+        host = urlsplit(self.grant().identity.endpoint).netloc
+        error = key_refused(host, self.key, self.cloud, answer.message[:200], answer.date)
+        with self._lock:
+            self._failure, self._failed_at = error, time.monotonic()
+            self._hold_after(error)
+        return error
+
+    @property
+    def asks_identity(self) -> bool:
+        """Whether a sign-in sends anything: an access key may need nothing of it."""
+        auth = self._settings.config.get("auth", {})
+        return self.key is None or not (auth.get("project_id") and own_endpoint(self._settings))
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """All known secrets: those of the entry and the latest tokens."""
@@ -193,7 +242,8 @@ class CloudConnection:
     def _hold_after(self, error: IdentityError) -> None:
         if error.status != 401:
             return
-        self._hold = min(2 * self._hold or FIRST_REFUSAL_HOLD, LONGEST_REFUSAL_HOLD)
+        first = FIRST_REFUSAL_HOLD if self.key is None else LONGEST_REFUSAL_HOLD
+        self._hold = min(2 * self._hold or first, LONGEST_REFUSAL_HOLD)
         self._held_until = self._failed_at + self._hold
 
     def _current_grant(self) -> Grant:
@@ -205,7 +255,7 @@ class CloudConnection:
                 margin = renewal_margin(access, self._plugin.MIN_TOKEN_LIFE_SECONDS)
                 access.will_expire_soon(margin)  # raises for an invalid time
                 identity = project_identity(access, self._settings, self.cloud, self.region)
-                token = token_of(access, self.cloud)
+                token = token_of(access, self.cloud) if self.key is None else ""
             except Exception as error:  # a malformed answer makes keystoneauth raise anything
                 raise identity_error(
                     error,
@@ -213,6 +263,7 @@ class CloudConnection:
                     auth_url=self._auth_url,
                     watch=watch,
                     secrets=self.secrets,
+                    key=self.key,
                 ) from error
         require_https(
             identity.endpoint,
@@ -221,6 +272,9 @@ class CloudConnection:
             loopback_http=self.loopback_http,
         )
         self._access, self._margin = access, margin
+        if self.key is not None:
+            self._grant = Grant(None, identity, self.key)
+            return self._grant
         self._tokens = (token, *self._tokens)[:3]
         self._grant = Grant(Secret(token), identity)
         return self._grant
@@ -272,6 +326,27 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _access_key(settings: CloudRegion, cloud: str) -> AccessKey | None:
+    """The key that signs an entry's requests, None where they carry a token."""
+    if settings.config.get("auth_type") != ACCESS_KEY:
+        return None
+    require_key_place(settings.config, own_endpoint(settings), cloud)
+    return access_key_of(settings.config, cloud)
+
+
+def _plugin(settings: CloudRegion, key: AccessKey | None, cloud: str) -> Any:
+    """What finds an entry's project and catalog, and its token where it has one."""
+    auth = settings.config.get("auth", {})
+    if key is not None:
+        from .key_sign_in import KeyPlugin
+
+        return KeyPlugin(key, auth, cloud, with_catalog=not own_endpoint(settings))
+    require_password(settings.config, cloud)
+    if settings.config.get("auth_type") == AGENCY:
+        return agency_plugin(settings.config, cloud)
+    return settings.get_auth()
 
 
 def _tls(settings: CloudRegion, cloud: str) -> tuple[bool | str, str | tuple[str, str] | None]:

@@ -139,11 +139,14 @@ class LogQuery:
 
     Attributes:
         node: name of the node, from the cluster's detail.
-        log_type: deprecation, indexingSlow, searchSlow or instance.
-        levels: DEBUG, INFO, WARN, ERROR; none for all.
+        log_type: deprecation, indexingSlow, searchSlow or instance; no effect for Logstash.
+        levels: DEBUG, INFO, WARN, ERROR; none for all, TRACE and DEPRECATION included. No effect
+            for Logstash.
         limit: maximum number of lines, 1 to 10,000.
         before: only lines older than this, on the cloud's clock, UTC.
         keyword: at most 64 letters, digits, `_ - . [ ]` and spaces.
+        old_names: send the names of the parameters that were documented until 2025-12, which do not
+            include limit, before and keyword.
     """
 
     node: str
@@ -152,11 +155,18 @@ class LogQuery:
     limit: int = 100
     before: datetime | None = None
     keyword: str = ""
+    old_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of a node's log; `date` as the cloud wrote it: its zone is not documented."""
+    """One entry of a node's log.
+
+    Attributes:
+        date: as the cloud wrote it, in UTC; "" for Logstash.
+        level: as the cloud wrote it; "" for Logstash.
+        content: the text, of several lines where there is a stack trace.
+    """
 
     date: str
     level: str
@@ -165,10 +175,18 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines of a node's log, newest first; `complete` is None if the cloud omits it."""
+    """Entries of a node's log.
+
+    Attributes:
+        lines: newest first; those of Logstash in the cloud's order.
+        complete: whether there are no more, None if the cloud does not say.
+        narrowed_here: the cloud knows neither limit, time nor keyword, so they were applied to what
+            it returned.
+    """
 
     lines: tuple[LogLine, ...]
     complete: bool | None
+    narrowed_here: bool = False
 
 
 class RecordStatus(StrEnum):

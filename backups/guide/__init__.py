@@ -9,6 +9,7 @@ from .texts import (
     IMPORTED,
     OUTCOMES,
     READINESS,
+    REGION_ASIDE,
     explain,
     explain_run,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "IMPORTED",
     "OUTCOMES",
     "READINESS",
+    "REGION_ASIDE",
     "ActionBy",
     "CodeEntry",
     "Explanation",

@@ -76,6 +76,7 @@ CODES: dict[str, CodeEntry] = {
     "CSS.0011": _busy(_("Another operation is running on the cluster, or a node is faulty.")),
     "CSS.0029": _busy(_("The cluster is still being created.")),
     "CSS.0077": _busy(_("The cluster is being scaled.")),
+    "CSS.0012": _busy(_("The operation conflicts with the cluster's state.")),
     "CSS.3004": _busy(_("A backup of this cluster is already in progress.")),
     "CSS.3016": _busy(_("A backup file of this cluster is being deleted.")),
     "CSS.6013": _busy(_("The cluster's parameters are being changed.")),
@@ -95,6 +96,7 @@ CODES: dict[str, CodeEntry] = {
     # parameters and settings
     "CSS.0001": _invalid(_("Invalid parameters."), _FIX_PARAMETERS),
     "CSS.0006": _invalid(_("The request was empty."), _FIX_PARAMETERS),
+    "CSS.0017": _invalid(_("A parameter's letter case is wrong."), _FIX_PARAMETERS),
     "CSS.0026": _invalid(_("The requested logs are too large."), _("Request fewer log lines.")),
     "CSS.0040": _invalid(_("The cloud could not process the request."), _FIX_PARAMETERS),
     "CSS.5018": _invalid(_("Invalid backup start time."), _FIX_PARAMETERS),
@@ -110,9 +112,12 @@ CODES: dict[str, CodeEntry] = {
         _("The cloud does not support this operation."),
         _("Check the cluster in the cloud console."),
     ),
-    "CSS.5140": _invalid(
-        _("This cluster does not support log backup."),
-        _("Upgrade the cluster, or archive it here."),
+    "CSS.5140": CodeEntry(
+        _O.INVALID_REQUEST,
+        _("The cluster's status is not normal, so the cloud rejects the operation."),
+        _A.WAIT,
+        _("Wait until the cluster is available, then back up again."),
+        True,
     ),
     "CSS.5090": CodeEntry(
         _O.INVALID_REQUEST,
@@ -148,13 +153,13 @@ CODES: dict[str, CodeEntry] = {
         _O.FORBIDDEN,
         _("The dashboard's cloud user is not authorised for this operation."),
         _A.IAM_ADMIN,
-        _("Grant the user the role CSS Administrator in this project."),
+        _("Grant the user the role CSS Administrator, or css:log:backup, in this project."),
     ),
     "CSS.0051": CodeEntry(
         _O.FORBIDDEN,
         _("A policy denies this action to the dashboard's cloud user."),
         _A.IAM_ADMIN,
-        _("Allow the css:cluster log actions in the user's policy."),
+        _("Allow css:log:backup and css:log:listJob in the user's policy."),
     ),
     "CSS.5045": CodeEntry(
         _O.FORBIDDEN,
@@ -164,8 +169,11 @@ CODES: dict[str, CodeEntry] = {
     ),
     # not found
     "CSS.0002": _missing(_("The cluster does not exist.")),
-    "CSS.0015": _missing(
-        _("The cluster was not found, or the dashboard's cloud user cannot see it.")
+    "CSS.0015": CodeEntry(
+        _O.NOT_FOUND,
+        _("The cluster was not found, or the dashboard's cloud user may not see it."),
+        _A.IAM_ADMIN,
+        _("If the cluster list still shows it, grant the role CSS Administrator, or css:log:*."),
     ),
     "CSS.0016": _missing(_("The cluster does not exist.")),
     "CSS.0022": _missing(_("The instance does not exist.")),

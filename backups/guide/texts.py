@@ -34,7 +34,7 @@ OUTCOMES: dict[Outcome, Explanation] = {
     Outcome.FORBIDDEN: Explanation(
         _("The dashboard's cloud user has no permission to back up this cluster's logs."),
         ActionBy.IAM_ADMIN,
-        _("Grant the user the role CSS Administrator (css:*:*) in this project."),
+        _("Grant the user the role CSS Administrator, or css:log:backup, in this project."),
         False,
     ),
     Outcome.NOT_FOUND: Explanation(
@@ -302,16 +302,19 @@ CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
         _("The identity service rejected the entry's credentials."),
         ActionBy.DASHBOARD_ADMIN,
         _(
-            "Check user, password or application credential, domain and project of the entry. The "
-            "account may be locked or expired. Rejected credentials are not sent again for up to "
-            "five minutes, unless clouds.yaml changes."
+            "Check user and password (or access key, or application credential), domain and "
+            "project of the entry. The account may be locked or expired. Rejected credentials are "
+            "not sent again for up to five minutes, unless clouds.yaml changes."
         ),
         False,
     ),
     ConnectionFault.SECOND_FACTOR: Explanation(
         _("The account requires a second factor, which a server cannot provide."),
         ActionBy.DASHBOARD_ADMIN,
-        _("Use an application credential, or a user without a second factor."),
+        _(
+            "Use a user without a second factor. Or, on Open Telekom Cloud and Huawei Cloud, an "
+            "access key or an agency; elsewhere an application credential."
+        ),
         False,
     ),
     ConnectionFault.ADDRESS: Explanation(
@@ -362,7 +365,10 @@ CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
     ConnectionFault.FORBIDDEN: Explanation(
         _("Sign-in succeeded, but the entry's user lacks permission in the project."),
         ActionBy.IAM_ADMIN,
-        _("Grant the user a role with css:cluster:list and css:cluster:get in this project."),
+        _(
+            "Grant the user css:cluster:list and css:cluster:get in this project, or the role CSS "
+            "Administrator with Tenant Guest, Server Administrator and IAM ReadOnlyAccess."
+        ),
         False,
     ),
     ConnectionFault.NOT_FOUND: Explanation(
@@ -396,6 +402,14 @@ CONNECTION_FAULTS: dict[ConnectionFault, Explanation] = {
         True,
     ),
 }
+
+# Not a fault of a sync: only the profile of the entry names this region.
+REGION_ASIDE = Explanation(
+    _("Only the entry's profile names this region, and the account was not found there."),
+    ActionBy.NOBODY,
+    _("Nothing to do. To use the region, name it in region_name of the entry."),
+    False,
+)
 
 # Not a fault of a sync: the file no longer has an entry that is still connected.
 ENTRY_LEFT = Explanation(

@@ -4,7 +4,7 @@ A common text is in most pages: runs with any message are read newest first unti
 For a rare text that would read all of them, so it is found by its trigrams. Databases estimate the
 frequency of a text badly, so the newest messages are counted instead.
 
-PostgreSQL has trigram indexes (migration 0007) where the extension pg_trgm is available. SQLite has
+PostgreSQL has trigram indexes where the extension pg_trgm is available. SQLite has
 no index for a substring; its full-text table with trigrams (FTS5, SQLite 3.34 or later) does this.
 Triggers keep that table up to date, and it holds only runs with a message. Without it, messages are
 read from a partial index.
@@ -12,7 +12,9 @@ read from a partial index.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from django.db import OperationalError, connection, connections
@@ -74,46 +76,12 @@ def _is_common(text: str) -> bool:
 # --- SQLite: the full-text table -----------------------------------------------------------------
 
 _RUNS, _WORDS = "backups_backuprun", "backups_run_words"
-# Not in the model: an entry of a PostgreSQL index is limited to a third of a page.
-_INDEX = (
-    f"CREATE INDEX IF NOT EXISTS run_newest_with_text ON {_RUNS} "
-    "(requested_at DESC, id DESC, message, failed_message) "
-    "WHERE message <> '' OR failed_message <> ''"
+_SQL = (Path(__file__).parent.parent / "sql" / "run_words.sqlite.sql").read_text()
+_TRIGGER = re.compile(r"^(CREATE TRIGGER (\w+) .*?^END);$", re.MULTILINE | re.DOTALL)
+_TRIGGERS = {name: statement for statement, name in _TRIGGER.findall(_SQL)}
+_INDEX, _TABLE, _FILL = (
+    part.strip() for part in _SQL.partition("CREATE TRIGGER")[0].split(";\n") if part.strip()
 )
-# An external-content table: the text itself stays in the runs.
-_TABLE = (
-    f"CREATE VIRTUAL TABLE {_WORDS} USING fts5(message, failed_message, "
-    f"content='{_RUNS}', content_rowid='id', tokenize='trigram', detail='full')"
-)
-_COLUMNS = "rowid, message, failed_message"
-
-
-def _has_message(row: str) -> str:
-    return f"({row}message <> '' OR {row}failed_message <> '')"
-
-
-def _add(row: str) -> str:
-    values = f"SELECT {row}.id, {row}.message, {row}.failed_message WHERE {_has_message(f'{row}.')}"
-    return f"INSERT INTO {_WORDS} ({_COLUMNS}) {values};"
-
-
-_REMOVE = (
-    f"INSERT INTO {_WORDS} ({_WORDS}, {_COLUMNS}) "
-    f"SELECT 'delete', OLD.id, OLD.message, OLD.failed_message WHERE {_has_message('OLD.')};"
-)
-_TRIGGERS = {
-    "backups_words_added": (
-        f"AFTER INSERT ON {_RUNS} WHEN {_has_message('NEW.')} BEGIN {_add('NEW')} END"
-    ),
-    "backups_words_changed": (
-        f"AFTER UPDATE OF message, failed_message ON {_RUNS} "
-        "WHEN NEW.message IS NOT OLD.message OR NEW.failed_message IS NOT OLD.failed_message "
-        f"BEGIN {_REMOVE} {_add('NEW')} END"
-    ),
-    "backups_words_removed": (
-        f"AFTER DELETE ON {_RUNS} WHEN {_has_message('OLD.')} BEGIN {_REMOVE} END"
-    ),
-}
 
 
 def has_trigrams() -> bool:
@@ -164,20 +132,15 @@ def _create_words(database: BaseDatabaseWrapper) -> None:
     with database.cursor() as cursor:
         cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
         triggers = dict(cursor.fetchall())
-        wanted = {name: f"CREATE TRIGGER {name} {rest}" for name, rest in _TRIGGERS.items()}
-        if all(triggers.get(name) == sql for name, sql in wanted.items()):
+        if all(triggers.get(name) == sql for name, sql in _TRIGGERS.items()):
             return
         # Without its triggers the table may have missed changes: rebuild it.
-        for name in wanted:
+        for name in _TRIGGERS:
             cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
         try:
             cursor.execute(f"DROP TABLE IF EXISTS {_WORDS}")
             cursor.execute(_TABLE)
         except OperationalError:  # SQLite without FTS5, or older than the trigram tokenizer
             return
-        cursor.execute(
-            f"INSERT INTO {_WORDS} ({_COLUMNS}) "  # noqa: S608 - names of ours
-            f"SELECT id, message, failed_message FROM {_RUNS} WHERE {_has_message('')}"
-        )
-        for sql in wanted.values():
+        for sql in (_FILL, *_TRIGGERS.values()):
             cursor.execute(sql)

@@ -8,6 +8,7 @@ from .retention import RetentionKind, RetentionPolicy, RetentionRun
 from .run import BackupRun, IsGiven
 from .run_log import ApiCall, Post, RequestKey, RunEvent
 from .saved import Export, ExportAs, SavedView
+from .seal import RunSeal, SealBatch
 
 __all__ = [
     "ApiCall",
@@ -31,6 +32,8 @@ __all__ = [
     "RetentionPolicy",
     "RetentionRun",
     "RunEvent",
+    "RunSeal",
     "SavedView",
+    "SealBatch",
     "Ticker",
 ]

@@ -36,7 +36,12 @@ RANK: tuple[Readiness, ...] = (
 STORAGE_CODES = frozenset({"CSS.0048", "CSS.5130"})
 _UNAVAILABLE_CODES = frozenset({"CSS.0021", "CSS.5090", "CSS.5140", "CSS.5301"})
 # Those that no reading shows: they count until a request is accepted again.
-LASTING_CODES = STORAGE_CODES | _UNAVAILABLE_CODES - {"CSS.5090"}
+LASTING_CODES = STORAGE_CODES | _UNAVAILABLE_CODES - {"CSS.5090", "CSS.5140"}
+
+UNSEEN = (
+    "The cloud lists the cluster, but does not show it (CSS.0015): the dashboard's cloud user may"
+    " not see it. Ask whoever manages IAM for css:cluster:get."
+)
 
 # From querying_the_cluster_list and observed by clients; the set is open.
 _ACTIONS: dict[str, str] = {
@@ -64,6 +69,11 @@ class Refusal:
     code: str = ""
     at: datetime | None = None
     run_id: int | None = None
+
+    @property
+    def may_be_denied(self) -> bool:
+        """Whether the cloud gives the same answer for what is missing and for what is denied."""
+        return code_family(self.code) == "CSS.0015"
 
 
 def judge(

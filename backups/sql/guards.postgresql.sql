@@ -4,6 +4,7 @@
 -- {schema} is the schema of the tables. pg_temp stands last: if it is not named, PostgreSQL
 -- searches it first, and anybody's temporary table of the same name would be asked instead.
 -- "IS NOT TRUE": a condition that evaluates to NULL refuses the change as well.
+-- No trigger has a WHEN condition: dashboard/db/definitions.py compares definitions as text.
 -- backups_retentionrun.told is the sequence of the audit event that announces the retention run.
 
 -- A run that has ended stays as it is, with three exceptions:
@@ -20,6 +21,11 @@ DECLARE
         'failed_message', 'evidence', 'corrected_from', 'corrected_by', 'version'
     ];
 BEGIN
+    IF (
+        OLD.state IN ('cancelled', 'failed', 'not_started', 'rejected', 'succeeded', 'unverified')
+    ) IS NOT TRUE THEN
+        RETURN NEW;
+    END IF;
     IF (
         -- all other columns stay, including those of later migrations
         to_jsonb(NEW) - may_change = to_jsonb(OLD) - may_change
@@ -88,9 +94,7 @@ BEGIN
 END $$;
 
 CREATE TRIGGER backups_run_stays BEFORE UPDATE ON backups_backuprun
-FOR EACH ROW
-WHEN (OLD.state IN ('cancelled', 'failed', 'not_started', 'rejected', 'succeeded', 'unverified'))
-EXECUTE FUNCTION backups_run_stays();
+FOR EACH ROW EXECUTE FUNCTION backups_run_stays();
 
 -- A run may be deleted while a retention run of its class is open, if it ended before the cutoff.
 CREATE FUNCTION backups_run_delete() RETURNS trigger LANGUAGE plpgsql
@@ -145,7 +149,7 @@ FOR EACH ROW EXECUTE FUNCTION backups_event_stays();
 CREATE FUNCTION backups_call_stays() RETURNS trigger LANGUAGE plpgsql
 SET search_path = {schema}, pg_temp AS $$
 BEGIN
-    IF (to_jsonb(NEW) = to_jsonb(OLD)) IS NOT TRUE THEN
+    IF (OLD.finished_at IS NULL OR to_jsonb(NEW) = to_jsonb(OLD)) IS NOT TRUE THEN
         RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
@@ -153,7 +157,7 @@ BEGIN
 END $$;
 
 CREATE TRIGGER backups_call_stays BEFORE UPDATE ON backups_apicall
-FOR EACH ROW WHEN (OLD.finished_at IS NOT NULL) EXECUTE FUNCTION backups_call_stays();
+FOR EACH ROW EXECUTE FUNCTION backups_call_stays();
 
 -- The result of a POST with the end of its window, and the job that it made, are each written once.
 CREATE FUNCTION backups_post_stays() RETURNS trigger LANGUAGE plpgsql
@@ -284,4 +288,81 @@ CREATE TRIGGER backups_post_truncate BEFORE TRUNCATE ON backups_post
 FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
 
 CREATE TRIGGER backups_retention_truncate BEFORE TRUNCATE ON backups_retentionrun
+FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
+
+-- A seal is inserted pending.
+CREATE FUNCTION backups_seal_pending() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+BEGIN
+    IF (NEW.batch_id IS NULL AND NEW.digest = '' AND NEW.covers = '') IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_seal_pending BEFORE INSERT ON backups_run_seal
+FOR EACH ROW EXECUTE FUNCTION backups_seal_pending();
+
+-- A pending seal becomes a leaf of a batch, once.
+CREATE FUNCTION backups_seal_stays() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+DECLARE
+    may_change CONSTANT text[] := ARRAY[
+        'facts', 'batch_id', 'place', 'digest', 'covers', 'altered'
+    ];
+BEGIN
+    IF (
+        OLD.batch_id IS NULL
+        AND NEW.batch_id IS NOT NULL
+        AND to_jsonb(NEW) - may_change = to_jsonb(OLD) - may_change
+        AND EXISTS (
+            SELECT 1 FROM backups_seal_batch AS batch
+            WHERE batch.id = NEW.batch_id AND batch.event IS NULL
+        )
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_seal_stays BEFORE UPDATE ON backups_run_seal
+FOR EACH ROW EXECUTE FUNCTION backups_seal_stays();
+
+-- A batch is given its event, once.
+CREATE FUNCTION backups_batch_stays() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+DECLARE
+    may_change CONSTANT text[] := ARRAY['event'];
+BEGIN
+    IF (
+        OLD.event IS NULL
+        AND to_jsonb(NEW) - may_change = to_jsonb(OLD) - may_change
+        AND EXISTS (
+            SELECT 1 FROM audit_event AS sealing
+            WHERE sealing.sequence = NEW.event
+            AND sealing.action = 'runs_sealed'
+            AND sealing.details->>'root' = OLD.root
+        )
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_batch_stays BEFORE UPDATE ON backups_seal_batch
+FOR EACH ROW EXECUTE FUNCTION backups_batch_stays();
+
+CREATE TRIGGER backups_seal_delete BEFORE DELETE ON backups_run_seal
+FOR EACH ROW EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_batch_delete BEFORE DELETE ON backups_seal_batch
+FOR EACH ROW EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_seal_truncate BEFORE TRUNCATE ON backups_run_seal
+FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_batch_truncate BEFORE TRUNCATE ON backups_seal_batch
 FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();

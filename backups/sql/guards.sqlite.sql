@@ -293,3 +293,56 @@ CREATE TRIGGER backups_retention_delete BEFORE DELETE ON backups_retentionrun FO
 BEGIN
     SELECT RAISE(ABORT, 'The history does not change: DELETE of backups_retentionrun refused');
 END;
+
+-- A seal is inserted pending.
+CREATE TRIGGER backups_seal_pending BEFORE INSERT ON backups_run_seal FOR EACH ROW
+WHEN (NEW.batch_id IS NULL AND NEW.digest = '' AND NEW.covers = '') IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: INSERT of backups_run_seal refused');
+END;
+
+-- A pending seal becomes a leaf of a batch, once.
+CREATE TRIGGER backups_seal_stays BEFORE UPDATE ON backups_run_seal FOR EACH ROW
+WHEN (
+    OLD.batch_id IS NULL
+    AND NEW.batch_id IS NOT NULL
+    AND NEW.id IS OLD.id
+    AND NEW.run_id IS OLD.run_id
+    AND NEW.kind IS OLD.kind
+    AND NEW.made_at IS OLD.made_at
+    AND EXISTS (
+        SELECT 1 FROM backups_seal_batch AS batch
+        WHERE batch.id = NEW.batch_id AND batch.event IS NULL
+    )
+) IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: UPDATE of backups_run_seal refused');
+END;
+
+CREATE TRIGGER backups_seal_delete BEFORE DELETE ON backups_run_seal FOR EACH ROW
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: DELETE of backups_run_seal refused');
+END;
+
+-- A batch is given its event, once.
+CREATE TRIGGER backups_batch_stays BEFORE UPDATE ON backups_seal_batch FOR EACH ROW
+WHEN (
+    OLD.event IS NULL
+    AND NEW.id IS OLD.id
+    AND NEW.root IS OLD.root
+    AND NEW.runs IS OLD.runs
+    AND EXISTS (
+        SELECT 1 FROM audit_event AS sealing
+        WHERE sealing.sequence = NEW.event
+        AND sealing.action = 'runs_sealed'
+        AND json_extract(sealing.details, '$.root') = OLD.root
+    )
+) IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: UPDATE of backups_seal_batch refused');
+END;
+
+CREATE TRIGGER backups_batch_delete BEFORE DELETE ON backups_seal_batch FOR EACH ROW
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: DELETE of backups_seal_batch refused');
+END;

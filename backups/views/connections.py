@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import ConnectionFault, SyncStep
 from backups.forms import EntryForm, RegisterForm, form_problems
-from backups.guide import CONNECTION_FAULTS, ENTRY_LEFT, Explanation
+from backups.guide import CONNECTION_FAULTS, ENTRY_LEFT, REGION_ASIDE, Explanation
 from backups.models import Connection
 from backups.services.connections import manage as service
 from backups.services.connections.manage import Entry
@@ -28,6 +28,7 @@ from .live import Shown, live_response, live_view
 
 _NOT_CONNECTED = Badge("muted", "minus-circle", gettext_lazy("Not connected"))
 _DISCONNECTED = Badge("muted", "pause-circle", gettext_lazy("Disconnected"))
+_ASIDE = Badge("muted", "minus-circle", gettext_lazy("Not used"))
 _LEFT_STATE = Badge("warn", "exclamation-triangle", gettext_lazy("No longer in clouds.yaml"))
 _NEVER_REACHED = Badge("bad", "exclamation-circle", gettext_lazy("Never reached"))
 _FAILING = Badge("bad", "exclamation-circle", gettext_lazy("Synchronisation failed"))
@@ -63,6 +64,8 @@ class ConnectionRow:
         row = self.connection
         if row is None:
             return _NOT_CONNECTED
+        if self.entry.set_aside:
+            return _ASIDE
         if row.disconnected_at is not None:
             return _DISCONNECTED
         if row.sync_step:
@@ -78,6 +81,8 @@ class ConnectionRow:
     def words(self) -> Explanation | None:
         """Explanation of what is wrong, or None."""
         row = self.connection
+        if self.entry.set_aside:
+            return REGION_ASIDE
         if row is None or not self.entry.connected:
             return None
         if not self.entry.configured:

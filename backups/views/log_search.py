@@ -52,6 +52,7 @@ def log_search(request: PageRequest, pk: int) -> HttpResponse:
         "backups/log_search.html",
         {
             "cluster": cluster,
+            "is_logstash": cluster.engine.lower() == "logstash",
             "nodes": _with(nodes, str(form["node"].value() or "")),
             "form": form,
             "types": LOG_TYPES,
@@ -82,7 +83,8 @@ def _search(cluster: Cluster, form: LogSearchForm) -> LogLines:
     query = LogQuery(
         node=cleaned["node"],
         log_type=cleaned["type"] or LOG_TYPES[0],
-        levels=() if set(cleaned["level"]) == set(LEVELS) else tuple(cleaned["level"]),
+        # deprecation logs have a level of their own, and are returned for ALL only
+        levels=() if cleaned["type"] == "deprecation" else tuple(cleaned["level"]),
         limit=cleaned["limit"] or USUAL_LINES,
         before=cleaned["before"],
         keyword=cleaned["keyword"],

@@ -18,6 +18,7 @@ from backups.models import ApiCall, BackupRun, RunEvent
 from backups.models.run_log import LONGEST_RULING, records_read
 from backups.serialize import run_document
 from backups.services.clusters.preflight import blocked_reason
+from backups.services.runs import seal_proof
 from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
 from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
@@ -99,11 +100,13 @@ def settling(user: User, run: BackupRun) -> Settling | None:
 def _context(request: PageRequest, pk: int) -> dict[str, object]:
     """The run with all its parts; the number of queries is constant."""
     visible = BackupRun.objects.visible_to(request.user)
-    run = get_object_or_404(visible.select_related("cluster", "project", "conflict_run"), pk=pk)
+    visible = seal_proof.with_seal(visible.select_related("cluster", "project", "conflict_run"))
+    run = get_object_or_404(visible, pk=pk)
     events, calls = list(run.events.all()), list(run.api_calls.all())
-    resolving = resolved_by(run)
+    resolving, seal = resolved_by(run), seal_proof.status_of(run)
     return {
         "run": run,
+        "seal": seal,
         "spans": presentation.spans(run, calls),
         "records_read": records_read(run, calls),
         **neighbours(run),
@@ -113,8 +116,9 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "calls": calls,
         "audit": audit_trail(request.user, run),
         "settling": settling(request.user, run),
-        "token": _token(run, events, calls, resolving),
+        "token": _token(run, events, calls, resolving, seal),
         "key": secrets.token_urlsafe(16),
+        "may_audit_all": may(request.user, Permission.AUDIT),
         "may_run": may(request.user, Permission.RUN, run.project),
         "blocked": blocked_reason(run.cluster) if run.is_terminal else "",
         "reason_required": reason_required(Trigger.BUTTON),
@@ -122,7 +126,11 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
 
 
 def _token(
-    run: BackupRun, events: list[RunEvent], calls: list[ApiCall], resolving: BackupRun | None
+    run: BackupRun,
+    events: list[RunEvent],
+    calls: list[ApiCall],
+    resolving: BackupRun | None,
+    seal: seal_proof.SealStatus | None,
 ) -> str:
     """The live token of the page; includes what changes without a new version of the run."""
     cluster = run.cluster
@@ -130,6 +138,7 @@ def _token(
         (run.version, len(events), [call.finished_at for call in calls]),
         (cluster.readiness, cluster.readiness_detail, cluster.check_error, cluster.checked_at),
         resolving and resolving.pk,
+        seal and (seal.kind, seal.event),
     )
 
 
@@ -154,12 +163,14 @@ def run_json(request: PageRequest, pk: int) -> JsonResponse:
     """Download the run as JSON, with everything that its page shows."""
     visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
     run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
+    audit = audit_events(request.user, run)
     return JsonResponse(
         run_document(
             run,
             **neighbours(run),
             resolved_by=resolved_by(run),
-            audit=audit_events(request.user, run),
+            audit=audit,
+            seal=seal_proof.document(run, with_proof=audit is not None),
         ),
         json_dumps_params={"indent": 2, "ensure_ascii": False},
         headers={

@@ -72,6 +72,7 @@ def measure(options: argparse.Namespace) -> None:
     from django.core.management import call_command
     from django.db import connection
 
+    from backups.guards import BEGINNINGS
     from benchmarks.history import data
     from dashboard.accounts.models import User
 
@@ -79,7 +80,9 @@ def measure(options: argparse.Namespace) -> None:
     call_command("collectstatic", verbosity=0, interactive=False)
     began = time.monotonic()
     clusters = data.inventory()
-    data.load("backups_backuprun", data.columns(), data.rows(clusters, options.runs, options.seed))
+    rows = data.rows(clusters, options.runs, options.seed)
+    with BEGINNINGS.lifted(connection):
+        data.load("backups_backuprun", data.columns(), rows)
     data.explain_last(options.runs)
     data.celery_results(options.runs)
     User.objects.create_superuser("bench", password=PASSWORD)

@@ -3,5 +3,6 @@
 from dashboard.settings import *  # noqa: F403
 from dashboard.settings import INSTALLED_APPS as _APPS
 
-INSTALLED_APPS = [*_APPS, "django_celery_results"]
+# The product has no admin of Django; it is one of the peers.
+INSTALLED_APPS = ["django.contrib.admin", *_APPS, "django_celery_results"]
 ROOT_URLCONF = "benchmarks.history.urls"

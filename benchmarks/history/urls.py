@@ -1,5 +1,6 @@
 """The product's pages and the peers', served by the same processes."""
 
+from django.contrib import admin
 from django.urls import path
 
 from benchmarks.history import peers
@@ -8,5 +9,6 @@ from dashboard.urls import urlpatterns as product
 urlpatterns = [
     path("peer/offset/", peers.offset_page),
     path("peer/minimal/", peers.minimal_page),
+    path("admin/", admin.site.urls),
     *product,
 ]

@@ -12,24 +12,27 @@ from django.contrib.auth.models import AbstractUser, Group
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
+from .changes import AnnouncedQuerySet, announced
 from .roles import PERMISSIONS, Permission, Role
 
 
-class UserQuerySet(models.QuerySet["User"]):
+class UserQuerySet(AnnouncedQuerySet):
     """Accounts. Deactivating them in bulk ends their sessions, as `User.save` does."""
 
-    def update(self, **values: Any) -> int:
-        if "is_active" not in values:
-            return super().update(**values)
-        with transaction.atomic():
-            pks = list(self.order_by().values_list("pk", flat=True))
-            changed = super().update(**values)
-            Session.objects.filter(user__in=pks, user__is_active=False).delete()
+    announced_fields = frozenset(
+        {"username", "first_name", "last_name", "email", "is_active", "is_superuser", "password"}
+    )
+
+    def _update_announced(self, keys: list[Any], values: dict[str, Any]) -> int:
+        changed = super()._update_announced(keys, values)
+        if "is_active" in values:
+            Session.objects.filter(user__in=keys, user__is_active=False).delete()
+            SignInLink.objects.filter(user__in=keys, user__is_active=False).delete()
         return changed
 
 
@@ -52,13 +55,31 @@ class User(AbstractUser):
 
     objects: ClassVar[UserManager] = UserManager()
 
+    # Whether the password is being hashed anew at a sign-in, which does not change it.
+    _rehashing = False
+
     def save(self, *args: Any, **options: Any) -> None:
-        """Save the account, and delete its sessions if it was deactivated."""
-        with transaction.atomic():
+        """Save the account; if it is deactivated, delete its sessions and its one-time link."""
+        written = options.get("update_fields")
+        names = UserQuerySet.announced_fields
+        if self._rehashing or (written is not None and not names & set(written)):
             super().save(*args, **options)
-            written = options.get("update_fields")
+            return
+        with announced(User, [self.pk] if self.pk is not None else []) as keys:
             if not self.is_active and (written is None or "is_active" in written):
-                self.sessions.all().delete()
+                Session.objects.filter(user=self.pk).delete()
+                SignInLink.objects.filter(user=self.pk).delete()
+            super().save(*args, **options)
+            if self.pk not in keys:
+                keys.append(self.pk)
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Check the password; Django saves it again if its hash is outdated."""
+        self._rehashing = True
+        try:
+            return super().check_password(raw_password)
+        finally:
+            self._rehashing = False
 
     @cached_property
     def held_permissions(self) -> Mapping[int | None, frozenset[Permission]]:
@@ -88,6 +109,14 @@ class User(AbstractUser):
         return own.filter(role__in=roles).exists()
 
 
+class GrantQuerySet(AnnouncedQuerySet):
+    """Grants."""
+
+    announced_fields = frozenset(
+        {*("user", "user_id", "group", "group_id", "role", "project", "project_id")}
+    )
+
+
 class Grant(models.Model):
     """A role of a user or of a group, for one project or for all projects."""
 
@@ -115,6 +144,8 @@ class Grant(models.Model):
     # Granted through a group of the OpenID Connect provider, and withdrawn when the provider no
     # longer names the group. The same role granted by hand is a separate row, which stays.
     by_provider = models.BooleanField(default=False)
+
+    objects: ClassVar[models.Manager[Grant]] = GrantQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]
@@ -149,12 +180,43 @@ class Grant(models.Model):
         where = self.project or _("all projects")
         return f"{Role(self.role).label}: {self.subject}, {where}"
 
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save the grant, and announce it."""
+        with announced(Grant, [self.pk] if self.pk is not None else []) as keys:
+            super().save(*args, **options)
+            if self.pk not in keys:
+                keys.append(self.pk)
+
     @property
     def subject(self) -> str:
         """The name of the user or of the group."""
         if self.user is not None:
             return self.user.get_username()
         return self.group.name if self.group is not None else ""
+
+
+class SignInLink(models.Model):
+    """A one-time link with which the user of an account sets a password.
+
+    An account has one at most, the newest. The link itself is not stored.
+
+    Attributes:
+        digest: of the link's secret together with the state of the account: another password or
+            another superuser status invalidates the link.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="sign_in_link",
+    )
+    digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"link of {self.user_id}"
 
 
 class Session(AbstractBaseSession):

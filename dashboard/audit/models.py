@@ -35,6 +35,7 @@ class Action(TextChoices):
     BATCH_REQUESTED = "batch_requested", _("Batch requested")
     BATCH_CANCELLED = "batch_cancelled", _("Batch cancelled")
     RUN_SETTLED = "run_settled", _("Log backup settled manually")
+    RUNS_SEALED = "runs_sealed", _("Ended log backups sealed")
 
     # recorded before the request to the cloud; a second event records the result
     LOG_CHANGE_REQUESTED = "log_change_requested", _("Change of log backup settings requested")
@@ -56,6 +57,21 @@ class Action(TextChoices):
     CLUSTER_LABELLED = "cluster_labelled", _("Cluster labelled")
     OBJECTIVE_CHANGED = "objective_changed", _("Protection objective changed")
 
+    ACCOUNT_CREATED = "account_created", _("Account created")
+    ACCOUNT_RENAMED = "account_renamed", _("Account renamed")
+    ACCOUNT_ACTIVATED = "account_activated", _("Account activated")
+    ACCOUNT_DEACTIVATED = "account_deactivated", _("Account deactivated")
+    ACCOUNT_DELETED = "account_deleted", _("Account deleted")
+    SUPERUSER_ADDED = "superuser_added", _("Superuser status granted")
+    SUPERUSER_REMOVED = "superuser_removed", _("Superuser status withdrawn")
+    PASSWORD_SET = "password_set", _("Password set by somebody else")
+    SIGN_IN_LINK_CREATED = "sign_in_link_created", _("One-time link created")
+    GROUP_CREATED = "group_created", _("Group created")
+    GROUP_RENAMED = "group_renamed", _("Group renamed")
+    GROUP_DELETED = "group_deleted", _("Group deleted")
+    MEMBER_ADDED = "member_added", _("Added to group")
+    MEMBER_REMOVED = "member_removed", _("Removed from group")
+
     GRANT_ADDED = "grant_added", _("Role granted")
     GRANT_REMOVED = "grant_removed", _("Role withdrawn")
     TOKEN_CREATED = "token_created", _("API token created")
@@ -67,6 +83,7 @@ class Action(TextChoices):
     RETENTION_CHANGED = "retention_changed", _("Retention changed")
     EXPORT_MADE = "export_made", _("Export created")
     RETENTION_RUN = "retention_run", _("Retention run")
+    GUARDS_RESTORED = "guards_restored", _("Database triggers restored")
     PERSONAL_DATA_MASKED = "personal_data_masked", _("Personal data masked")
 
 
@@ -234,7 +251,7 @@ class Anchor(models.Model):
 
 
 class Verification(models.Model):
-    """One verification of the whole chain. A status record, not evidence."""
+    """One verification of the chain and of sealed records. A status record, not evidence."""
 
     class Result(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -250,8 +267,14 @@ class Verification(models.Model):
     head = models.CharField(max_length=64, blank=True, help_text="hash of the last")
     events = models.BigIntegerField(default=0)
     broken_at = models.BigIntegerField(null=True, blank=True, help_text="sequence")
-    problem = models.CharField(max_length=300, blank=True)
+    # with a NULL in `broken_at`: of sealed records
+    problem = models.CharField(max_length=2000, blank=True)
     guards_missing = models.CharField(max_length=300, blank=True, help_text="names of triggers")
+    complete = models.BooleanField(
+        default=True, help_text="False: only what was new since the last intact one"
+    )
+    records = models.BigIntegerField(default=0, help_text="that were compared with their seals")
+    pending = models.BigIntegerField(default=0, help_text="seals, for over a minute")
 
     class Meta:
         db_table = "audit_verification"
@@ -267,6 +290,20 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.result} {self.first}-{self.last}"
+
+
+class EmittedHead(models.Model):
+    """The last head that was written to the log: one row. A status record, not evidence."""
+
+    at = models.DateTimeField()
+    sequence = models.BigIntegerField()
+
+    class Meta:
+        db_table = "audit_emitted_head"
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="one_emitted_head")]
+
+    def __str__(self) -> str:
+        return f"{self.sequence} at {self.at}"
 
 
 class RefusalCount(models.Model):

@@ -7,14 +7,17 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from dashboard.db import leases, triggers
 from dashboard.db.leases import expired
 
 from . import trail
+from .hashing import RowHashes, read_rows
 from .models import Action, Anchor, AuditEvent, Verification
 from .trail import ChainLink
 
@@ -51,10 +54,50 @@ class ChainReport:
         return self
 
 
-def verify_chain(known: Sequence[ChainLink] = ()) -> ChainReport:
+@dataclass(frozen=True, slots=True)
+class RecordsReport:
+    """The result of comparing records with their seals in the chain.
+
+    Attributes:
+        records: number of compared records.
+        problems: sentences, each of which names the record.
+        more: number of further problems.
+        pending: number of records that have been waiting for their seal for over a minute.
+    """
+
+    records: int = 0
+    problems: list[str] = field(default_factory=list)
+    more: int = 0
+    pending: int = 0
+
+    @property
+    def in_words(self) -> str:
+        """All problems; "" if there are none."""
+        more = [f"{self.more} more"] if self.more else []
+        return "; ".join([*self.problems, *more])
+
+
+def verify_records(after: int | None = None) -> RecordsReport:
+    """Compare records with their seals: the checks in AUDIT_RECORD_CHECKS.
+
+    Args:
+        after: number of the last event that was verified before: what was sealed until then is not
+            compared again. None: compare everything.
+    """
+    reports = [import_string(path)(after) for path in settings.AUDIT_RECORD_CHECKS]
+    return RecordsReport(
+        sum(each.records for each in reports),
+        [problem for each in reports for problem in each.problems],
+        sum(each.more for each in reports),
+        sum(each.pending for each in reports),
+    )
+
+
+def verify_chain(known: Sequence[ChainLink] = (), *, after: ChainLink | None = None) -> ChainReport:
     """Verify every event from the anchor, or the first event, to the newest.
 
     Args:
+        after: an event that was verified before: it and newer ones are verified. None: all.
         known: earlier heads, as from the log or the last verification. Each must still be in the
             chain; this detects that the newest events were removed or the chain was rebuilt.
             Several can have the same number. Heads of events that retention deleted cannot be
@@ -65,13 +108,16 @@ def verify_chain(known: Sequence[ChainLink] = ()) -> ChainReport:
     """
     goal = trail.head()
     place = begun = trail.beginning()
+    if after is not None and after.sequence > place.sequence:
+        if (link := _link_before(after)) is None:
+            return ChainReport().broke(after.sequence, "The event is missing.")
+        place = begun = link
     reading = ChainReport(first=place.sequence + 1 if goal.sequence else 0, last=place.sequence)
     wanted: defaultdict[int, set[str]] = defaultdict(set)
     for link in known:
         wanted[link.sequence].add(link.hash)
     while place.sequence < goal.sequence:
-        events = AuditEvent.objects.filter(sequence__gt=place.sequence).order_by("sequence")
-        chunk = list(events.filter(sequence__lte=goal.sequence)[:CHUNK])
+        chunk = read_rows(place.sequence, goal.sequence, CHUNK)
         if not chunk or chunk[0].sequence != place.sequence + 1:
             anchor = trail.beginning()
             if anchor.sequence <= place.sequence:
@@ -89,20 +135,25 @@ def verify_chain(known: Sequence[ChainLink] = ()) -> ChainReport:
     return _check_ends(reading, begun, known) if reading.broken_at is None else reading
 
 
-def _problem(event: AuditEvent, before: ChainLink, known: Set[str]) -> str:
+def _link_before(link: ChainLink) -> ChainLink | None:
+    event = AuditEvent.objects.filter(sequence=link.sequence).first()
+    return None if event is None else ChainLink(link.sequence - 1, event.previous_hash)
+
+
+def _problem(event: RowHashes, before: ChainLink, known: Set[str]) -> str:
     """Return what is wrong with an event at its place; "" if nothing is."""
     if event.sequence != before.sequence + 1:
         return "The event is missing."
     if event.previous_hash != before.hash:
         return "Its previous hash does not match the event before it."
-    if event.content_hash() != event.hash:
+    if event.content_hash != event.hash:
         return "Its content does not match its hash."
     if known - {event.hash}:
         return "An earlier head recorded a different event here."
     if event.masked_by is None:
-        if event.personal_digest() != event.personal:
+        if event.personal_digest != event.personal:
             return "Its personal data does not match its digest."
-    elif any(event.personal_part().values()) or event.salt:
+    elif event.has_personal:
         return "It is marked as masked but has personal data."
     return ""
 
@@ -170,12 +221,16 @@ def request_verification() -> Verification:
         return waiting or Verification.objects.latest("pk")
 
 
-def run_verification(verification: Verification, known: Sequence[ChainLink] = ()) -> bool:
+def run_verification(
+    verification: Verification, known: Sequence[ChainLink] = (), *, complete: bool = True
+) -> bool:
     """Run a waiting verification, unless another process is running it.
 
     Args:
         verification: the waiting one; its result is stored.
         known: further heads, as for `verify_chain`. The last verified head is always checked.
+        complete: verify everything. False: only what is new, if the last verification found
+            everything intact.
 
     Returns:
         False if another process is running it.
@@ -188,18 +243,30 @@ def run_verification(verification: Verification, known: Sequence[ChainLink] = ()
     before = Verification.objects.filter(result="intact").order_by("-pk").first()
     if before is not None and before.last and before.last > trail.beginning().sequence:
         known = [*known, ChainLink(before.last, before.head)]
-    reading = verify_chain(known)
-    verification.result = (
-        Verification.Result.INTACT if reading.broken_at is None else Verification.Result.BROKEN
-    )
+    after = None if complete else _intact_until(before)
+    reading = verify_chain(known, after=after)
+    records = verify_records(None if after is None else after.sequence)
+    intact = reading.broken_at is None and not records.problems
+    verification.result = Verification.Result.INTACT if intact else Verification.Result.BROKEN
+    verification.complete = after is None
+    verification.records, verification.pending = records.records, records.pending
     verification.started_at, verification.finished_at = now, timezone.now()
     verification.first, verification.last = reading.first, reading.last
     verification.head, verification.events = reading.head, reading.events
-    verification.broken_at, verification.problem = reading.broken_at, reading.problem
+    verification.broken_at = reading.broken_at
+    verification.problem = (reading.problem or records.in_words)[:2000]
     verification.guards_missing = ", ".join(sorted(triggers.missing(connection)))[:300]
     verification.save()
     _forget_old()
     return True
+
+
+def _intact_until(before: Verification | None) -> ChainLink | None:
+    """Return the last verified event, if the last verification found everything intact."""
+    ended = Verification.objects.exclude(result="waiting").order_by("-pk").first()
+    if before is None or before != ended or not before.last:
+        return None
+    return ChainLink(before.last, before.head)
 
 
 def _forget_old() -> None:

@@ -196,6 +196,7 @@ def send(
     timeouts: Timeouts,
     cap: int,
     body: bytes | None = None,
+    auth: requests.auth.AuthBase | None = None,
     verify: bool | str = True,
     cert: str | tuple[str, str] | None = None,
     secrets: tuple[str, ...] = (),
@@ -213,6 +214,7 @@ def send(
         timeouts: time limits.
         cap: maximum size of the decoded body to read, in bytes.
         body: request body, or None.
+        auth: signs the request, or None.
         verify: as in `requests`: whether to verify the certificate, or the path of a CA bundle.
         cert: as in `requests`: client certificate, or certificate and key.
         secrets: values to remove from error messages.
@@ -233,6 +235,7 @@ def send(
                 url,
                 headers=dict(headers),
                 data=body,
+                auth=auth,
                 timeout=(timeouts.connect, timeouts.read),
                 allow_redirects=False,
                 stream=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from django.contrib.auth.models import Group
@@ -12,8 +14,10 @@ from django.utils.translation import gettext as _
 from dashboard.accounts.access import Permission, Role, all_projects, grantors
 from dashboard.accounts.models import Grant, User
 from dashboard.accounts.roles import roles_with
-from dashboard.audit.trail import Action, Actor, record
+from dashboard.audit.trail import Actor
 from dashboard.db.concurrency import advisory_lock
+
+from .recording import acting
 
 
 class AlreadyGranted(Exception):
@@ -45,22 +49,19 @@ def grant(
         AlreadyGranted: nothing was changed.
     """
     to = {"user": subject} if isinstance(subject, User) else {"group": subject}
-    with transaction.atomic():
-        try:
-            with transaction.atomic():
-                made = Grant.objects.create(
-                    **to,
-                    role=role,
-                    project=cast(Any, project),
-                    granted_by_name=actor.name[:255],
-                    by_provider=by_provider,
-                )
-        except IntegrityError as error:
-            raise AlreadyGranted(
-                _("%(name)s already has this role.") % {"name": _name_of(subject)}
-            ) from error
-        _record(Action.GRANT_ADDED, made, actor)
-    return made
+    try:
+        with acting(actor):
+            return Grant.objects.create(
+                **to,
+                role=role,
+                project=cast(Any, project),
+                granted_by_name=actor.name[:255],
+                by_provider=by_provider,
+            )
+    except IntegrityError as error:
+        raise AlreadyGranted(
+            _("%(name)s already has this role.") % {"name": _name_of(subject)}
+        ) from error
 
 
 def withdraw(made: Grant, actor: Actor, *, allow_last: bool = False) -> bool:
@@ -77,30 +78,30 @@ def withdraw(made: Grant, actor: Actor, *, allow_last: bool = False) -> bool:
     Raises:
         LastGrantor: nothing was changed.
     """
+    everywhere = made.project is None and made.role in roles_with(Permission.MEMBERS)
+    with keeping_a_grantor(needed=everywhere and not allow_last), acting(actor):
+        gone, _rows = Grant.objects.filter(pk=made.pk).delete()
+    return bool(gone)
+
+
+@contextmanager
+def keeping_a_grantor(*, needed: bool = True) -> Iterator[None]:
+    """Make a change in a transaction, unless nobody could grant roles for all projects afterwards.
+
+    Args:
+        needed: False if it does not matter.
+
+    Raises:
+        LastGrantor: nothing was changed.
+    """
     with transaction.atomic():
         advisory_lock("withdraw a role")  # else two requests could remove the last two admins
-        gone, _rows = Grant.objects.filter(pk=made.pk).delete()
-        if not gone:
-            return False
-        everywhere = made.project is None and made.role in roles_with(Permission.MEMBERS)
-        if everywhere and not allow_last and not grantors(None, most=1):
+        had_one = needed and bool(grantors(None, most=1))
+        yield
+        if had_one and not grantors(None, most=1):
             raise LastGrantor(
                 _("Nobody else could grant roles for all projects. Add another admin first.")
             )
-        _record(Action.GRANT_REMOVED, made, actor)
-    return True
-
-
-def _record(action: Action, made: Grant, actor: Actor) -> None:
-    facts = {"role": made.role, "project": str(made.project or "all projects")}
-    record(
-        action,
-        actor=actor,
-        target=made.user or made.group,
-        project=made.project,
-        before=facts if action is Action.GRANT_REMOVED else None,
-        after=facts if action is Action.GRANT_ADDED else None,
-    )
 
 
 def _name_of(subject: User | Group) -> str:

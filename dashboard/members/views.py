@@ -16,6 +16,7 @@ from dashboard.accounts.access import (
     Permission,
     Role,
     may,
+    may_somewhere,
     permitted_q,
     projects_with,
     require_somewhere,
@@ -37,27 +38,33 @@ MAX_SEARCH_LENGTH = 150
 def _page(request: AuthenticatedHttpRequest, status: int = 200, **more: object) -> HttpResponse:
     user = request.user
     everywhere = may(user, Permission.MEMBERS)
+    reads_everywhere = may(user, Permission.AUDIT)
     query = request.GET.get("q", "").strip().replace("\x00", "")[:MAX_SEARCH_LENGTH]
-    found = Grant.objects.filter(permitted_q(user, Permission.MEMBERS))
+    found = Grant.objects.filter(permitted_q(user, Permission.AUDIT))
     if query:
         found = found.filter(Q(user__username__icontains=query) | Q(group__name__icontains=query))
     listed = found.select_related("user", "group", "project").order_by(
         "user__username", "group__name", "project", "role", "pk"
     )
+    page = NumberedPaginator(listed, PAGE_SIZE).get_page(request.GET.get("page"))
     superusers = User.objects.filter(is_superuser=True, is_active=True).order_by("username")
     return render(
         request,
         "members/grants.html",
         {
-            "page": NumberedPaginator(listed, PAGE_SIZE).get_page(request.GET.get("page")),
+            "page": page,
+            "rows": [
+                (grant, may(user, Permission.MEMBERS, grant.project)) for grant in page.object_list
+            ],
             "q": query,
             "query": urlencode({"q": query} if query else {}),
             "everywhere": everywhere,
+            "reads_everywhere": reads_everywhere,
             "roles": [(role, ROLE_DESCRIPTIONS[role]) for role in Role],
             "kinds": SubjectKind,
             "all_projects": ALL_PROJECTS,
             "projects": list(projects_with(user, Permission.MEMBERS)[:MAX_PROJECTS]),
-            "superusers": list(superusers[:MAX_SUPERUSERS]) if everywhere else [],
+            "superusers": list(superusers[:MAX_SUPERUSERS]) if reads_everywhere else [],
             **more,
         },
         status=status,
@@ -66,8 +73,9 @@ def _page(request: AuthenticatedHttpRequest, status: int = 200, **more: object) 
 
 @require_safe
 def grants(request: AuthenticatedHttpRequest) -> HttpResponse:
-    """List the grants of the projects where the user may grant roles."""
-    require_somewhere(request.user, Permission.MEMBERS)
+    """List the grants of the projects where the user may grant roles, or read the audit trail."""
+    if not may_somewhere(request.user, Permission.AUDIT):
+        require_somewhere(request.user, Permission.MEMBERS)
     return _page(request)
 
 

@@ -28,6 +28,7 @@ from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.members import granting
 from dashboard.members.granting import ProjectNotFound, find_project
+from dashboard.members.recording import acting
 
 from .adapters import RECORD_INTERVAL
 from .oidc import OidcSession, oidc_is_configured, username_from
@@ -89,9 +90,9 @@ class OidcAccountAdapter(DefaultSocialAccountAdapter):
         with transaction.atomic():
             user.username = available_username(username_from(sociallogin.claims))
             user.set_unusable_password()
-            sociallogin.save(request)
             details = {"issuer": settings.OIDC_ISSUER}
-            record(Action.ACCOUNT_MADE, actor=Actor.of(request), target=user, details=details)
+            with acting(Actor.of(request), details=details, created_as=Action.ACCOUNT_MADE):
+                sociallogin.save(request)
             self._sync_account(request, user, sociallogin)
         return user
 

@@ -28,6 +28,7 @@ EXEMPT_URL_NAMES = {
     "account_reauthenticate",
     "oidc-start",
     "oidc-callback",
+    "sign-in-link",
 }
 
 

@@ -17,6 +17,7 @@ urlpatterns = [
     path("sign-in/", sign_in, name="login"),
     path("sign-in/", sign_in, name="account_login"),
     path("sign-in/code/", page(factors.SecondFactorStep.as_view()), name="mfa_authenticate"),
+    path("sign-in/link/", views.one_time_link, name="sign-in-link"),
     path("sign-in/provider/", views.oidc_start, name="oidc-start"),
     path("sign-in/provider/callback/", views.oidc_callback, name="oidc-callback"),
     path("sign-out/", LogoutView.as_view(), name="logout"),

@@ -23,6 +23,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
+from dashboard.members import links
+from dashboard.members.account_forms import PasswordForm
+from dashboard.members.recording import acting
 
 from .forms import SignInForm
 from .oidc import OidcAdapter, oidc_is_configured
@@ -98,16 +101,9 @@ class PasswordChange(PasswordChangeView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         with transaction.atomic():
-            answer = cast(HttpResponse, super().form_valid(form))
-            user = cast(User, self.request.user)
-            ended = end_other_sessions(self.request, user)
-            record(
-                Action.PASSWORD_CHANGED,
-                actor=Actor.of(self.request),
-                target=user,
-                details={"sessions_ended": ended},
-            )
-        return answer
+            ended = end_other_sessions(self.request, cast(User, self.request.user))
+            with acting(Actor.of(self.request), details={"sessions_ended": ended}):
+                return cast(HttpResponse, super().form_valid(form))
 
 
 class HasReauthenticationMethodMixin:
@@ -168,3 +164,27 @@ def _failed(request: HttpRequest, provider: object, error: OAuth2Error) -> HttpR
         request, provider, exception=error, extra_context={"state": {}}
     )
     return cast(HttpResponse, answer)
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@rate_limit(action="login", limit_get=True)
+def one_time_link(request: HttpRequest) -> HttpResponse:
+    """Set a password with a one-time link, then sign in with it as usual.
+
+    The key is part of the query, which no event and no log line contains, and opening the link does
+    not use it up: programs that check mails open links.
+    """
+    key = (request.POST if request.method == "POST" else request.GET).get("key", "")
+    try:
+        user = links.find_user(key)
+        form = PasswordForm(request.POST if request.method == "POST" else None, user=user)
+        if form.is_valid():
+            links.redeem(key, form.cleaned_data["password1"], Actor.of(request))
+            messages.info(request, _("Password set. Sign in with it."))
+            return redirect("login")
+    except links.LinkInvalid:
+        return render(request, "account/one_time_link.html", status=410 if key else 200)
+    context = {"form": form, "key": key, "account": user}
+    status = 422 if form.is_bound else 200
+    return render(request, "account/one_time_link.html", context, status=status)

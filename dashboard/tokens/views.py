@@ -12,7 +12,7 @@ from django.urls import get_script_prefix
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from dashboard.accounts.access import AuthenticatedHttpRequest, Permission, require
+from dashboard.accounts.access import AuthenticatedHttpRequest, Permission, may, require
 from dashboard.audit.trail import Actor
 from dashboard.sign_in.second_factor import (
     account_lacks_second_factor,
@@ -103,14 +103,20 @@ def _all_tokens_page(
     if query:
         found = found.filter(user__username__icontains=query)
     page = NumberedPaginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {"page": page, "q": query, "query": urlencode({"q": query} if query else {}), **more}
+    context = {
+        "page": page,
+        "q": query,
+        "query": urlencode({"q": query} if query else {}),
+        "read_only": not may(request.user, Permission.MEMBERS),
+        **more,
+    }
     return render(request, "tokens/all.html", context, status=status)
 
 
 @require_safe
 def all_tokens(request: AuthenticatedHttpRequest) -> HttpResponse:
     """List the active tokens of all accounts. A token is valid in every project of its account."""
-    require(request.user, Permission.MEMBERS)
+    require(request.user, Permission.AUDIT)
     return _all_tokens_page(request)
 
 

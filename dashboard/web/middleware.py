@@ -194,7 +194,7 @@ class CompressedPagesMiddleware(GZipMiddleware):
     that show account secrets are not compressed.
     """
 
-    SECRET = ("/account/", "/sign-in/", "/admin/")
+    SECRET = ("/account/", "/sign-in/", "/settings/access/")
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase

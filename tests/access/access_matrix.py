@@ -32,7 +32,6 @@ class Where(Enum):
     HIDDEN = auto()  # for the object's project: 404
     SOMEWHERE = auto()  # for some project: 403; an object of another project is 404
     EVERYWHERE = auto()  # for all projects: 403
-    STAFF = auto()  # Django's admin, which asks others to sign in with another account
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,6 @@ class Need:
 
 
 PUBLIC, SIGNED_IN, OWNER = Need(Where.PUBLIC), Need(Where.SIGNED_IN), Need(Where.OWNER)
-STAFF = Need(Where.STAFF)
 
 
 def here(permission: Permission) -> Need:
@@ -102,6 +100,7 @@ MATRIX: dict[str, Url] = {
     "login": Url(GET=PUBLIC, POST=PUBLIC),
     "account_login": Url(GET=PUBLIC, POST=PUBLIC),
     "mfa_authenticate": Url(GET=PUBLIC, POST=PUBLIC),
+    "sign-in-link": Url(GET=PUBLIC, POST=PUBLIC),
     "oidc-start": Url(GET=PUBLIC, POST=PUBLIC),
     "oidc-callback": Url(GET=PUBLIC),
     "logout": Url(POST=SIGNED_IN),
@@ -125,7 +124,7 @@ MATRIX: dict[str, Url] = {
     "tokens:own": Url(GET=SIGNED_IN),
     "tokens:create": Url(GET=SIGNED_IN, POST=SIGNED_IN),
     "tokens:revoke": Url(of="api_token", POST=OWNER),
-    "tokens:all": Url(GET=everywhere(MEMBERS)),
+    "tokens:all": Url(GET=everywhere(AUDIT)),
     "tokens:revoke-any": Url(of="api_token", POST=everywhere(MEMBERS)),
     # --- home
     "backups:home": Url(GET=SIGNED_IN, lists=True),
@@ -179,6 +178,7 @@ MATRIX: dict[str, Url] = {
     "backups:display": Url(POST=SIGNED_IN, data={"rows": "50"}),
     "backups:list-look": Url(POST=SIGNED_IN, data={"list": "history", "rows": "50"}),
     "backups:connections": Url(GET=SIGNED_IN, lists=True),
+    "backups:connection-entry": Url(GET=everywhere(CONFIGURE)),
     "backups:connections-live": Url(GET=SIGNED_IN, shown="connection", lists=True),
     "backups:connection-test": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),
     "backups:connection-connect": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),
@@ -189,17 +189,35 @@ MATRIX: dict[str, Url] = {
     "backups:retention": Url(GET=everywhere(AUDIT)),
     "backups:retention-change": Url(POST=everywhere(CONFIGURE)),
     "backups:retention-run": Url(POST=everywhere(CONFIGURE)),
-    "members:grants": Url(GET=somewhere(MEMBERS), lists=True),
+    "members:grants": Url(GET=somewhere(AUDIT), lists=True),
     "members:grant-add": Url(POST=somewhere(MEMBERS)),
     "members:grant-withdraw": Url(of="grant", POST=hidden(MEMBERS)),
+    "members:accounts": Url(
+        GET=everywhere(AUDIT), POST=everywhere(MEMBERS), data={"name": "new", "how": "link"}
+    ),
+    "members:account": Url(
+        of="account",
+        GET=everywhere(AUDIT),
+        POST=everywhere(MEMBERS),
+        data={"do": "deactivate", "confirmed": "1"},
+    ),
+    "members:account-sign-in": Url(
+        of="account", GET=everywhere(MEMBERS), POST=everywhere(MEMBERS), data={"do": "link"}
+    ),
+    "members:groups": Url(
+        GET=everywhere(AUDIT), POST=everywhere(MEMBERS), data={"name": "a new group"}
+    ),
+    "members:group": Url(
+        of="group",
+        GET=everywhere(AUDIT),
+        POST=everywhere(MEMBERS),
+        data={"do": "delete", "confirmed": "1"},
+    ),
     # --- audit trail
     "audit:events": Url(GET=somewhere(AUDIT), lists=True),
     "audit:event-detail": Url(of="audit_event", GET=somewhere(AUDIT)),
     "audit:verify": Url(POST=everywhere(AUDIT)),
 }
-
-# Parts of the site with one rule: names and routes with these prefixes need no entry.
-PARTS: dict[str, Need] = {"admin": STAFF}
 
 # Addresses of the API: sessions count for nothing there, tokens do. A GET needs a token that may
 # read, a POST one of the scope `scope`; what the account needs beside that is said as above.

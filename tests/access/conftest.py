@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
@@ -103,11 +104,15 @@ def everything_in(marker: str) -> dict[str, Model]:
         type=Authenticator.Type.WEBAUTHN,
         data={"name": f"key-{marker}", "credential": SoftwareKey().made("")},
     )
+    group = Group.objects.create(name=f"group-{marker}")
+    somebody.groups.add(group)
     token, _text = create_token(
         somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}")
     )
     return {
+        "account": somebody,
         "api_token": token,
+        "group": group,
         "project": project,
         "cluster": cluster,
         "run": run,
@@ -137,10 +142,6 @@ class Person:
     user: User | None = None
     everywhere: frozenset[Permission] = frozenset()
     own: frozenset[Permission] = frozenset()
-
-    @property
-    def is_staff(self) -> bool:
-        return self.user is not None and self.user.is_staff
 
     def may(self, permission: Permission | None, side: str) -> bool:
         """Whether they have a permission on one side, `OWN` or `OTHER`."""

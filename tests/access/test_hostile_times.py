@@ -57,7 +57,7 @@ PAGES = [
     ("/history/count/", ("since", "until")),
     ("/history/live/", ("since", "until")),
     ("/audit/", ("since", "until")),
-    ("/admin/accounts/user/", ("last_login__gte", "date_joined__lt")),
+    ("/settings/access/accounts/", ("last_login__gte", "q")),
 ]
 
 
@@ -141,27 +141,29 @@ def test_a_log_search_before_any_time_is_answered(world: World, redis_url: str) 
         assert answer.status_code in (200, 400, 502), "502: there is no cloud in this test"
 
 
-def test_the_admin_changes_no_time_of_an_account(world: World, redis_url: str) -> None:
+def test_no_form_changes_a_time_of_an_account(world: World, redis_url: str) -> None:
     client = superuser(world).client
     client.cookies["tz"] = "Pacific/Auckland"
-    root = User.objects.get(username="root")
-    joined = root.date_joined
-    answer = client.post(
-        f"/admin/accounts/user/{root.pk}/change/",
-        {
-            "username": "root",
-            "is_active": "on",
-            "is_staff": "on",
-            "is_superuser": "on",
-            "date_joined_0": "0001-01-01",
-            "date_joined_1": "00:00:00",
-            "last_login_0": "9999-12-31",
-            "last_login_1": "23:59:59",
-        },
-    )
+    account = world.own["account"]
+    assert isinstance(account, User)
+    joined = account.date_joined
+    times = {"date_joined": "0001-01-01T00:00", "last_login": "9999-12-31T23:59:59"}
+    path = f"/settings/access/accounts/{account.pk}/"
+    answer = client.post(path, {"do": "rename", "name": "renamed", **times})
     assert answer.status_code == 302
-    root.refresh_from_db()
-    assert root.date_joined == joined
+    account.refresh_from_db()
+    assert (account.username, account.date_joined, account.last_login) == ("renamed", joined, None)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "Pacific/Niue"])
+def test_an_account_of_any_time_is_shown(world: World, redis_url: str, zone: str) -> None:
+    client = superuser(world).client
+    client.cookies["tz"] = zone
+    account = world.own["account"]
+    for moment in (EARLIEST, LATEST):
+        User.objects.filter(pk=account.pk).update(date_joined=moment, last_login=moment)
+        for path in ("", f"{account.pk}/"):
+            assert client.get(f"/settings/access/accounts/{path}").status_code == 200
 
 
 @BOUNDED

@@ -19,11 +19,12 @@ from django.utils import timezone
 
 from dashboard.audit import tasks, verification
 from dashboard.audit.guards import GUARDS
-from dashboard.audit.models import AuditEvent, Verification
+from dashboard.audit.hashing import read_rows
+from dashboard.audit.models import AuditEvent, EmittedHead, Verification
 from dashboard.audit.trail import ChainLink
 from dashboard.audit.verification import request_verification, run_verification, verify_chain
 from tests.audit.conftest import KEEPER, Clock, MakeEvents, Tamper, verified
-from tests.audit_retention import prune
+from tests.audit_retention import mask, prune
 
 pytestmark = pytest.mark.django_db
 
@@ -235,6 +236,23 @@ def test_the_head_is_written_to_the_log(
     assert line.startswith(f"audit head 2:{last.hash} 20")
 
 
+@pytest.mark.parametrize(
+    ("ago", "due"), [(None, True), (59, False), (61, True), (-7 * 60, True), (-30, False)]
+)
+def test_a_head_is_due_by_the_last_time_in_the_database(
+    make_events: MakeEvents, caplog: pytest.LogCaptureFixture, ago: int | None, due: bool
+) -> None:
+    """Minutes ago, or ahead where the clock was wrong; AUDIT_HEAD_INTERVAL is an hour."""
+    make_events(1)
+    if ago is not None:
+        at = timezone.now() - timedelta(minutes=ago)
+        EmittedHead.objects.create(pk=1, at=at, sequence=1)
+    with caplog.at_level(logging.INFO, "dashboard.audit.tasks"):
+        tasks.emit_head_when_due()
+        tasks.emit_head_when_due()
+    assert len(caplog.messages) == due
+
+
 def test_a_break_is_an_error_in_the_log(
     make_events: MakeEvents, tamper: Tamper, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -263,7 +281,8 @@ def periodic_tasks(**environment: str) -> dict[str, Any]:
 
 def test_head_and_verification_are_planned_and_can_be_left_out() -> None:
     plan = periodic_tasks()
-    assert plan["audit-head"] == ["dashboard.audit.tasks.emit_head", 3600]
+    # checks every minute whether AUDIT_HEAD_INTERVAL is over, likewise
+    assert plan["audit-head"] == ["dashboard.audit.tasks.emit_head_when_due", 60]
     # checks hourly whether AUDIT_VERIFY_INTERVAL is over, also across restarts
     assert plan["audit-verify"] == ["dashboard.audit.tasks.verify_when_due", 3600]
     off = periodic_tasks(AUDIT_HEAD_INTERVAL="0", AUDIT_VERIFY_INTERVAL="0")
@@ -293,3 +312,27 @@ def test_a_verification_is_due_a_day_after_the_last_one(
     before = Verification.objects.count()
     tasks.verify_when_due()
     assert Verification.objects.count() - before == due
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"reason": 'größer "x" \\ \U0001f600\n', "after": {"b": [1, None, True], "a": {"ü": "\t"}}},
+        {"before": None, "details": {"number": -(2**53) + 1, "at": timezone.now()}},
+        {"person": True},
+    ],
+)
+def test_a_row_is_hashed_like_its_event(
+    make_events: MakeEvents, anna: Any, clock: Clock, fields: dict[str, Any]
+) -> None:
+    if fields.pop("person", False):
+        fields = {"target": anna, "project": None, "target_label": "anna ü"}
+    make_events(1, **fields)
+    for _masked in (False, True):
+        event = AuditEvent.objects.get(sequence=1)
+        (hashes,) = read_rows(0, 1, 2)
+        assert hashes.content_hash == event.content_hash() == event.hash == hashes.hash
+        assert hashes.personal_digest == ("" if event.is_masked else event.personal_digest())
+        assert hashes.has_personal == (any(event.personal_part().values()) or bool(event.salt))
+        mask(clock.between(), actor=KEEPER)

@@ -41,6 +41,7 @@ class Entry:
 PAGES: dict[str, Entry] = {
     # --- sign-in and one's own account
     "login": Entry(who=(VISITOR,), queries=("", "?next=/history/")),
+    "sign-in-link": Entry(of="link", who=(VISITOR,)),
     "mfa_authenticate": Entry(who=(HALFWAY,)),
     "account": Entry(who=(ROOT, KEYHOLDER)),
     "preferences": Entry(),
@@ -87,9 +88,15 @@ PAGES: dict[str, Entry] = {
     # --- settings and audit trail
     "backups:settings": Entry(),
     "backups:connections": Entry(),
+    "backups:connection-entry": Entry(),
     "backups:retention": Entry(),
     "backups:adoption": Entry(),
     "members:grants": Entry(queries=("", "?q=no-such-name")),
+    "members:accounts": Entry(queries=("", "?q=no-such-name")),
+    "members:account": Entry(of="account"),
+    "members:account-sign-in": Entry(of="account"),
+    "members:groups": Entry(queries=("", "?q=no-such-name")),
+    "members:group": Entry(of="group"),
     "audit:events": Entry(queries=("", "?action=sign_in&window=all", "?object=nothing")),
     "audit:event-detail": Entry(of="audit_event"),
 }
@@ -149,7 +156,7 @@ def looks_at(name: str, things: dict[str, dict[str, str]]) -> Iterator[Shown]:
     for who in entry.who:
         for what, key in keys.items():
             for query in entry.queries:
-                path = reverse(name, args=[key.partition("?")[0]] if key else [])
-                more = key.partition("?")[2]
+                key_in_path, _mark, more = key.partition("?")
+                path = reverse(name, args=[key_in_path] if key_in_path else [])
                 label = " ".join(filter(None, (name, what, query, "" if who == ROOT else who)))
                 yield Shown(label, path + (f"?{more}" if more else query), who, entry.statuses)

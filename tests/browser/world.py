@@ -7,13 +7,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from dashboard.accounts.models import User
+from dashboard.audit.trail import Actor
+from dashboard.members.links import create_link
 from simulator import clouds_file, server
 from simulator.config import DEMO_REGIONS, SimulatorConfig
 from tests.browser import crowded, typical
@@ -66,6 +70,12 @@ def a_world(data_set: str, url: str, folder: Path) -> Iterator[World]:
         things = fill(root) if fill else {}
         key = Authenticator.objects.get(user=keyholder, type=Authenticator.Type.WEBAUTHN)
         things["security_key"] = {"": str(key.pk)}
+        group = Group.objects.create(name="on-duty")
+        nobody.groups.add(group)
+        things["group"] = {"": str(group.pk)}
+        things["account"] = {"member": str(nobody.pk), "own": str(root.pk)}
+        _link, token = create_link(nobody, Actor("root", user=root))
+        things["link"] = {"": f"?{urlencode({'key': token})}"}
         cookies = {
             ROOT: signed_in(url, root),
             KEYHOLDER: signed_in(url, keyholder, code),

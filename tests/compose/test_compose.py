@@ -6,6 +6,7 @@ containers are mapped to those of here. The rest is what the file says, health c
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import secrets
@@ -217,6 +218,8 @@ def composed(tmp_path: Path) -> Iterator[tuple[Composed, str]]:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "secret_key").write_text(secrets.token_urlsafe(48) + "\n")
     (tmp_path / "secrets" / "database_password").write_text(password + "\n")
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    (tmp_path / "secrets" / "audit_signing_key").write_text(key + "\n")
     web, cloud = _free_port(), _free_port()
     with _role_and_database(password) as database, _redis() as broker:
         mapping = {

@@ -112,7 +112,6 @@ def test_a_region_that_is_not_there_is_named(write_clouds: WriteClouds) -> None:
             "entry 'demo' cannot be used",
         ),
         ("clouds: {demo: {auth_type: lunar, auth: {}}}", "entry 'demo' cannot be used"),
-        ("clouds: {demo: {auth: {auth_url: ''}, ak: AKX, sk: hunter2secret}}", "AK/SK is not supp"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_said_without_secrets(

@@ -213,3 +213,68 @@ def test_a_search_that_fails_is_an_error(
     with pytest.raises(error, match=words):
         client.search_logs(CLUSTER, LogQuery(NODE, "instance"))
     assert len(cloud.css_requests()) == 1
+
+
+@pytest.mark.parametrize("listed", [{}, {"logList": None}, {"logList": []}])
+def test_the_text_of_a_logstash_node_becomes_lines(
+    client: CssClient, cloud: Cloud, listed: dict[str, object]
+) -> None:
+    text = "first\r\n\n  second \x1b[31mline\nthird"
+    cloud.css = lambda request: whole(200, {"instanceLog": text, "type": "", **listed})
+    found = client.search_logs(CLUSTER, LogQuery(NODE, "instance"))
+    contents = [line.content for line in found.lines]
+    assert contents == ["first", "  second  [31mline", "third"]
+    assert {(line.date, line.level) for line in found.lines} == {("", "")}
+    cloud.css = lambda request: whole(200, {"instanceLog": "", "type": "", **listed})
+    assert client.search_logs(CLUSTER, LogQuery(NODE, "instance")).lines == ()
+
+
+def test_an_entry_keeps_its_lines_and_loses_control_characters(
+    client: CssClient, cloud: Cloud
+) -> None:
+    entry = {"content": "boom\n\tat x.y\r\n\x07end\n", "date": "d", "level": "ERROR"}
+    cloud.css = lambda request: whole(200, {"logList": [entry]})
+    [line] = client.search_logs(CLUSTER, LogQuery(NODE, "instance")).lines
+    assert line.content == "boom\n\tat x.y\n end"
+
+
+FORMER = {"instanceName": NODE, "logType": "instance", "level": "DEBUG|INFO|WARN|ERROR"}
+ENTRIES = [
+    {"content": f"entry {number}", "date": f"2025-08-25T0{number}:00:00,000", "level": "INFO"}
+    for number in (5, 4, 3, 2, 1)
+]
+
+
+@pytest.mark.parametrize("code", ["CSS.0001", "CSS.0017", "CSS.5037"])
+def test_a_rejected_search_is_repeated_once_with_the_former_names(
+    client: CssClient, cloud: Cloud, code: str
+) -> None:
+    def css(request: Request) -> bytes:
+        body = json.loads(request.body)
+        if "instanceName" not in body:
+            return whole(400, {"errCode": code, "externalMessage": "no"})
+        return whole(200, {"logList": ENTRIES})
+
+    cloud.css = css
+    query = LogQuery(
+        NODE,
+        "instance",
+        limit=2,
+        before=datetime(2025, 8, 25, 5, tzinfo=timezone(timedelta(0))),
+        keyword="entry",
+    )
+    found = client.search_logs(CLUSTER, query)
+    assert [line.content for line in found.lines] == ["entry 4", "entry 3"]
+    assert (found.complete, found.narrowed_here) == (False, True)
+    assert [json.loads(request.body) for request in cloud.css_requests()][1:] == [FORMER]
+
+
+@pytest.mark.parametrize("refusals", [["CSS.0001", "CSS.0047"], ["CSS.0026"], ["CSS.0010"]])
+def test_the_first_refusal_counts_where_the_names_were_not_the_reason(
+    client: CssClient, cloud: Cloud, refusals: list[str]
+) -> None:
+    left = iter(refusals)
+    cloud.css = lambda request: whole(400, {"errCode": next(left), "externalMessage": "no"})
+    with pytest.raises(ApiError, match=refusals[0]):
+        client.search_logs(CLUSTER, LogQuery(NODE, "instance"))
+    assert len(cloud.css_requests()) == len(refusals)

@@ -18,6 +18,7 @@ KEY = "k3y-" * 16
 PRODUCTION = {
     "DEPLOYMENT": "production",
     "SECRET_KEY": KEY + "aZ09_",
+    "AUDIT_SIGNING_KEY": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
     "ALLOWED_HOSTS": "css-logs.example.com",
     "TRUST_X_FORWARDED_PROTO": "1",
     "DATABASE_URL": "postgres://dashboard:hidden-word@127.0.0.1:1/dashboard",
@@ -113,7 +114,7 @@ def test_an_instance_on_one_machine_has_no_error(tmp_path: Path) -> None:
         ({"URL_PREFIX": "/a//b"}, "E030", "URL_PREFIX contains characters"),
         ({"URL_PREFIX": "/runs"}, "E030", "URL_PREFIX starts with the name of a page"),
         ({"URL_PREFIX": "history/x/"}, "E030", "URL_PREFIX starts with the name of a page"),
-        ({"URL_PREFIX": "/admin"}, "E030", "URL_PREFIX starts with the name of a page"),
+        ({"URL_PREFIX": "/audit"}, "E030", "URL_PREFIX starts with the name of a page"),
         ({"URL_PREFIX": "/static"}, "E030", "URL_PREFIX starts with the name of a page"),
         ({"HTTPS": "0"}, "E009", "TRUST_X_FORWARDED_PROTO=1"),
         ({"CSS_READ_TIMEOUT": "0"}, "E010", "CSS_READ_TIMEOUT"),

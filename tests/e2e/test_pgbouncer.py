@@ -127,9 +127,13 @@ def test_all_clusters_are_backed_up(product: Instance) -> None:
 
 
 def test_pages_answer_while_transactions_change_places(product: Instance, visitor: Visitor) -> None:
-    """An account's page in the administration reads its choices with cursors of the server."""
+    """Also those that read much at once, with cursors of the server where Django uses them."""
     pages = ["/", "/clusters/", "/history/", "/history/?q=backup", "/audit/", "/protection/"]
-    pages += ["/admin/accounts/user/1/change/", "/admin/accounts/user/", "/settings/connections/"]
+    pages += [
+        "/settings/access/accounts/1/",
+        "/settings/access/accounts/",
+        "/settings/connections/",
+    ]
 
     def statuses(_: int) -> list[int]:
         one = Visitor(product.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import threading
 import time
@@ -26,6 +27,7 @@ from tests.tokens_made import make_by_page
 from tests.visitor import Visitor
 
 WRONG = "a-wrong-password-that-was-planted"
+WRONG_KEY = "a-wrong-secret-key-that-was-planted-here"
 # what the product itself keeps as a file of its own, readable by its owner only
 OWN_FILES = {"secret_key", "audit_signing_key", "admin_password"}
 
@@ -50,6 +52,10 @@ def instance(cloud: server.Simulator, provider: Provider, tmp_path: Path) -> Ite
     clouds = yaml.safe_load(cloud.clouds_yaml())
     first = next(iter(clouds["clouds"].values()))
     clouds["clouds"]["refused"] = {**first, "auth": {**first["auth"], "password": WRONG}}
+    # one region is reached with a temporary access key, and one entry has a wrong secret key
+    signed = yaml.safe_load(cloud.clouds_yaml("temporary_key"))["clouds"]["demo-nl"]
+    wrong = yaml.safe_load(cloud.clouds_yaml("access_key"))["clouds"]["demo"]
+    clouds["clouds"] |= {"demo-nl": signed, "wrong-key": {**wrong, "secret_key": WRONG_KEY}}
     path = tmp_path / "clouds.yaml"
     path.write_text(yaml.safe_dump(clouds))
     started = Instance(
@@ -92,6 +98,10 @@ def secrets_of(cloud: server.Simulator, instance: Instance) -> dict[str, bytes]:
     clouds = yaml.safe_load(cloud.clouds_yaml())["clouds"]
     found = {f"password of {name}": each["auth"]["password"] for name, each in clouds.items()}
     found["refused password"] = WRONG
+    key, temporary = cloud.identity.credentials.key, cloud.identity.credentials.temporary_key
+    found |= {"AK": key.access, "SK": key.secret, "refused SK": WRONG_KEY}
+    found |= {"temporary AK": temporary.access, "temporary SK": temporary.secret}
+    found["security token"] = temporary.security_token
     found["SECRET_KEY"] = (instance.data_dir / "secret_key").read_text().strip()
     found["admin's password"] = instance.password
     for number, token in enumerate(cloud.identity.issued_tokens()):
@@ -149,6 +159,9 @@ def test_no_secret_is_stored_queued_logged_or_shown(
     control.fault("status", names["orders-prod"], preset="unauthorized")
     printed = instance.manage("backup", "--all", "--wait", "--timeout", "60", "--json")
     assert '"state": "succeeded"' in printed.stdout
+    ended = [json.loads(line) for line in printed.stdout.splitlines() if line.startswith("{")]
+    by_key = [run["state"] for run in ended if run["cluster"] == "warehouse-nl"]
+    assert by_key == ["succeeded"], "the request that an access key signed"
     tests = instance.manage("sync_clusters")
     anna = Visitor(instance.url).sign_in("admin", instance.password)
     signing_in = {**by_the_provider(instance, provider), **second_factor(anna)}
@@ -169,6 +182,12 @@ def test_no_secret_is_stored_queued_logged_or_shown(
     shown.append(
         anna.post("/settings/connections/test/", data={"cloud": "refused", "region": ""}).text
     )
+    for entry, region in (("wrong-key", "eu-de"), ("demo-nl", "eu-nl")):
+        asked = {"cloud": entry, "region": region}
+        shown.append(anna.post("/settings/connections/test/", data=asked).text)
+    assert f"access key …{cloud.identity.credentials.key.access[-4:]}" in shown[-2]
+    assert f"access key …{cloud.identity.credentials.temporary_key.access[-4:]}" in shown[-1]
+    shown.append(anna.get("/settings/connections/add/?kind=otc-key").text)
     token = make_by_page(anna, "planted", Scope.RUN)
     headers = {"Authorization": f"Bearer {token}"}
     for number in range(2):

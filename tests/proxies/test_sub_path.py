@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -16,7 +18,7 @@ from dashboard.tokens.models import Scope
 from tests.browser.test_security_key import Keyboard
 from tests.browser.watch import Watch
 from tests.chromium import ARGUMENTS, CHROMIUM
-from tests.instances import Instance
+from tests.instances import ROOT, Instance
 from tests.proxies.conftest import PREFIX, Browser, Front, direct, missing
 from tests.sign_in.provider import Provider
 
@@ -28,10 +30,10 @@ LEADS = re.compile(
     re.VERBOSE,
 )
 PAGES = [
-    *("/", "/clusters/", "/history/", "/protection/", "/audit/", "/settings/", "/admin/"),
+    *("/", "/clusters/", "/history/", "/protection/", "/audit/", "/settings/"),
     *("/settings/connections/", "/settings/access/", "/settings/retention/", "/history/exports/"),
     *("/account/", "/account/preferences/", "/account/tokens/", "/account/second-factor/"),
-    *("/clusters/1/", "/clusters/1/log-backup/", "/admin/accounts/user/", "/no-such-page/"),
+    *("/clusters/1/", "/clusters/1/log-backup/", "/settings/access/accounts/", "/no-such-page/"),
 ]
 
 
@@ -67,6 +69,30 @@ def test_no_page_leads_out_of_the_path(front: Front, instance: Instance) -> None
     for where in static:
         answer = browser.request("GET", f"{front.origin}{where}")
         assert (answer.status_code, answer.content != b"") == (200, True), where
+
+
+def test_the_documents_curl_signs_in_over_https(
+    front: Front, instance: Instance, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    section = page.partition("## Checking with curl")[2]
+    script = section.partition("```sh\n")[2].partition("```")[0]
+    script = script.replace("http://127.0.0.1:8000", front.url)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "admin_password").write_text(instance.password)
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        env={**os.environ, "CURL_CA_BUNDLE": str(front.certificate)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"status": "ok"' in done.stdout, done.stdout
+    assert "302\n" in done.stdout, done.stdout
+    # signed in: no page that asks to sign in, whether there is a run or not
+    assert "sign-in" not in done.stdout.partition("302\n")[2], done.stdout
 
 
 def test_every_cookie_stays_below_the_path(front: Front, instance: Instance) -> None:

@@ -25,6 +25,7 @@ from backups.services.connections import diagnosis
 from backups.services.connections.diagnosis import Diagnosis, StepState, diagnose, fault_of
 from dashboard.http.wire import Timeouts
 from simulator.client import SimulatorControl
+from simulator.server import Simulator
 from tests.services.clouds_entries import change_entry, read_file, the_entry, write_file
 
 PASSED, FAILED, NOT_TRIED = StepState.PASSED, StepState.FAILED, StepState.NOT_TRIED
@@ -263,3 +264,44 @@ def test_errors_become_faults(error: CssApiError, fault: Fault) -> None:
 
 def test_every_fault_is_explained() -> None:
     assert set(CONNECTION_FAULTS) == set(Fault) - {Fault.NONE}
+
+
+@pytest.mark.parametrize("way", ["identity service", "endpoint"])
+def test_an_access_key_is_named_by_its_end(
+    cloud: SimulatorControl, cloud_server: Simulator, way: str
+) -> None:
+    key, project = cloud_server.identity.credentials.key, cloud_server.cloud.first_project
+    entry: dict[str, Any] = {
+        "auth": {"auth_url": f"{cloud_server.url}/v3", "project_name": project.name},
+        "region_name": project.region,
+        "access_key": key.access,
+        "secret_key": key.secret,
+    }
+    if way == "endpoint":
+        entry |= {"auth": {"project_id": project.id}, "css_endpoint_override": cloud_server.url}
+    write_file({"clouds": {"signed": entry}})
+    found = diagnose("signed", project.region)
+    assert found.passed
+    assert found.steps[0].text.endswith(f"access key …{key.access[-4:]}.")
+    words = {"identity service": f"Signed in to project {project.name}.", "endpoint": "Not needed"}
+    assert found.steps[1].text.startswith(words[way])
+    assert not any(key.access in step.text or key.secret in step.text for step in found.steps)
+
+
+@pytest.mark.parametrize("way", ["identity service", "endpoint"])
+def test_a_wrong_secret_key_fails_where_it_is_first_used(
+    cloud: SimulatorControl, cloud_server: Simulator, way: str
+) -> None:
+    key, project = cloud_server.identity.credentials.key, cloud_server.cloud.first_project
+    entry: dict[str, Any] = {
+        "auth": {"auth_url": f"{cloud_server.url}/v3", "project_name": project.name},
+        "region_name": project.region,
+        "access_key": key.access,
+        "secret_key": "w" * 40,
+    }
+    if way == "endpoint":
+        entry |= {"auth": {"project_id": project.id}, "css_endpoint_override": cloud_server.url}
+    write_file({"clouds": {"signed": entry}})
+    failed = next(s for s in diagnose("signed", project.region).steps if s.fault)
+    assert failed.fault is Fault.REFUSED
+    assert f"refused the access key …{key.access[-4:]}" in failed.text

@@ -80,6 +80,7 @@ def test_a_late_503_does_not_call_a_request_refused(make_run, cloud):
 def test_a_run_whose_503_is_open_is_not_rejected_by_a_later_refusal(make_run, cloud, settings):
     """The first attempt made a job that is listed late; the second meets it: 409, holder unseen."""
     settings.BACKUP_DATE_TOLERANCE = 0
+    settings.BACKUP_SETTLE_GRACE = 0
     run = make_run()
     cloud.fault("error_after", run.cluster_cloud_id, preset="unavailable", times=1)
     cloud.fault("late_record", run.cluster_cloud_id, seconds=4, times=1)
@@ -154,7 +155,7 @@ def test_without_a_date_a_503_does_not_cost_the_next_attempt_its_job(make_run, c
     settings.BACKUP_RECORD_GRACE = -1
     run = make_run()
     cloud.fault("status", run.cluster_cloud_id, preset="unavailable", times=1)
-    run = sent(run)
+    run = aged(sent(run), settings.BACKUP_SETTLE_GRACE + 5)
     run = sent(due(run))
     assert run.state == S.ACCEPTED
     run = followed(run)

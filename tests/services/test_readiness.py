@@ -201,3 +201,57 @@ def test_a_404_of_a_proxy_or_gateway_does_not_make_a_cluster_gone(make_cluster, 
     assert cluster.readiness == R.UNKNOWN
     assert cluster.gone_at is None
     assert cluster.check_error
+
+
+# --- what may not be seen
+
+
+def test_a_cluster_that_the_list_shows_and_the_detail_denies_is_not_gone(cloud, db):
+    from backups.services.connections.sync import sync_clusters
+
+    cluster_id = cloud.add_cluster("denied")
+    sync_clusters()
+    cluster = Cluster.objects.get(cluster_id=cluster_id)
+    cloud.fault("status", cluster_id, endpoint="detail", preset="vanished")
+    checked(cluster)
+    assert cluster.readiness == R.UNKNOWN
+    assert "Ask whoever manages IAM" in cluster.readiness_detail
+    assert cluster.gone_at is None
+    assert cluster.checked_at
+    for endpoint in ("settings", "records"):
+        cloud.fault("status", cluster_id, endpoint=endpoint, preset="vanished")
+    checked(cluster)
+    assert "Ask whoever manages IAM" in cluster.readiness_detail
+    cloud.clear_faults(cluster_id)
+    cloud.remove_cluster(cluster_id)
+    sync_clusters()
+    checked(cluster)
+    assert cluster.gone_at is not None
+
+
+def test_what_is_known_of_a_denied_cluster_still_counts(cloud, db):
+    from backups.services.connections.sync import sync_clusters
+
+    cluster_id = cloud.add_cluster("denied", log_backup=False)
+    sync_clusters()
+    cloud.fault("status", cluster_id, endpoint="detail", preset="vanished")
+    cluster = Cluster.objects.get(cluster_id=cluster_id)
+    assert checked(cluster).readiness == R.BACKUP_OFF
+
+
+@pytest.mark.parametrize("fault", [None, {"status": 400, "body": '{"errCode":"CSS.5090"}'}])
+def test_records_that_are_denied_while_log_backup_is_off_are_no_error(make_cluster, cloud, fault):
+    cluster = make_cluster(log_backup=None if fault is None else False)
+    if fault:
+        cloud.fault("status", cluster.cluster_id, endpoint="records", **fault)
+    checked(cluster)
+    assert (cluster.readiness, cluster.check_error) == (R.BACKUP_OFF, "")
+
+
+def test_records_that_fail_otherwise_are_an_error(make_cluster, cloud):
+    off = make_cluster(log_backup=False)
+    cloud.fault("status", off.cluster_id, endpoint="records", preset="unavailable")
+    assert "Records" in checked(off).check_error
+    on = make_cluster()
+    cloud.fault("status", on.cluster_id, endpoint="records", preset="not_allowed")
+    assert "Records" in checked(on).check_error

@@ -42,6 +42,7 @@ def test_a_503_whose_job_was_created_all_the_same_is_not_sent_again(make_run, cl
 
 def test_a_503_whose_job_is_listed_late_is_not_told_as_somebody_elses(make_run, cloud, settings):
     settings.BACKUP_DATE_TOLERANCE = 0
+    settings.BACKUP_SETTLE_GRACE = 0
     run = make_run()
     cloud.fault("error_after", run.cluster_cloud_id, preset="unavailable", times=1)
     cloud.fault("late_record", run.cluster_cloud_id, seconds=1.5, times=1)
@@ -52,6 +53,24 @@ def test_a_503_whose_job_is_listed_late_is_not_told_as_somebody_elses(make_run, 
     assert run.http_status == 409
     assert "outside this dashboard" not in run.conflict_holder
     assert run.state in (S.UNKNOWN, S.REJECTED)
+
+
+def test_a_503_is_sent_again_only_when_its_job_can_be_told_from_the_next_one(make_run, cloud):
+    """The request is processed seconds after its 503: the next attempt must not have been sent."""
+    run = make_run()
+    cloud.fault("error_after", run.cluster_cloud_id, preset="unavailable", times=1)
+    cloud.fault("process_later", run.cluster_cloud_id, seconds=1.5, times=1)
+    run = sent(run)
+    assert run.state == S.QUEUED
+    assert run.not_before > timezone.now() + timedelta(seconds=25)
+    run = sent(late(run))  # as by a message that comes too early
+    assert (run.state, run.sent_at) == (S.QUEUED, None)
+    wait_for(lambda: read(run.cluster))
+    run = sent(late(run))
+    assert run.state == S.UNKNOWN
+    run = followed(run)
+    assert (run.evidence, run.posts.get(attempt=1).job_id) == ("inferred", run.job_id)
+    assert len(cloud.ledger(endpoint="collect", cluster=run.cluster_cloud_id)) == 1
 
 
 def test_the_last_503_is_settled_by_the_records(make_run, cloud, settings):

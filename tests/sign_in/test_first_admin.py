@@ -28,7 +28,7 @@ def test_createsuperuser_makes_an_admin_of_everything(
         "/",
         "/settings/access/",
         "/audit/",
-        "/admin/accounts/user/",
+        "/settings/access/accounts/",
         "/settings/retention/",
     ):
         assert client.get(path).status_code == 200, path
@@ -62,7 +62,9 @@ def test_an_admin_by_grant_is_no_superuser(anna: User, client_of: MakeClient) ->
     call_command("grant", "anna", "admin")
     assert client.get("/settings/access/").status_code == 200
     assert client.get("/settings/retention/").status_code == 200
-    assert client.get("/admin/").status_code == 302, "Django's administration stays closed"
+    boss = User.objects.create_superuser("boss")
+    closed = client.post(f"/settings/access/accounts/{boss.pk}/", {"do": "rename", "name": "x"})
+    assert closed.status_code == 409, "accounts of superusers stay closed"
     anna.refresh_from_db()
     assert (anna.is_superuser, anna.is_staff) == (False, False)
     with pytest.raises(CommandError):

@@ -210,11 +210,12 @@ def test_a_weak_password_is_not_taken(anna: User, client_of: MakeClient, weak: s
     assert anna.check_password(PASSWORD)
 
 
-def test_administration_asks_for_the_same_sign_in(client: Client, root: User) -> None:
-    """Its own form has neither limits nor second factors."""
-    answer = client.get("/admin/login/")
+def test_pages_of_accounts_ask_for_the_same_sign_in(client: Client, root: User) -> None:
+    """Nothing but the sign-in page takes a password: a form without limits would not."""
+    answer = client.get("/settings/access/accounts/")
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/sign-in/")
     data = {"username": "root", "password": PASSWORD}
-    assert client.post("/admin/login/", data).status_code == 302
+    assert client.post("/settings/access/accounts/", data).status_code == 302
+    assert client.post("/admin/login/", data).status_code == 404
     assert not is_signed_in(client)

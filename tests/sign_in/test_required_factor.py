@@ -130,7 +130,7 @@ def test_a_role_of_a_group_counts(anna: User, client_of: MakeClient) -> None:
 
 def test_a_superuser_counts_as_admin(root: User, client_of: MakeClient) -> None:
     client = client_of(root)
-    for path in ("/", "/admin/", "/admin/accounts/user/"):
+    for path in ("/", "/settings/access/", "/settings/access/accounts/"):
         assert leads_to_set_up(client, path), path
 
 

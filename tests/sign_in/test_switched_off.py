@@ -35,19 +35,17 @@ def by_many_at_once(user: User, on: bool) -> None:
     User.objects.bulk_update([user], ["is_active"])
 
 
-def in_the_admin(user: User, on: bool) -> None:
-    root, _made = User.objects.get_or_create(
-        username="root", defaults={"is_superuser": True, "is_staff": True}
-    )
+def on_the_page(user: User, on: bool) -> None:
+    root, _made = User.objects.get_or_create(username="root", defaults={"is_superuser": True})
     client = Client()
     client.force_login(root)
-    form = {"username": user.username, **({"is_active": "on"} if on else {})}
-    assert client.post(f"/admin/accounts/user/{user.pk}/change/", form).status_code == 302
+    form = {"do": "activate" if on else "deactivate", "confirmed": "1"}
+    assert client.post(f"/settings/access/accounts/{user.pk}/", form).status_code == 302
 
 
 @pytest.mark.parametrize(
     "switch",
-    [by_saving, by_saving_one_column, by_a_queryset, by_many_at_once, in_the_admin],
+    [by_saving, by_saving_one_column, by_a_queryset, by_many_at_once, on_the_page],
 )
 def test_sessions_do_not_return_with_the_account(db: None, redis_url: str, switch: Switch) -> None:
     anna, ben = User.objects.create_user("anna"), User.objects.create_user("ben")

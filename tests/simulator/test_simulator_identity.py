@@ -16,12 +16,12 @@ from simulator.client import SimulatorControl
 from simulator.server import Simulator
 
 
-@pytest.mark.parametrize("application_credential", [False, True])
+@pytest.mark.parametrize("kind", ["password", "application_credential"])
 def test_openstack_configuration_reaches_css_by_the_clouds_file(
-    simulator: Simulator, tmp_path: Path, application_credential: bool
+    simulator: Simulator, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "clouds.yaml"
-    clouds_file.write(path, simulator.clouds_yaml(application_credential=application_credential))
+    clouds_file.write(path, simulator.clouds_yaml(kind))
     assert path.stat().st_mode & 0o777 == 0o600
 
     config = openstack.config.OpenStackConfig(config_files=[str(path)], load_envvars=False)

@@ -231,7 +231,7 @@ class Cloud:
             self.wait(began + GIVE_UP)
             self._late(post, fate, script)
             raise Unanswered(TransportKind.READ_TIMEOUT, "did not answer", 30_000)
-        if dies and fate in (Fate.RESET_LATE, Fate.FAILED_LATE):
+        if dies and fate in (Fate.RESET_LATE, Fate.FAILED_LATE, Fate.BUSY_LATE):
             self._late(post, fate, script)
             raise WorkerDied
         if dies and not script.silent:
@@ -258,12 +258,13 @@ class Cloud:
             post.refused = True
             return self._answer(409, b'{"errCode":"CSS.3004","externalMessage":"running"}')
         self._late(post, fate, script)
-        status = {Fate.REFUSED: 400, Fate.THROTTLED: 429, Fate.BUSY: 503, Fate.BUSY_LIE: 503}
+        status = {Fate.REFUSED: 400, Fate.THROTTLED: 429}
+        status |= dict.fromkeys((Fate.BUSY, Fate.BUSY_LIE, Fate.BUSY_LATE), 503)
         post.refused = fate in (Fate.REFUSED, Fate.THROTTLED)
         return self._answer(status.get(fate, 504), b"")
 
     def _late(self, post: Made, fate: Fate, script: PostScript) -> None:
-        if fate in (Fate.FAILED_LATE, Fate.RESET_LATE, Fate.TIMEOUT_LATE):
+        if fate in (Fate.FAILED_LATE, Fate.BUSY_LATE, Fate.RESET_LATE, Fate.TIMEOUT_LATE):
             post.pending = self.clock.true + script.late
             self.changed(post.pending)
 

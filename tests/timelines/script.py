@@ -20,6 +20,7 @@ class Fate(StrEnum):
     THROTTLED = "throttled"  # 429, not processed
     BUSY = "busy"  # 503, not processed
     BUSY_LIE = "busy_lie"  # 503, and its job was created all the same
+    BUSY_LATE = "busy_late"  # 503, and it is processed later
     FAILED = "failed"  # 504, not processed
     FAILED_LIE = "failed_lie"  # 504, and its job was created all the same
     FAILED_LATE = "failed_late"  # 504, and it is processed later
@@ -147,7 +148,7 @@ _OFFSETS = st.sampled_from([0.0, 0.0, 0.0, 1.5, -1.5, 20.0, -20.0, 250.0, -250.0
 
 _UNPROCESSED = (Fate.FAILED, Fate.RESET_BEFORE, Fate.TIMEOUT, Fate.BUSY)
 _LIES = (Fate.FAILED_LIE, Fate.RESET_AFTER, Fate.BUSY_LIE, Fate.TIMEOUT_LIE)
-_LATE = (Fate.FAILED_LATE, Fate.RESET_LATE, Fate.TIMEOUT_LATE)
+_LATE = (Fate.FAILED_LATE, Fate.RESET_LATE, Fate.TIMEOUT_LATE, Fate.BUSY_LATE)
 _CLEAR = (Fate.REFUSED, Fate.THROTTLED, Fate.NOT_SENT)
 _FATES = st.sampled_from([*[Fate.OK] * 6, *_LIES, *_LIES, *_UNPROCESSED, *_LATE, *_CLEAR])
 _DEATHS = st.sampled_from([*[Death.NOWHERE] * 16, *Death])

@@ -8,7 +8,9 @@ import pytest
 from django.template.loader import render_to_string
 from django.test import Client
 
+from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
+from tests.grants import give
 from tests.views.page_text import tight
 
 
@@ -50,10 +52,11 @@ def test_the_place_in_the_navigation_is_marked(web: Client) -> None:
     assert '<a href="/clusters/">' in text
 
 
-def test_only_staff_see_the_administration(web: Client, anna: User) -> None:
-    assert "Administration" not in web.get("/clusters/").content.decode()
-    User.objects.filter(pk=anna.pk).update(is_staff=True)
-    assert "Administration" in web.get("/clusters/").content.decode()
+def test_only_who_may_read_the_access_pages_is_led_there(web: Client, anna: User) -> None:
+    User.objects.filter(pk=anna.pk).update(is_staff=True)  # of no meaning here
+    assert "/settings/access/" not in web.get("/settings/").content.decode()
+    give(anna, Role.AUDITOR)
+    assert "/settings/access/" in web.get("/settings/").content.decode()
 
 
 def test_a_banner_shows_what_is_wrong() -> None:

@@ -132,7 +132,8 @@ def _database_copy(report: Report, project: ComposeProject) -> None:
     before = project.manage("web", *counts)
     back_up, put_back = document.blocks("Backup")
     done = project.script(back_up)
-    dump, key = project.checkout / "dashboard.dump", project.checkout / "audit_signing_key"
+    dump = project.checkout / "dashboard.dump"
+    key = project.checkout / "docker" / "secrets" / "audit_signing_key"
     copied = done.returncode == 0 and dump.read_bytes().startswith(b"PGDMP") and key.read_text()
     report.check("database and key are copied as docs/containers.md says", copied, done.stderr)
     _account(project, "bert")

@@ -37,4 +37,6 @@ def _line(result: ProjectSync) -> str:
     where = " / ".join(part for part in (result.cloud, result.region, result.project) if part)
     if result.error:
         return f"{where}: FAILED: {result.error}"
+    if result.aside:
+        return f"{where}: not used, only the profile names it: {result.aside}"
     return f"{where}: {result.listed} clusters, {result.added} new, {result.gone} gone"

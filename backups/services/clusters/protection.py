@@ -19,6 +19,7 @@ from dashboard.audit.trail import Action, Actor, record
 
 # A backup is due in the last quarter of its objective: time to act before it is overdue.
 DUE_SHARE = 0.75
+_OBJECTIVES = ("objective_hours", "project__objective_hours")
 
 
 class Summary(NamedTuple):
@@ -35,7 +36,7 @@ class Summary(NamedTuple):
     by_state: dict[Protection, int]
 
 
-def verified(cluster_id: int, at: datetime) -> bool:
+def verified(cluster_id: int, at: datetime, hours: int | None = None) -> bool:
     """Record a verified backup. Call it in the transaction that stores the result.
 
     Older backups that are found later change nothing.
@@ -43,12 +44,14 @@ def verified(cluster_id: int, at: datetime) -> bool:
     Args:
         cluster_id: primary key.
         at: when the cloud's job ended, as far as known; a time in the future counts as now.
+        hours: its objective as just read, None to read it.
 
     Returns:
         Whether it is the cluster's newest.
     """
     at = min(at, timezone.now())
-    hours = _objective(cluster_id)
+    if hours is None:
+        hours = _objective(cluster_id)
     while True:
         older = Cluster.objects.filter(Q(verified_at=None) | Q(verified_at__lte=at), pk=cluster_id)
         if not older.update(verified_at=at, **_deadlines(at, hours)):
@@ -71,8 +74,8 @@ def verified_for(subject: BackupRun | Cluster, at: datetime) -> None:
     else:
         cloud_id, project_id = subject.cluster_cloud_id, subject.project_id_in_cloud
     same = Cluster.objects.filter(cluster_id=cloud_id, project__project_id=project_id)
-    for pk in same.order_by("pk").values_list("pk", flat=True):
-        verified(pk, at)
+    for pk, own, projects in same.order_by("pk").values_list("pk", *_OBJECTIVES):
+        verified(pk, at, own or projects)
 
 
 def set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -> int:
@@ -147,8 +150,7 @@ def summarised(by_state: dict[Protection, int]) -> Summary:
 
 def _objective(cluster_id: int) -> int:
     """The objective that applies to a cluster, in hours."""
-    objectives = Cluster.objects.values_list("objective_hours", "project__objective_hours")
-    own, projects = objectives.get(pk=cluster_id)
+    own, projects = Cluster.objects.values_list(*_OBJECTIVES).get(pk=cluster_id)
     hours: int = own or projects
     return hours
 

@@ -25,10 +25,17 @@ from backups.css_api.types import (
     LogSettingsInfo,
     RecordStatus,
 )
-from backups.models import BackupRun, Cluster, Post
+from backups.models import BackupRun, Cluster, Connection, Post
 from backups.models import LogSettings as StoredSettings
 from backups.rules.outcomes import outcome_of
-from backups.rules.readiness import LASTING_CODES, STORAGE_CODES, Refusal, judge, readiness_of
+from backups.rules.readiness import (
+    LASTING_CODES,
+    STORAGE_CODES,
+    UNSEEN,
+    Refusal,
+    judge,
+    readiness_of,
+)
 from backups.services.cloud import client_for
 from backups.services.runs import importing
 from backups.services.runs.posts import without_job
@@ -51,6 +58,7 @@ class _Found:
         refusals: error responses about the cluster.
         errors: a message for each part that failed.
         gone: the cloud does not know the cluster.
+        unseen: the cloud lists the cluster, but does not show it.
         out_of_reach: why the project's cloud could not be reached, "" where it could.
     """
 
@@ -60,6 +68,7 @@ class _Found:
     refusals: list[Refusal] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     gone: bool = False
+    unseen: bool = False
     out_of_reach: str = ""
 
 
@@ -141,7 +150,7 @@ def _read(cluster: Cluster, posts: list[Post]) -> _Found:
     cloud_id, since = cluster.cluster_id, importing.read_since(cluster, posts)
     try:
         client = client_for(cluster)
-        found.info = _detail(found, lambda: client.get_cluster(cloud_id))
+        found.info = _detail(found, cluster, lambda: client.get_cluster(cloud_id))
         if not found.gone:
             found.settings = _settings(found, lambda: client.get_log_settings(cloud_id))
             found.records = _records(
@@ -156,12 +165,14 @@ def _read(cluster: Cluster, posts: list[Post]) -> _Found:
     return found
 
 
-def _detail(found: _Found, read: Callable[[], ClusterInfo]) -> ClusterInfo | None:
+def _detail(found: _Found, cluster: Cluster, read: Callable[[], ClusterInfo]) -> ClusterInfo | None:
     try:
         return read()
     except ApiError as error:
         refusal = _refusal(error)
-        if refusal.outcome is Outcome.NOT_FOUND:
+        if refusal.may_be_denied and _is_listed(cluster):
+            found.unseen = True
+        elif refusal.outcome is Outcome.NOT_FOUND:
             # but not an HTML page of a proxy or gateway
             page = error.answer.body_kind is BodyKind.HTML
             found.gone = not page and readiness_of(refusal.outcome, refusal.code) is not None
@@ -169,6 +180,12 @@ def _detail(found: _Found, read: Callable[[], ClusterInfo]) -> ClusterInfo | Non
             found.refusals.append(refusal)
         found.errors.append(f"Cluster: {error}")
     return None
+
+
+def _is_listed(cluster: Cluster) -> bool:
+    """Whether the last list of clusters showed it."""
+    read = Connection.objects.filter(project=cluster.project_id, synced_at__isnull=False)
+    return not cluster.by_hand and cluster.gone_at is None and read.exists()
 
 
 def _settings(found: _Found, read: Callable[[], LogSettingsInfo]) -> LogSettingsInfo | None:
@@ -186,7 +203,10 @@ def _records(found: _Found, read: Callable[[], LogRecords]) -> LogRecords | None
     try:
         return read()
     except ApiError as error:
-        found.errors.append(f"Records: {error}")
+        # the cloud has records only while log backup is on
+        off = found.settings is not None and not found.settings.enabled
+        if not (off and 400 <= error.answer.status < 500):
+            found.errors.append(f"Records: {error}")
     return None
 
 
@@ -242,7 +262,9 @@ def _readiness_columns(cluster: Cluster, found: _Found, started: datetime) -> di
         )
         whole = found.info is not None and found.settings is not None
         unread = found.info is None and found.settings is None and not found.refusals
-        if unread or (readiness is Readiness.UNKNOWN and not whole):
+        if found.unseen and readiness is Readiness.UNKNOWN:
+            detail = UNSEEN
+        elif unread or (readiness is Readiness.UNKNOWN and not whole):
             return {}
     return {"readiness": readiness, "readiness_detail": detail[:500], "checked_at": started}
 

@@ -95,10 +95,14 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
     passed: list[str] = []
     try:
         connection = session.connect(cloud, region, timeouts=INTERACTIVE)
-        passed.append(_("The entry can be used."))
+        passed.append(_usable(connection))
         identity = connection.sign_in()
         passed.append(
-            _("Signed in to project %(project)s.")
+            (
+                _("Signed in to project %(project)s.")
+                if connection.asks_identity
+                else _("Not needed: the entry names endpoint and project %(project)s itself.")
+            )
             % {"project": identity.project_name or identity.project_id}
         )
         passed.append(_("Endpoint: %(url)s.") % {"url": identity.endpoint})
@@ -112,6 +116,13 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
     except CssApiError as error:
         return _diagnosis(passed, error)
     return _diagnosis(passed)
+
+
+def _usable(connection: CloudConnection) -> str:
+    if connection.key is None:
+        return _("The entry can be used.")
+    text = _("The entry can be used. Requests are signed with the access key %(key)s.")
+    return text % {"key": connection.key}
 
 
 def _diagnosis(passed: list[str], error: CssApiError | None = None) -> Diagnosis:

@@ -69,6 +69,12 @@ class Entry:
     def connected(self) -> bool:
         return self.connection is not None and self.connection.disconnected_at is None
 
+    @property
+    def set_aside(self) -> bool:
+        """Whether it is a region that only the profile names and the account is not in."""
+        row = self.connection
+        return row is not None and row.disconnected_at is not None and bool(row.sync_error)
+
 
 def entries(user: User, *, all_of_them: bool) -> tuple[list[Entry], str]:
     """The entries that are configured or were connected.
@@ -94,7 +100,8 @@ def entries(user: User, *, all_of_them: bool) -> tuple[list[Entry], str]:
         Entry(cloud, region, (cloud, region) in configured, known.get((cloud, region)))
         for cloud, region in sorted(names)
     ]
-    return listed, problem
+    # a guess that the entry no longer makes leaves nothing behind
+    return [entry for entry in listed if entry.configured or not entry.set_aside], problem
 
 
 def is_configured(cloud: str, region: str) -> bool:

@@ -8,13 +8,13 @@ has been lost since is not stored.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import SystemRandom
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from backups.choices import ConnectionFault, SyncStep
@@ -45,6 +45,7 @@ class ProjectSync:
         added: new clusters.
         gone: clusters marked as gone.
         error: why it failed, "" if it did not; a failure changes nothing.
+        aside: why a region that only the entry's profile names is not used, "" if it is.
     """
 
     cloud: str
@@ -54,6 +55,7 @@ class ProjectSync:
     added: int = 0
     gone: int = 0
     error: str = ""
+    aside: str = ""
 
 
 def sync_clusters(cloud: str = "") -> list[ProjectSync]:
@@ -81,6 +83,7 @@ def sync_clusters(cloud: str = "") -> list[ProjectSync]:
     connect_new_entries()
     connected = {(row.cloud, row.region): row for row in Connection.objects.connected()}
     results = [synchronise(connected[entry]) for entry in chosen if entry in connected]
+    results = [_unless_aside(result) for result in results]
     if cloud:
         why = "it is not connected: connect it on the page Connections"
         left_out = [entry for entry in chosen if entry not in connected]
@@ -96,12 +99,63 @@ def connect_new_entries() -> None:
         return
     try:
         configured = config.list_clouds()
+        known = {
+            (cloud, region): bool(left and error)
+            for cloud, region, left, error in Connection.objects.values_list(
+                "cloud", "region", "disconnected_at", "sync_error"
+            )
+        }
+        for cloud, region in configured:
+            aside = known.get((cloud, region))
+            if aside is None:
+                Connection.objects.get_or_create(cloud=cloud, region=region)
+            elif aside and not config.region_is_guessed(cloud):
+                # the entry names the region now
+                _set_aside(cloud).filter(region=region).update(
+                    disconnected_at=None, next_sync_at=None, version=F("version") + 1
+                )
     except ConfigurationError:
         return  # the connections page and the command report the problem with the file
-    known = set(Connection.objects.values_list("cloud", "region"))
-    for cloud, region in configured:
-        if (cloud, region) not in known:
-            Connection.objects.get_or_create(cloud=cloud, region=region)
+
+
+# With these, an account may simply not be in a region. They say nothing about the region itself.
+_ELSEWHERE = (ConnectionFault.CATALOG, ConnectionFault.REFUSED, ConnectionFault.FORBIDDEN)
+
+
+def _set_aside(cloud: str) -> QuerySet[Connection]:
+    """The regions of an entry that `_set_guesses_aside` disconnected; users clear the error."""
+    return Connection.objects.filter(cloud=cloud, disconnected_at__isnull=False).exclude(
+        sync_error=""
+    )
+
+
+def _unless_aside(result: ProjectSync) -> ProjectSync:
+    """The result, where its region was set aside since: without it as an error."""
+    if result.error and _set_aside(result.cloud).filter(region=result.region).exists():
+        return replace(result, error="", aside=result.error)
+    return result
+
+
+def _set_guesses_aside(cloud: str) -> None:
+    """Disconnect regions that only the entry's profile names and that its account is not in.
+
+    They count as guesses once another region of the entry has been reached. Their error stays, as
+    the reason.
+
+    Args:
+        cloud: name of the entry.
+    """
+    rows = Connection.objects.connected().filter(cloud=cloud)
+    try:
+        guessed = config.region_is_guessed(cloud)
+    except ConfigurationError:  # the file has become unreadable meanwhile
+        return
+    if not guessed or not rows.exclude(synced_at=None).exists():
+        return
+    strangers = rows.filter(synced_at=None, sync_started_at=None, sync_fault__in=_ELSEWHERE)
+    strangers.exclude(sync_error="").update(
+        disconnected_at=timezone.now(), version=F("version") + 1
+    )
 
 
 def is_configured(cloud: str, region: str) -> bool:
@@ -144,7 +198,9 @@ def synchronise(row: Connection) -> ProjectSync:
 def _sync(row: Connection, lease: SyncLease) -> ProjectSync:
     cloud, region = row.cloud, row.region
     try:
-        return _attempt(row, lease)
+        result = _attempt(row, lease)
+        _set_guesses_aside(cloud)
+        return result
     except LeaseLost:
         logger.info("sync of %s %s: superseded", cloud, region)
         why = "another synchronisation has begun since, or it was disconnected"
@@ -157,6 +213,7 @@ def _sync(row: Connection, lease: SyncLease) -> ProjectSync:
         logger.exception("sync of %s %s failed", cloud, region)
     try:
         lease.release(sync_error=why[:2000], sync_fault=fault)
+        _set_guesses_aside(cloud)
     except LeaseLost:
         logger.info("sync of %s %s: superseded after its failure", cloud, region)
     return ProjectSync(cloud, region, error=why)

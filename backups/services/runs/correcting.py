@@ -19,13 +19,14 @@ from django.db.models import F
 from backups import heartbeats
 from backups.choices import CORRECTABLE, Evidence, RunState
 from backups.css_api.types import LogRecord, LogRecords, RecordStatus
-from backups.models import BackupRun, Post, RunEvent
+from backups.models import BackupRun, Post, RunEvent, RunSeal
 from backups.rules.matching import record_keys
 from backups.services.clusters import protection
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.values import canonical
 
+from . import seals
 from .posts import credit, match_post, stored_key
 from .records import described, job_facts
 
@@ -142,6 +143,7 @@ def _correct(post: Post, job: LogRecord, evidence: Evidence) -> None:
         note=f"Corrected: the cloud listed the job later ({described(job, evidence)})"[:500],
         actor=heartbeats.process_name(),
     )
+    seals.pend(run, changes, RunSeal.Kind.CORRECTION)
     credit(post, stored_key(job), evidence)
 
 

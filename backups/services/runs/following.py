@@ -76,11 +76,12 @@ def follow_runs(run_ids: Sequence[int]) -> None:
         sent = BackupRun.objects.filter(pk__in=run_ids, state__in=FOLLOWED, sent_at__isnull=False)
         runs = list(sent)
         # Before the reading, so that the reading comes after every POST that is not under way.
-        posts = without_job_each(runs)
+        # A run whose job is known needs none: the POSTs left are those of other runs.
+        posts = without_job_each([run for run in runs if run.job_id is None])
         # Before the reading as well: storing it may have to wait for the database, and a job that
         # is listed in the meantime must not count as missing.
         ticked = uptime.now() if runs else 0.0
-    readings = [_Reading(run, posts[run.pk], ticked) for run in runs]
+    readings = [_Reading(run, posts.get(run.pk, ()), ticked) for run in runs]
     if len(readings) == 1:
         readings[0].read()
         _keep(readings)
@@ -108,7 +109,7 @@ class _Reading:
 
     Args:
         run: the run as it was before the reading.
-        posts: `without_job` of its cluster, loaded before the reading.
+        posts: `without_job` of its cluster, loaded before the reading, if its job is not known.
         ticked: `uptime.now()` from before the reading.
 
     Attributes:
@@ -160,7 +161,7 @@ def _conclude_all(readings: Sequence[_Reading]) -> None:
     for each, records in read:
         learn_date(each.posts, records.date)
     # Load again, after the readings: POSTs sent in the meantime may have created these records.
-    posts = without_job_each([each.run for each, _ in read])
+    posts = without_job_each([each.run for each, _ in read if each.run.job_id is None])
     taken = taken_keys_each([(each.run, records.rows) for each, records in read])
     for each in readings:
         # A copy for each try: one whose COMMIT failed has changed the object but not the row.
@@ -168,7 +169,7 @@ def _conclude_all(readings: Sequence[_Reading]) -> None:
         if each.records is None:
             _unreadable(run, f"The cloud's records cannot be read: {each.error}", each.error)
         else:
-            known = Known(posts[run.pk], taken[run.pk])
+            known = Known(posts.get(run.pk, ()), taken[run.pk])
             _conclude(run, each.records, each.read_at, each.ticked, known)
         # The calls of a reading that changed nothing are not stored.
         if each.records is None or _seen(run) != _seen(each.run):
@@ -213,7 +214,7 @@ class Known:
     """Data from the database for a reading.
 
     Attributes:
-        posts: `without_job` of the cluster, loaded after the reading.
+        posts: `without_job` of the cluster, loaded after the reading, if the run has no job yet.
         taken: `taken_keys` of the reading.
     """
 

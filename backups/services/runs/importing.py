@@ -29,6 +29,7 @@ from backups.rules.matching import fits, record_keys
 from backups.services.clusters import protection
 from backups.services.retention import deleted_before
 
+from . import seals
 from .correcting import correct, late_jobs
 from .posts import learn_date, skew, stored_key, taken_keys, window_of, without_job
 from .records import job_facts
@@ -143,6 +144,7 @@ def _store(
             for row in rows
         ]
     )
+    seals.pend_all(rows)
     _protect(cluster, [row.finished_at for row in rows if row.ended_well])
     return len(rows)
 

@@ -27,8 +27,6 @@ MOST = 100  # POSTs of a cluster compared with a reading; older ones were compar
 OPEN = ("open", "accepted")
 _LATELY = 5
 UNLIMITED = datetime.max.replace(tzinfo=UTC)
-# Refused by the gateway, or by the service before it began: nothing happens after the answer.
-_PROMPT = frozenset({429, 503})
 
 
 def tolerance() -> timedelta:
@@ -57,7 +55,7 @@ def window_of(post: Post) -> PostWindow:
     accepted = _is_accepted(post)
     took = max(waited - post.sent_at, timedelta(0))
     late = timedelta(0)
-    if not accepted and not _is_prompt(post):  # without SECOND and limit, which are added below
+    if not accepted:  # without SECOND and limit, which are added below
         late = max(timedelta(seconds=settings.BACKUP_SETTLE_GRACE) - SECOND - limit, late)
     if post.date_before is not None:
         earliest = post.date_before - limit
@@ -143,7 +141,7 @@ def lately_open(run: BackupRun) -> list[Post]:
 
 def earlier_posts(run: BackupRun) -> tuple[list[Post], list[Post]]:
     """`lately_open` and `without_job` of a run's cluster, in one query."""
-    posts = Post.objects.filter(same_cluster(run), result__in=OPEN).select_related("run")
+    posts = Post.objects.filter(same_cluster(run), result__in=OPEN)
     found = list(posts.filter(Q(job_id="") | Q(result=Post.Result.OPEN)).order_by("-id")[:MOST])
     if len(found) == MOST:  # there may be more of either
         return lately_open(run), without_job(run)
@@ -155,9 +153,10 @@ def without_job_each(runs: Sequence[BackupRun]) -> dict[int, list[Post]]:
     """`without_job` of several runs' clusters, by the run's primary key, in one query."""
     if not runs:  # no condition would select every cluster
         return {}
+    # Without their runs, which are wide rows, and wanted only of the POSTs of dead workers.
     posts = Post.objects.filter(_same_clusters(runs), result__in=OPEN, job_id="")
     found: dict[tuple[str, str], list[Post]] = {}
-    for post in posts.select_related("run").order_by("-id"):
+    for post in posts.order_by("-id"):
         found.setdefault(_place(post), []).append(post)
     return {run.pk: found.get(_place(run), [])[:MOST] for run in runs}
 
@@ -243,9 +242,9 @@ def match_post(
     others = [other for other in posts if other.pk != post.pk]
     found = match(reading, window_of(post), [window_of(other) for other in others], taken)
     if found.record is None and _is_accepted(post) and post.baseline is not None:
-        # The cloud runs one log backup of a cluster at a time. If a job of an earlier POST with a
-        # final answer were still running, this POST would have been refused.
-        later = [o for o in others if o.pk > post.pk or not (_is_accepted(o) or _is_prompt(o))]
+        # The cloud runs one log backup of a cluster at a time. If the job of an earlier POST were
+        # still running, this POST would have been refused.
+        later = [o for o in others if o.pk > post.pk or not _was_over(o, post)]
         running = match(reading, window_of(post), [window_of(other) for other in later], taken)
         if running.record is not None and running.record.status is RecordStatus.RUNNING:
             return replace(running, evidence=Evidence.INFERRED)
@@ -256,8 +255,18 @@ def _is_accepted(post: Post) -> bool:
     return post.result == Post.Result.ACCEPTED
 
 
-def _is_prompt(post: Post) -> bool:
-    return post.status in _PROMPT
+def _was_over(earlier: Post, post: Post) -> bool:
+    """Whether the job of an earlier POST, if any, had been created when a POST was sent.
+
+    Both clocks must say that the grace time had passed, because the wall clock may be set.
+    """
+    if _is_accepted(earlier):
+        return True
+    if earlier.answered_at is None:
+        return False
+    grace = settings.BACKUP_SETTLE_GRACE
+    passed = (post.sent_at - earlier.answered_at).total_seconds()
+    return min(passed, uptime.since(earlier.step_uptime, post.step_uptime)) >= grace
 
 
 def learn_date(posts: Iterable[Post], date: datetime | None) -> None:
@@ -344,7 +353,7 @@ def open_for(posts: Iterable[Post], date: datetime | None) -> timedelta:
     grace = timedelta(seconds=settings.BACKUP_SETTLE_GRACE)
     for post in posts:
         if date is None:
-            if post.result == Post.Result.OPEN and not _is_prompt(post):
+            if post.result == Post.Result.OPEN:
                 longest = max(longest, grace - _waited(post, now, date, ticked) + SECOND)
             continue
         if post.date_after is None:

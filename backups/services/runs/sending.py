@@ -292,8 +292,8 @@ def baseline_of(reading: LogRecords | None) -> Baseline:
 def had_started(run: BackupRun, reading: LogRecords, posts: Iterable[Post]) -> bool:
     """Move a run to UNKNOWN instead of sending again, if an earlier attempt may have started a job.
 
-    A 503 is retried, because it says that the cloud has not begun. If the records now show a job
-    that such an attempt can have created, the records decide.
+    A 503 is retried, because it says that the cloud has not begun. If the records show a job that
+    such an attempt can have created, the records decide.
 
     Args:
         run: the run in SENDING.
@@ -508,8 +508,9 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
         # Never earlier than asked, and spread, because other runs were asked to wait as long.
         delay = max(delay, verdict.retry_after + random.uniform(0, delay))  # noqa: S311
     if verdict.outcome is Outcome.SERVER_ERROR:
-        # A job may have been started anyway: wait until it can be distinguished from the next one.
-        delay = max(delay, 2 * settings.BACKUP_DATE_TOLERANCE + 2)
+        # A job may be started anyway: wait until it can be distinguished from the next one.
+        grace = settings.BACKUP_SETTLE_GRACE + settings.BACKUP_DATE_TOLERANCE
+        delay = max(delay, grace + 3)  # seconds: `Date` is rounded down, twice, and is to differ
     outcome = in_english(verdict.outcome.label)
     said = "" if verdict.outcome is Outcome.SERVER_ERROR else " nothing was started;"
     why = f"{outcome}:{said} tried again ({failures + 1} of {most})"

@@ -15,6 +15,7 @@ from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, RunState
 from backups.models import BackupRun, RunEvent
 from backups.services.clusters import checks, protection, readiness
 
+from . import seals
 from .posts import release
 
 
@@ -35,7 +36,7 @@ def transition(
     """Move a run to another state, if it is still in the state that the caller expects.
 
     The UPDATE applies only to the expected state and attempt, so one of two callers succeeds. The
-    event row is written in the same transaction.
+    event row is written in the same transaction, and the pending seal of a run that ends.
 
     Args:
         run: the run as the caller knows it; on success it has the changes.
@@ -61,6 +62,7 @@ def transition(
     if to in TERMINAL:
         changes |= {"finished_at": timezone.now(), "next_check_at": None}
     changes |= {"state": to.value, "version": F("version") + 1}
+    held = run.job_id is None  # crediting the job has released the cluster's other POSTs
     with transaction.atomic(savepoint=False):
         row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
         if only_if is not None:
@@ -76,9 +78,10 @@ def transition(
             note=note[:500],
             actor=actor[:255],
         )
-        if to in TERMINAL or to is RunState.QUEUED:
+        if (to in TERMINAL and held) or to is RunState.QUEUED:
             release(run)
         if to in TERMINAL:
+            seals.pend(run, changes)
             _tell_the_cluster(run)
     return True
 

@@ -160,10 +160,27 @@ class Migration(migrations.Migration):
                 ("head", models.CharField(blank=True, help_text="hash of the last", max_length=64)),
                 ("events", models.BigIntegerField(default=0)),
                 ("broken_at", models.BigIntegerField(blank=True, help_text="sequence", null=True)),
-                ("problem", models.CharField(blank=True, max_length=300)),
+                ("problem", models.CharField(blank=True, max_length=2000)),
                 (
                     "guards_missing",
                     models.CharField(blank=True, help_text="names of triggers", max_length=300),
+                ),
+                (
+                    "complete",
+                    models.BooleanField(
+                        default=True,
+                        help_text="False: only what was new since the last intact one",
+                    ),
+                ),
+                (
+                    "records",
+                    models.BigIntegerField(
+                        default=0, help_text="that were compared with their seals"
+                    ),
+                ),
+                (
+                    "pending",
+                    models.BigIntegerField(default=0, help_text="seals, for over a minute"),
                 ),
             ],
             options={
@@ -175,6 +192,25 @@ class Migration(migrations.Migration):
                         fields=("result",),
                         name="audit_one_verification_waits",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="EmittedHead",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("sequence", models.BigIntegerField()),
+            ],
+            options={
+                "db_table": "audit_emitted_head",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_emitted_head")
                 ],
             },
         ),

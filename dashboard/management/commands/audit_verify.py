@@ -23,7 +23,8 @@ def link(text: str) -> ChainLink:
 class Command(DatabaseCommand):
     help = (
         "Verify the whole audit trail; print the intact range and the first break. Exit status: 0 "
-        "if it is intact, 1 if it is broken or a database trigger is missing, 3 if another process "
+        "if it is intact, 1 if it is broken, a record differs from its seal or a database trigger "
+        "is missing, 3 if another process "
         "is verifying it, 4 if the database cannot be used, 5 if it is intact but retention has "
         "deleted the event of a given head."
     )
@@ -52,8 +53,14 @@ class Command(DatabaseCommand):
             )
         elif asked.broken_at is None:
             self.stdout.write("the trail is empty")
+        if asked.records:
+            self.stdout.write(f"{asked.records} runs were compared with their seals")
+        if asked.pending:
+            self.stdout.write(f"{asked.pending} ended runs have been unsealed for over a minute")
         if asked.broken_at is not None:
             raise CommandError(f"broken at event {asked.broken_at}: {asked.problem}", returncode=1)
+        if asked.result == asked.Result.BROKEN:
+            raise CommandError(f"sealed records: {asked.problem}", returncode=1)
         if asked.guards_missing:
             raise CommandError(f"missing triggers: {asked.guards_missing}", returncode=1)
         # The hash of the last deleted event is stored and was compared.

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from dashboard.commands import DatabaseCommand
 from dashboard.db import triggers
 from dashboard.db.concurrency import unapplied_migrations
+from dashboard.members.recording import not_recorded
 
 
 class Command(DatabaseCommand):
@@ -33,22 +34,19 @@ class Command(DatabaseCommand):
         if unapplied_migrations(connection):
             raise CommandError("the database is not migrated: run manage.py migrate", returncode=2)
         with transaction.atomic():
-            if rows := sorted(filter(_has_rows, _guarded_tables())):
+            if rows := sorted(filter(_has_rows, triggers.guarded_tables(connection))):
                 raise CommandError(f"the database is not empty: {', '.join(rows)}", returncode=2)
             for guards in triggers.CONNECTED:
                 guards.remove(connection)
             try:
-                call_command("loaddata", str(dump), verbosity=options["verbosity"])
+                with not_recorded():
+                    call_command("loaddata", str(dump), verbosity=options["verbosity"])
             except DeserializationError as error:
                 raise CommandError(f"{dump} is unusable: {error}") from error
             # PostgreSQL creates no trigger on a table with deferred checks
             connection.check_constraints()
             for guards in triggers.CONNECTED:
                 guards.install(connection)
-
-
-def _guarded_tables() -> set[str]:
-    return {table for guards in triggers.CONNECTED for table in guards.tables(connection)}
 
 
 def _has_rows(table: str) -> bool:
