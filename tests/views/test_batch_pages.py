@@ -278,6 +278,8 @@ def test_history_lists_the_runs_of_a_batch(web: Client, make_cluster: MakeCluste
     text = web.get(f"/history/?batch={batch.pk}&window=all").content.decode()
     assert "in-it" in text
     assert "not-in-it" not in text
+    [run] = batch_runs(batch)
+    assert f'href="/batches/{batch.pk}/"' in web.get(run.get_absolute_url()).content.decode()
     assert web.get("/history/?batch=x").status_code == 400
 
 
