@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from backups import instance
 from backups.choices import ENDED_BADLY, PASSABLE, Cause, ItemState, RunState, Work
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
 from backups.services.dispatch import dispatch_batches
@@ -102,6 +103,8 @@ def make_batch(
     is_backup = selection.work is Work.BACKUP
     if is_backup and reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
+    if is_backup and (why := instance.problem()):
+        raise BatchProblem(why)
     if not is_backup and (wrong := problems_of(selection.work, values, requester.reason)):
         raise BatchProblem(" ".join(wrong))
     asked = (str(selection.work), json.dumps(values, sort_keys=True), str(anyway))
