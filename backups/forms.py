@@ -421,12 +421,23 @@ class ClustersField(forms.MultipleChoiceField):
         return list(dict.fromkeys(map(int, super().clean(value))))
 
 
-class BulkBackupForm(BackupForm):
-    """One request for each selected cluster."""
+class SelectedForm(forms.Form):
+    """The rows that were selected on a list of clusters; none where a filter selects."""
 
-    cluster = ClustersField(
-        label=_("Clusters"), error_messages={"required": _("Select at least one cluster.")}
-    )
+    cluster = ClustersField(label=_("Clusters"), required=False)
+
+
+class BatchForm(SelectedForm, BackupForm):
+    """A batch: its rows or its filter, and what to do with those that are not ready."""
+
+    wait_minutes = None  # type: ignore[assignment]  # Django's way to leave a field out
+    query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
+
+
+class RetryForm(BackupForm):
+    """What failed in a batch, again."""
+
+    wait_minutes = None  # type: ignore[assignment]
 
 
 class SettleForm(forms.Form):

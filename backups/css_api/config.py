@@ -36,6 +36,10 @@ _AUTH_NAMES = frozenset(
 )  # fmt: skip
 _UNKNOWN_KEY = re.compile(r"unexpected keyword argument '(\w{1,50})'")
 _MISSING_KEY = re.compile(r"missing \d+ required [\w -]+ arguments?: '(\w{1,50})'")
+# Keys beside `auth` whose value is a text.
+_TEXT_NAMES = LIFTED_NAMES | {
+    "auth_type", "css_endpoint_override", "interface", "endpoint_type", "profile",
+}  # fmt: skip
 Fingerprint = tuple[object, ...]
 
 
@@ -259,6 +263,11 @@ def _check(places: list[str], variable: str) -> set[str]:
             raise ConfigurationError(one_line(f"{path}: entry '{name}' is not a mapping", 500))
         if not isinstance(entry.get("auth", {}), dict):
             raise ConfigurationError(one_line(f"{path}: `auth` of '{name}' is not a mapping", 500))
+        own = {key: value for key, value in entry.items() if key in _TEXT_NAMES}
+        for key, value in {**entry.get("auth", {}), **own}.items():
+            if isinstance(value, dict | list) or (key == "interface" and value is True):
+                text = f"{path}: {key} of '{name}' is not a text: write one value"
+                raise ConfigurationError(one_line(text, 500))
     _require_quotes(text, path)
     return set(clouds or {})
 
