@@ -100,6 +100,7 @@ def _judge(
     from .evidence import gather
     from .recovery import check_recovery, measure
     from .report import document
+    from .seals import check_seals
 
     ledger = stack.control.ledger()
     evidence = gather(
@@ -112,6 +113,7 @@ def _judge(
         check_outcomes(evidence),
         check_recovery(evidence, story.diary, distributions, story.dark),
         check_ownership(evidence, story.diary, _limits()),
+        check_seals(),
     ]
     struck = Counter(f"{entry.endpoint} {kind}" for entry in ledger for kind in entry.faults)
     return document(
