@@ -106,6 +106,7 @@ def _judge(
     from .evidence import gather
     from .recovery import check_recovery, measure
     from .report import document
+    from .seals import check_seals
 
     ledger = stack.control.ledger()
     evidence = gather(
@@ -118,6 +119,7 @@ def _judge(
         check_outcomes(evidence),
         check_recovery(evidence, story.diary, distributions, story.dark),
         check_ownership(evidence, story.diary, _limits()),
+        check_seals(),
         check_batches(evidence, story.batches, options.clusters),
     ]
     struck = Counter(f"{entry.endpoint} {kind}" for entry in ledger for kind in entry.faults)

@@ -105,7 +105,7 @@ def check_clicks(evidence: Findings, answers: Iterable[ClickResult], dark: set[s
 
 
 def check_batches(evidence: Findings, answers: Iterable[BatchResult], clusters: int) -> Check:
-    """Check 6: an answered batch is stored once, and each of its clusters has one result.
+    """Check 7: an answered batch is stored once, and each of its clusters has one result.
 
     Args:
         evidence: from `gather`.
