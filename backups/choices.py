@@ -154,11 +154,22 @@ class ConnectionFault(TextChoices):
     INTERNAL = "internal", _("Error of the dashboard")
 
 
+class Work(TextChoices):
+    """What a batch does with its clusters."""
+
+    BACKUP = "backup", _("Back up")
+    CHECK = "check", _("Check now")
+    LABEL = "label", _("Label")
+    OBJECTIVE = "objective", _("Set the objective")
+    ARCHIVE = "archive", _("Archive")
+
+
 class ItemState(TextChoices):
     """State of a cluster in a batch; a started one is told by its run."""
 
     WAITING = "waiting", _("Waiting")
     STARTED = "started", _("Started")
+    DONE = "done", _("Done")  # other work than a backup
     SKIPPED = "skipped", _("Skipped")
     CANCELLED = "cancelled", _("Cancelled")
 
@@ -180,6 +191,7 @@ class Cause(TextChoices):
     DISCONNECTED = "disconnected", _("Cloud disconnected")
     NOT_PERMITTED = "not_permitted", _("Not permitted")
     JOINED = "joined", _("Backed up by another request")
+    IMPOSSIBLE = "impossible", _("Not possible")
 
 
 # A request for such a cluster can be sent anyway: the cloud decides, or it joins the active run.

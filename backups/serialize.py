@@ -204,6 +204,8 @@ def batch_line(batch: Batch) -> Json:
     """
     return {
         "batch_id": batch.pk,
+        "work": str(batch.work),
+        "values": batch.values,
         "requested_at": iso(batch.requested_at),
         "requested_by": batch.requested_by_name,
         "trigger": str(batch.trigger),
@@ -233,6 +235,7 @@ def batch_document(batch: Batch, progress: Progress) -> Json:
         "done": progress.done,
         "waiting": progress.waiting,
         "cancelled_waiting": progress.cancelled,
+        "worked": progress.worked,
         "joined": progress.joined,
         "runs": {str(state): count for state, count in progress.states.items()},
         "skipped": {str(cause): count for cause, count in progress.skipped.items()},

@@ -223,7 +223,8 @@ class CloudConnection:
     @property
     def secrets(self) -> tuple[str, ...]:
         """All known secrets: those of the entry and the latest tokens."""
-        return self._config_secrets + self._tokens
+        more = getattr(self._plugin, "user_token", "")  # of an agency
+        return self._config_secrets + self._tokens + ((more,) if more else ())
 
     def http(self) -> requests.Session:
         """The current thread's HTTP session, with persistent connections."""

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups.choices import Cause, ItemState, Trigger
+from backups.choices import Cause, ItemState, Trigger, Work
 from dashboard.accounts.access import visible_q
 
 from .cluster import Cluster
@@ -36,13 +36,15 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 
 
 class Batch(models.Model):
-    """A request for backups of many clusters.
+    """A request for backups of many clusters, or for other work on them.
 
     Its items become runs a few at a time (`backups.services.batches`), so a waiting item holds no
     cluster: a request for that cluster alone goes first. The batch stores who asked, because their
     permission is checked again when an item becomes a run.
     """
 
+    work = models.CharField(max_length=10, choices=Work, default=Work.BACKUP)
+    values = models.JSONField(default=dict, blank=True, help_text="of other work: labels, hours")
     requested_at = models.DateTimeField(default=timezone.now)
     # NULL: a command without an account, or the account was deleted or masked
     requested_by = models.ForeignKey(
@@ -102,6 +104,7 @@ class BatchItem(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
     state = models.CharField(max_length=9, choices=ItemState, default=ItemState.WAITING)
     cause = models.CharField(max_length=15, choices=Cause, blank=True, default=Cause.NONE)
+    note = models.CharField(max_length=200, blank=True, help_text="why it was not possible")
     # its own run, or one that it joined; NULL once retention has deleted it
     run = models.ForeignKey(
         BackupRun, null=True, blank=True, on_delete=models.SET_NULL, related_name="batch_items"

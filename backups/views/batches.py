@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.choices import PASSABLE, Cause, Readiness, RunState, Trigger
+from backups.choices import PASSABLE, Cause, ItemState, Readiness, RunState, Trigger, Work
 from backups.forms import BatchForm, RetryForm, SelectedForm, form_problems
 from backups.guide import READINESS, Text
 from backups.lists.filtering import active_chips
@@ -24,6 +24,7 @@ from backups.serialize import batch_document
 from backups.services.batches import making, selecting
 from backups.services.batches.making import BatchKeyReused, BatchProblem
 from backups.services.batches.progress import Progress, progress_of
+from backups.services.batches.selecting import Selection
 from backups.services.runs.requests import Requester, reason_required
 from dashboard.accounts.access import Permission, may, may_somewhere, require_somewhere, visible_q
 from dashboard.accounts.models import User
@@ -40,11 +41,13 @@ _ADVICE: dict[Cause, Text] = {
     Cause.GONE: gettext_lazy("Nothing: there are no logs left to back up."),
     Cause.ARCHIVED: gettext_lazy("Restore them on their pages."),
     Cause.DISCONNECTED: gettext_lazy("Connect their cloud under Settings, Connections."),
-    Cause.NOT_PERMITTED: gettext_lazy("Ask for the role operator in their projects."),
+    Cause.NOT_PERMITTED: gettext_lazy("Ask for a role in their projects that may do this."),
+    Cause.IMPOSSIBLE: gettext_lazy("See below."),
 }
 _WAITING = Badge("busy", "clock", gettext_lazy("Waiting"))
 _CANCELLED = Badge("muted", "stop-circle", gettext_lazy("Cancelled"))
 _SKIPPED = Badge("muted", "minus-circle", gettext_lazy("Skipped"))
+_DONE = Badge("ok", "check-circle", gettext_lazy("Done"))
 _OPEN = Badge("busy", "arrow-path", gettext_lazy("In progress"))
 _ENDED_WELL = Badge("ok", "check-badge", gettext_lazy("Ended"))
 _ENDED = Badge("warn", "exclamation-circle", gettext_lazy("Ended"))
@@ -81,26 +84,59 @@ class CauseRow:
 @require_safe
 def batch_new(request: PageRequest) -> HttpResponse:
     """Say what a batch of the selected rows, or of all that match the filter, would do."""
-    require_somewhere(request.user, Permission.RUN)
     form = SelectedForm(request.GET)
     if not form.is_valid():
         return bad_request(request, form)
-    pks: list[int] = form.cleaned_data["cluster"]
+    selection = _selection(request, form, request.GET)
+    if isinstance(selection, HttpResponse):
+        return selection
+    return _preview(request, selection, form.cleaned_data["cluster"])
+
+
+def _selection(
+    request: PageRequest, form: SelectedForm, query: QueryDict
+) -> Selection | HttpResponse:
+    """The selection of a valid form; a 400 page if its filter is invalid.
+
+    Raises:
+        RoleRequired: the user may do this work nowhere.
+    """
+    work, pks = form.cleaned_data["work"], form.cleaned_data["cluster"]
+    require_somewhere(request.user, selecting.permission_for(work))
     if pks:
-        return _preview(request, selecting.of_rows(pks, request.user), pks)
-    selection, found = selecting.of_filter(request.GET, request.user)
+        return replace(selecting.of_rows(pks, request.user), work=work)
+    selection, found = selecting.of_filter(query, request.user)
     if not found.is_valid():
         return bad_request(request, found.form)
-    return _preview(request, selection, [])
+    return replace(selection, work=work)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTab:
+    """A tab of the preview: the same selection for other work."""
+
+    work: Work
+    query: str
+    current: bool
+
+
+def _tabs(user: User, selection: Selection, pks: list[int]) -> list[WorkTab]:
+    query = QueryDict(selection.query, mutable=True)
+    query.setlist("cluster", [str(pk) for pk in pks])
+    tabs = []
+    for work in Work:
+        if may_somewhere(user, selecting.permission_for(work)):
+            query["work"] = work.value
+            tabs.append(WorkTab(work, query.urlencode(), work is selection.work))
+    return tabs
 
 
 def _preview(
     request: PageRequest,
-    selection: selecting.Selection,
+    selection: Selection,
     pks: list[int],
     *,
     problems: list[str] | None = None,
-    reason: str = "",
     status: int = 200,
 ) -> HttpResponse:
     found = selecting.preview(selection)
@@ -108,20 +144,31 @@ def _preview(
     chips = []
     if not pks:
         chips = active_chips(selecting.of_filter(query, request.user)[1], query, drop=())
+    is_backup = selection.work is Work.BACKUP
     context = {
         "found": found,
+        "work": selection.work,
+        "tabs": _tabs(request.user, selection, pks),
         "rows": [CauseRow(cause, count) for cause, count in found.skipped],
         "most": selecting.MOST,
         "pks": pks,
         "query": selection.query,
         "chips": chips,
         "key": new_key(),
-        "reason": reason,
-        "reason_required": reason_required(Trigger.BULK),
+        "typed": {name: request.POST.get(name, "")[:6000] for name in _TYPED},
+        "reason_required": reason_required(Trigger.BULK) if is_backup else _needs(selection.work),
         "problems": problems or [],
         "back": f"{reverse('backups:clusters')}?{selection.query}".rstrip("?"),
     }
     return render(request, "backups/batch_new.html", context, status=status)
+
+
+_TYPED = ("reason", "labels", "remove", "hours")
+
+
+def _needs(work: Work) -> bool:
+    """Whether other work needs a reason."""
+    return work is Work.ARCHIVE
 
 
 # --- the list, and a new one ---------------------------------------------------------------------
@@ -153,34 +200,27 @@ def _list(request: PageRequest) -> HttpResponse:
 
 
 def _make(request: PageRequest) -> HttpResponse:
-    require_somewhere(request.user, Permission.RUN)
-    form = BatchForm(request.POST)
     # the selection is shown again with what was wrong, so it is read first
     selected = SelectedForm(request.POST)
-    query = QueryDict(request.POST.get("query", "")[:2000])
     if not selected.is_valid():
         return bad_request(request, selected)
+    selection = _selection(request, selected, QueryDict(request.POST.get("query", "")[:2000]))
+    if isinstance(selection, HttpResponse):
+        return selection
     pks: list[int] = selected.cleaned_data["cluster"]
-    if pks:
-        selection = selecting.of_rows(pks, request.user)
-    else:
-        selection, found = selecting.of_filter(query, request.user)
-        if not found.is_valid():
-            return bad_request(request, found.form)
-    reason = request.POST.get("reason", "")[:2000]
+    form = BatchForm(request.POST)
     if not form.is_valid():
-        wrong = form_problems(form)
-        return _preview(request, selection, pks, problems=wrong, reason=reason, status=422)
+        return _preview(request, selection, pks, problems=form_problems(form), status=422)
     try:
         made = making.make_batch(
             selection,
             requester(request, form.cleaned_data["reason"], Trigger.BULK),
             anyway=form.cleaned_data["anyway"],
             idempotency_key=form.cleaned_data["idempotency_key"],
+            values=form.values(),
         )
     except (BatchProblem, BatchKeyReused) as error:
-        wrong = [str(error)]
-        return _preview(request, selection, pks, problems=wrong, reason=reason, status=409)
+        return _preview(request, selection, pks, problems=[str(error)], status=409)
     if not made.created:
         messages.info(request, _("This form was already submitted: this is its batch."))
     return redirect(made.batch)
@@ -212,7 +252,7 @@ class CountRow:
 
 def _counts(batch: Batch, progress: Progress) -> list[CountRow]:
     """What became of the clusters, in the order of their lives."""
-    rows = [CountRow(_WAITING, progress.waiting)]
+    rows = [CountRow(_WAITING, progress.waiting), CountRow(_DONE, progress.worked)]
     for state in RunState:
         query = f"batch={batch.pk}&window=all&state={state}"
         rows.append(CountRow(RUN_STATES[state], progress.states.get(state, 0), query))
@@ -252,7 +292,7 @@ def _refusals(batch: Batch, progress: Progress) -> list[RefusalRow]:
 def _state(batch: Batch, progress: Progress) -> Badge:
     if batch.finished_at is None:
         return _OPEN
-    return _ENDED_WELL if progress.verified == progress.total else _ENDED
+    return _ENDED_WELL if progress.verified + progress.worked == progress.total else _ENDED
 
 
 def _context(request: PageRequest, pk: int) -> dict[str, object]:
@@ -270,6 +310,8 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "may_run": may_run,
         "may_cancel": may_run and batch.finished_at is None and progress.waiting,
         "may_retry": may_run and progress.failed > 0,
+        "is_backup": batch.work == Work.BACKUP,
+        "impossible": _impossible(request.user, batch),
         "may_export": may_somewhere(request.user, Permission.EXPORT),
         "reason_required": reason_required(Trigger.BULK),
         "retries": batch.retries.visible_to(request.user).order_by("pk")[:20],
@@ -279,11 +321,21 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
 
 
 def _may_run(user: User, batch: Batch) -> bool:
-    if may(user, Permission.RUN):
+    work = Work(batch.work)
+    permission = selecting.permission_for(work)
+    if may(user, permission):
         return True
-    if not may_somewhere(user, Permission.RUN):
+    if not may_somewhere(user, permission):
         return False
-    return BatchItem.objects.filter(making.permitted(user), batch=batch).exists()
+    return BatchItem.objects.filter(making.permitted(user, work), batch=batch).exists()
+
+
+def _impossible(user: User, batch: Batch) -> list[BatchItem]:
+    """The clusters of which the batch says why their work was not possible."""
+    if batch.work == Work.BACKUP:
+        return []
+    items = BatchItem.objects.filter(visible_q(user), batch=batch, state=ItemState.SKIPPED)
+    return list(items.exclude(note="").select_related("cluster").order_by("pk")[:MOST_LISTED])
 
 
 @require_safe

@@ -234,7 +234,7 @@ API_MATRIX: dict[str, Url] = {
     "api:run": Url(of="run", GET=here(SEE)),
     "api:run-cancel": Url(of="run", POST=here(RUN)),
     "api:batches": Url(GET=SIGNED_IN, POST=somewhere(RUN), lists=True, lists_by="GET"),
-    "api:batch": Url(of="batch", GET=hidden(SEE)),
+    "api:batch": Url(of="batch", GET=here(SEE)),
     "api:batch-cancel": Url(of="batch", POST=here(RUN)),
     "api:batch-retry": Url(of="batch", POST=here(RUN)),
     # any other path below /api/: a 404 in JSON for everybody

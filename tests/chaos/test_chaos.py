@@ -60,6 +60,7 @@ def test_no_run_is_lost_none_sent_twice_and_none_left_running_under_fire(
     troubles = report["troubles"]
     assert {"worker SIGKILL", "redis restarted empty", "database away"} <= set(troubles), troubles
     assert sum(report["faults"].values()) > 10
+    assert any("2 batches" in fact for check in report["checks"] for fact in check["facts"])
     assert report["clicks"]["answered"] == report["clicks"]["forms"] >= 50
     assert report["states"]["succeeded"] > 0
     assert report["passed_through_unknown"] > 0

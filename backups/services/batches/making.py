@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import BigIntegerField, Case, CharField, F, Q, Value, When
@@ -11,7 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups.choices import ENDED_BADLY, PASSABLE, Cause, ItemState, RunState
+from backups import instance
+from backups.choices import ENDED_BADLY, PASSABLE, Cause, ItemState, RunState, Work
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
 from backups.services.dispatch import dispatch_batches
 from backups.services.runs.requests import (
@@ -22,12 +25,13 @@ from backups.services.runs.requests import (
     reason_required,
     request_hash,
 )
-from dashboard.accounts.access import Permission, may, permitted_q, require, visible_q
+from dashboard.accounts.access import may, permitted_q, require, visible_q
 from dashboard.accounts.models import User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
-from .selecting import MOST, Preview, Selection, preview
+from .other_work import problems_of
+from .selecting import MOST, Preview, Selection, permission_for, preview
 
 
 class BatchProblem(Exception):
@@ -72,8 +76,9 @@ def make_batch(
     anyway: bool = False,
     idempotency_key: str = "",
     retry_of: Batch | None = None,
+    values: dict[str, Any] | None = None,
 ) -> BatchRequest:
-    """Request backups of the selected clusters: store the batch with an item for each of them.
+    """Request a batch: store it with an item for each of the selected clusters.
 
     One INSERT … SELECT, and one event of the audit trail with filter, count and a digest of the
     cloud's ids. The runs are created later, as the rate allows.
@@ -84,6 +89,7 @@ def make_batch(
         anyway: also back up what the cloud would probably reject, and join active runs.
         idempotency_key: the same key from the same requester returns the same batch; "" for none.
         retry_of: the batch whose failed clusters these are.
+        values: of other work than a backup (other_work.py).
 
     Returns:
         The new batch, or the one that the key belongs to.
@@ -91,18 +97,32 @@ def make_batch(
     Raises:
         BatchProblem: there is nothing to back up, or there are too many clusters.
         BatchKeyReused: the key was used with another selection, reason or choice.
-        ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and no reason was given.
+        ReasonMissing: `BACKUP_REASON_REQUIRED` is on, and a backup has no reason.
     """
-    if reason_required(requester.trigger) and not requester.reason.strip():
+    values = values or {}
+    is_backup = selection.work is Work.BACKUP
+    if is_backup and reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
-    key, body = _key(selection, requester, idempotency_key, anyway=anyway, retry_of=retry_of)
+    if is_backup and (why := instance.problem()):
+        raise BatchProblem(why)
+    if not is_backup and (wrong := problems_of(selection.work, values, requester.reason)):
+        raise BatchProblem(" ".join(wrong))
+    asked = (str(selection.work), json.dumps(values, sort_keys=True), str(anyway))
+    key, body = _key(selection, requester, idempotency_key, asked, retry_of)
     try:
         with transaction.atomic():
             if same := _made(key, body):
                 return BatchRequest(same, created=False)
-            return BatchRequest(
-                _store(selection, requester, key, body, anyway=anyway, retry_of=retry_of), True
+            batch = Batch(
+                work=selection.work,
+                values=values,
+                anyway=anyway and is_backup,
+                retry_of=retry_of,
+                idempotency_key=key,
+                body=body,
             )
+            _store(batch, selection, requester)
+            return BatchRequest(batch, created=True)
     except IntegrityError:
         if (same := _made(key, body)) is None:
             raise
@@ -113,8 +133,7 @@ def _key(
     selection: Selection,
     requester: Requester,
     key: str,
-    *,
-    anyway: bool,
+    asked: tuple[str, ...],
     retry_of: Batch | None,
 ) -> tuple[str | None, str]:
     """Hashes of key and request; the scope of a key is its requester."""
@@ -129,7 +148,7 @@ def _key(
     reason = requester.reason[:500].strip()
     return (
         request_hash("batch", owner, key),
-        request_hash(key, what, again, reason, str(anyway)),
+        request_hash(key, what, again, reason, *asked),
     )
 
 
@@ -142,30 +161,17 @@ def _made(key: str | None, body: str) -> Batch | None:
     return batch
 
 
-def _store(
-    selection: Selection,
-    requester: Requester,
-    key: str | None,
-    body: str,
-    *,
-    anyway: bool,
-    retry_of: Batch | None,
-) -> Batch:
+def _store(batch: Batch, selection: Selection, requester: Requester) -> None:
     found = preview(selection)
-    _refuse(found, anyway=anyway)
-    batch = Batch.objects.create(
-        requested_by=requester.user,
-        requested_by_name=requester.name[:255],
-        trigger=requester.trigger,
-        token=requester.token[:255],
-        source_ip=requester.source_ip,
-        reason=requester.reason[:500],
-        anyway=anyway,
-        query=selection.query[:2000],
-        retry_of=retry_of,
-        idempotency_key=key,
-        body=body,
-    )
+    _refuse(found, anyway=batch.anyway)
+    batch.requested_by = requester.user
+    batch.requested_by_name = requester.name[:255]
+    batch.trigger = requester.trigger
+    batch.token = requester.token[:255]
+    batch.source_ip = requester.source_ip
+    batch.reason = requester.reason[:500]
+    batch.query = selection.query[:2000]
+    batch.save(force_insert=True)
     _insert_items(batch, selection)
     # what was stored counts, not what was counted before
     items = BatchItem.objects.filter(batch=batch).order_by()
@@ -190,11 +196,12 @@ def _store(
             "clusters": len(ids),
             "sha256": batch.digest,
             "not_ready": skipped,
-            "anyway": anyway,
-            **({"retry_of": retry_of.pk} if retry_of else {}),
+            "anyway": batch.anyway,
+            **({"retry_of": batch.retry_of_id} if batch.retry_of_id else {}),
+            **({"work": str(batch.work)} if selection.work is not Work.BACKUP else {}),
+            **batch.values,
         },
     )
-    return batch
 
 
 def _refuse(found: Preview, *, anyway: bool) -> None:
@@ -239,20 +246,21 @@ def _insert_items(batch: Batch, selection: Selection) -> None:
             default=Value(ItemState.SKIPPED.value),
             output_field=CharField(),
         ),
+        item_note=Value(""),
         item_cause=Case(When(goes, then=Value("")), default=F("cause"), output_field=CharField()),
     )
-    columns = ("item_batch", "pk", "project_id", "item_state", "item_cause")
+    columns = ("item_batch", "pk", "project_id", "item_state", "item_cause", "item_note")
     sql, values = clusters.order_by("pk").values_list(*columns).query.sql_with_params()
     table = connection.ops.quote_name(BatchItem._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (batch_id, cluster_id, project_id, state, cause) {sql}",
+            f"INSERT INTO {table} (batch_id, cluster_id, project_id, state, cause, note) {sql}",
             values,
         )
 
 
 def cancel_batch(batch: Batch, user: User, *, actor: Actor) -> int:
-    """Cancel what has not been sent, in the projects where the user may back up.
+    """Cancel what has not been sent or done, in the projects where the user may request it.
 
     One UPDATE cancels all waiting clusters. The few runs of the batch that are queued are
     cancelled one by one, as on their pages; those that it joined belong to others.
@@ -270,7 +278,7 @@ def cancel_batch(batch: Batch, user: User, *, actor: Actor) -> int:
         BatchProblem: nothing of it waits any more.
     """
     require_in_batch(batch, user)
-    mine = permitted_q(user, Permission.RUN)
+    mine = permitted(user, Work(batch.work))
     with transaction.atomic():
         waiting = BatchItem.objects.filter(mine, batch=batch, state=ItemState.WAITING)
         count = waiting.update(state=ItemState.CANCELLED)
@@ -336,20 +344,21 @@ def retry_batch(
     )
 
 
-def permitted(user: User) -> Q:
-    """A condition for the items of batches that the user may have backed up, or cancel."""
-    return permitted_q(user, Permission.RUN)
+def permitted(user: User, work: Work = Work.BACKUP) -> Q:
+    """A condition for the items of batches that the user may have worked on, or cancel."""
+    return permitted_q(user, permission_for(work))
 
 
 def require_in_batch(batch: Batch, user: User) -> None:
-    """Raise an error unless the user may back up in one of the batch's projects.
+    """Raise an error unless the user may do the batch's work in one of its projects.
 
     Raises:
         RoleRequired: they may not.
     """
+    permission = permission_for(Work(batch.work))
     seen = BatchItem.objects.filter(visible_q(user), batch=batch).order_by()
     projects = Project.objects.filter(pk__in=seen.values("project"))
     for project in projects:
-        if may(user, Permission.RUN, project):
+        if may(user, permission, project):
             return
-    require(user, Permission.RUN, projects.first())
+    require(user, permission, projects.first())

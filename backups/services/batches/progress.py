@@ -39,6 +39,7 @@ class Progress:
         waiting: not yet runs.
         states: number of clusters by the state of their run.
         skipped: number of clusters by cause.
+        worked: done, of other work than a backup.
         cancelled: cancelled before they became runs.
         joined: backed up by another request's run; they count in `states`, too.
         forgotten: their run was deleted by retention.
@@ -50,6 +51,7 @@ class Progress:
     waiting: int = 0
     states: dict[RunState, int] = field(default_factory=dict)
     skipped: dict[Cause, int] = field(default_factory=dict)
+    worked: int = 0
     cancelled: int = 0
     joined: int = 0
     forgotten: int = 0
@@ -75,7 +77,8 @@ class Progress:
     @property
     def total(self) -> int:
         """Clusters of the batch, without the skipped ones."""
-        return self.waiting + sum(self.states.values()) + self.cancelled + self.forgotten
+        others = self.worked + self.cancelled + self.forgotten
+        return self.waiting + sum(self.states.values()) + others
 
     @property
     def done(self) -> int:
@@ -150,6 +153,7 @@ def progress_of(batch: Batch, user: User | None, now: datetime | None = None) ->
         waiting=items_by[ItemState.WAITING],
         states=dict(states),
         skipped=dict(skipped.most_common()),
+        worked=items_by[ItemState.DONE],
         cancelled=items_by[ItemState.CANCELLED],
         joined=joined,
         forgotten=forgotten,

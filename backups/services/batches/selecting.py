@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups.choices import ACTIVE, PASSABLE, Cause
+from backups.choices import ACTIVE, PASSABLE, Cause, Work
 from backups.lists.clusters import ClusterFilter
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import ClusterQuerySet
@@ -30,17 +30,19 @@ class Selection:
         clusters: those that they may see, unordered.
         user: whose permissions apply; None for a command without an account.
         query: the filter as a URL's query; "" where rows were selected.
+        work: what is to be done with them.
         picked: how many rows were selected, of which some may be gone; None for a filter.
     """
 
     clusters: ClusterQuerySet
     user: User | None
     query: str = ""
+    work: Work = Work.BACKUP
     picked: int | None = None
 
     def with_cause(self, now: datetime | None = None) -> ClusterQuerySet:
         """The clusters with `cause`, a value of `Cause`: why they would be skipped."""
-        return self.clusters.annotate(cause=cause_of(self.user, now))
+        return self.clusters.annotate(cause=cause_of(self.user, self.work, now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,38 +130,53 @@ def of_rows(pks: Sequence[int], user: User | None) -> Selection:
 
 def preview(selection: Selection) -> Preview:
     """Count what a batch of the selection would do now; one query."""
-    cause = cause_of(selection.user)
+    cause = cause_of(selection.user, selection.work)
     rows = selection.clusters.order_by().values_list(cause).annotate(n=Count("pk"))
     counts = {Cause(each): n for each, n in rows}
     missing = max((selection.picked or 0) - sum(counts.values()), 0)
     return Preview(counts, missing)
 
 
-def cause_of(user: User | None, now: datetime | None = None) -> Case:
-    """An expression for clusters: why a request for it is not sent, Cause.NONE if it is.
+# what other work than a backup skips
+_OTHER_CAUSES: dict[Work, frozenset[Cause]] = {
+    Work.CHECK: frozenset({Cause.DISCONNECTED}),
+    Work.LABEL: frozenset(),
+    Work.OBJECTIVE: frozenset(),
+    Work.ARCHIVE: frozenset({Cause.ARCHIVED, Cause.RUNNING}),
+}
 
-    The same rules as in `services.clusters.preflight`, for many clusters.
+
+def permission_for(work: Work) -> Permission:
+    """What an account needs in a cluster's project."""
+    return Permission.RUN if work in (Work.BACKUP, Work.CHECK) else Permission.CONFIGURE
+
+
+def cause_of(user: User | None, work: Work = Work.BACKUP, now: datetime | None = None) -> Case:
+    """An expression for clusters: why one is skipped, Cause.NONE if it is not.
+
+    For backups these are the rules of `services.clusters.preflight`, for many clusters.
 
     Args:
-        user: who may have to lack the permission; None for a command without an account.
+        work: what is to be done.
+        user: who may lack the permission; None for a command without an account.
         now: the time at which the age of a check counts.
     """
     fresh = Q(checked_at__gte=(now or timezone.now()) - FRESH)
     running = BackupRun.objects.filter(cluster=OuterRef("pk"), state__in=sorted(ACTIVE))
+    disconnected = Project.objects.disconnected().order_by().values("pk")
+    conditions: dict[Cause, Q | Exists] = {
+        Cause.GONE: Q(gone_at__isnull=False),
+        Cause.ARCHIVED: Q(archived_at__isnull=False),
+        Cause.DISCONNECTED: Q(project__in=disconnected),
+        Cause.RUNNING: Exists(running),
+        **{cause: fresh & Q(readiness=cause.value) for cause in sorted(PASSABLE - {Cause.RUNNING})},
+    }
     whens = [
-        When(gone_at__isnull=False, then=Value(Cause.GONE.value)),
-        When(archived_at__isnull=False, then=Value(Cause.ARCHIVED.value)),
-        When(
-            Q(project__in=Project.objects.disconnected().order_by().values("pk")),
-            then=Value(Cause.DISCONNECTED.value),
-        ),
-        When(Exists(running), then=Value(Cause.RUNNING.value)),
-        *(
-            When(fresh & Q(readiness=cause.value), then=Value(cause.value))
-            for cause in sorted(PASSABLE - {Cause.RUNNING})
-        ),
+        When(conditions[cause], then=Value(cause.value))
+        for cause in conditions
+        if work is Work.BACKUP or cause in _OTHER_CAUSES[work]
     ]
-    permitted = Q() if user is None else permitted_q(user, Permission.RUN)
+    permitted = Q() if user is None else permitted_q(user, permission_for(work))
     if permitted:
         whens.insert(0, When(~permitted, then=Value(Cause.NOT_PERMITTED.value)))
     return Case(*whens, default=Value(Cause.NONE.value), output_field=CharField())

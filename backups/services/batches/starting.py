@@ -17,12 +17,13 @@ from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
 from backups import instance
-from backups.choices import ACTIVE, PASSABLE, Cause, ItemState, RunState, Trigger
+from backups.choices import ACTIVE, PASSABLE, Cause, ItemState, RunState, Trigger, Work
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
 from backups.services import rate
 from backups.services.dispatch import dispatch_batches
 from backups.services.runs.requests import IN_BATCHES, Requester, request_backups
 
+from .other_work import work_on_waiting
 from .selecting import cause_of
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def start_waiting() -> int:
     until = time.monotonic() + LONGEST
     if instance.problem():
         return 0
-    waiting = BatchItem.objects.filter(state=ItemState.WAITING).order_by()
+    waiting = BatchItem.objects.filter(state=ItemState.WAITING, batch__work=Work.BACKUP).order_by()
     found: dict[int, dict[int, int]] = {}
     for project, batch, number in waiting.values_list("project", "batch").annotate(n=Count("pk")):
         found.setdefault(project, {})[batch] = number
@@ -75,7 +76,7 @@ def start_waiting() -> int:
         if time.monotonic() > until:
             break
         started += _start(project, found[project.pk])
-    return started
+    return started + work_on_waiting(until)
 
 
 def _start(project: Project, waiting: dict[int, int]) -> int:

@@ -51,6 +51,8 @@ def test_a_batch_outlives_its_worker_and_sends_each_request_once(stack: Stack) -
     number = send(anna, "q=fleet-")
     sent = lambda: [e for e in stack.simulator.ledger(endpoint="collect") if e.cluster_id in ids]  # noqa: E731
     wait_until(lambda: len(sent()) >= 5, "the first requests leave")
+    first = min(entry.time for entry in sent()) - moment(batch(anna, number)["requested_at"])
+    assert first < 2, "a second, where nothing else is running"
     stack.instance.program(" worker").kill()
     wait_until(lambda: batch(anna, number)["finished_at"] is not None, "the batch ends", 120)
     found = batch(anna, number)

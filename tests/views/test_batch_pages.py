@@ -278,6 +278,8 @@ def test_history_lists_the_runs_of_a_batch(web: Client, make_cluster: MakeCluste
     text = web.get(f"/history/?batch={batch.pk}&window=all").content.decode()
     assert "in-it" in text
     assert "not-in-it" not in text
+    [run] = batch_runs(batch)
+    assert f'href="/batches/{batch.pk}/"' in web.get(run.get_absolute_url()).content.decode()
     assert web.get("/history/?batch=x").status_code == 400
 
 
@@ -318,3 +320,38 @@ def test_the_list_has_the_newest_first_and_older_pages(
     assert f"?before={numbers[1]}" in text
     assert f"/batches/{numbers[0]}/" not in text
     assert f"/batches/{numbers[0]}/" in web.get(f"{URL}?before={numbers[1]}").content.decode()
+
+
+def test_the_same_selection_is_labelled_with_what_was_wrong_said_and_kept(
+    client: Client, make_cluster: MakeCluster, db: None
+) -> None:
+    clusters = [make_cluster(), make_cluster()]
+    client.force_login(give(User.objects.create_user("root"), Role.ADMIN))
+    text = preview(client, "q=cluster")
+    assert "/batches/new/?q=cluster&amp;show=present&amp;work=label" in text
+    assert 'name="labels"' in preview(client, "q=cluster&work=label")
+    sent = {"query": "q=cluster&show=present", "work": "label"}
+    refused = client.post(URL, {**sent, "labels": "no good key!", "remove": "kept"})
+    assert refused.status_code == 422
+    assert 'value="kept"' in refused.content.decode()
+    assert client.post(URL, sent).status_code == 409, "neither set nor removed"
+    batch = made(client, labels="env=prod", **sent)
+    advance()
+    text = tight(client.get(f"/batches/{batch.pk}/").content.decode())
+    assert f"Batch {batch.pk}: Label" in text
+    assert "2 of 2 clusters done" in text
+    assert "Its runs" not in text
+    for cluster in clusters:
+        assert "env=prod" in [str(tag) for tag in cluster.tags.all()]
+
+
+@pytest.mark.parametrize("work", ["label", "objective", "archive"])
+def test_work_that_an_operator_may_not_do_is_neither_offered_nor_done(
+    web: Client, make_cluster: MakeCluster, work: str
+) -> None:
+    make_cluster()
+    assert f"work={work}" not in preview(web)
+    assert "work=check" in preview(web)
+    assert web.get(f"{NEW}?work={work}").status_code == 403
+    assert send(web, work=work, labels="a", hours="5", reason="why").status_code == 403
+    assert web.get(f"{NEW}?work=steal").status_code == 400
