@@ -11,11 +11,11 @@ import hashlib
 import hmac
 import re
 import threading
+from bisect import bisect_left
 from calendar import timegm
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from heapq import nsmallest
 from time import strptime
 from urllib.parse import parse_qsl, quote
 from xml.sax.saxutils import escape
@@ -121,7 +121,9 @@ class StorageService:
         at = self._cloud.clock.now() - age
         names = [name] if count == 1 else [f"{name}-{number:06}" for number in range(count)]
         with self._lock:
-            self._added.setdefault(bucket, []).extend(SimulatedObject(n, size, at) for n in names)
+            added = self._added.setdefault(bucket, [])
+            added.extend(SimulatedObject(n, size, at) for n in names)
+            added.sort(key=lambda each: each.name)
 
     def handle(self, request: RawRequest) -> RawReply:
         """Answer ListObjectsV2 for a bucket in the path."""
@@ -134,28 +136,29 @@ class StorageService:
             return _error(*problem)
         if refusal:
             return _error(*_REFUSALS[refusal])
-        objects = self._objects(bucket)
-        if objects is None:
-            return _error(*_REFUSALS["missing"])
         after = request.query.get("continuation-token", "").removeprefix("after ")
         most = min(int(request.query.get("max-keys", MOST)), MOST)
-        found = nsmallest(
-            most + 1,
-            (each for each in objects if each.name.startswith(prefix) and each.name > after),
-            key=lambda each: each.name,
-        )
+        found = self._objects(bucket, prefix, after, most + 1)
+        if found is None:
+            return _error(*_REFUSALS["missing"])
         return _page(bucket, prefix, found[:most], more=len(found) > most)
 
-    def _objects(self, bucket: str) -> list[SimulatedObject] | None:
-        """The listed objects of a bucket, None if there is no such bucket."""
+    def _objects(
+        self, bucket: str, prefix: str, after: str, most: int
+    ) -> list[SimulatedObject] | None:
+        """The first listed objects after a name, None if there is no such bucket."""
         with self._lock:
-            found = list(self._added.get(bucket, ()))
+            added = self._added.get(bucket, [])
+            first = bisect_left(added, max(prefix, after), key=lambda each: each.name)
+            found = added[first : first + most + 1]
             known = bucket in self._added
         for cluster in self._cloud.clusters():
             if cluster.log is not None and cluster.log.bucket == bucket:
                 known = True
                 found += self._written(cluster)
-        return found if known else None
+        found.sort(key=lambda each: each.name)
+        below = [each for each in found if each.name.startswith(prefix) and each.name > after]
+        return below[:most] if known else None
 
     def _written(self, cluster: SimulatedCluster) -> list[SimulatedObject]:
         """What the ended jobs of a cluster have written."""

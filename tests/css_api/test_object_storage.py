@@ -59,7 +59,7 @@ def problem(prefix: str = "css/log/", **options: float) -> StorageError:
     "url",
     [
         "https://b.obs.eu-de.example.com/?list-type=2&max-keys=1000&prefix=css%2Flog%2F",
-        "http://127.0.0.1:8080/b?continuation-token=a%2Bb%3D%20%C3%A4&list-type=2&prefix=~x*",
+        "http://127.0.0.1:8080/b?continuation-token=a%2Bb%3D%20%C3%A4&list-type=2&prefix=~x%2A",
         "https://obs.eu-de.example.com/my.bucket?list-type=2&prefix=",
     ],
 )
