@@ -7,7 +7,7 @@ from celery import shared_task
 from .services import retention
 from .services.clusters import readiness
 from .services.connections import sync
-from .services.runs import following, sending
+from .services.runs import files, following, sending
 
 
 @shared_task(ignore_result=True)
@@ -26,6 +26,11 @@ def send_runs(run_ids: list[int]) -> None:
 @shared_task(ignore_result=True)
 def follow_runs(run_ids: list[int]) -> None:
     following.follow_runs(run_ids)
+
+
+@shared_task(ignore_result=True)
+def check_files(run_ids: list[int]) -> None:
+    files.check_files(run_ids)
 
 
 @shared_task(ignore_result=True)

@@ -1,6 +1,7 @@
 """The tables of the domain. The database row is the truth about a run."""
 
 from .cluster import Cluster, ClusterTag, LogSettings
+from .files import FileCheck, SeenFile
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
 from .retention import RetentionKind, RetentionPolicy, RetentionRun
@@ -18,6 +19,7 @@ __all__ = [
     "Connection",
     "Export",
     "ExportAs",
+    "FileCheck",
     "Heartbeat",
     "Instance",
     "IsGiven",
@@ -32,5 +34,6 @@ __all__ = [
     "RunSeal",
     "SavedView",
     "SealBatch",
+    "SeenFile",
     "Ticker",
 ]
