@@ -151,7 +151,8 @@ class ObjectStorage:
             raise StorageError(
                 StorageProblem.NO_KEY, "the identity service gave a temporary key that is none"
             )
-        key = AccessKey(*(Secret(part) for part in parts))
+        access, secret, token = (Secret(part) for part in parts)
+        key = AccessKey(access, secret, token)
         self._connection.remember(key)
         return key
 
