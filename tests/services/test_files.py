@@ -249,8 +249,9 @@ def test_the_database_keeps_a_concluded_check_and_its_files(verified, make_clust
     assert refused("UPDATE backups_file_check SET result = 'seen'")
     assert refused("DELETE FROM backups_file_check")
     check = looked(run)
-    row = run.seen_files.first()
-    assert row is not None
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # otherwise TRUNCATE is refused for another reason
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     for sql in (
         "UPDATE backups_file_check SET files = 5",
         "UPDATE backups_file_check SET checked_at = NULL",

@@ -44,7 +44,11 @@ def run(make_run: MakeRun) -> BackupRun:
         ("seen", {"files": 1, "size": 2048}, "Files seen: 1, 2.0 KB, newest at"),
         ("nothing", {"files": 0, "size": 0}, "Nothing new was written (backups are incremental)."),
         ("unattributed", {"files": 0, "why": "Shared prefix: x"}, "Not attributable"),
-        ("not_checked", {"why": "bucket <x> is denied"}, "Files not checked: <bdi>bucket &lt;x&gt; is denied</bdi>"),
+        (
+            "not_checked",
+            {"why": "bucket <x>: no"},
+            "Files not checked:<bdi>bucket &lt;x&gt;: no</bdi>",
+        ),
     ],
 )
 def test_the_page_the_json_and_the_export_say_what_was_seen(
