@@ -65,6 +65,10 @@ bench-fleet: install-dev ## time the way from click to verified run, beside bare
 	$(BIN)/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.fleet --database $(DATABASE) $(FLEET_ARGS)
 
+.PHONY: bench-batches
+bench-batches: install-dev ## time a batch of 10,000 clusters on DATABASE=postgresql|sqlite (needs a Redis)
+	$(BIN)/python -m benchmarks.batches --database $(DATABASE)
+
 .PHONY: container-trial
 container-trial: install ## build the image and run docker-compose.yml with podman (root, Debian; CONTAINER_ARGS="--work DIR")
 	$(BIN)/python -m trials.containers $(CONTAINER_ARGS)

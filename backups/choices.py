@@ -152,3 +152,49 @@ class ConnectionFault(TextChoices):
     SERVER_ERROR = "server_error", _("Error of the cloud")
     MALFORMED = "malformed", _("Unusable answer")
     INTERNAL = "internal", _("Error of the dashboard")
+
+
+class Work(TextChoices):
+    """What a batch does with its clusters."""
+
+    BACKUP = "backup", _("Back up")
+    CHECK = "check", _("Check now")
+    LABEL = "label", _("Label")
+    OBJECTIVE = "objective", _("Set the objective")
+    ARCHIVE = "archive", _("Archive")
+
+
+class ItemState(TextChoices):
+    """State of a cluster in a batch; a started one is told by its run."""
+
+    WAITING = "waiting", _("Waiting")
+    STARTED = "started", _("Started")
+    DONE = "done", _("Done")  # other work than a backup
+    SKIPPED = "skipped", _("Skipped")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+class Cause(TextChoices):
+    """Why a cluster of a batch was skipped, or what became of it instead of a run of its own.
+
+    The values of the first four are those of `Readiness`.
+    """
+
+    NONE = "", _("Ready")
+    BACKUP_OFF = "backup_off", _("Log backup is off")
+    STORAGE_MISSING = "storage_missing", _("Bucket or agency missing")
+    BUSY = "busy", _("Busy")
+    UNAVAILABLE = "unavailable", _("Not available")
+    RUNNING = "running", _("Already being backed up")
+    GONE = "gone", _("Gone from the cloud")
+    ARCHIVED = "archived", _("Archived")
+    DISCONNECTED = "disconnected", _("Cloud disconnected")
+    NOT_PERMITTED = "not_permitted", _("Not permitted")
+    JOINED = "joined", _("Backed up by another request")
+    IMPOSSIBLE = "impossible", _("Not possible")
+
+
+# A request for such a cluster can be sent anyway: the cloud decides, or it joins the active run.
+PASSABLE = frozenset(
+    {Cause.BACKUP_OFF, Cause.STORAGE_MISSING, Cause.BUSY, Cause.UNAVAILABLE, Cause.RUNNING}
+)

@@ -10,7 +10,7 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from backups.choices import Ruling
+from backups.choices import Ruling, Work
 from backups.models import ExportAs, RetentionKind
 from backups.models.cluster import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
@@ -421,12 +421,48 @@ class ClustersField(forms.MultipleChoiceField):
         return list(dict.fromkeys(map(int, super().clean(value))))
 
 
-class BulkBackupForm(BackupForm):
-    """One request for each selected cluster."""
+class SelectedForm(forms.Form):
+    """The rows that were selected on a list of clusters, and what to do with them.
 
-    cluster = ClustersField(
-        label=_("Clusters"), error_messages={"required": _("Select at least one cluster.")}
-    )
+    Without rows a filter selects.
+    """
+
+    cluster = ClustersField(label=_("Clusters"), required=False)
+    work = forms.ChoiceField(label=_("Work"), choices=Work.choices, required=False)
+
+    def clean_work(self) -> Work:
+        return Work(self.cleaned_data["work"] or Work.BACKUP)
+
+
+class BatchForm(SelectedForm, BackupForm):
+    """A batch: its rows or its filter, and what to do with those that are not ready."""
+
+    wait_minutes = None  # type: ignore[assignment]  # Django's way to leave a field out
+    query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
+    labels = LabelsField(label=_("Labels"), max_length=6000, required=False)
+    remove = forms.CharField(label=_("Labels to remove"), max_length=2000, required=False)
+    hours = forms.IntegerField(label=_("Objective in hours"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.data.get("work") not in (None, "", Work.BACKUP):
+            self.fields["reason"].required = False
+
+    def values(self) -> dict[str, Any]:
+        """What other work than a backup needs."""
+        match self.cleaned_data["work"]:
+            case Work.LABEL:
+                keys = re.split(r"[,\s]+", self.cleaned_data["remove"])
+                return {"labels": self.cleaned_data["labels"], "remove": [k for k in keys if k]}
+            case Work.OBJECTIVE:
+                return {"hours": self.cleaned_data["hours"]}
+        return {}
+
+
+class RetryForm(BackupForm):
+    """What failed in a batch, again."""
+
+    wait_minutes = None  # type: ignore[assignment]
 
 
 class SettleForm(forms.Form):

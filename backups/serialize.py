@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from backups.models import ApiCall, BackupRun, Cluster, FileCheck, LogSettings, RunEvent
+from backups.models import ApiCall, BackupRun, Batch, Cluster, FileCheck, LogSettings, RunEvent
 from backups.models.run_log import exchange_lasted, records_read
 
 from .choices import Outcome, in_english
 from .guide import explain_run
 
 if TYPE_CHECKING:
+    from backups.services.batches.progress import Progress
     from dashboard.audit.models import AuditEvent
 
 Json = dict[str, object]
@@ -231,6 +232,71 @@ def cluster_document(
             "period": settings.period,
             "read_at": iso(settings.read_at),
         },
+    }
+
+
+def batch_line(batch: Batch) -> Json:
+    """A batch as an item of a list.
+
+    Args:
+        batch: the batch.
+    """
+    return {
+        "batch_id": batch.pk,
+        "work": str(batch.work),
+        "values": batch.values,
+        "requested_at": iso(batch.requested_at),
+        "requested_by": batch.requested_by_name,
+        "trigger": str(batch.trigger),
+        "source_ip": batch.source_ip,
+        "reason": batch.reason,
+        "anyway": batch.anyway,
+        "filter": batch.query,
+        "sha256": batch.digest,
+        "retry_of": batch.retry_of_id,
+        "cancelled_at": iso(batch.cancelled_at),
+        "cancelled_by": batch.cancelled_by_name,
+        "finished_at": iso(batch.finished_at),
+    }
+
+
+def batch_document(batch: Batch, progress: Progress) -> Json:
+    """A batch with its progress, as its page shows it.
+
+    Args:
+        batch: the batch.
+        progress: as the reader may see it.
+    """
+    left = progress.left
+    return {
+        **batch_line(batch),
+        "clusters": progress.total,
+        "done": progress.done,
+        "waiting": progress.waiting,
+        "cancelled_waiting": progress.cancelled,
+        "worked": progress.worked,
+        "joined": progress.joined,
+        "runs": {str(state): count for state, count in progress.states.items()},
+        "skipped": {str(cause): count for cause, count in progress.skipped.items()},
+        "refusals": [_refusal(each.run, each.count) for each in progress.refusals],
+        "requests_per_second": round(progress.rate, 2),
+        "seconds_left": _seconds(left),
+    }
+
+
+def _refusal(run: BackupRun, count: int) -> Json:
+    words = explain_run(
+        run.run_state, Outcome(run.outcome), run.error_code, by_hand=run.settled_by_hand
+    )
+    return {
+        "state": str(run.state),
+        "outcome": str(run.outcome),
+        "error_code": run.error_code,
+        "count": count,
+        "newest_run": run.pk,
+        "meaning": in_english(words.meaning),
+        "next_step": in_english(words.next_step),
+        "retryable": words.retryable,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from .services import retention
+from .services.batches import starting
 from .services.clusters import readiness
 from .services.connections import sync
 from .services.runs import files, following, sending
@@ -21,6 +22,11 @@ def send_run(run_id: int) -> None:
 def send_runs(run_ids: list[int]) -> None:
     for run_id in run_ids:  # after an error the sweeper dispatches the remaining runs again
         send_run(run_id)
+
+
+@shared_task(ignore_result=True)
+def start_batches() -> None:
+    starting.advance()
 
 
 @shared_task(ignore_result=True)

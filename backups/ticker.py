@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from backups import heartbeats, instance
 from backups.models import Ticker
+from backups.services.batches import starting
 from backups.services.runs import sealing, sweeping
 
 logger = logging.getLogger(__name__)
@@ -231,6 +232,7 @@ class TickerThread(threading.Thread):
         if ticks:
             self._attempt("the sweep", sweeping.sweep)
             self._attempt("sealing ended runs", sealing.seal_pending)
+            self._attempt("looking after batches", starting.look_after)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
             self._attempt("looking for another instance with this id", self._look_for_a_clash)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from typing import Any
 
 from celery import signals
 from django.conf import settings
@@ -13,7 +14,9 @@ from dashboard.worker import wait_for_migrations
 
 from . import instance
 from .heartbeats import Reporter
+from .services import rate
 from .services.runs import sweeping
+from .services.runs.lanes import LANES
 from .ticker import TickerThread
 from .work import message_arrived
 
@@ -31,8 +34,9 @@ def belong_to_an_instance(**_: object) -> None:
 
 
 @signals.worker_ready.connect
-def _worker_is_up(**_: object) -> None:
+def _worker_is_up(sender: Any = None, **_: object) -> None:
     global _reporter, _ticker
+    LANES.threads = sender.controller.concurrency if sender is not None else None
     _reporter, _ticker = Reporter("worker"), TickerThread()
     _reporter.start()
     _ticker.start()
@@ -57,6 +61,7 @@ def _worker_is_down(**_: object) -> None:
     for thread in (_ticker, _reporter):
         if thread is not None:
             thread.stop()
+    rate.close()
 
 
 def _end_in_bounded_time() -> None:

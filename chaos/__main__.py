@@ -96,10 +96,17 @@ def _judge(
 ) -> dict[str, Any]:
     story = scenario.play()
     # These need Django, which is set up now.
-    from .checks import check_clicks, check_outcomes, check_ownership, check_requests
+    from .checks import (
+        check_batches,
+        check_clicks,
+        check_outcomes,
+        check_ownership,
+        check_requests,
+    )
     from .evidence import gather
     from .recovery import check_recovery, measure
     from .report import document
+    from .seals import check_seals
 
     ledger = stack.control.ledger()
     evidence = gather(
@@ -112,6 +119,8 @@ def _judge(
         check_outcomes(evidence),
         check_recovery(evidence, story.diary, distributions, story.dark),
         check_ownership(evidence, story.diary, _limits()),
+        check_seals(),
+        check_batches(evidence, story.batches, options.clusters),
     ]
     struck = Counter(f"{entry.endpoint} {kind}" for entry in ledger for kind in entry.faults)
     return document(

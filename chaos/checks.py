@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from backups.choices import TERMINAL
 
-from .clicks import ClickResult
+from .clicks import BatchResult, ClickResult
 from .evidence import Call, Findings, Run, StoredPost
 from .trouble import Diary, overlap
 
@@ -79,6 +79,7 @@ def check_clicks(evidence: Findings, answers: Iterable[ClickResult], dark: set[s
         else:
             check.offences.append(f"runs {sorted(ids)}: one form of {person} ({key}) became two")
     told = {run_id for ids in named.values() for run_id in ids}
+    told |= {item.run for items in evidence.batches.values() for item in items if item.run}
     unasked = [
         r.id for r in runs.values() if r.id not in told and r.cluster_pk not in open_clusters
     ]
@@ -100,6 +101,42 @@ def check_clicks(evidence: Findings, answers: Iterable[ClickResult], dark: set[s
         f"{answered} forms answered, {len(told)} runs told, {len(runs)} stored",
         f"{unknown} UNKNOWN with their reason, on {len(dark)} clusters that stay unreadable",
     ]
+    return check
+
+
+def check_batches(evidence: Findings, answers: Iterable[BatchResult], clusters: int) -> Check:
+    """Check 7: an answered batch is stored once, and each of its clusters has one result.
+
+    Args:
+        evidence: from `gather`.
+        answers: results of the forms.
+        clusters: how many there are.
+    """
+    check = Check(
+        "every answered batch is stored once; each of its clusters has exactly one result"
+    )
+    for answer in answers:
+        if len(answer.batches) > 1:
+            check.offences.append(f"batches {sorted(answer.batches)}: one form became several")
+        for number in answer.batches - evidence.batches.keys():
+            check.offences.append(f"batch {number} was promised and is not stored")
+    owner: dict[int, int] = {}
+    for number, items in evidence.batches.items():
+        if len({item.cluster for item in items}) != clusters:
+            check.offences.append(f"batch {number} has {len(items)} of {clusters} clusters")
+        for item in items:
+            run = evidence.runs.get(item.run or 0)
+            if item.state != "skipped" and run is None:
+                check.offences.append(
+                    f"batch {number}: cluster {item.cluster} is {item.state}, without a run"
+                )
+            elif run is not None and run.cluster_pk != item.cluster:
+                check.offences.append(f"batch {number}: run {run.id} is of another cluster")
+            elif run is not None and item.made and owner.setdefault(run.id, number) != number:
+                check.offences.append(f"run {run.id} was made by two batches")
+    made = sum(item.made for items in evidence.batches.values() for item in items)
+    every = sum(map(len, evidence.batches.values()))
+    check.facts.append(f"{len(evidence.batches)} batches, {every} items, {made} runs of their own")
     return check
 
 

@@ -18,6 +18,7 @@ PATIENCE = 60.0  # seconds for which an unanswered click is repeated
 SENT_AGAIN = 0.12  # share of the forms that are sent once more …
 LATER = (8.0, 25.0)  # … after this many seconds
 RUN_PATH = re.compile(r"/runs/(\d+)/\Z")
+BATCH_PATH = re.compile(r"/batches/(\d+)/\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,69 @@ class Person:
         if answer.status_code != 302 or not found:
             raise requests.RequestException(f"HTTP {answer.status_code}")
         return int(found[1])
+
+    def back_up_all(self, key: str) -> int:
+        """Send the form of a batch of all clusters once; return the batch's number.
+
+        Raises:
+            requests.RequestException: there is no answer, or it does not redirect to a batch.
+        """
+        with _session() as session:
+            session.cookies.update(self._cookies)
+            answer = session.post(
+                f"{self._url}/batches/",
+                data={"idempotency_key": key, "query": "show=present", "anyway": "1"},
+                headers=_csrf(session.cookies),
+                timeout=TIMEOUT,
+                allow_redirects=False,
+            )
+        found = BATCH_PATH.search(answer.headers.get("Location", ""))
+        if answer.status_code != 302 or not found:
+            raise requests.RequestException(f"HTTP {answer.status_code}")
+        return int(found[1])
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What the forms of one batch were answered.
+
+    Attributes:
+        key: their idempotency key.
+        batches: the numbers that the answers named: one.
+    """
+
+    key: str
+    batches: set[int] = field(default_factory=set)
+
+
+class Batcher(threading.Thread):
+    """Requests batches of all clusters in the trouble; sends each form until it is answered twice.
+
+    Args:
+        person: who requests them.
+        keys: one for each batch.
+        pause: seconds between two batches.
+        stop: when set, the thread ends.
+    """
+
+    def __init__(
+        self, person: Person, keys: Sequence[str], pause: float, stop: threading.Event
+    ) -> None:
+        super().__init__(name="batcher", daemon=True)
+        self._person, self._pause, self._stop_all = person, pause, stop
+        self.results = [BatchResult(key) for key in keys]
+
+    def run(self) -> None:
+        for result in self.results:
+            if self._stop_all.wait(self._pause):
+                return
+            answers, give_up = 0, time.monotonic() + PATIENCE
+            while answers < 2 and time.monotonic() < give_up and not self._stop_all.is_set():
+                try:
+                    result.batches.add(self._person.back_up_all(result.key))
+                    answers += 1
+                except requests.RequestException:
+                    self._stop_all.wait(1.0)
 
 
 def _session() -> requests.Session:

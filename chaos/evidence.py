@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 
 from backups.choices import Trigger
-from backups.models import ApiCall, BackupRun, Post, RunEvent
+from backups.models import ApiCall, BackupRun, BatchItem, Post, RunEvent
 from simulator.client import ClusterView, JobView
 from simulator.ledger import LedgerEntry
 
@@ -43,6 +43,21 @@ class Call:
     request_id: str
     transport_error: str
     sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A cluster of a batch, by primary keys, and what became of it."""
+
+    cluster: int
+    state: str
+    cause: str
+    run: int | None
+
+    @property
+    def made(self) -> bool:
+        """Whether the batch created the run; otherwise it joined it, or has none."""
+        return self.run is not None and not self.cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,7 @@ class Findings:
         call_of: stored call of a ledger entry, by its seq.
         jobs: the simulator's jobs by job id.
         guessed: seq of ledger entries that several stored calls could belong to.
+        batches: the items of each batch, by its number.
     """
 
     runs: dict[int, Run]
@@ -106,6 +122,7 @@ class Findings:
     call_of: dict[int, Call]
     jobs: dict[str, JobView]
     guessed: set[int]
+    batches: dict[int, list[Item]] = field(default_factory=dict)
 
     def maker(self, job_id: str) -> LedgerEntry | None:
         """The request that created a job; None if the schedule or the console did."""
@@ -131,7 +148,17 @@ def gather(requests: Sequence[LedgerEntry], clusters: Iterable[ClusterView]) -> 
     calls = [call for run in runs.values() for call in run.calls]
     request_of, call_of, guessed = attribute(calls, requests)
     jobs = {job.job_id: job for cluster in clusters for job in cluster.jobs}
-    return Findings(runs, load_imported(), list(requests), request_of, call_of, jobs, guessed)
+    imported, batches = load_imported(), load_batches()
+    return Findings(runs, imported, list(requests), request_of, call_of, jobs, guessed, batches)
+
+
+def load_batches() -> dict[int, list[Item]]:
+    """The items of all batches."""
+    batches: dict[int, list[Item]] = defaultdict(list)
+    rows = BatchItem.objects.order_by("pk").values_list("batch", "cluster", "state", "cause", "run")
+    for batch, cluster, state, cause, run in rows:
+        batches[batch].append(Item(cluster, state, cause, run))
+    return dict(batches)
 
 
 def load_imported() -> dict[str, str]:

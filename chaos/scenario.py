@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from simulator.client import ControlError
 
 from . import faults
-from .clicks import Clickers, ClickResult, Person, plan
+from .clicks import Batcher, BatchResult, Clickers, ClickResult, Person, plan
 from .stack import REGIONS, Stack, StackError, until
 from .trouble import Diary, TroubleMaker
 
 PEOPLE = ("ada", "grace", "hedy")
 STAMPS = ("ms", "seconds")  # formats of times in records, one per cluster
 DARK = 2  # clusters whose records stay unreadable: their runs must say UNKNOWN and why
+BATCHES = 2  # of all clusters, requested in the trouble
 IN_PEACE = 2  # clusters that are clicked once more after the trouble
 FAULT_SHARE = 0.6  # share of the clicks that get a card of the deck
 LATEST_END = 150.0  # seconds after the trouble in which every run must end
@@ -45,6 +46,7 @@ class Story:
     """What happened, for the checks and the report."""
 
     answers: list[ClickResult]
+    batches: list[BatchResult]
     diary: Diary
     dark: set[str]
     cards: dict[str, int]
@@ -133,8 +135,13 @@ class Scenario:
         )
         self._deck = faults.deal(self._rng, _settle_grace())
         clickers = Clickers(self.people, self._lay_a_card, self._stop)
+        keys = [f"{self._rng.getrandbits(96):024x}" for _ in range(BATCHES)]
+        pause = options.seconds * CLICKING_SHARE / (BATCHES + 1)
+        batcher = Batcher(self.people[PEOPLE[0]], keys, pause, self._stop)
         trouble.start(options.seconds)
+        batcher.start()
         clickers.carry_out(clicks)
+        batcher.join()
         trouble.finish()
         self._say("trouble is over: everything is healed, and the runs are awaited")
         self._heal()
@@ -146,6 +153,7 @@ class Scenario:
         self._await_late_evidence()
         return Story(
             answers=answers,
+            batches=batcher.results,
             diary=trouble.diary,
             dark={self._cloud_ids[pk] for pk in self._dark},
             cards=dict(sorted(self._cards.items())),
@@ -304,9 +312,14 @@ def _checked_since(clusters: set[int]) -> Callable[[], bool]:
 
 
 def _unfinished(dark: set[int]) -> int:
-    """Number of runs that may still move: active ones, except UNKNOWN on a dark cluster."""
-    from backups.choices import ACTIVE
-    from backups.models import BackupRun
+    """Number of runs that may still move: active ones, except UNKNOWN on a dark cluster.
 
+    Waiting items of batches become such runs.
+    """
+    from backups.choices import ACTIVE
+    from backups.models import BackupRun, BatchItem
+
+    if waiting := BatchItem.objects.filter(state="waiting").count():
+        return waiting
     active = BackupRun.objects.filter(state__in=list(ACTIVE))
     return active.exclude(state="unknown", cluster__in=list(dark)).count()

@@ -396,6 +396,8 @@ BACKUP_UNREADABLE_LIMIT = env.float("BACKUP_UNREADABLE_LIMIT", 900.0, above_zero
 BACKUP_FOLLOW_LIMIT = env.float("BACKUP_FOLLOW_LIMIT", 21_600.0, above_zero=True)
 BACKUP_CLOCK_SKEW = env.float("BACKUP_CLOCK_SKEW", 300.0)
 BACKUP_DATE_TOLERANCE = env.float("BACKUP_DATE_TOLERANCE", 2.0)
+# batches: requests per second and project
+BACKUP_BATCH_RATE = env.float("BACKUP_BATCH_RATE", 20.0, above_zero=True, at_most=100.0)
 BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # schedules need none
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
 # interval for each connection's list of clusters

@@ -1,4 +1,4 @@
-"""Which tests of the suite run where: with which database, on which worker, and which start first."""
+"""Which tests run where, with which database, on which worker, and which start first."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
     found = _cluster(request, pk, Permission.RUN)
     sent = _sent(request, body or BackupBody())
     wait_minutes: int = sent["wait_minutes"] or 0
-    asked_before = is_replay(found, _requester(request, sent["reason"]), sent["idempotency_key"])
+    asked_before = is_replay(found, requester_of(request, sent["reason"]), sent["idempotency_key"])
     check = not sent["anyway"] and not asked_before
     if check and would_be_rejected(found, wait_minutes=wait_minutes):
         raise NotNow(
@@ -140,7 +140,7 @@ def cluster_backups(request: ApiRequest, pk: int, body: BackupBody | None = None
     try:
         made = request_backup(
             found,
-            _requester(request, sent["reason"]),
+            requester_of(request, sent["reason"]),
             idempotency_key=sent["idempotency_key"],
             wait_minutes=wait_minutes,
         )
@@ -164,7 +164,8 @@ def _sent(request: ApiRequest, body: BackupBody) -> dict[str, Any]:
     return form.cleaned_data
 
 
-def _requester(request: ApiRequest, reason: str) -> Requester:
+def requester_of(request: ApiRequest, reason: str) -> Requester:
+    """The token's account as a requester."""
     actor = Actor.of(request)
     return Requester(
         name=actor.name,

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from backups.services.batches.making import BatchKeyReused
 from backups.services.runs.requests import CannotCancel, KeyReused, ReasonMissing
 from dashboard.accounts.access import RoleRequired
 from dashboard.audit.refusals import access_denied
@@ -218,14 +219,17 @@ def _record_refusal(request: HttpRequest, why: str) -> None:
         logger.exception("cannot record a refusal: %s %s", request.method, request.path)
 
 
-def _key_reused(request: HttpRequest, error: KeyReused) -> HttpResponse:
+def _key_reused(request: HttpRequest, error: KeyReused | BatchKeyReused) -> HttpResponse:
+    belongs: dict[str, Any] = (
+        {"run_id": error.run.pk} if isinstance(error, KeyReused) else {"batch_id": error.batch.pk}
+    )
     return problem(
         request,
         422,
         "idempotency-key-reused",
         _("Idempotency key reused with another body"),
         str(error),
-        run_id=error.run.pk,
+        **belongs,
     )
 
 
@@ -271,6 +275,7 @@ def register(api: NinjaAPI) -> None:
         ReasonMissing: lambda request, error: invalid(request, [("reason", str(error))]),
         CannotCancel: lambda request, error: _not_now(request, NotNow("cannot-cancel", str(error))),
         KeyReused: _key_reused,
+        BatchKeyReused: _key_reused,
         NotNow: _not_now,
         NotAuthenticated: _unauthenticated,
         TooManyFailures: _too_many,

@@ -80,7 +80,7 @@ def _described(name: str, one: django_filters.Filter) -> dict[str, Any]:
     choices = [str(value) for value, _label in one.extra.get("choices", ()) if value]
     if choices:
         schema["enum"] = choices
-    if isinstance(one, django_filters.ModelChoiceFilter) or name == "page":
+    if isinstance(one, django_filters.ModelChoiceFilter) or name in ("page", "batch"):
         schema = {"type": "integer"}
     elif isinstance(one, django_filters.IsoDateTimeFilter):
         schema["format"] = "date-time"

@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
-from . import clusters, problems, runs, token
+from . import batches, clusters, problems, runs, token
 from .token import READ
 
 LARGEST_BODY = 16_384  # bytes
@@ -38,6 +38,7 @@ api = Api(
 )
 api.add_router("/clusters", clusters.router)
 api.add_router("/runs", runs.router)
+api.add_router("/batches", batches.router)
 api.add_router("/protection", clusters.protection_router)
 api.add_router("/token", token.router)
 problems.register(api)

@@ -60,9 +60,16 @@ class Agency(v3.Auth):
         role = AssumeRole(
             user, auth["target_agency_name"], {f"domain_{by}": auth[f"target_domain_{by}"]}
         )
+        self._user = user
         super().__init__(
             auth["auth_url"],
             [role],
             project_id=auth.get("target_project_id"),
             project_name=auth.get("target_project_name"),
         )
+
+    @property
+    def user_token(self) -> str:
+        """The user's own token, "" before the first sign-in; to redact."""
+        access = self._user.auth_ref
+        return str(access.auth_token) if access is not None else ""

@@ -36,6 +36,10 @@ _AUTH_NAMES = frozenset(
 )  # fmt: skip
 _UNKNOWN_KEY = re.compile(r"unexpected keyword argument '(\w{1,50})'")
 _MISSING_KEY = re.compile(r"missing \d+ required [\w -]+ arguments?: '(\w{1,50})'")
+# Keys beside `auth` whose value is a text.
+_TEXT_NAMES = LIFTED_NAMES | {
+    "auth_type", "css_endpoint_override", "interface", "endpoint_type", "profile",
+}  # fmt: skip
 Fingerprint = tuple[object, ...]
 
 
@@ -55,7 +59,8 @@ def list_clouds() -> tuple[tuple[str, str], ...]:
     Returns:
         Pairs (cloud, region) in the order of the files; the region is "" for an entry without one.
         Empty if nothing is configured: neither openstacksdk's implicit `defaults` nor `OS_*`
-        variables without `OS_AUTH_URL` count as a cloud.
+        variables without `OS_AUTH_URL` count as a cloud, except an `OS_ACCESS_KEY` with
+        `OS_CSS_ENDPOINT_OVERRIDE`.
 
     Raises:
         ConfigurationError: a file cannot be read; the text names file and entry.
@@ -64,7 +69,7 @@ def list_clouds() -> tuple[tuple[str, str], ...]:
         loaded = _load()
         pairs: list[tuple[str, str]] = []
         for name in loaded.config.get_cloud_names():
-            if name not in loaded.in_files and not _has_auth_url(loaded.config, name):
+            if name not in loaded.in_files and not _has_address(loaded.config, name):
                 continue
             try:
                 with warnings.catch_warnings():
@@ -108,7 +113,7 @@ def cloud_region(cloud: str, region: str) -> CloudRegion:
         loaded = _load()
         known = loaded.config.get_cloud_names()
         if cloud not in known or (
-            cloud not in loaded.in_files and not _has_auth_url(loaded.config, cloud)
+            cloud not in loaded.in_files and not _has_address(loaded.config, cloud)
         ):
             source = loaded.config.config_filename or "clouds.yaml (no such file found)"
             raise ConfigurationError(one_line(f"cloud '{cloud}' is not in {source}", 500))
@@ -259,6 +264,11 @@ def _check(places: list[str], variable: str) -> set[str]:
             raise ConfigurationError(one_line(f"{path}: entry '{name}' is not a mapping", 500))
         if not isinstance(entry.get("auth", {}), dict):
             raise ConfigurationError(one_line(f"{path}: `auth` of '{name}' is not a mapping", 500))
+        own = {key: value for key, value in entry.items() if key in _TEXT_NAMES}
+        for key, value in {**entry.get("auth", {}), **own}.items():
+            if isinstance(value, dict | list) or (key == "interface" and value is True):
+                text = f"{path}: {key} of '{name}' is not a text: write one value"
+                raise ConfigurationError(one_line(text, 500))
     _require_quotes(text, path)
     return set(clouds or {})
 
@@ -311,9 +321,12 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _has_auth_url(config: OpenStackConfig, name: str) -> bool:
+def _has_address(config: OpenStackConfig, name: str) -> bool:
+    """Whether variables describe a cloud: its identity service, or for an access key its CSS."""
     entry = config.cloud_config["clouds"].get(name) or {}
-    return bool(entry.get("auth_url") or (entry.get("auth") or {}).get("auth_url"))
+    auth = entry.get("auth") or {}
+    signed = entry.get("access_key") and entry.get("css_endpoint_override")
+    return bool(entry.get("auth_url") or auth.get("auth_url") or signed)
 
 
 def _unusable(config: OpenStackConfig, cloud: str, error: Exception) -> ConfigurationError:

@@ -185,12 +185,17 @@ def project_identity(
                 one_line(f"the catalog of cloud '{cloud}' says that css is on this machine", 500)
             )
     name = access.project_name
+    try:
+        endpoint = endpoint_of(url, project_id)
+    except CatalogError as error:
+        whose = "css_endpoint_override" if own_endpoint(settings) else "the catalog"
+        raise CatalogError(one_line(f"cloud '{cloud}', {whose}: {error}", 500)) from error
     return ProjectIdentity(
         cloud=cloud,
         region=region,
         project_id=project_id,
         project_name=one_line(name, 255) if isinstance(name, str) else "",
-        endpoint=endpoint_of(url, project_id),
+        endpoint=endpoint,
     )
 
 

@@ -226,7 +226,9 @@ class CloudConnection:
     @property
     def secrets(self) -> tuple[str, ...]:
         """All known secrets: those of the entry, the latest tokens and temporary keys."""
-        return self._config_secrets + self._tokens + self._lent
+        more = getattr(self._plugin, "user_token", "")  # of an agency
+        kept = self._config_secrets + self._tokens + self._lent
+        return kept + ((more,) if more else ())
 
     def remember(self, key: AccessKey) -> None:
         """Redact a temporary key from now on."""

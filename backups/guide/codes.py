@@ -195,7 +195,7 @@ CODES: dict[str, CodeEntry] = {
     ),
     "APIGW.0301": CodeEntry(
         _O.UNAUTHENTICATED,
-        _("The gateway rejected the dashboard's token."),
+        _("The gateway rejected the dashboard's token or signature."),
         _A.DASHBOARD_ADMIN,
         _("Check the credentials of this cloud in clouds.yaml."),
     ),

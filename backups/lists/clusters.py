@@ -224,7 +224,7 @@ class CommonFilter(django_filters.FilterSet):
 
     Args:
         data: the URL's query; empty fields are ignored.
-        user: only clusters in projects that this user may see.
+        user: only clusters in projects that this user may see; None for a command: all.
         now: the time at which protection is evaluated.
     """
 
@@ -240,11 +240,13 @@ class CommonFilter(django_filters.FilterSet):
         model = Cluster
         fields: list[str] = []
 
-    def __init__(self, data: QueryDict, *, user: User, now: datetime | None = None) -> None:
-        super().__init__(without_empty(data), queryset=Cluster.objects.visible_to(user))
+    def __init__(self, data: QueryDict, *, user: User | None, now: datetime | None = None) -> None:
+        visible = Cluster.objects.all() if user is None else Cluster.objects.visible_to(user)
+        super().__init__(without_empty(data), queryset=visible)
         self.now = now or timezone.now()
         projects = cast("forms.ModelChoiceField[Project]", self.filters["project"].field)
-        projects.queryset = Project.objects.visible_to(user)
+        seen = Project.objects.all() if user is None else Project.objects.visible_to(user)
+        projects.queryset = seen
 
     def skip(self, clusters: ClusterQuerySet, name: str, value: Any) -> ClusterQuerySet:
         """Not filtered here: filters that are also counted, and the order."""

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from backups.choices import ENDED_BADLY, Outcome, RunState, Trigger
-from backups.models import BackupRun, Cluster, ClusterTag, IsGiven, Project
+from backups.models import BackupRun, BatchItem, Cluster, ClusterTag, IsGiven, Project
 from dashboard.accounts.access import Permission, permitted_q
 from dashboard.accounts.models import User
 from dashboard.db.keyset import Keyset
@@ -109,6 +109,12 @@ class CodesFilter(WordsFilter):
         return runs.filter(IsGiven(self.field_name)) if value else runs
 
 
+class NumberFilter(django_filters.Filter):
+    """A key of a row."""
+
+    field_class = forms.IntegerField
+
+
 class HistoryForm(forms.Form):
     """Validates filters against each other."""
 
@@ -156,6 +162,9 @@ class HistoryFilter(django_filters.FilterSet):
     )
     project = django_filters.ModelChoiceFilter(
         queryset=Project.objects.none(), label=gettext_lazy("Project")
+    )
+    batch = NumberFilter(
+        method="by_batch", label=gettext_lazy("Batch"), min_value=1, max_value=2**63 - 1
     )
     label = django_filters.CharFilter(
         method="by_label", label=gettext_lazy("Tag or label"), max_length=384
@@ -207,6 +216,10 @@ class HistoryFilter(django_filters.FilterSet):
         """By the exact cloud id or current name. Few clusters match, so their keys are read."""
         named = Cluster.objects.visible_to(self.viewer).named(value)
         return runs.filter(cluster__in=list(named.values_list("pk", flat=True)[:1000]))
+
+    def by_batch(self, runs: Runs, name: str, value: int) -> Runs:
+        """Runs of a batch, also those that it joined."""
+        return runs.filter(pk__in=BatchItem.objects.filter(batch=value).values("run"))
 
     def by_label(self, runs: Runs, name: str, value: str) -> Runs:
         """By a key, or a key and its value (`key=value`).

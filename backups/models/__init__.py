@@ -1,5 +1,6 @@
 """The tables of the domain. The database row is the truth about a run."""
 
+from .batch import Batch, BatchItem
 from .cluster import Cluster, ClusterTag, LogSettings
 from .files import FileCheck, SeenFile
 from .processes import Canary, Heartbeat, Instance, Ticker
@@ -13,6 +14,8 @@ from .seal import RunSeal, SealBatch
 __all__ = [
     "ApiCall",
     "BackupRun",
+    "Batch",
+    "BatchItem",
     "Canary",
     "Cluster",
     "ClusterTag",

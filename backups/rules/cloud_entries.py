@@ -9,11 +9,26 @@ import yaml
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-# Stands where a secret has to be filled in.
-TO_FILL_IN = "…"
-
 Values = Mapping[str, str]
 Document = dict[str, object]
+
+
+class _ToFillIn(str):
+    """Is written in quotes, so that what replaces it stays a text."""
+
+
+class _Lines(yaml.SafeDumper):
+    """Writes an entry."""
+
+
+_Lines.add_representer(
+    _ToFillIn,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"'),
+)
+
+
+# Stands where a secret has to be filled in.
+TO_FILL_IN = _ToFillIn("…")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,7 @@ def entry_lines(kind: str, values: Values) -> str:
     wanted = KINDS[kind]
     filled = {name: values.get(name) or default for name, default in wanted.defaults.items()}
     document = {"clouds": {filled["name"]: wanted.write(filled)}}
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    return yaml.dump(document, Dumper=_Lines, sort_keys=False, allow_unicode=True)
 
 
 def region_of(kind: str, values: Values) -> str:

@@ -6,8 +6,8 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from backups.choices import RunState
-from backups.models import BackupRun, Instance
+from backups.choices import ItemState, RunState
+from backups.models import BackupRun, BatchItem, Instance
 from backups.models.processes import new_uid
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
@@ -40,8 +40,8 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         actor: for the audit trail.
         reason: free text, required.
         moved: the database was moved: the original instance no longer runs and has sent nothing
-            since the copy was made. Queued runs are then sent from here. Otherwise they are
-            cancelled, because the original instance may have sent them.
+            since the copy was made. Queued runs and what waits in batches are then sent from
+            here. Otherwise they are cancelled, because the original instance may have sent them.
 
     Returns:
         The number of cancelled runs.
@@ -68,6 +68,9 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         queued = BackupRun.objects.filter(state=RunState.QUEUED).order_by("pk")
         cancelled = 0
         if not moved:
+            # the original instance continues its batches
+            waiting = BatchItem.objects.filter(state=ItemState.WAITING)
+            waiting.update(state=ItemState.CANCELLED)
             cancelled = sum(
                 transition(run, RunState.CANCELLED, actor=actor.name, note=NOT_SENT)
                 for run in queued

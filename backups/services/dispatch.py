@@ -75,6 +75,14 @@ def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH
             return
 
 
+def dispatch_batches() -> None:
+    """Queue ``tasks.start_batches``, when a batch is stored and once a second while items wait."""
+    try:
+        _publish("start_batches", priority=Priority.CLICK, expires=5)
+    except (BrokerError, OSError) as error:
+        logger.warning("broker unreachable, batches wait: %s", error)
+
+
 def dispatch_follow(run_ids: Iterable[int]) -> None:
     """Queue ``tasks.follow_runs`` for runs whose records are due, several per task.
 

@@ -17,12 +17,21 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from backups import heartbeats
 from backups.choices import ACTIVE, TERMINAL, RunState, Trigger
-from backups.models import BackupRun, Export, RetentionKind, RetentionPolicy, RetentionRun, RunEvent
+from backups.models import (
+    BackupRun,
+    Batch,
+    BatchItem,
+    Export,
+    RetentionKind,
+    RetentionPolicy,
+    RetentionRun,
+    RunEvent,
+)
 from backups.models.run import BackupRunQuerySet
 from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.retention import (
@@ -286,6 +295,8 @@ def _delete(run: RetentionRun, lease: leases.Lease) -> None:
         return []
 
     _in_chunks(lease, chunk, lambda pks: BackupRun.objects.filter(pk__in=pks).delete())
+    kept = BatchItem.objects.filter(batch=OuterRef("pk"), run__isnull=False)
+    Batch.objects.filter(~Exists(kept), finished_at__lt=run.cutoff).delete()
 
 
 def _mask(run: RetentionRun, lease: leases.Lease) -> None:
@@ -303,6 +314,9 @@ def _mask(run: RetentionRun, lease: leases.Lease) -> None:
     _in_chunks(lease, chunk, lambda pks: _mask_runs(run, pks))
     Export.objects.filter(started_at__lt=run.cutoff).exclude(finished_at=None).update(
         owner=None, owner_name=""
+    )
+    Batch.objects.filter(requested_at__lt=run.cutoff).exclude(finished_at=None).update(
+        requested_by=None, requested_by_name="", source_ip=None, cancelled_by_name=""
     )
     told = AuditEvent.objects.get(sequence=run.told)
     events = mask_events(run.cutoff, None, lambda _count: told)

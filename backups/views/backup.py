@@ -1,21 +1,15 @@
-"""Requests for log backups, from the button of a cluster or for the selected clusters."""
+"""Requests for log backups, from the button of a cluster."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
-from backups.choices import Trigger
-from backups.forms import MAX_WAIT_MINUTES, BackupForm, BulkBackupForm, form_problems
+from backups.forms import MAX_WAIT_MINUTES, BackupForm, form_problems
 from backups.models import BackupRun, Cluster
 from backups.services.clusters.preflight import would_be_rejected
 from backups.services.runs.requests import (
@@ -23,12 +17,11 @@ from backups.services.runs.requests import (
     CannotBackUp,
     KeyReused,
     request_backup,
-    request_backups,
 )
-from dashboard.accounts.access import Permission, may, require_somewhere
+from dashboard.accounts.access import Permission
 
-from .cluster_rows import permitted_cluster, row_of, rows_in_order
-from .common import PageRequest, bad_request, local_path, new_key, requester
+from .cluster_rows import permitted_cluster, row_of
+from .common import PageRequest, local_path, requester
 
 
 @require_POST
@@ -143,111 +136,3 @@ def _ask_again(
 
 def _back(request: PageRequest) -> str:
     return local_path(request, request.POST.get("back", ""), reverse("backups:clusters"))
-
-
-class Result(Enum):
-    """Result of the request for one cluster."""
-
-    REQUESTED = "requested"
-    JOINED = "joined"
-    WARNED = "caution"  # the cloud would most likely refuse: nothing was requested
-    IMPOSSIBLE = "impossible"
-    REFUSED = "refused"
-
-    @property
-    def tone(self) -> str:
-        """Colour token."""
-        return {"requested": "ok", "joined": "busy", "caution": "warn"}.get(self.value, "bad")
-
-
-@dataclass(frozen=True, slots=True)
-class BulkAnswer:
-    """Result of the request for one cluster: its text and its run, if there is one."""
-
-    cluster: Cluster
-    kind: Result
-    text: str
-    run: BackupRun | None = None
-
-
-@require_POST
-def bulk_backup(request: PageRequest) -> HttpResponse:
-    """Request a backup of each selected cluster; clusters hidden from the user are left out."""
-    require_somewhere(request.user, Permission.RUN)
-    form = BulkBackupForm(request.POST)
-    if not form.is_valid():
-        return bad_request(request, form_problems(form))
-    pks: list[int] = form.cleaned_data["cluster"]
-    visible = Cluster.objects.visible_to(request.user).select_related("project")
-    found = visible.filter(pk__in=pks).order_by("name", "pk")
-    answers = _ask(request, list(found), form)
-    context = {
-        "answers": answers,
-        "summary": _summary(answers, len(pks)),
-        "tone": "info" if all(each.run for each in answers) and answers else "warning",
-        "cautioned": [each.cluster for each in answers if each.kind is Result.WARNED],
-        "reason": form.cleaned_data["reason"],
-        "key": new_key(),
-        "back": local_path(request, request.POST.get("back", ""), reverse("backups:clusters")),
-    }
-    if request.htmx:
-        rows = rows_in_order([each.cluster.pk for each in answers], request.user)
-        context |= {"rows": rows, "max_wait": MAX_WAIT_MINUTES}
-        return render(request, "backups/bulk_answer.html", context)
-    return render(request, "backups/bulk_backup.html", context)
-
-
-def _ask(
-    request: PageRequest, clusters: Sequence[Cluster], form: BulkBackupForm
-) -> list[BulkAnswer]:
-    """Request backups of all clusters that qualify, at once; one answer for each, in order."""
-    refused = {each.pk: answer for each in clusters if (answer := _refused(request, each, form))}
-    wanted = [each for each in clusters if each.pk not in refused]
-    made = request_backups(
-        wanted,
-        requester(request, form.cleaned_data["reason"], Trigger.BULK),
-        idempotency_key=form.cleaned_data["idempotency_key"],
-    )
-    typed = bool(form.cleaned_data["reason"])
-    answers = {
-        each.pk: _answer(each, what, typed=typed) for each, what in zip(wanted, made, strict=True)
-    }
-    return [refused.get(each.pk) or answers[each.pk] for each in clusters]
-
-
-def _refused(request: PageRequest, cluster: Cluster, form: BulkBackupForm) -> BulkAnswer | None:
-    """Why nothing is requested for a cluster; None where it is."""
-    if not may(request.user, Permission.RUN, cluster.project):
-        return BulkAnswer(cluster, Result.REFUSED, _("Your account may not back up this cluster."))
-    if not form.cleaned_data["anyway"] and would_be_rejected(cluster):
-        text = _("Not requested: the cloud would probably reject it. %(why)s")
-        return BulkAnswer(cluster, Result.WARNED, text % {"why": cluster.readiness_detail})
-    return None
-
-
-def _answer(
-    cluster: Cluster, made: BackupRequest | CannotBackUp | KeyReused, *, typed: bool
-) -> BulkAnswer:
-    if not isinstance(made, BackupRequest):
-        return BulkAnswer(cluster, Result.IMPOSSIBLE, str(made))
-    text = what_came_of_it(made, typed=typed)
-    return BulkAnswer(cluster, Result.REQUESTED if made.created else Result.JOINED, text, made.run)
-
-
-def _summary(answers: list[BulkAnswer], asked: int) -> str:
-    """Summarise all results in one sentence."""
-    count = {kind: sum(each.kind is kind for each in answers) for kind in Result}
-    said = ngettext(
-        "Log backup of %(n)d cluster requested.",
-        "Log backups of %(n)d clusters requested.",
-        count[Result.REQUESTED],
-    ) % {"n": count[Result.REQUESTED]}
-    if joined := count[Result.JOINED]:
-        said += " " + ngettext(
-            "%(n)d joined an existing run.", "%(n)d joined existing runs.", joined
-        ) % {"n": joined}
-    if left := asked - count[Result.REQUESTED] - joined:
-        said += " " + ngettext("%(n)d was not requested.", "%(n)d were not requested.", left) % {
-            "n": left
-        }
-    return said

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from backups.choices import Protection, Readiness, Trigger
+from backups.choices import Protection, Readiness
 from backups.forms import MAX_WAIT_MINUTES
 from backups.lists.clusters import (
     ORDERS,
@@ -23,11 +23,10 @@ from backups.lists.clusters import (
 )
 from backups.lists.filtering import active_chips, without_empty
 from backups.models import Connection, Project
-from backups.services.runs.requests import reason_required
 from dashboard.web.display import PAGE_SIZES, display_of
 
 from .cluster_rows import rows_in_order, tokens_of
-from .common import PageRequest, bad_request, new_key
+from .common import PageRequest, bad_request
 from .live import Shown, live_response, live_view
 from .presentation import Text
 
@@ -152,8 +151,7 @@ def clusters(request: PageRequest) -> HttpResponse:
         "has_active": any(run.is_active for row in rows if (run := row.cluster.latest_run)),
         "max_wait": MAX_WAIT_MINUTES,
         "back": request.get_full_path(),
-        "bulk_key": new_key() if any(row.may_ask for row in rows) else "",
-        "reason_required": reason_required(Trigger.BULK),
+        "may_select": any(row.may_ask for row in rows),
         "sizes": PAGE_SIZES,
         "columns": look.columns("clusters"),
         "hidden": look.classes("clusters"),

@@ -27,7 +27,7 @@ from backups.services.clusters import protection
 from backups.services.clusters.protection import Summary
 from backups.services.result_cache import COUNTS_TIMEOUT, cached
 from backups.services.statistics import ApiFigures, Outcomes, ResultGroup
-from dashboard.accounts.access import Permission, may
+from dashboard.accounts.access import Permission, may, may_somewhere
 from dashboard.accounts.models import User
 
 from . import charts
@@ -146,6 +146,12 @@ class Home:
     @cached_property
     def more_links(self) -> list[MoreLink]:
         return more_links(self.attention, self.rows)
+
+    @property
+    def may_back_up_all(self) -> bool:
+        """Whether to offer a batch of all clusters that are not protected."""
+        unprotected = sum(self.attention.counts[need] for need in UNPROTECTED)
+        return unprotected > 1 and may_somewhere(self.user, Permission.RUN)
 
     @cached_property
     def outcomes(self) -> Outcomes:

@@ -9,20 +9,19 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from backups.choices import Protection, Trigger
+from backups.choices import Protection
 from backups.lists.clusters import Presence, ProtectionFilter, page_of
 from backups.lists.filtering import active_chips
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import WORST_FIRST
 from backups.services.attention import bad_results
 from backups.services.clusters import protection as services
-from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, may
 from dashboard.web.display import display_of
 
 from .cluster_rows import ClusterRow, NextStep, next_step, rows_in_order
 from .clusters import MOST_OFFERED, url_query
-from .common import PageRequest, bad_request, new_key
+from .common import PageRequest, bad_request
 
 _CONTROLS = ("protection", "page")  # always seen on the page, so they need no chip
 MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others
@@ -94,7 +93,6 @@ def protection(request: PageRequest) -> HttpResponse:
         "deciding": [p for p in deciding if may(request.user, Permission.CONFIGURE, p)],
         "more_projects": not chosen and len(projects) > MOST_PROJECTS,
         "back": request.get_full_path(),
-        "bulk_key": new_key() if any(row.may_ask for row in rows) else "",
-        "reason_required": reason_required(Trigger.BULK),
+        "may_select": any(row.may_ask for row in rows),
     }
     return render(request, "backups/protection.html", context)

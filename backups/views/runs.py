@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import Ruling, RunState, Trigger
 from backups.forms import SettleForm, form_problems
-from backups.models import ApiCall, BackupRun, FileCheck, RunEvent
+from backups.models import ApiCall, BackupRun, Batch, FileCheck, RunEvent
 from backups.models.run_log import LONGEST_RULING, records_read
 from backups.serialize import file_check_of, run_document
 from backups.services.clusters.preflight import blocked_reason
@@ -117,6 +117,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "records_read": records_read(run, calls),
         **neighbours(run),
         "resolved_by": resolving,
+        "batches": Batch.objects.filter(items__run=run).order_by("pk"),
         "events": events,
         "ruling": ruling_of(run, events),
         "calls": calls,

@@ -28,8 +28,6 @@ from chaos.stack import StackError, until
 
 from .stack import Stack, Usage, family
 
-FORM = 50  # clusters per form, as many as a page shows
-
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
@@ -197,24 +195,19 @@ class Measurement:
         return answer
 
     def _store(self) -> None:
-        """Submit the page's form for all clusters, fifty at a time."""
-        from backups.models import BackupRun
+        """Submit the form of a batch of all clusters."""
+        from backups.models import BatchItem
 
         usage = Usage({"web": [self.stack.web]}, self.stack)
         commits, sent = self.stack.commits(), self.stack.statements(self.stack.web)
-        pks, took = list(self.keys), []
         began = time.monotonic()
-        for start in range(0, len(pks), FORM):
-            at = time.monotonic()
-            self._form("/clusters/backup/", {"cluster": pks[start : start + FORM]})
-            took.append(time.monotonic() - at)
+        self._form("/batches/", {"query": "show=present"})
         seconds = time.monotonic() - began
         cpu = usage.stop()
-        count = BackupRun.objects.exclude(trigger="cloud").count()
-        if count != len(pks):
-            raise StackError(f"{len(pks)} clusters were selected, {count} runs are stored")
-        self._tell("stored", count / seconds, "requests/s")
-        self._tell("form of 50 answered, median", statistics.median(took), "s")
+        count = BatchItem.objects.filter(state="waiting").count()
+        if count != len(self.keys):
+            raise StackError(f"there are {len(self.keys)} clusters, {count} wait in the batch")
+        self._tell("batch answered", seconds, "s")
         self._tell("store: CPU of web", 1000 * cpu["web"] / count, "ms a run")
         self._per_run("store", commits, sent, [self.stack.web], count)
 
@@ -250,8 +243,7 @@ class Measurement:
     def _burst(self) -> None:
         from django.db import connection
 
-        from backups.choices import ACTIVE
-        from backups.models import BackupRun
+        from backups.models import BackupRun, Batch
 
         stack, count = self.stack, len(self.keys)
         self._delays()
@@ -270,7 +262,7 @@ class Measurement:
             time.sleep(1)
             polls += 1
             connection.close()  # a new connection each time, so that its commit is counted at once
-            return not BackupRun.objects.filter(state__in=ACTIVE).exists()
+            return not Batch.objects.open().exists()
 
         finished = until(ended, self.options.timeout)
         cpu, times = usage.stop(), pages.stop()

@@ -77,6 +77,7 @@ class Stack:
             "PYTHONPATH": os.pathsep.join([str(ROOT), clean_environment().get("PYTHONPATH", "")]),
             "CHECK_INTERVAL": "86400",  # readiness checks are measured separately
             "SYNC_INTERVAL": "86400",
+            "BACKUP_BATCH_RATE": "100",  # the most that can be set
         }
         try:
             server_path = redis.command(redis.find_server(), socket_path, self.data_dir / "redis")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from .values import instant
+from django.db import connection
 
 # the columns of a row, in the order in which `RowHashes.of` unpacks them
 COLUMNS = (
@@ -26,6 +26,13 @@ _ENCODER = json.JSONEncoder(
 )
 _text = json.encoder.encode_basestring_ascii
 _value = _ENCODER.encode
+# The time as it is hashed, to the millisecond. On SQLite a time is text with a fraction if it has
+# one, as in 2026-01-31 12:00:00.123000.
+_TIME = {
+    "postgresql": """to_char("at" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+    "sqlite": """substr("at", 1, 10) || 'T' || substr("at", 12, 8) || '.' ||
+        CASE length("at") WHEN 19 THEN '000' ELSE substr("at", 21, 3) END || 'Z'""",
+}
 
 
 @dataclass(slots=True)
@@ -50,7 +57,7 @@ class RowHashes:
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> RowHashes:
-        """Compute the hashes of a row of COLUMNS."""
+        """Compute the hashes of a row of COLUMNS, with `at` as it is hashed and JSON as text."""
         # fmt: off
         (
             sequence, form, at, action, request_id, actor, user_id, ip, user_agent, salt, personal,
@@ -59,7 +66,7 @@ class RowHashes:
         ) = row
         # fmt: on
         content = (
-            f'{{"action":{_text(action)},"after":{_json(after)},"at":"{instant(at)}",'
+            f'{{"action":{_text(action)},"after":{_json(after)},"at":"{at}",'
             f'"before":{_json(before)},"details":{_json(details)},"form":{form},'
             f'"personal":{_text(personal)},"previous_hash":{_text(previous_hash)},'
             f'"project":{{"id":{_number(project_id)},"label":{_text(project_label)}}},'
@@ -95,8 +102,27 @@ class RowHashes:
         )
 
 
-def _json(value: Any) -> str:
-    return "null" if value is None else _value(value)
+def read_rows(after: int, until: int, limit: int) -> list[RowHashes]:
+    """Read events without Django's conversions, which take most of the time otherwise.
+
+    Args:
+        after: number of the event before the first.
+        until: number of the last event at most.
+        limit: maximum number of events.
+    """
+    time = _TIME[connection.vendor]
+    columns = ", ".join(time if name == "at" else f'"{name}"' for name in COLUMNS)
+    sql = (
+        f"SELECT {columns} FROM audit_event "  # noqa: S608 - names of our own
+        "WHERE sequence > %s AND sequence <= %s ORDER BY sequence LIMIT %s"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [after, until, limit])
+        return [RowHashes.of(row) for row in cursor.fetchall()]
+
+
+def _json(value: str | None) -> str:
+    return "null" if value is None else _value(json.loads(value))
 
 
 def _number(value: int | None) -> str:

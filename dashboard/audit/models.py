@@ -32,6 +32,8 @@ class Action(TextChoices):
     RUN_JOINED = "run_joined", _("Request joined a running log backup")
     RUN_CANCELLED = "run_cancelled", _("Log backup cancelled")
     RUN_CORRECTED = "run_corrected", _("Log backup corrected by late evidence")
+    BATCH_REQUESTED = "batch_requested", _("Batch requested")
+    BATCH_CANCELLED = "batch_cancelled", _("Batch cancelled")
     RUN_SETTLED = "run_settled", _("Log backup settled manually")
     RUN_FILES_CHECKED = "run_files_checked", _("Files of a log backup checked")
     RUNS_SEALED = "runs_sealed", _("Ended log backups sealed")

@@ -17,7 +17,7 @@ from dashboard.db import leases, triggers
 from dashboard.db.leases import expired
 
 from . import trail
-from .hashing import COLUMNS, RowHashes
+from .hashing import RowHashes, read_rows
 from .models import Action, Anchor, AuditEvent, Verification
 from .trail import ChainLink
 
@@ -117,9 +117,7 @@ def verify_chain(known: Sequence[ChainLink] = (), *, after: ChainLink | None = N
     for link in known:
         wanted[link.sequence].add(link.hash)
     while place.sequence < goal.sequence:
-        events = AuditEvent.objects.filter(sequence__gt=place.sequence).order_by("sequence")
-        rows = events.filter(sequence__lte=goal.sequence).values_list(*COLUMNS)[:CHUNK]
-        chunk = [RowHashes.of(row) for row in rows]
+        chunk = read_rows(place.sequence, goal.sequence, CHUNK)
         if not chunk or chunk[0].sequence != place.sequence + 1:
             anchor = trail.beginning()
             if anchor.sequence <= place.sequence:

@@ -64,9 +64,6 @@
     showPicked();
   });
   if (bulk) {
-    bulk.addEventListener("htmx:afterRequest", (event) => {
-      if (event.detail.successful) pick(boxes(), false);
-    });
     bulk.addEventListener("reset", () => pick(boxes(), false));
     readPicked();
     window.addEventListener("pageshow", readPicked);
@@ -89,14 +86,12 @@
     cell.replaceChildren(badge);
     return () => cell.replaceChildren(...before);
   };
-  const asksForBackup = (form) => form instanceof HTMLFormElement && /\/clusters\/(\d+\/)?backup\/$/.test(form.action);
+  const asksForBackup = (form) => form instanceof HTMLFormElement && /\/clusters\/\d+\/backup\/$/.test(form.action);
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     const form = event.detail.elt;
     if (!asksForBackup(form)) return;
-    const some = form === bulk ? boxes().filter((box) => box.checked) : [form];
-    const back = some.map((each) => queuing(each.closest("tr")));
-    undo.set(form, () => back.forEach((each) => each()));
+    undo.set(form, queuing(form.closest("tr")));
     announce(word("queuing"));
   });
   for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
@@ -173,7 +168,7 @@
     // It goes to the button, and Enter sends: a key that was hit by chance starts nothing.
     if (picked.size && bulk) return document.getElementById("bulk-go").focus();
     const row = current();
-    const button = (row || document).querySelector("form[action$='/backup/']:not(#bulk) button[id]");
+    const button = (row || document).querySelector("form[action$='/backup/'] button[id]");
     if (button && (row || document.querySelectorAll("form.backup").length === 1)) button.focus();
   };
 

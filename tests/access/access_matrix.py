@@ -76,6 +76,7 @@ class Url:
         shown: a kind: both projects' things of it are sent as what a page shows.
         data: sent with a POST.
         lists: it shows rows: those of one's projects and no others.
+        lists_by: the method that shows them; "" for the POST where there is one.
         answers: statuses that mean that the method was permitted.
         scope: what a token needs for a POST.
     """
@@ -87,6 +88,7 @@ class Url:
     shown: str = ""
     data: dict[str, str] = field(default_factory=dict)
     lists: bool = False
+    lists_by: str = ""
     answers: frozenset[int] = frozenset({200, 204, 302, 400, 409, 422})
     scope: Scope = Scope.RUN
 
@@ -135,7 +137,6 @@ MATRIX: dict[str, Url] = {
     "backups:cluster-detail": Url(of="cluster", GET=here(SEE)),
     "backups:cluster-detail-live": Url(of="cluster", GET=here(SEE), shown="cluster"),
     "backups:cluster-backup": Url(of="cluster", POST=here(RUN)),
-    "backups:bulk-backup": Url(POST=somewhere(RUN)),
     "backups:cluster-check": Url(of="cluster", POST=here(RUN)),
     "backups:cluster-archive": Url(of="cluster", POST=here(CONFIGURE)),
     "backups:cluster-restore": Url(of="cluster", POST=here(CONFIGURE)),
@@ -146,6 +147,14 @@ MATRIX: dict[str, Url] = {
     # --- protection
     "backups:protection": Url(GET=SIGNED_IN, lists=True),
     "backups:project-objective": Url(of="project", POST=here(CONFIGURE), data={"hours": "12"}),
+    # --- batches
+    "backups:batches": Url(GET=SIGNED_IN, POST=somewhere(RUN), lists=True, lists_by="GET"),
+    "backups:batch-new": Url(GET=somewhere(RUN)),
+    "backups:batch": Url(of="batch", GET=hidden(SEE)),
+    "backups:batch-live": Url(of="batch", GET=hidden(SEE), query="shown=1:x"),
+    "backups:batch-cancel": Url(of="batch", POST=here(RUN)),
+    "backups:batch-retry": Url(of="batch", POST=here(RUN)),
+    "backups:batch-json": Url(of="batch", GET=hidden(SEE)),
     # --- history and runs
     "backups:history": Url(GET=SIGNED_IN, query="window=all", lists=True),
     "backups:history-live": Url(GET=SIGNED_IN, shown="run", lists=True),
@@ -225,6 +234,10 @@ API_MATRIX: dict[str, Url] = {
     "api:runs-export": Url(POST=somewhere(EXPORT), scope=Scope.READ),
     "api:run": Url(of="run", GET=here(SEE)),
     "api:run-cancel": Url(of="run", POST=here(RUN)),
+    "api:batches": Url(GET=SIGNED_IN, POST=somewhere(RUN), lists=True, lists_by="GET"),
+    "api:batch": Url(of="batch", GET=here(SEE)),
+    "api:batch-cancel": Url(of="batch", POST=here(RUN)),
+    "api:batch-retry": Url(of="batch", POST=here(RUN)),
     # any other path below /api/: a 404 in JSON for everybody
     "api:unknown": Url(),
 }

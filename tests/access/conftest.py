@@ -15,7 +15,17 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.choices import RunState, Trigger
-from backups.models import ApiCall, BackupRun, Cluster, Connection, Project, RunEvent, SavedView
+from backups.models import (
+    ApiCall,
+    BackupRun,
+    Batch,
+    BatchItem,
+    Cluster,
+    Connection,
+    Project,
+    RunEvent,
+    SavedView,
+)
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
@@ -66,6 +76,10 @@ def everything_in(marker: str) -> dict[str, Model]:
         started_at=timezone.now(),
         excerpt=f"excerpt-{marker}",
     )
+    batch = Batch.objects.create(
+        requested_by_name=f"user-{marker}", trigger=Trigger.BULK, reason=f"reason-{marker}"
+    )
+    BatchItem.objects.create(batch=batch, cluster=cluster, project=project)
     connection = Connection.objects.create(
         cloud=f"cloud-{marker}",
         region="eu-de",
@@ -102,6 +116,7 @@ def everything_in(marker: str) -> dict[str, Model]:
         "project": project,
         "cluster": cluster,
         "run": run,
+        "batch": batch,
         "connection": connection,
         "grant": grant,
         "audit_event": event,

@@ -6,13 +6,23 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from backups.choices import ConnectionFault, Outcome, RunState
-from backups.models import Cluster, ClusterTag, Connection, Export, Project, RunEvent, SavedView
+from backups.choices import ConnectionFault, Outcome, RunState, Trigger
+from backups.models import (
+    BackupRun,
+    Batch,
+    Cluster,
+    ClusterTag,
+    Connection,
+    Export,
+    Project,
+    RunEvent,
+    SavedView,
+)
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
-from tests.browser.typical import Things, make_run
+from tests.browser.typical import Things, make_run, put_in_batch
 
 RIGHT_TO_LEFT = "\u0633\u062c\u0644\u0627\u062a \u0627\u0644\u0637\u0644\u0628\u0627\u062a"
 TEXTS = (
@@ -75,8 +85,23 @@ def fill(root: User) -> Things:
         "cluster": {f"text {n}": str(clusters[n].pk) for n in range(3)},
         "node": {"form": f"{clusters[0].pk}?node={TEXTS[0][:60]}"},
         "run": {"2 MB": str(runs[0].pk), "failed": str(runs[1].pk), "queued": str(runs[2].pk)},
+        "batch": {"of everything": str(_batch(runs).pk)},
         "audit_event": {f"text {n}": str(events[n].sequence) for n in range(3)},
     }
+
+
+def _batch(runs: list[BackupRun]) -> Batch:
+    """A batch with a long reason, in which everything fails in another way."""
+    batch = Batch.objects.create(
+        requested_by_name=TEXTS[0], trigger=Trigger.BULK, reason=(TEXTS[1] * 20)[:500],
+        query=f"q={TEXTS[2]}" * 20, cancelled_by_name=TEXTS[0], cancelled_at=timezone.now(),
+    )  # fmt: skip
+    for number, run in enumerate(runs):
+        if number % 5 == 4:
+            put_in_batch(batch, run.cluster, state="skipped", cause="backup_off")
+        else:
+            put_in_batch(batch, run.cluster, state="started", run=run)
+    return batch
 
 
 def _cluster(project: Project, number: int) -> Cluster:

@@ -71,6 +71,10 @@ PAGES: dict[str, Entry] = {
     "backups:log-settings": Entry(of="cluster", queries=("", "?confirm=disable")),
     "backups:log-search": Entry(of="node", statuses=frozenset({200, 400, 502})),
     "backups:protection": Entry(queries=("", "?protection=overdue")),
+    # --- batches
+    "backups:batches": Entry(),
+    "backups:batch-new": Entry(queries=("", "?show=all&work=label", "?q=no-such-cluster")),
+    "backups:batch": Entry(of="batch"),
     # --- history and runs
     "backups:history": Entry(
         queries=(
@@ -106,6 +110,8 @@ NOT_PAGES = {
     "backups:frame-live": "parts of every page",
     "backups:clusters-live": "parts of a page",
     "backups:cluster-detail-live": "parts of a page",
+    "backups:batch-live": "parts of a page",
+    "backups:batch-json": "a file",
     "backups:history-live": "parts of a page",
     "backups:history-count": "part of a page",
     "backups:exports-live": "parts of a page",

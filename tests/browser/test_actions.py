@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
 from backups.choices import RunState
-from backups.models import BackupRun, Cluster, Heartbeat, Ticker
+from backups.models import BackupRun, Batch, Cluster, Heartbeat, Ticker
 from backups.services.runs.transitions import transition
 from tests.browser.watch import Watch
 
@@ -45,14 +45,12 @@ def test_rows_are_walked_selected_and_backed_up_by_keys_alone(
     expect(screen.locator("#bulk-go")).to_be_focused()
     assert not BackupRun.objects.exists(), "a key that was hit by chance starts nothing"
     screen.keyboard.press("Enter")
-    expect(screen.locator("#notices")).to_contain_text("Log backups of 2 clusters requested.")
-    for cluster in (first, third):
-        expect(screen.locator(f"#cluster-{cluster.pk} .last .badge")).to_have_text("Queued")
-        expect(screen.locator(f"#pick-{cluster.pk}")).not_to_be_checked()
-    assert {(run.cluster, run.trigger) for run in BackupRun.objects.all()} == {
-        (first, "bulk"),
-        (third, "bulk"),
-    }
+    expect(screen.get_by_role("heading", name="2 clusters selected")).to_be_visible()
+    assert not Batch.objects.exists(), "it is confirmed first"
+    screen.locator("#send-ready").focus()
+    screen.keyboard.press("Enter")
+    expect(screen.locator("#batch-said")).to_have_text("0 of 2 clusters done")
+    assert {item.cluster for item in Batch.objects.get().items.all()} == {first, third}
 
 
 def test_b_without_a_selection_backs_up_the_row_at_hand(screen: Page, three: list[Cluster]) -> None:
@@ -127,8 +125,9 @@ def test_the_backup_of_a_selection_works_without_javascript(
     for cluster in clusters:
         plain_screen.locator(f"#pick-{cluster.pk}").check()
     plain_screen.get_by_role("button", name="Back up selected").click()
-    expect(plain_screen.get_by_role("heading", name="Backups requested")).to_be_visible()
-    assert BackupRun.objects.count() == 2
+    plain_screen.get_by_role("button", name="Back up 2 clusters").click()
+    expect(plain_screen.locator("#batch-said")).to_have_text("0 of 2 clusters done")
+    assert Batch.objects.get().items.count() == 2
 
 
 def test_a_click_shows_before_the_server_answers_and_is_taken_back_when_it_fails(

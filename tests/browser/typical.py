@@ -12,6 +12,8 @@ from backups.choices import ACTIVE, ConnectionFault, Outcome, RunState, Trigger
 from backups.models import (
     ApiCall,
     BackupRun,
+    Batch,
+    BatchItem,
     Cluster,
     ClusterTag,
     Connection,
@@ -101,8 +103,32 @@ def fill(root: User) -> Things:
         },
         "run": {f"{run.state} {run.outcome}".strip(): str(run.pk) for run in runs}
         | {"cloud's own": str(_clouds_own(clusters[0], now).pk)},
+        "batch": _batches(runs, clusters),
         "audit_event": events,
     }
+
+
+def _batches(runs: list[BackupRun], clusters: list[Cluster]) -> dict[str, str]:
+    """An open batch with runs of every kind, and one that was cancelled."""
+    now = timezone.now()
+    under_way = Batch.objects.create(
+        requested_by_name="ben", trigger=Trigger.BULK, reason="patch day", query="show=present"
+    )
+    cancelled = Batch.objects.create(
+        requested_by_name="ben", trigger=Trigger.API, retry_of=under_way, finished_at=now,
+        cancelled_at=now, cancelled_by_name="root",
+    )  # fmt: skip
+    for cluster, run in {run.cluster: run for run in runs}.items():
+        put_in_batch(under_way, cluster, state="started", run=run)
+    for cluster in clusters:
+        put_in_batch(cancelled, cluster, state="cancelled")
+    return {"under way": str(under_way.pk), "cancelled": str(cancelled.pk)}
+
+
+def put_in_batch(batch: Batch, cluster: Cluster, **columns: Any) -> None:
+    """Add a cluster to a batch, if it is not in it."""
+    values = {"project": cluster.project, **columns}
+    BatchItem.objects.get_or_create(batch=batch, cluster=cluster, defaults=values)
 
 
 def _runs(clusters: list[Cluster], now: datetime) -> list[BackupRun]:

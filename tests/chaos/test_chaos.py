@@ -55,11 +55,12 @@ def test_no_run_is_lost_none_sent_twice_and_none_left_running_under_fire(
     )
     assert finished.returncode == 0, f"{finished.stdout}\n{finished.stderr}"
     report = json.loads(report_file.read_text())
-    assert [check["passed"] for check in report["checks"]] == [True] * 5
+    assert [check["passed"] for check in report["checks"]] == [True] * 6
     # and there was fire
     troubles = report["troubles"]
     assert {"worker SIGKILL", "redis restarted empty", "database away"} <= set(troubles), troubles
     assert sum(report["faults"].values()) > 10
+    assert any("2 batches" in fact for check in report["checks"] for fact in check["facts"])
     assert report["clicks"]["answered"] == report["clicks"]["forms"] >= 50
     assert report["states"]["succeeded"] > 0
     assert report["passed_through_unknown"] > 0

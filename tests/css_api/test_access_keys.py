@@ -11,6 +11,7 @@ import requests
 import yaml
 from keystoneauth1 import exceptions as keystone
 
+from backups.css_api import config
 from backups.css_api.client import CssClient, Exchange, ShownRequest
 from backups.css_api.errors import (
     CatalogError,
@@ -114,6 +115,19 @@ def test_a_cloud_can_be_described_by_the_environment_alone(
     monkeypatch.setenv("OS_REGION_NAME", project.region)
     made = connect("envvars", "", timeouts=QUICK)
     assert len(CssClient(made).list_clusters()) == 2
+
+
+def test_variables_can_do_without_the_identity_service_too(
+    cloud: server.Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, project = cloud.identity.credentials.key, cloud.cloud.first_project
+    monkeypatch.setenv("OS_ACCESS_KEY", key.access)
+    monkeypatch.setenv("OS_SECRET_KEY", key.secret)
+    monkeypatch.setenv("OS_PROJECT_ID", project.id)
+    assert config.list_clouds() == ()
+    monkeypatch.setenv("OS_CSS_ENDPOINT_OVERRIDE", cloud.url)
+    [(name, region)] = config.list_clouds()
+    assert len(CssClient(connect(name, region, timeouts=QUICK)).list_clusters()) == 2
 
 
 def test_with_endpoint_and_project_id_the_identity_service_is_not_needed(
@@ -302,6 +316,7 @@ def test_an_agency_lists_the_clusters_of_the_project_that_delegated(
     assert endpoints.count("token") == 2
     SimulatorControl(cloud.url).expire_tokens()
     assert len(listed()) == 2  # both tokens are renewed
+    assert set(cloud.identity.issued_tokens()) <= set(known_secrets())
 
 
 @pytest.mark.parametrize(

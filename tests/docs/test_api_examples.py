@@ -65,8 +65,8 @@ def test_the_examples_do_what_the_page_says(instance: Instance, tmp_path: Path) 
     )
     assert answer.returncode == 0, answer.stderr
     printed = objects(answer.stdout)
-    assert len(printed) == 7
-    token_itself, clusters, run, overdue, failed, protection, cancel = printed
+    assert len(printed) == 9
+    token_itself, clusters, run, overdue, failed, protection, batch, its_runs, cancel = printed
     assert (token_itself["name"], token_itself["scope"]) == ("examples", "run")
     assert [each["cluster"] for each in clusters["items"]] == ["orders-prod"]  # type: ignore[attr-defined]
     assert (run["trigger"], run["reason"]) == ("api", "before the upgrade")
@@ -74,6 +74,9 @@ def test_the_examples_do_what_the_page_says(instance: Instance, tmp_path: Path) 
     assert set(overdue) == {"items", "count", "page", "pages", "next"}
     assert (failed["window"], failed["items"]) == ("7d", [])
     assert protection["total"] > 0  # type: ignore[operator]
+    assert (batch["filter"], batch["reason"]) == ("show=present", "weekly")
+    assert batch["clusters"] > 10  # type: ignore[operator]
+    assert {each["trigger"] for each in its_runs["items"]} <= {"bulk"}  # type: ignore[attr-defined]
     assert cancel["type"] == "urn:css-log-backup:cannot-cancel"
 
 

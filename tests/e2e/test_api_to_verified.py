@@ -57,6 +57,11 @@ def test_a_request_by_token_ends_verified_with_one_request_to_the_cloud(stack: S
     listed = caller.ask("GET", "runs?trigger=api&cluster=by-a-program").json()["items"]
     assert [item["run_id"] for item in listed] == [number]
     assert "nightly" in admin.get("/account/tokens/").text
+    deadline = time.monotonic() + 20
+    while (seal := caller.ask("GET", f"runs/{number}").json()["seal"])["event"] is None:
+        assert time.monotonic() < deadline, "a worker seals once a second"
+        time.sleep(0.1)
+    assert seal["proof"]["leaf"]["facts"]["state"] == "succeeded"
 
 
 def test_a_revoked_token_is_refused_by_every_process_at_once(stack: Stack) -> None:

@@ -9,11 +9,14 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from backups import instance
-from backups.choices import RunState
-from backups.models import BackupRun, Instance
+from backups.choices import RunState, Trigger
+from backups.models import BackupRun, Batch, BatchItem, Instance
 from backups.services.adopting import NothingToAdopt, adopt
+from backups.services.batches import starting
+from backups.services.batches.making import BatchProblem, make_batch
+from backups.services.batches.selecting import of_rows
 from backups.services.runs import call_log, sending
-from backups.services.runs.requests import CannotBackUp
+from backups.services.runs.requests import CannotBackUp, Requester
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 from simulator.client import SimulatorControl
@@ -118,6 +121,23 @@ def test_a_copy_sends_nothing_until_it_is_adopted(
     assert len(cloud.ledger(endpoint="collect")) == 1
     with pytest.raises(NothingToAdopt):
         adopt(ADMIN, "again", moved=False)
+
+
+@pytest.mark.parametrize(("moved", "state"), [(False, "cancelled"), (True, "waiting")])
+def test_a_batch_goes_on_where_the_original_does_not(
+    started: Any, copied: Any, make_run: MakeRun, moved: bool, state: str
+) -> None:
+    started()
+    run = make_run()
+    batch = Batch.objects.create(requested_by_name="anna", trigger="bulk")
+    item = BatchItem.objects.create(batch=batch, cluster=run.cluster, project=run.project)
+    copied()
+    assert starting.start_waiting() == 0, "nothing until it is adopted"
+    with pytest.raises(BatchProblem, match="adopted"):
+        make_batch(of_rows([run.cluster_id], None), Requester("anna", Trigger.CLI), anyway=True)
+    adopt(ADMIN, "moved here", moved=moved)
+    item.refresh_from_db()
+    assert item.state == state
 
 
 def test_an_instance_that_was_moved_goes_on(

@@ -12,7 +12,9 @@ from django.db import connection
 from django.utils import timezone
 
 from backups.choices import RunState, Trigger
-from backups.models import BackupRun, Cluster, Project
+from backups.models import BackupRun, Batch, Cluster, Project
+from backups.services import rate
+from backups.services.batches import starting
 from backups.services.runs.transitions import transition
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
@@ -172,3 +174,83 @@ def test_a_named_cluster_that_is_archived_is_an_error_and_nothing_is_requested(c
         backup("orders", "search")
     assert caught.value.returncode == 2
     assert not BackupRun.objects.exists()
+
+
+# --- a batch -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broker(redis_url):
+    rate.close()
+    yield
+    rate.close()
+
+
+def command(*arguments):
+    out = io.StringIO()
+    call_command("backup", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_filter_is_one_batch_for_a_key(clusters, broker):
+    Cluster.objects.filter(pk=clusters[0].pk).update(
+        readiness="backup_off", checked_at=timezone.now()
+    )
+    arguments = ("--filter", "show=present", "--key", "nightly-1", "--reason", "patch day")
+    said = command(*arguments)
+    batch = Batch.objects.get()
+    count = len(clusters) - 1
+    assert said == f"batch {batch.pk}: {count} clusters; 1 skipped: backup_off\n"
+    assert command(*arguments) == said
+    assert (batch.trigger, batch.reason, batch.requested_by) == ("cli", "patch day", None)
+    document = json.loads(command("--filter", "show=present", "--anyway", "--json"))
+    assert (document["clusters"], document["skipped"]) == (len(clusters), {})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_waiting_for_a_batch_prints_its_runs_and_ends_with_it(clusters, broker):
+    done = threading.Event()
+
+    def work():
+        while not done.wait(0.05):
+            starting.start_waiting()
+            for run in BackupRun.objects.filter(state="queued"):
+                BackupRun.objects.filter(pk=run.pk).update(
+                    state="succeeded", finished_at=timezone.now()
+                )
+            starting.end_batches()
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        lines = command("--filter", "show=present", "--wait", "--timeout", "60").splitlines()
+    finally:
+        done.set()
+        thread.join()
+    assert len(lines) == len(clusters)
+    assert all("Verified" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--filter", "engine=steam"], "engine"),
+        (["--filter", "enginee=steam"], "unknown filter"),
+        (["--filter", "q=no-such-cluster"], "nothing matches"),
+        (["--filter", "show=present", "--all"], "without clusters"),
+        (["--filter", "show=present", "--wait-if-held", "5"], "does not go with"),
+        (["--all", "--anyway"], "need --filter"),
+    ],
+)
+def test_a_batch_that_cannot_be_is_an_error_and_nothing_is_stored(clusters, arguments, problem):
+    with pytest.raises(CommandError, match=problem) as raised:
+        command(*arguments)
+    assert raised.value.returncode == 2
+    assert not Batch.objects.exists()
+
+
+def test_a_batch_that_does_not_end_in_time_says_so(clusters, broker):
+    with pytest.raises(CommandError, match="continues in the background") as raised:
+        command("--filter", "show=present", "--wait", "--timeout", "0")
+    assert raised.value.returncode == 3

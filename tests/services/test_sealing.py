@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -25,7 +25,7 @@ from backups.models import (
     SealBatch,
 )
 from backups.services import retention
-from backups.services.runs import sealing, seals
+from backups.services.runs import seal_check, sealing, seals
 from backups.services.runs.transitions import transition
 from dashboard.accounts.models import User
 from dashboard.audit import merkle
@@ -33,6 +33,7 @@ from dashboard.audit.models import Action, AuditEvent, Verification
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.verification import request_verification, run_verification
 from tests.audit_guards import guards_lifted
+from tests.audit_retention import prune
 
 pytestmark = pytest.mark.django_db
 OLD = timezone.now() - timedelta(days=40)
@@ -120,6 +121,9 @@ def result() -> Verification:
         (f"DELETE FROM {SEAL} WHERE run_id = %s", "its seal in event 1 is missing"),
         (f"UPDATE {SEAL} SET digest = 'x' WHERE run_id = %s", "do not match its root"),
         (f"UPDATE {SEAL} SET facts = '{{}}' WHERE run_id = %s", "do not match its root"),
+        (f"UPDATE {SEAL} SET facts = 'x' WHERE run_id = %s", "do not match its root"),
+        (f"UPDATE {SEAL} SET covers = '' WHERE run_id = %s", "differs from its seal"),
+        (f"UPDATE {SEAL} SET covers = '[' WHERE run_id = %s", "differs from its seal"),
         (f"UPDATE {BATCH} SET event = 9 WHERE %s > 0", "the seals of event 1 are missing"),
         (f"UPDATE {BATCH} SET event = NULL WHERE %s > 0", "a batch of seals has no event"),
     ],
@@ -227,6 +231,47 @@ def test_what_retention_deletes_is_not_missing(project: Project) -> None:
     assert retention.work(door)
     assert not BackupRun.objects.exists()
     assert result().problem == ""
+
+
+def test_runs_are_held_against_seals_whose_event_retention_deleted(project: Project) -> None:
+    run = ended(project)
+    sealing.seal_pending()
+    prune(timezone.now() + timedelta(seconds=1), actor=Actor.process("test"))
+    assert not AuditEvent.objects.filter(action="runs_sealed").exists()
+    done = result()
+    assert (done.problem, done.records) == ("", 1)
+    tamper(f"UPDATE {RUN} SET state = 'failed' WHERE id = %s", run.pk)
+    assert f"run {run.pk} differs from its seal: state" in result().problem
+
+
+def test_many_batches_are_read_in_parts(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "MOST", 2)
+    monkeypatch.setattr(seal_check, "CHUNK", 2)
+    runs = [ended(project, number) for number in range(1, 12)]
+    assert sealing.seal_pending() == 11
+    assert SealBatch.objects.count() == 6
+    assert (result().problem, result().records) == ("", 11)
+    tamper(f"UPDATE {RUN} SET state = 'failed' WHERE id = %s", runs[8].pk)
+    assert result().problem == f"run {runs[8].pk} differs from its seal: state"
+
+
+def test_both_databases_digest_alike(db: None) -> None:
+    """A dump of one is loaded into the other, with times to the millisecond."""
+    at = datetime(2030, 1, 31, 12, 0, 0, 123_999, tzinfo=UTC)
+    project = Project.objects.create(pk=9001, cloud="otc", region="eu-de", project_id="p")
+    cluster = Cluster.objects.create(pk=9001, project=project, cluster_id="c1", name="ö")
+    run = BackupRun.objects.create(
+        pk=9001, cluster=cluster, project=project, state="failed", requested_at=at, sent_at=at,
+        finished_at=at, message="größer \U0001f600\t", http_status=200, step_uptime=0.1,
+    )  # fmt: skip
+    RunEvent.objects.create(pk=9001, run=run, at=at, to_state="failed", actor="anna")
+    ApiCall.objects.create(
+        pk=9001, run=run, attempt=1, method="GET", path="/", started_at=at, finished_at=at,
+        retry_after=1.1, request_headers={"b": "ü", "a": ["1"]}, body_size=2**40,
+    )  # fmt: skip
+    ApiCall.objects.create(pk=9002, run=run, attempt=2, method="GET", path="/", started_at=at)
+    found = seals.read([9001])[9001]
+    assert found.digest == ("59feeac90e6cdc07d275c6c37c4f38c5ff8390e03a380dc884855875e2798032")
 
 
 def test_the_daily_verification_reads_what_is_new(project: Project) -> None:

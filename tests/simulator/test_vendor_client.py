@@ -79,6 +79,17 @@ def test_every_log_call_of_the_vendors_client_is_answered(
     asked = model.GetLogBackupReq(instance_name=node, log_type="instance", level="ALL", limit=3)
     lines = client.show_log_backup(model.ShowLogBackupRequest(cluster_id=cluster, body=asked))
     assert (len(lines.log_list), lines.type) == (3, "instance")
+    second = model.ListLogsJobRequest(cluster_id=cluster, offset=2, limit=1)
+    assert client.list_logs_job(second).cluster_log_record == []
+
+    target = model.StartTargetClusterConnectivityTestReq(target_cluster_id=cluster)
+    client.start_target_cluster_connectivity_test(
+        model.StartTargetClusterConnectivityTestRequest(cluster_id=cluster, body=target)
+    )
+    collection = model.StartLogsReq(index_prefix="logs", keep_days=7, target_cluster_id=cluster)
+    client.start_logs(
+        model.StartLogsRequest(cluster, action="real_time_log_collect", body=collection)
+    )
     client.stop_logs(model.StopLogsRequest(cluster_id=cluster))
     assert refusal(lambda: client.create_log_backup(again)) == 412
 

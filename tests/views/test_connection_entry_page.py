@@ -61,6 +61,7 @@ def test_what_is_filled_in_stands_in_the_lines_as_text(admin: Client) -> None:
     }
     text = admin.get(URL, asked).content.decode()
     assert "<b>anna" not in text
+    assert 'password: "…"' in lines_of(text)
     entry = yaml.safe_load(lines_of(text))["clouds"]["prod.de"]
     assert entry["region_name"] == "eu-nl"
     assert entry["auth"] == {

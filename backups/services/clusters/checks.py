@@ -43,9 +43,18 @@ def request_check(cluster_id: int) -> None:
     Args:
         cluster_id: primary key.
     """
-    Cluster.objects.filter(pk=cluster_id).update(check_due_at=ASKED_FOR)
+    ask_for(cluster_id)
     # robust: the caller's work is committed, and the sweeper repeats this
     transaction.on_commit(lambda: dispatch_checks(only=cluster_id), robust=True)
+
+
+def ask_for(cluster_id: int) -> None:
+    """Make a check due before all others; the sweeper starts it.
+
+    Args:
+        cluster_id: primary key.
+    """
+    Cluster.objects.filter(pk=cluster_id).update(check_due_at=ASKED_FOR)
 
 
 def dispatch_checks(*, only: int | None = None) -> None:

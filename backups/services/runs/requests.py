@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from backups import instance
 from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
-from backups.services.clusters.preflight import blocked_reason
+from backups.services.clusters.preflight import blocked_reason, blocked_reasons
 from backups.services.dispatch import Priority, dispatch_send
 from dashboard.accounts.models import User
 from dashboard.audit.models import Action
@@ -147,79 +147,52 @@ def request_backup(
         return BackupRequest(run, created=True)
 
 
-def request_backups(
-    clusters: Sequence[Cluster], requester: Requester, *, idempotency_key: str = ""
-) -> list[BackupRequest | CannotBackUp | KeyReused]:
-    """Request log backups of several clusters; one transaction stores the runs.
+def request_backups(clusters: Sequence[Cluster], requester: Requester) -> dict[int, BackupRequest]:
+    """Request log backups of several clusters, within the caller's transaction.
+
+    New runs are stored before any event of the audit trail, whose lock is thus never held while
+    another transaction stores a run of one of these clusters.
 
     Args:
         clusters: the clusters, without duplicates.
         requester: who requests all of them.
-        idempotency_key: as for `request_backup`, for each cluster.
 
     Returns:
-        For each cluster, what `request_backup` returns or raises.
+        The new or joined run by the cluster's primary key; clusters that cannot be backed up at
+        all are left out.
 
     Raises:
         ReasonMissing: as for `request_backup`.
+        IntegrityError: one of them was requested at the same time; roll back and try again.
     """
-    try:
-        with transaction.atomic():
-            new = _store_new(clusters, requester, idempotency_key)
-    except IntegrityError:  # a concurrent request for one of them: store one by one
-        new = {}
-    return [new.get(each.pk) or _one_of(each, requester, idempotency_key) for each in clusters]
-
-
-def _one_of(
-    cluster: Cluster, requester: Requester, key: str
-) -> BackupRequest | CannotBackUp | KeyReused:
-    try:
-        return request_backup(cluster, requester, idempotency_key=key)
-    except (CannotBackUp, KeyReused) as error:
-        return error
-
-
-def _store_new(
-    clusters: Sequence[Cluster], requester: Requester, idempotency_key: str
-) -> dict[int, BackupRequest]:
-    """Store new runs, without clusters that are blocked, have an active run, or a used key."""
     if reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
     if instance.problem():
         return {}
-    keys = {each.pk: _scoped_key(requester, each, idempotency_key) for each in clusters}
-    given = [key for key in keys.values() if key]
-    used: set[str | None] = set(
-        RequestKey.objects.filter(pk__in=given).values_list("pk", flat=True)
-    )
-    used |= set(
-        BackupRun.objects.filter(idempotency_key__in=given).values_list(
-            "idempotency_key", flat=True
-        )
-    )
-    active = BackupRun.objects.filter(cluster__in=keys, state__in=ACTIVE)
-    busy = set(active.values_list("cluster_id", flat=True))
-    fresh = Cluster.objects.filter(pk__in=keys).select_related("project")
-    wanted = [
-        each
-        for each in fresh.order_by("pk")
-        if each.pk not in busy and keys[each.pk] not in used and not blocked_reason(each)
-    ]
+    pks = [each.pk for each in clusters]
+    active = {
+        run.cluster_id: run for run in BackupRun.objects.filter(cluster__in=pks, state__in=ACTIVE)
+    }
+    fresh = list(Cluster.objects.filter(pk__in=pks).select_related("project").order_by("pk"))
+    blocked = blocked_reasons(fresh)
     now = timezone.now()
-    body = _body(idempotency_key, requester, 0)
+    # in the order of the keys: two transactions never wait for each other
     runs = BackupRun.objects.bulk_create(
-        [_run(cluster, requester, keys[cluster.pk], now, 0) for cluster in wanted]
-    )
-    RequestKey.objects.bulk_create(
-        [RequestKey(key=key, body=body, run=run) for run in runs if (key := run.idempotency_key)]
+        _run(each, requester, None, now, 0)
+        for each in fresh
+        if each.pk not in active and each.pk not in blocked
     )
     RunEvent.objects.bulk_create([_requested(run, requester) for run in runs])
     if runs:
         _dispatch_later(runs, requester)
+    made = {run.cluster_id: BackupRequest(run, created=True) for run in runs}
     for run in runs:
         put_on_record(Action.RUN_REQUESTED, run, requester.as_actor(), requester.reason)
-    return {run.cluster_id: BackupRequest(run, created=True) for run in runs}
+    for each in fresh:
+        if each.pk in active and each.pk not in blocked:
+            _join(active[each.pk], requester)
+            made[each.pk] = BackupRequest(active[each.pk], created=False)
+    return made
 
 
 def reason_required(trigger: Trigger) -> bool:
@@ -352,15 +325,16 @@ def _scoped_key(requester: Requester, cluster: Cluster, key: str) -> str | None:
     if not key:
         return None
     owner = f"user:{requester.user.pk}" if requester.user else f"name:{requester.name}"
-    return _hash(owner, str(cluster.pk), key)
+    return request_hash(owner, str(cluster.pk), key)
 
 
 def _body(key: str, requester: Requester, wait_minutes: int) -> str:
     """A hash of the key and the request it was used for, to detect a different request."""
-    return _hash(key, requester.reason[:500].strip(), str(wait_minutes))
+    return request_hash(key, requester.reason[:500].strip(), str(wait_minutes))
 
 
-def _hash(*parts: str) -> str:
+def request_hash(*parts: str) -> str:
+    """A hash of an idempotency key, or of the request that it was used for."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -39,10 +39,10 @@ def check(after: int | None) -> RecordsReport:
             everything. Missing and unsealed runs are looked for among all runs in any case.
     """
     reading = _Reading()
-    for batches, events in _sealings(after or 0):
+    for batches, events in _sealings(after or 0, trail.head().sequence):
         reading.batches(batches, events)
     for seal in _lost():
-        if not reading.may_be_deleted(json.loads(seal.facts)):
+        if not reading.may_be_deleted(_object(seal.facts)):
             reading.say(f"run {seal.run_id} is missing, and no retention run has deleted it")
     for pk in unsealed().order_by("pk").values_list("pk", flat=True).iterator():
         reading.say(f"run {pk} has ended and has no seal")
@@ -52,18 +52,27 @@ def check(after: int | None) -> RecordsReport:
     return RecordsReport(reading.runs, reading.problems, reading.more, late.count())
 
 
-def _sealings(after: int) -> Iterator[tuple[list[SealBatch], dict[int, AuditEvent]]]:
-    """Yield batches, and the sealer's events, of the same stretches of the chain."""
-    events = AuditEvent.objects.filter(action=Action.RUNS_SEALED).order_by("sequence")
-    while True:
-        chunk = list(events.filter(sequence__gt=after)[:CHUNK])
-        batches = SealBatch.objects.filter(event__gt=after).order_by("event")
-        if len(chunk) == CHUNK:
-            batches = batches.filter(event__lte=chunk[-1].sequence)
-        yield list(batches), {event.sequence: event for event in chunk}
-        if len(chunk) < CHUNK:
-            return
-        after = chunk[-1].sequence
+def _sealings(after: int, until: int) -> Iterator[tuple[list[SealBatch], dict[int, AuditEvent]]]:
+    """Yield batches, and the sealer's events, of the same stretches of the chain.
+
+    Args:
+        after, until: numbers of events; what is sealed meanwhile is left to the next verification.
+    """
+    sealed = AuditEvent.objects.filter(action=Action.RUNS_SEALED, sequence__lte=until)
+    while after < until:
+        events = list(sealed.filter(sequence__gt=after).order_by("sequence")[:CHUNK])
+        known = SealBatch.objects.filter(event__gt=after, event__lte=until)
+        batches = list(known.order_by("event")[:CHUNK])
+        end = until
+        if len(events) == CHUNK:
+            end = min(end, events[-1].sequence)
+        if len(batches) == CHUNK:
+            end = min(end, batches[-1].event or end)
+        yield (
+            [batch for batch in batches if (batch.event or 0) <= end],
+            {event.sequence: event for event in events if event.sequence <= end},
+        )
+        after = end
 
 
 def _lost() -> Iterator[RunSeal]:
@@ -74,13 +83,26 @@ def _lost() -> Iterator[RunSeal]:
     return found.exclude(kind=RunSeal.Kind.CORRECTION).order_by("pk").iterator()
 
 
+def _object(text: str) -> dict[str, Any]:
+    """Parse a column of a seal; {} for what is no object, which then differs from everything."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _covers(seal: RunSeal) -> dict[str, list[int]]:
+    return {"events": [], "calls": [], "open": []} | _object(seal.covers)
+
+
 @dataclass
 class _Reading:
     runs: int = 0
     problems: list[str] = field(default_factory=list)
     more: int = 0
     anchor: int = field(default_factory=lambda: trail.beginning().sequence)
-    _cutoffs: dict[str, str] | None = None
+    _cutoffs: dict[str, str] = field(default_factory=dict)
 
     def say(self, problem: str) -> None:
         if len(self.problems) < NAMED:
@@ -111,7 +133,10 @@ class _Reading:
         gone = set(details.get("runs", [])) - {seal.run_id for seal in found}
         for pk in sorted(gone):
             self.say(f"run {pk}: its seal in event {event.sequence} is missing")
-        leaves = [merkle.leaf_hash(leaf_of(seal)) for seal in found]
+        try:
+            leaves = [merkle.leaf_hash(leaf_of(seal)) for seal in found]
+        except ValueError:  # facts that are no JSON
+            leaves = []
         root = merkle.root_of(leaves) if leaves else ""
         if not gone and root != details.get("root"):
             self.say(f"the seals of event {event.sequence} do not match its root")
@@ -125,8 +150,8 @@ class _Reading:
                 self.say(
                     f"run {seal.run_id} was changed between its end and its seal: {seal.altered}"
                 )
-            if seal.covers and not _superseded(seal, kinds[seal.run_id]):
-                covered[seal.run_id] = json.loads(seal.covers)
+            if not _superseded(seal, kinds[seal.run_id]):
+                covered[seal.run_id] = _covers(seal)
             if seal.kind == RunSeal.Kind.EXISTING and len(kinds[seal.run_id]) > 1:
                 self.say(f"run {seal.run_id} was sealed a second time")
         found = seals.read(covered, covered)
@@ -136,7 +161,7 @@ class _Reading:
                 continue
             self.runs += 1
             if run.digest != seal.digest:
-                self.say(f"run {seal.run_id} {_difference(seal, run)}")
+                self._second_look(seal)
         self._corrections(
             {
                 seal.run_id: found[seal.run_id].content["run"]["corrected_by"]
@@ -144,6 +169,14 @@ class _Reading:
                 if seal.kind == RunSeal.Kind.CORRECTION and seal.run_id in found
             }
         )
+
+    def _second_look(self, seal: RunSeal) -> None:
+        """Name a run that differs, unless it was corrected or deleted while it was read."""
+        kinds = _kinds([seal])[seal.run_id]
+        found = seals.read([seal.run_id], {seal.run_id: _covers(seal)})
+        run = found.get(seal.run_id)
+        if run is not None and run.digest != seal.digest and not _superseded(seal, kinds):
+            self.say(f"run {seal.run_id} {_difference(seal, run)}")
 
     def _corrections(self, corrected: dict[int, int | None]) -> None:
         """Each corrected run needs its event in the trail."""
@@ -160,12 +193,13 @@ class _Reading:
 
     def may_be_deleted(self, facts: dict[str, Any]) -> bool:
         """Whether a retention run was announced that deletes such a run."""
-        if self._cutoffs is None:
-            newest = RetentionRun.objects.values_list("kind").annotate(Max("cutoff")).order_by()
-            self._cutoffs = {kind: instant(cutoff) for kind, cutoff in newest}
         well = facts.get("state") == RunState.SUCCEEDED
         kind = RetentionKind.SUCCESSES if well else RetentionKind.FAILURES
-        return str(facts.get("finished_at") or "~") < self._cutoffs.get(kind, "")
+        finished_at = str(facts.get("finished_at") or "~")
+        if finished_at >= self._cutoffs.get(kind, ""):  # one may have been announced meanwhile
+            newest = RetentionRun.objects.values_list("kind").annotate(Max("cutoff")).order_by()
+            self._cutoffs = {name: instant(cutoff) for name, cutoff in newest}
+        return finished_at < self._cutoffs.get(kind, "")
 
 
 def _kinds(sealed: Sequence[RunSeal]) -> dict[int, set[str]]:
@@ -184,11 +218,11 @@ def _superseded(seal: RunSeal, kinds: set[str]) -> bool:
 
 def _difference(seal: RunSeal, run: seals.Sealed) -> str:
     """Say what differs, as far as the facts in the seal tell."""
-    facts = json.loads(seal.facts)
+    facts = _object(seal.facts)
     changed = [name for name, value in facts.items() if run.facts.get(name) != value]
     if changed:
         return f"differs from its seal: {', '.join(changed)}"
-    covers = json.loads(seal.covers)
+    covers = _covers(seal)
     if any(run.covers[name] != covers[name] for name in covers):
         return "lacks events or calls that its seal covers"
     return "differs from its seal: a column, an event or a call"

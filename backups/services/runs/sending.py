@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Case, Exists, F, OuterRef, Q, When
 from django.db.models.expressions import Expression
 from django.utils import timezone
 from django.utils.translation import override
@@ -25,11 +25,13 @@ from backups.css_api.types import Answer, LogRecords
 from backups.models import BackupRun, Post, RunEvent
 from backups.rules.matching import record_keys
 from backups.rules.outcomes import Next, Verdict, classify
+from backups.services import rate
 from backups.services.cloud import client_for
 from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
+from .lanes import LANES
 from .posts import (
     earlier_posts,
     learn_date,
@@ -40,10 +42,12 @@ from .posts import (
     taken_by,
     taken_keys,
 )
+from .requests import IN_BATCHES
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
 
+LANE_PAUSE = 1.0  # seconds until a run without a lane is tried again, spread
 SPREAD = 1.2  # the longest of spread pauses, as a factor
 
 # The runs that this process is sending, counted because a message may be delivered twice.
@@ -61,7 +65,9 @@ def send_run(run_id: int) -> bool:
     Returns:
         Whether to read the cloud's records now: the cloud has accepted the request, or may have.
     """
-    with in_hand(run_id):
+    with in_hand(run_id), lane_for(run_id) as free:
+        if not free:
+            return False
         with transaction.atomic():
             run = claim(run_id, only_if=~_kept_by_another())
             # POSTs with an inferred job as well, because their own job may still be created.
@@ -98,6 +104,44 @@ def send_run(run_id: int) -> bool:
             return False
         apply_result(run, result, actor=heartbeats.process_name(), log=log)
         return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
+
+
+@contextmanager
+def lane_for(run_id: int) -> Iterator[bool]:
+    """Take one of the threads that may send for the run's project (lanes.py), and its token.
+
+    A run that gets none waits a second, without an attempt. The first attempt of a batch's run has
+    had its token since before the run was created.
+
+    Args:
+        run_id: primary key.
+
+    Yields:
+        Whether the run may be sent.
+    """
+    columns = ("project_id", "project_id_in_cloud", "trigger", "attempt")
+    row = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).values_list(*columns).first()
+    if row is None:  # somebody else sends it: the claim fails
+        yield True
+        return
+    project, project_id_in_cloud, trigger, attempt = row
+    batch = trigger in IN_BATCHES
+    with LANES.enter(project, batch=batch) as free:
+        if not free:
+            _wait_for_lane(run_id)
+        elif attempt or not batch:
+            rate.note_request(project_id_in_cloud)
+        yield free
+
+
+def _wait_for_lane(run_id: int) -> None:
+    note = "Waits: the worker has no more threads for this project"
+    BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).update(
+        not_before=timezone.now() + timedelta(seconds=_jittered(LANE_PAUSE)),
+        dispatched_at=None,
+        note=note,
+        version=Case(When(note=note, then=F("version")), default=F("version") + 1),
+    )
 
 
 def _kept_by_another() -> Exists:
@@ -335,6 +379,8 @@ def apply_result(
         True if the run was moved.
     """
     verdict = classify(result)
+    if verdict.outcome is Outcome.THROTTLED:
+        rate.lower(run.project_id_in_cloud)
     if log is not None and verdict.outcome is Outcome.CONFLICT:
         retry_while_unavailable(log.store)  # another call follows, which may take long
     # Take the time before looking for the job that keeps the cluster busy.

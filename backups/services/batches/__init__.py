@@ -1,0 +1,1 @@
+"""Batches: select clusters, store the request, start the runs as the rate allows, follow."""

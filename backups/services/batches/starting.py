@@ -1,0 +1,189 @@
+"""Turn waiting items into runs as the rate allows, and end batches.
+
+Any process can do both at any time, and die at any point: an item and its run change in one
+transaction, which holds the items' rows. A new batch publishes a task that calls `advance`, and the
+ticker does once a second, by `look_after`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Exists, OuterRef
+from django.utils import timezone
+
+from backups import instance
+from backups.choices import ACTIVE, PASSABLE, Cause, ItemState, RunState, Trigger, Work
+from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
+from backups.services import rate
+from backups.services.dispatch import dispatch_batches
+from backups.services.runs.requests import IN_BATCHES, Requester, request_backups
+
+from .other_work import work_on_waiting
+from .selecting import cause_of
+
+logger = logging.getLogger(__name__)
+
+TOGETHER = 25  # items that become runs in one transaction
+LONGEST = 1.0  # seconds after which no further project is begun
+
+
+def look_after() -> None:
+    """Have waiting items started, and end what has nothing left to do; called each second.
+
+    A worker's thread starts the items, so that the ticker is not held up.
+    """
+    if not Batch.objects.open().exists():
+        return
+    if BatchItem.objects.filter(state=ItemState.WAITING).exists():
+        dispatch_batches()
+    end_batches()
+
+
+def advance() -> int:
+    """Start what may be started now, and end what has nothing left to do.
+
+    Returns:
+        The number of items that are not waiting any more.
+    """
+    started = start_waiting()
+    end_batches()
+    return started
+
+
+def start_waiting() -> int:
+    """Turn waiting items into runs, for each project as many as its rate and its queue allow.
+
+    It begins no further project after a second: then the next message is there, with the projects
+    in another order.
+
+    Returns:
+        The number of items that are not waiting any more.
+    """
+    until = time.monotonic() + LONGEST
+    if instance.problem():
+        return 0
+    waiting = BatchItem.objects.filter(state=ItemState.WAITING, batch__work=Work.BACKUP).order_by()
+    found: dict[int, dict[int, int]] = {}
+    for project, batch, number in waiting.values_list("project", "batch").annotate(n=Count("pk")):
+        found.setdefault(project, {})[batch] = number
+    started = 0
+    for project in Project.objects.filter(pk__in=found).order_by("?"):
+        if time.monotonic() > until:
+            break
+        started += _start(project, found[project.pk])
+    return started + work_on_waiting(until)
+
+
+def _start(project: Project, waiting: dict[int, int]) -> int:
+    """Start items of a project, in turn from each of its batches."""
+    not_sent = BackupRun.objects.filter(
+        project=project,
+        state__in=[RunState.QUEUED, RunState.SENDING],
+        trigger__in=sorted(IN_BATCHES),
+    )
+    room = queue_length() - not_sent.count()
+    granted = rate.take(project.project_id, min(room, sum(waiting.values())))
+    done = 0
+    for place, (pk, number) in enumerate(sorted(waiting.items())):
+        share = -(-(granted - done) // (len(waiting) - place))
+        for size in _parts(min(share, number)):
+            done += _start_some(pk, project, size)
+    return done
+
+
+def queue_length() -> int:
+    """How many runs of a project may wait for a worker, or be sent, because of batches.
+
+    Enough for two seconds; more would hold their clusters without being sent earlier.
+    """
+    return max(TOGETHER, round(2 * settings.BACKUP_BATCH_RATE))
+
+
+def _parts(number: int) -> list[int]:
+    return [min(TOGETHER, number - done) for done in range(0, number, TOGETHER)]
+
+
+def _start_some(batch_pk: int, project: Project, most: int) -> int:
+    """Start some items of a batch; a transaction in which nothing is left half done."""
+    try:
+        with transaction.atomic():
+            batch = Batch.objects.select_related("requested_by").get(pk=batch_pk)
+            items = list(
+                BatchItem.objects.select_for_update(skip_locked=True, of=("self",))
+                .filter(batch=batch, project=project, state=ItemState.WAITING)
+                .select_related("cluster__project")
+                .order_by("id")[:most]
+            )
+            if items:
+                _settle(batch, items)
+                # by primary key: the rows are locked
+                BatchItem.objects.bulk_update(items, ["state", "cause", "run"])
+    except IntegrityError:  # somebody requests one of these clusters now: the next tick joins
+        logger.info("batch %d: a cluster was requested at the same time", batch_pk)
+        return 0
+    return sum(item.state != ItemState.WAITING for item in items)
+
+
+def _settle(batch: Batch, items: Sequence[BatchItem]) -> None:
+    """Decide for each item: skipped, backed up by another run, or a run of its own."""
+    clusters = {item.cluster_id: item.cluster for item in items}
+    causes = _causes(batch, list(clusters))
+    since = _verified_since(batch, list(clusters))
+    # Without "anyway", also what is no longer ready is skipped; an active run is joined.
+    allowed = PASSABLE | {Cause.NONE} if batch.anyway else {Cause.RUNNING, Cause.NONE}
+    wanted = [
+        cluster for pk, cluster in clusters.items() if causes[pk] in allowed and pk not in since
+    ]
+    made = request_backups(wanted, _requester(batch)) if wanted else {}
+    for item in items:
+        if (run := since.get(item.cluster_id)) is not None:
+            item.state, item.cause, item.run = ItemState.STARTED, Cause.JOINED, run
+        elif (request := made.get(item.cluster_id)) is not None:
+            item.state, item.run = ItemState.STARTED, request.run
+            item.cause = Cause.NONE if request.created else Cause.JOINED
+        elif causes[item.cluster_id] not in allowed:
+            item.state, item.cause = ItemState.SKIPPED, causes[item.cluster_id]
+
+
+def _causes(batch: Batch, pks: list[int]) -> dict[int, Cause]:
+    """Why each cluster is skipped now: permission and inventory may have changed meanwhile."""
+    if batch.requested_by is None and batch.trigger != Trigger.CLI:  # the account was deleted
+        return dict.fromkeys(pks, Cause.NOT_PERMITTED)
+    found = Cluster.objects.filter(pk__in=pks).annotate(cause=cause_of(batch.requested_by))
+    return {pk: Cause(cause) for pk, cause in found.values_list("pk", "cause")}
+
+
+def _verified_since(batch: Batch, pks: list[int]) -> dict[int, BackupRun]:
+    """Runs that were requested after the batch and are verified: its request is fulfilled."""
+    runs = BackupRun.objects.filter(
+        cluster__in=pks, state=RunState.SUCCEEDED, requested_at__gte=batch.requested_at
+    )
+    return {run.cluster_id: run for run in runs.order_by("requested_at")}
+
+
+def _requester(batch: Batch) -> Requester:
+    return Requester(
+        batch.requested_by_name,
+        Trigger.BULK,
+        user=batch.requested_by,
+        source_ip=batch.source_ip,
+        reason=batch.reason,
+        token=batch.token,
+    )
+
+
+def end_batches() -> int:
+    """End the batches without a waiting item or an active run; returns their number."""
+    items = BatchItem.objects.filter(batch=OuterRef("pk"))
+    active = BackupRun.objects.filter(state__in=sorted(ACTIVE), batch_items__batch=OuterRef("pk"))
+    ended = Batch.objects.open().filter(
+        ~Exists(items.filter(state=ItemState.WAITING)), ~Exists(active)
+    )
+    pks = list(ended.values_list("pk", flat=True))
+    # an UPDATE without rows would still wait for SQLite's lock
+    return Batch.objects.open().filter(pk__in=pks).update(finished_at=timezone.now()) if pks else 0
