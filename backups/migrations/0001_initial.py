@@ -1054,6 +1054,13 @@ class Migration(migrations.Migration):
                 ("region", models.CharField(blank=True, max_length=100)),
                 ("connected_at", models.DateTimeField(auto_now_add=True)),
                 (
+                    "file_checks",
+                    models.BooleanField(
+                        default=True,
+                        help_text="look for the files of verified runs in the bucket",
+                    ),
+                ),
+                (
                     "disconnected_at",
                     models.DateTimeField(
                         blank=True, help_text="set: it is no longer synchronised", null=True
@@ -1409,7 +1416,47 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-
+        migrations.CreateModel(
+            name='SeenFile',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=1024)),
+                ('size', models.PositiveBigIntegerField(help_text='bytes')),
+                ('etag', models.CharField(blank=True, max_length=100)),
+                ('modified_at', models.DateTimeField(help_text="the storage's clock")),
+                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='seen_files', to='backups.backuprun')),
+            ],
+            options={
+                'db_table': 'backups_seen_file',
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='FileCheck',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('due_at', models.DateTimeField(blank=True, help_text='or the end of the lease', null=True)),
+                ('attempts', models.PositiveIntegerField(default=0)),
+                ('checked_at', models.DateTimeField(blank=True, help_text='concluded', null=True)),
+                ('result', models.CharField(blank=True, choices=[('seen', 'Files seen'), ('nothing', 'Nothing new was written'), ('unattributed', 'Not attributable'), ('not_checked', 'Files not checked')], max_length=12)),
+                ('why', models.CharField(blank=True, max_length=500)),
+                ('problem', models.CharField(blank=True, max_length=20)),
+                ('bucket', models.CharField(blank=True, max_length=255)),
+                ('prefix', models.CharField(blank=True, max_length=1024)),
+                ('since', models.DateTimeField(blank=True, null=True)),
+                ('until', models.DateTimeField(blank=True, null=True)),
+                ('files', models.PositiveIntegerField(blank=True, null=True)),
+                ('size', models.PositiveBigIntegerField(blank=True, help_text='bytes of all', null=True)),
+                ('newest_at', models.DateTimeField(blank=True, null=True)),
+                ('digest', models.CharField(blank=True, help_text='of all this and the files', max_length=64)),
+                ('event', models.BigIntegerField(blank=True, help_text='sequence of the audit event with the digest', null=True)),
+                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='file_check', to='backups.backuprun')),
+            ],
+            options={
+                'db_table': 'backups_file_check',
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='file_check_due')],
+            },
+        ),
         migrations.CreateModel(
             name='Batch',
             fields=[
