@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from backups.models import ApiCall, BackupRun, Batch, Cluster, LogSettings, RunEvent
+from backups.models import ApiCall, BackupRun, Batch, Cluster, FileCheck, LogSettings, RunEvent
 from backups.models.run_log import exchange_lasted, records_read
 
 from .choices import Outcome, in_english
@@ -81,7 +81,7 @@ def run_document(
     """Everything that the run's page shows: explanation, events, API calls, times, neighbours.
 
     Args:
-        run: with its cluster, events and calls.
+        run: with its cluster, events, calls and files.
         run_before, run_after: the cluster's adjacent runs, None for none.
         resolved_by: for a failed run, the cluster's next verified run.
         audit: its audit events; None if the reader lacks the permission to audit.
@@ -119,6 +119,45 @@ def run_document(
         "cluster_now": _cluster(run.cluster),
         "audit_events": None if audit is None else [_audit_event(event) for event in audit],
         "seal": seal,
+        "files": _files(run),
+    }
+
+
+def file_check_of(run: BackupRun) -> FileCheck | None:
+    """The check of a run's files in the bucket, None if there is none."""
+    try:
+        return run.file_check
+    except FileCheck.DoesNotExist:
+        return None
+
+
+def _files(run: BackupRun) -> Json | None:
+    check = file_check_of(run)
+    if check is None:
+        return None
+    return {
+        "result": check.result or None,
+        "why": check.why,
+        "problem": check.problem,
+        "checked_at": iso(check.checked_at),
+        "bucket": check.bucket,
+        "prefix": check.prefix,
+        "written_after": iso(check.since),
+        "written_until": iso(check.until),
+        "count": check.files,
+        "bytes": check.size,
+        "newest_at": iso(check.newest_at),
+        "digest": check.digest,
+        "event": check.event,
+        "names": [
+            {
+                "name": each.name,
+                "bytes": each.size,
+                "etag": each.etag,
+                "modified_at": iso(each.modified_at),
+            }
+            for each in run.seen_files.all()
+        ],
     }
 
 

@@ -8,7 +8,7 @@ from .services import retention
 from .services.batches import starting
 from .services.clusters import readiness
 from .services.connections import sync
-from .services.runs import following, sending
+from .services.runs import files, following, sending
 
 
 @shared_task(ignore_result=True)
@@ -32,6 +32,11 @@ def start_batches() -> None:
 @shared_task(ignore_result=True)
 def follow_runs(run_ids: list[int]) -> None:
     following.follow_runs(run_ids)
+
+
+@shared_task(ignore_result=True)
+def check_files(run_ids: list[int]) -> None:
+    files.check_files(run_ids)
 
 
 @shared_task(ignore_result=True)

@@ -66,6 +66,11 @@ urlpatterns = [
     path(
         "settings/connections/<int:pk>/sync/", connections.connection_sync, name="connection-sync"
     ),
+    path(
+        "settings/connections/<int:pk>/file-checks/",
+        connections.connection_file_checks,
+        name="connection-file-checks",
+    ),
     path("settings/adopt/", settings_page.adoption, name="adoption"),
     path("settings/retention/", retention.retention, name="retention"),
     path("settings/retention/change/", retention.retention_change, name="retention-change"),

@@ -106,7 +106,10 @@ HEALTH_WORK_CHECKS = {
     "instance": "backups.work.check_instance",
 }
 # Functions that compare records with their seals: dashboard/audit/verification.py
-AUDIT_RECORD_CHECKS = ["backups.services.runs.seal_check.check"]
+AUDIT_RECORD_CHECKS = [
+    "backups.services.runs.seal_check.check",
+    "backups.services.runs.file_proof.check",
+]
 # Model for which roles are granted, with the fields cloud, region, project_id and name.
 PROJECT_MODEL = "backups.Project"
 # Function that lists the configured clouds; `manage.py run` starts the demo if there are none.
@@ -399,6 +402,8 @@ BACKUP_REASON_REQUIRED = env.bool("BACKUP_REASON_REQUIRED", False)  # schedules 
 AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of clouds.yaml
 # interval for each connection's list of clusters
 SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0, above_zero=True)
+# look for the files of verified backups in the bucket; also a switch of each connection
+FILE_CHECKS = env.bool("FILE_CHECKS", True)
 # interval for each cluster's readiness
 CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0, above_zero=True)
 CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10, at_least=1)

@@ -153,6 +153,25 @@ class SimulatorControl:
         data = {"failed_message": failed_message}
         return int(self._call("POST", f"/clusters/{cluster_id}/jobs/end", data)["ended"])
 
+    def refuse_bucket(self, bucket: str, refusal: str) -> None:
+        """Refuse to list a bucket: denied, missing, moved or busy; "" accepts requests again."""
+        self._call("POST", f"/buckets/{bucket}", {"refusal": refusal})
+
+    def add_objects(
+        self, bucket: str, name: str, count: int = 1, *, size: int = 1, age: float = 0.0
+    ) -> None:
+        """Add objects to a bucket.
+
+        Args:
+            bucket: name of the bucket.
+            name: of the object; with a count above 1 a number follows it.
+            count: number of objects.
+            size: bytes of each.
+            age: how many seconds ago they were written.
+        """
+        data = {"object": name, "count": count, "size": size, "age": age}
+        self._call("POST", f"/buckets/{bucket}", data)
+
     def expire_tokens(self) -> int:
         """Expire all tokens; return their number (POST /_sim/tokens/expire)."""
         return int(self._call("POST", "/tokens/expire")["expired"])

@@ -34,9 +34,13 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "job_seconds": (int, float, type(None)),
     "stamps": (str,),
     "search_names": (str,),
+    "files": (int,),
+    "files_late": (int, float),
+    "base_path": (str,),
     "log_backup": (bool, type(None)),
 }
 MAX_BULK = 20_000
+MAX_OBJECTS = 200_000
 
 
 class ControlApi:
@@ -79,6 +83,8 @@ class ControlApi:
             return self._faults(request, ANY)
         if parts[0] == "clusters" and len(parts) > 1:
             return self._cluster(request, parts[1], "/".join(parts[2:]))
+        if parts[0] == "buckets" and len(parts) == 2 and request.method == "POST":
+            return self._bucket(request, parts[1])
         if parts[0] == "regions" and len(parts) == 2 and request.method == "POST":
             self._simulator.set_listening(parts[1], listening=_flag(request, "listening"))
             return {}
@@ -175,6 +181,18 @@ class ControlApi:
             message = request.json_object().get("failed_message", "")
             return {"ended": cloud.end_jobs(cluster, message)}
         raise KeyError(f"{request.method} {request.path}")
+
+    def _bucket(self, request: RawRequest, name: str) -> dict[str, Any]:
+        data, storage = request.json_object(), self._simulator.storage
+        if "refusal" in data:
+            storage.refuse(name, str(data["refusal"]))
+        if "object" in data:
+            count = int(data.get("count", 1))
+            if not 1 <= count <= MAX_OBJECTS:
+                raise ValueError(f"count is a number from 1 to {MAX_OBJECTS}")
+            size, age = int(data.get("size", 1)), float(data.get("age", 0.0))
+            storage.add(name, str(data["object"]), count, size, age)
+        return {}
 
     def _faults(self, request: RawRequest, scope: str) -> dict[str, Any]:
         if request.method == "POST":

@@ -21,6 +21,7 @@ from .control import PREFIX
 from .faults import Plan
 from .identity import IdentityService
 from .ledger import LedgerEntry
+from .storage import StorageService
 from .wire import RawReply, RawRequest, gateway_error, json_reply
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def begin(simulator: Simulator, request: RawRequest) -> PlannedRequest:
             return PlannedRequest(
                 request, entry, plan, lambda: simulator.identity.handle(endpoint, request)
             )
+        if StorageService.route(request):
+            plan = simulator.faults.plan("objects", "")
+            entry = _enter(simulator, request, "objects", "", plan)
+            return PlannedRequest(request, entry, plan, lambda: simulator.storage.handle(request))
     where = css.route(request.method, request.path)
     if where is None:
         entry = _enter(simulator, request, "unknown", "", Plan())

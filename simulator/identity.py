@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from .signatures import KeyRing, SimulatedKey
 from .state import NAMESPACE, CloudClock, SimulatedProject
+from .storage import LentKey
 from .wire import RawReply, RawRequest, json_reply, keystone_error
 
 DOMAIN = {"id": uuid.uuid5(NAMESPACE, "domain").hex, "name": "css-simulator"}
@@ -43,6 +44,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/v3/auth/catalog"): "catalog",
     ("GET", "/v3/auth/projects"): "projects",
     ("GET", "/v3/projects"): "projects",
+    ("POST", "/v3.0/OS-CREDENTIAL/securitytokens"): "securitytokens",
 }
 
 
@@ -114,6 +116,7 @@ class IdentityService:
         self._urls = urls
         self._lock = threading.Lock()
         self._tokens: dict[str, Token] = {}
+        self._lent: list[LentKey] = []
         self.keys = KeyRing(clock, lambda: (self.credentials.key, self.credentials.temporary_key))
 
     @staticmethod
@@ -131,6 +134,11 @@ class IdentityService:
         """Return all tokens that were issued and not revoked."""
         with self._lock:
             return list(self._tokens)
+
+    def lent_keys(self) -> tuple[LentKey, ...]:
+        """Return all temporary keys that were issued for a token."""
+        with self._lock:
+            return tuple(self._lent)
 
     def expire_tokens(self) -> int:
         """Invalidate all tokens, as a changed password does; return their number."""
@@ -156,6 +164,8 @@ class IdentityService:
         token = self.token(request.headers.get("x-auth-token", ""))
         if token is None:
             return _unauthorized()
+        if endpoint == "securitytokens":
+            return self._lend(request)
         if endpoint in ("projects", "catalog"):
             return self._read(endpoint, request, token.project)
         return self._subject(endpoint, request.headers.get("x-subject-token", ""))
@@ -170,6 +180,36 @@ class IdentityService:
             if name in ("", project.name)
         ]
         return json_reply({"projects": projects, "links": {"next": None, "previous": None}})
+
+    def _lend(self, request: RawRequest) -> RawReply:
+        """Issue a temporary access key for listing, as narrow as the policy says."""
+        try:
+            identity = request.json_object()["auth"]["identity"]
+            (statement,) = identity["policy"]["Statement"]
+            (resource,) = statement["Resource"]
+            seconds = float(identity["token"]["duration_seconds"])
+            condition = statement.get("Condition", {}).get("StringEquals", {})
+            (prefix,) = condition.get("obs:prefix", [""])
+            service, _, _, kind, bucket = str(resource).split(":")
+            lists = statement["Effect"] == "Allow" and statement["Action"] == [
+                "obs:bucket:ListBucket"
+            ]
+            if identity["methods"] != ["token"] or (service, kind) != ("obs", "bucket"):
+                raise ValueError("only keys for a bucket, by a token")
+            if not lists or not 900 <= seconds <= 86_400:
+                raise ValueError("only keys that list, for 900 to 86400 seconds")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return keystone_error(400, "Bad Request", f"Expecting to find valid JSON: {error}")
+        key = SimulatedKey(_access_key(), _secret_key(), secrets.token_urlsafe(300))
+        with self._lock:
+            self._lent.append(LentKey(key, bucket, prefix, self._clock.elapsed() + seconds))
+        value = {
+            "access": key.access,
+            "secret": key.secret,
+            "securitytoken": key.security_token,
+            "expires_at": CloudClock.iso(self._clock.now() + seconds),
+        }
+        return json_reply({"credential": value}, 201)
 
     def _subject(self, endpoint: str, value: str) -> RawReply:
         token = self.token(value)
@@ -271,6 +311,7 @@ class IdentityService:
         return [
             _service("identity", "keystone-simulator", "*", f"{urls['']}/v3"),
             _service("css", "css-simulator", project.region, css),
+            _service("object", "obs-simulator", project.region, urls[project.region]),
         ]
 
     def _version(self) -> dict[str, Any]:

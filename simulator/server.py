@@ -20,6 +20,7 @@ from .handler import SocketHandler
 from .identity import AnyToken, IdentityService, KeystoneTokens, OwnTokens, TokenChecker
 from .ledger import Ledger
 from .state import CloudClock, SimulatedCloud
+from .storage import StorageService
 
 
 class SimulatorServer(ThreadingHTTPServer):
@@ -147,6 +148,12 @@ class Simulator:
             keys=None if config.external_identity else self.identity.keys,
             foreign_projects=config.external_identity,
         )
+        self.storage = StorageService(
+            self.cloud,
+            config.regions,
+            lambda: (self.identity.credentials.key, self.identity.credentials.temporary_key),
+            self.identity.lent_keys,
+        )
         self.control = ControlApi(self)
         populate(config, self.cloud, self.faults)
         self.listeners: dict[str, Listener] = {}
@@ -191,6 +198,7 @@ class Simulator:
             self.clock.offset = self.config.clock_offset
             populate(self.config, self.cloud, self.faults)
         self.identity.keys.unlock()
+        self.storage.clear()
         self.ledger.clear()
         for listener in self.listeners.values():
             listener.open()

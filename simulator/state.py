@@ -91,6 +91,9 @@ class SimulatedCluster:
         search_names: which names of the parameters a log search takes: those of today (new), or
             those that were documented until 2025-12 (old).
         job_seconds: duration of its jobs, in seconds; None for the simulator's default.
+        files: number of files that each of its jobs writes.
+        files_late: seconds after a job's end until its files are listed.
+        base_path: folder of its files in the bucket; "" for one of its own.
         log_backup: whether log backup is on; False for a disabled configuration, None for no
             configuration.
     """
@@ -112,6 +115,9 @@ class SimulatedCluster:
     job_seconds: float | None = None
     stamps: str = "ms"
     search_names: str = "new"
+    files: int = 4
+    files_late: float = 0.0
+    base_path: str = ""
     log_backup: bool | None = True
     log: LogConfiguration | None = None
     real_time: RealTimeCollection | None = None
@@ -216,7 +222,7 @@ class SimulatedCloud:
                     id=str(uuid.uuid5(NAMESPACE, f"{cluster.id} log")),
                     bucket="simulated-log-bucket",
                     agency="css_obs_agency",
-                    base_path=f"css/log/{cluster.id[:8]}",
+                    base_path=cluster.base_path or f"css/log/{cluster.id[:8]}",
                     enabled=cluster.log_backup,
                     updated_ms=int(cluster.created * 1000),
                 )

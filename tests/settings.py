@@ -26,7 +26,7 @@ CHANGING = (
 )
 CHANGING_PREFIXES = (
     *("OS_", "CSS_", "BACKUP_", "CHECK_", "HEARTBEAT_", "AUDIT_"),
-    *("API_", "MFA_", "OIDC_", "SESSION_", "SIGN_IN_"),
+    *("API_", "FILE_", "MFA_", "OIDC_", "SESSION_", "SIGN_IN_"),
 )
 
 for _name in list(os.environ):
@@ -64,6 +64,7 @@ CACHES = {
     # counts are computed anew each time, whoever asked before
     "process": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
 }
+FILE_CHECKS = False  # tests of the bucket switch it on
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 STATIC_ROOT.mkdir()

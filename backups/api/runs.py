@@ -133,8 +133,11 @@ def _page_query(request: ApiRequest) -> PageQuery:
 
 def document_of(request: ApiRequest, pk: int) -> Json:
     """The full document of a run. Raises Http404."""
-    visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
-    run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
+    visible = BackupRun.objects.visible_to(request.user).select_related(
+        "cluster", "project", "file_check"
+    )
+    parts = ("events", "api_calls", "seen_files")
+    run = get_object_or_404(visible.prefetch_related(*parts), pk=pk)
     audit = audit_events(request.user, run)
     return run_document(
         run,

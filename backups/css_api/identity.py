@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
 
 SERVICE_TYPE = "css"
+STORAGE_TYPE = "object"
 API_VERSION = "v1.0"
 _PROJECT_PLACE = re.compile(r"[%$]\((?:project|tenant)_id\)s")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}")
@@ -250,6 +251,46 @@ def _catalog_url(access: AccessInfo, settings: CloudRegion, cloud: str, region: 
     if not found or not found[0].url:
         raise CatalogError(_no_endpoint(access, wanted, str(interface), cloud))
     return str(found[0].url)
+
+
+def storage_url(access: AccessInfo, settings: CloudRegion, cloud: str, region: str) -> str:
+    """The address of the object storage, without a path.
+
+    Args:
+        access: the token with its catalog.
+        settings: the clouds.yaml entry; `object_endpoint_override` overrides the catalog.
+        cloud: name of the entry.
+        region: name of the region, "" for any.
+
+    Raises:
+        CatalogError: there is none, or it is not a plain URL.
+    """
+    found = {str(settings.get_endpoint(STORAGE_TYPE) or "")} - {""}
+    if not found:
+        wanted = settings.get_region_name(STORAGE_TYPE) or region
+        interface = str(settings.get_interface(STORAGE_TYPE) or "public")
+        found = {
+            str(place.get("url") or "")
+            for service in access.service_catalog.catalog
+            if service.get("type") == STORAGE_TYPE
+            for place in service.get("endpoints", [])
+            if place.get("interface") == interface
+            and (not wanted or (place.get("region_id") or place.get("region")) in (wanted, "*"))
+        }
+        auth_url = str(settings.config.get("auth", {}).get("auth_url") or "")
+        if not is_loopback(_host(auth_url)):
+            found = {url for url in found if not is_loopback(_host(url))}
+    parts = _plain_address(next(iter(found)).strip()) if len(found) == 1 else None
+    if parts is None:
+        raise CatalogError(
+            one_line(
+                f"the catalog of cloud '{cloud}' has no address of the object storage (type"
+                f" {STORAGE_TYPE}) that can be used: set object_endpoint_override in its entry"
+                " (such as https://obs.eu-de.otc.t-systems.com)",
+                500,
+            )
+        )
+    return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
 
 
 def endpoint_of(url: str, project_id: str) -> str:

@@ -36,6 +36,7 @@ from .identity import (
     require_https,
     require_root,
     secrets_of,
+    storage_url,
     token_of,
 )
 from .signing import AccessKey
@@ -51,6 +52,7 @@ _YES = {"true", "yes", "1"}
 # a hundred runs may sign in at the same time.
 FIRST_REFUSAL_HOLD = 30.0  # seconds
 LONGEST_REFUSAL_HOLD = 300.0  # seconds
+_MOST_LENT = 90  # parts of temporary keys, three each
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class CloudConnection:
         if self.key is not None:  # perhaps from the environment
             self._config_secrets += self.key.values
         self._tokens: tuple[str, ...] = ()
+        self._lent: tuple[str, ...] = ()  # of temporary keys
         self._lock = threading.Lock()
         self._access: Any = None
         self._margin = 0.0  # seconds before its expiry at which the token is renewed
@@ -222,9 +225,37 @@ class CloudConnection:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """All known secrets: those of the entry and the latest tokens."""
+        """All known secrets: those of the entry, the latest tokens and temporary keys."""
         more = getattr(self._plugin, "user_token", "")  # of an agency
-        return self._config_secrets + self._tokens + ((more,) if more else ())
+        kept = self._config_secrets + self._tokens + self._lent
+        return kept + ((more,) if more else ())
+
+    def remember(self, key: AccessKey) -> None:
+        """Redact a temporary key from now on."""
+        with self._lock:
+            self._lent = (*key.values, *self._lent)[:_MOST_LENT]
+
+    @property
+    def auth_url(self) -> str:
+        """The address of the identity service, "" for an entry without one."""
+        return self._auth_url
+
+    def storage_endpoint(self) -> tuple[str, str]:
+        """The object storage: its address, the entry's own or the catalog's, and its region.
+
+        Raises:
+            IdentityError: no token, or the catalog has no object storage.
+            ConfigurationError: the address is not HTTPS.
+        """
+        self.grant()
+        url = storage_url(self._access, self._settings, self.cloud, self.region)
+        require_https(
+            url,
+            entry=self.cloud,
+            plain_http=self.plain_http,
+            loopback_http=self.loopback_http,
+        )
+        return url, self.region or str(self._settings.get_region_name() or "")
 
     def http(self) -> requests.Session:
         """The current thread's HTTP session, with persistent connections."""

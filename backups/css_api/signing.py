@@ -92,7 +92,7 @@ class Signature(requests.auth.AuthBase):
         """Add X-Sdk-Date and Authorization, and what is signed with them."""
         parts = urlsplit(request.url or "")
         headers = request.headers
-        headers["Host"] = _host(parts)  # sent as it is signed
+        headers["Host"] = host_header(parts)  # sent as it is signed
         headers["X-Sdk-Date"] = self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         if self._project_id:
             headers["X-Project-Id"] = self._project_id
@@ -127,7 +127,7 @@ def authorization(
         [
             method,
             _path(url.path),
-            "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in sorted(query)),
+            "&".join(f"{quoted(name)}={quoted(value)}" for name, value in sorted(query)),
             *(f"{name}:{value.strip()}" for name, value in sorted(headers.items())),
             "",
             names,
@@ -138,18 +138,18 @@ def authorization(
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     access, secret = key.access.reveal(), key.secret.reveal().encode()
     if key.scheme is Scheme.A:
-        signature = _hmac(secret, f"{ALGORITHM}\n{date}\n{digest}").hex()
+        signature = hmac_sha256(secret, f"{ALGORITHM}\n{date}\n{digest}").hex()
         return f"{ALGORITHM} Access={access}, SignedHeaders={names}, Signature={signature}"
     # that SDK leaves region and service empty
     scope = f"{date[:8]}///sdk_request"
     derived = b"SDK" + secret
     for part in scope.split("/"):
-        derived = _hmac(derived, part)
-    signature = _hmac(derived, f"{ALGORITHM}\n{date}\n{scope}\n{digest}").hex()
+        derived = hmac_sha256(derived, part)
+    signature = hmac_sha256(derived, f"{ALGORITHM}\n{date}\n{scope}\n{digest}").hex()
     return f"{ALGORITHM} Credential={access}/{scope}, SignedHeaders={names}, Signature={signature}"
 
 
-def _host(url: SplitResult) -> str:
+def host_header(url: SplitResult) -> str:
     """The Host header that belongs to a URL."""
     name = url.hostname or ""
     name = f"[{name}]" if ":" in name else name
@@ -164,13 +164,13 @@ def _signed_part(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _path(path: str) -> str:
     """The path with each segment encoded, and always with a slash at its end."""
-    encoded = "/".join(_quoted(unquote(segment)) for segment in path.split("/"))
+    encoded = "/".join(quoted(unquote(segment)) for segment in path.split("/"))
     return encoded if encoded.endswith("/") else f"{encoded}/"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return quote(text, safe="~")
 
 
-def _hmac(key: bytes, text: str) -> bytes:
+def hmac_sha256(key: bytes, text: str) -> bytes:
     return hmac.new(key, text.encode(), hashlib.sha256).digest()

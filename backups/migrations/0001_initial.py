@@ -1054,6 +1054,13 @@ class Migration(migrations.Migration):
                 ("region", models.CharField(blank=True, max_length=100)),
                 ("connected_at", models.DateTimeField(auto_now_add=True)),
                 (
+                    "file_checks",
+                    models.BooleanField(
+                        default=True,
+                        help_text="look for the files of verified runs in the bucket",
+                    ),
+                ),
+                (
                     "disconnected_at",
                     models.DateTimeField(
                         blank=True, help_text="set: it is no longer synchronised", null=True
@@ -1410,224 +1417,101 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Batch",
+            name='SeenFile',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "work",
-                    models.CharField(
-                        choices=[
-                            ("backup", "Back up"),
-                            ("check", "Check now"),
-                            ("label", "Label"),
-                            ("objective", "Set the objective"),
-                            ("archive", "Archive"),
-                        ],
-                        default="backup",
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "values",
-                    models.JSONField(
-                        blank=True, default=dict, help_text="of other work: labels, hours"
-                    ),
-                ),
-                ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("requested_by_name", models.CharField(max_length=255)),
-                (
-                    "trigger",
-                    models.CharField(
-                        choices=[
-                            ("button", "Button"),
-                            ("bulk", "Bulk"),
-                            ("schedule", "Schedule"),
-                            ("api", "API"),
-                            ("cli", "Command line"),
-                            ("cloud", "The cloud's own"),
-                        ],
-                        help_text="bulk, api or cli",
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "token",
-                    models.CharField(
-                        blank=True, help_text="label of the API token", max_length=255
-                    ),
-                ),
-                ("source_ip", models.GenericIPAddressField(blank=True, null=True)),
-                ("reason", models.CharField(blank=True, max_length=500)),
-                (
-                    "anyway",
-                    models.BooleanField(
-                        default=False, help_text="also what would probably be rejected"
-                    ),
-                ),
-                (
-                    "query",
-                    models.CharField(
-                        blank=True,
-                        help_text="the filter; empty: rows were selected",
-                        max_length=2000,
-                    ),
-                ),
-                ("digest", models.CharField(blank=True, help_text="SHA-256", max_length=64)),
-                ("idempotency_key", models.CharField(blank=True, max_length=64, null=True)),
-                ("body", models.CharField(blank=True, max_length=64)),
-                ("cancelled_at", models.DateTimeField(blank=True, null=True)),
-                ("cancelled_by_name", models.CharField(blank=True, max_length=255)),
-                (
-                    "finished_at",
-                    models.DateTimeField(blank=True, help_text="its last run has ended", null=True),
-                ),
-                (
-                    "requested_by",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "retry_of",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="retries",
-                        to="backups.batch",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=1024)),
+                ('size', models.PositiveBigIntegerField(help_text='bytes')),
+                ('etag', models.CharField(blank=True, max_length=100)),
+                ('modified_at', models.DateTimeField(help_text="the storage's clock")),
+                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='seen_files', to='backups.backuprun')),
             ],
             options={
-                "verbose_name_plural": "batches",
+                'db_table': 'backups_seen_file',
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
-            name="BatchItem",
+            name='FileCheck',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("waiting", "Waiting"),
-                            ("started", "Started"),
-                            ("done", "Done"),
-                            ("skipped", "Skipped"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="waiting",
-                        max_length=9,
-                    ),
-                ),
-                (
-                    "cause",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "Ready"),
-                            ("backup_off", "Log backup is off"),
-                            ("storage_missing", "Bucket or agency missing"),
-                            ("busy", "Busy"),
-                            ("unavailable", "Not available"),
-                            ("running", "Already being backed up"),
-                            ("gone", "Gone from the cloud"),
-                            ("archived", "Archived"),
-                            ("disconnected", "Cloud disconnected"),
-                            ("not_permitted", "Not permitted"),
-                            ("joined", "Backed up by another request"),
-                            ("impossible", "Not possible"),
-                        ],
-                        default="",
-                        max_length=15,
-                    ),
-                ),
-                (
-                    "note",
-                    models.CharField(
-                        blank=True, help_text="why it was not possible", max_length=200
-                    ),
-                ),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="items",
-                        to="backups.batch",
-                    ),
-                ),
-                (
-                    "cluster",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="backups.cluster",
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="backups.project",
-                    ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="batch_items",
-                        to="backups.backuprun",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('due_at', models.DateTimeField(blank=True, help_text='or the end of the lease', null=True)),
+                ('attempts', models.PositiveIntegerField(default=0)),
+                ('checked_at', models.DateTimeField(blank=True, help_text='concluded', null=True)),
+                ('result', models.CharField(blank=True, choices=[('seen', 'Files seen'), ('nothing', 'Nothing new was written'), ('unattributed', 'Not attributable'), ('not_checked', 'Files not checked')], max_length=12)),
+                ('why', models.CharField(blank=True, max_length=500)),
+                ('problem', models.CharField(blank=True, max_length=20)),
+                ('bucket', models.CharField(blank=True, max_length=255)),
+                ('prefix', models.CharField(blank=True, max_length=1024)),
+                ('since', models.DateTimeField(blank=True, null=True)),
+                ('until', models.DateTimeField(blank=True, null=True)),
+                ('files', models.PositiveIntegerField(blank=True, null=True)),
+                ('size', models.PositiveBigIntegerField(blank=True, help_text='bytes of all', null=True)),
+                ('newest_at', models.DateTimeField(blank=True, null=True)),
+                ('digest', models.CharField(blank=True, help_text='of all this and the files', max_length=64)),
+                ('event', models.BigIntegerField(blank=True, help_text='sequence of the audit event with the digest', null=True)),
+                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='file_check', to='backups.backuprun')),
+            ],
+            options={
+                'db_table': 'backups_file_check',
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='file_check_due')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Batch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('work', models.CharField(choices=[('backup', 'Back up'), ('check', 'Check now'), ('label', 'Label'), ('objective', 'Set the objective'), ('archive', 'Archive')], default='backup', max_length=10)),
+                ('values', models.JSONField(blank=True, default=dict, help_text='of other work: labels, hours')),
+                ('requested_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('requested_by_name', models.CharField(max_length=255)),
+                ('trigger', models.CharField(choices=[('button', 'Button'), ('bulk', 'Bulk'), ('schedule', 'Schedule'), ('api', 'API'), ('cli', 'Command line'), ('cloud', "The cloud's own")], help_text='bulk, api or cli', max_length=10)),
+                ('token', models.CharField(blank=True, help_text='label of the API token', max_length=255)),
+                ('source_ip', models.GenericIPAddressField(blank=True, null=True)),
+                ('reason', models.CharField(blank=True, max_length=500)),
+                ('anyway', models.BooleanField(default=False, help_text='also what would probably be rejected')),
+                ('query', models.CharField(blank=True, help_text='the filter; empty: rows were selected', max_length=2000)),
+                ('digest', models.CharField(blank=True, help_text='SHA-256', max_length=64)),
+                ('idempotency_key', models.CharField(blank=True, max_length=64, null=True)),
+                ('body', models.CharField(blank=True, max_length=64)),
+                ('cancelled_at', models.DateTimeField(blank=True, null=True)),
+                ('cancelled_by_name', models.CharField(blank=True, max_length=255)),
+                ('finished_at', models.DateTimeField(blank=True, help_text='its last run has ended', null=True)),
+                ('requested_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('retry_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='retries', to='backups.batch')),
+            ],
+            options={
+                'verbose_name_plural': 'batches',
+            },
+        ),
+        migrations.CreateModel(
+            name='BatchItem',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('started', 'Started'), ('done', 'Done'), ('skipped', 'Skipped'), ('cancelled', 'Cancelled')], default='waiting', max_length=9)),
+                ('cause', models.CharField(blank=True, choices=[('', 'Ready'), ('backup_off', 'Log backup is off'), ('storage_missing', 'Bucket or agency missing'), ('busy', 'Busy'), ('unavailable', 'Not available'), ('running', 'Already being backed up'), ('gone', 'Gone from the cloud'), ('archived', 'Archived'), ('disconnected', 'Cloud disconnected'), ('not_permitted', 'Not permitted'), ('joined', 'Backed up by another request'), ('impossible', 'Not possible')], default='', max_length=15)),
+                ('note', models.CharField(blank=True, help_text='why it was not possible', max_length=200)),
+                ('batch', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='items', to='backups.batch')),
+                ('cluster', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='backups.cluster')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='backups.project')),
+                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='batch_items', to='backups.backuprun')),
             ],
         ),
         migrations.AddIndex(
-            model_name="batch",
-            index=models.Index(
-                condition=models.Q(("finished_at", None)), fields=["id"], name="batch_open"
-            ),
+            model_name='batch',
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='batch_open'),
         ),
         migrations.AddConstraint(
-            model_name="batch",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("idempotency_key__isnull", False)),
-                fields=("idempotency_key",),
-                name="one_batch_per_idempotency_key",
-            ),
+            model_name='batch',
+            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('idempotency_key',), name='one_batch_per_idempotency_key'),
         ),
         migrations.AddIndex(
-            model_name="batchitem",
-            index=models.Index(
-                condition=models.Q(("state", "waiting")),
-                fields=["project", "batch", "id"],
-                name="batch_item_waiting",
-            ),
+            model_name='batchitem',
+            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['project', 'batch', 'id'], name='batch_item_waiting'),
         ),
         migrations.AddConstraint(
-            model_name="batchitem",
-            constraint=models.UniqueConstraint(
-                fields=("batch", "cluster"), name="cluster_once_per_batch"
-            ),
+            model_name='batchitem',
+            constraint=models.UniqueConstraint(fields=('batch', 'cluster'), name='cluster_once_per_batch'),
         ),
         migrations.RunPython(prepare_postgresql, migrations.RunPython.noop),
         GUARDS.operation(),

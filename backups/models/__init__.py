@@ -2,6 +2,7 @@
 
 from .batch import Batch, BatchItem
 from .cluster import Cluster, ClusterTag, LogSettings
+from .files import FileCheck, SeenFile
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
 from .retention import RetentionKind, RetentionPolicy, RetentionRun
@@ -21,6 +22,7 @@ __all__ = [
     "Connection",
     "Export",
     "ExportAs",
+    "FileCheck",
     "Heartbeat",
     "Instance",
     "IsGiven",
@@ -35,5 +37,6 @@ __all__ = [
     "RunSeal",
     "SavedView",
     "SealBatch",
+    "SeenFile",
     "Ticker",
 ]

@@ -96,6 +96,10 @@ class Connection(models.Model):
         null=True, blank=True, help_text="set: it is no longer synchronised"
     )
 
+    file_checks = models.BooleanField(
+        default=True, help_text="look for the files of verified runs in the bucket"
+    )
+
     # The synchronisation in progress or requested. `next_sync_at` says when the next is due, or
     # when the lease of the one in progress ends; `sync_started_at` identifies its holder.
     next_sync_at = models.DateTimeField(null=True, blank=True, help_text="due then")

@@ -7,6 +7,7 @@ from django.conf import settings
 from backups.css_api import session
 from backups.css_api.client import CallRecorder, CssClient
 from backups.css_api.errors import ConfigurationError
+from backups.css_api.object_storage import ObjectStorage
 from backups.models import BackupRun, Cluster, Project
 from dashboard.http.wire import Timeouts
 
@@ -43,6 +44,17 @@ def client_for(
             project, in which the cluster's id is not valid.
         IdentityError: the identity service issued no token.
     """
+    return CssClient(_connection(subject, timeouts), recorder)
+
+
+def storage_for(subject: BackupRun | Cluster, *, timeouts: Timeouts | None = None) -> ObjectStorage:
+    """As `client_for`, a client of the object storage."""
+    return ObjectStorage(_connection(subject, timeouts))
+
+
+def _connection(
+    subject: BackupRun | Cluster | Project, timeouts: Timeouts | None
+) -> session.CloudConnection:
     where = subject.project if isinstance(subject, Cluster) else subject
     wanted = where.project_id_in_cloud if isinstance(where, BackupRun) else where.project_id
     connection = session.connect(where.cloud, where.region, timeouts=timeouts or default_timeouts())
@@ -52,4 +64,4 @@ def client_for(
             f"the entry '{where.cloud}' of clouds.yaml now reaches project {identity.project_id}, "
             f"but this cluster belongs to project {wanted}"
         )
-    return CssClient(connection, recorder)
+    return connection

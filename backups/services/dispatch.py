@@ -102,6 +102,23 @@ def dispatch_follow(run_ids: Iterable[int]) -> None:
             return
 
 
+def dispatch_files(run_ids: Iterable[int]) -> None:
+    """Queue ``tasks.check_files`` for runs whose check of files is leased.
+
+    If the broker is unavailable, the leases expire and the sweeper dispatches again.
+
+    Args:
+        run_ids: primary keys of verified runs.
+    """
+    ids = list(run_ids)
+    for start in range(0, len(ids), SENDS):
+        try:
+            _publish("check_files", ids[start : start + SENDS], priority=Priority.CHECK)
+        except (BrokerError, OSError) as error:
+            logger.warning("broker unreachable, the sweeper asks again: %s", error)
+            return
+
+
 def dispatch_sync(connection_ids: Iterable[int]) -> None:
     """Queue ``tasks.sync_connection`` for connections whose sync is leased or requested.
 

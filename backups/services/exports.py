@@ -26,7 +26,7 @@ _REPORT_EVERY = 1.0  # seconds between two updates of the progress
 # Without progress for this long the process of an export is dead.
 LOST_AFTER = timedelta(minutes=2)
 
-# Keys as in serialize.run_line; add new ones at the end.
+# Keys as in serialize.run_line, and the files in the bucket; add new ones at the end.
 COLUMNS: dict[str, Column] = {
     "run_id": Column("id", CellType.NUMBER),
     "requested_at": Column("requested_at", CellType.TIME),
@@ -61,6 +61,9 @@ COLUMNS: dict[str, Column] = {
     "conflict_run_id": Column("conflict_run_id", CellType.NUMBER),
     "evidence": Column("evidence", CellType.WORD),
     "corrected_from": Column("corrected_from", CellType.WORD),
+    "files": Column("file_check__result", CellType.WORD),
+    "files_seen": Column("file_check__files", CellType.NUMBER),
+    "files_bytes": Column("file_check__size", CellType.NUMBER),
 }
 
 

@@ -221,6 +221,12 @@ FOR EACH ROW EXECUTE FUNCTION backups_delete_with_run();
 CREATE TRIGGER backups_post_delete BEFORE DELETE ON backups_post
 FOR EACH ROW EXECUTE FUNCTION backups_delete_with_run();
 
+CREATE TRIGGER backups_files_delete BEFORE DELETE ON backups_file_check
+FOR EACH ROW EXECUTE FUNCTION backups_delete_with_run();
+
+CREATE TRIGGER backups_file_delete BEFORE DELETE ON backups_seen_file
+FOR EACH ROW EXECUTE FUNCTION backups_delete_with_run();
+
 -- A retention run needs an audit event of its class and cutoff that no earlier one has used.
 CREATE FUNCTION backups_retention_announced() RETURNS trigger LANGUAGE plpgsql
 SET search_path = {schema}, pg_temp AS $$
@@ -365,4 +371,83 @@ CREATE TRIGGER backups_seal_truncate BEFORE TRUNCATE ON backups_run_seal
 FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
 
 CREATE TRIGGER backups_batch_truncate BEFORE TRUNCATE ON backups_seal_batch
+FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
+
+-- A check of the files in the bucket is inserted pending.
+CREATE FUNCTION backups_files_pending() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+BEGIN
+    IF (
+        NEW.checked_at IS NULL AND NEW.result = '' AND NEW.digest = '' AND NEW.event IS NULL
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_files_pending BEFORE INSERT ON backups_file_check
+FOR EACH ROW EXECUTE FUNCTION backups_files_pending();
+
+-- It is concluded once, with the audit event that has its digest.
+CREATE FUNCTION backups_files_stay() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+DECLARE
+    may_change CONSTANT text[] := ARRAY[
+        'due_at', 'attempts', 'checked_at', 'result', 'why', 'problem', 'bucket', 'prefix',
+        'since', 'until', 'files', 'size', 'newest_at', 'digest', 'event'
+    ];
+BEGIN
+    IF (
+        OLD.checked_at IS NULL
+        AND to_jsonb(NEW) - may_change = to_jsonb(OLD) - may_change
+        AND (
+            NEW.checked_at IS NULL AND NEW.result = '' AND NEW.digest = '' AND NEW.event IS NULL
+            OR NEW.checked_at IS NOT NULL
+            AND NEW.digest <> ''
+            AND EXISTS (
+                SELECT 1 FROM audit_event AS checking
+                WHERE checking.sequence = NEW.event
+                AND checking.action = 'run_files_checked'
+                AND checking.target_type = 'backups.backuprun'
+                AND checking.target_id = CAST(OLD.run_id AS text)
+                AND checking.details->>'digest' = NEW.digest
+            )
+        )
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_files_stay BEFORE UPDATE ON backups_file_check
+FOR EACH ROW EXECUTE FUNCTION backups_files_stay();
+
+-- Files are added while their check is pending, and stay.
+CREATE FUNCTION backups_file_pending() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+BEGIN
+    IF (
+        EXISTS (
+            SELECT 1 FROM backups_file_check AS pending
+            WHERE pending.run_id = NEW.run_id AND pending.checked_at IS NULL
+        )
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'The history does not change: % of % refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER backups_file_pending BEFORE INSERT ON backups_seen_file
+FOR EACH ROW EXECUTE FUNCTION backups_file_pending();
+
+CREATE TRIGGER backups_file_stays BEFORE UPDATE ON backups_seen_file
+FOR EACH ROW EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_files_truncate BEFORE TRUNCATE ON backups_file_check
+FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();
+
+CREATE TRIGGER backups_file_truncate BEFORE TRUNCATE ON backups_seen_file
 FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse();

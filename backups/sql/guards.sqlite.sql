@@ -346,3 +346,89 @@ CREATE TRIGGER backups_batch_delete BEFORE DELETE ON backups_seal_batch FOR EACH
 BEGIN
     SELECT RAISE(ABORT, 'The history does not change: DELETE of backups_seal_batch refused');
 END;
+
+CREATE TRIGGER backups_files_delete BEFORE DELETE ON backups_file_check FOR EACH ROW
+WHEN (
+    EXISTS (
+        SELECT 1 FROM backups_backuprun AS run
+        JOIN backups_retentionrun AS retention
+        ON retention.kind = CASE run.state WHEN 'succeeded' THEN 'successes' ELSE 'failures' END
+        WHERE run.id = OLD.run_id
+        AND run.state IN (
+            'cancelled', 'failed', 'not_started', 'rejected', 'succeeded', 'unverified'
+        )
+        AND retention.finished_at IS NULL
+        AND run.finished_at < retention.cutoff
+    )
+) IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: DELETE of backups_file_check refused');
+END;
+
+CREATE TRIGGER backups_file_delete BEFORE DELETE ON backups_seen_file FOR EACH ROW
+WHEN (
+    EXISTS (
+        SELECT 1 FROM backups_backuprun AS run
+        JOIN backups_retentionrun AS retention
+        ON retention.kind = CASE run.state WHEN 'succeeded' THEN 'successes' ELSE 'failures' END
+        WHERE run.id = OLD.run_id
+        AND run.state IN (
+            'cancelled', 'failed', 'not_started', 'rejected', 'succeeded', 'unverified'
+        )
+        AND retention.finished_at IS NULL
+        AND run.finished_at < retention.cutoff
+    )
+) IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: DELETE of backups_seen_file refused');
+END;
+
+-- A check of the files in the bucket is inserted pending.
+CREATE TRIGGER backups_files_pending BEFORE INSERT ON backups_file_check FOR EACH ROW
+WHEN (
+    NEW.checked_at IS NULL AND NEW.result = '' AND NEW.digest = '' AND NEW.event IS NULL
+) IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: INSERT of backups_file_check refused');
+END;
+
+-- It is concluded once, with the audit event that has its digest.
+CREATE TRIGGER backups_files_stay BEFORE UPDATE ON backups_file_check FOR EACH ROW
+WHEN (
+    OLD.checked_at IS NULL
+    AND NEW.id IS OLD.id
+    AND NEW.run_id IS OLD.run_id
+    AND (
+        NEW.checked_at IS NULL AND NEW.result = '' AND NEW.digest = '' AND NEW.event IS NULL
+        OR NEW.checked_at IS NOT NULL
+        AND NEW.digest <> ''
+        AND EXISTS (
+            SELECT 1 FROM audit_event AS checking
+            WHERE checking.sequence = NEW.event
+            AND checking.action = 'run_files_checked'
+            AND checking.target_type = 'backups.backuprun'
+            AND checking.target_id = CAST(OLD.run_id AS TEXT)
+            AND json_extract(checking.details, '$.digest') = NEW.digest
+        )
+    )
+) IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: UPDATE of backups_file_check refused');
+END;
+
+-- Files are added while their check is pending, and stay.
+CREATE TRIGGER backups_file_pending BEFORE INSERT ON backups_seen_file FOR EACH ROW
+WHEN (
+    EXISTS (
+        SELECT 1 FROM backups_file_check AS pending
+        WHERE pending.run_id = NEW.run_id AND pending.checked_at IS NULL
+    )
+) IS NOT TRUE
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: INSERT of backups_seen_file refused');
+END;
+
+CREATE TRIGGER backups_file_stays BEFORE UPDATE ON backups_seen_file FOR EACH ROW
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: UPDATE of backups_seen_file refused');
+END;

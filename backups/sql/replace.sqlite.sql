@@ -144,3 +144,15 @@ WHEN EXISTS (SELECT 1 FROM backups_seal_batch WHERE id = NEW.id)
 BEGIN
     SELECT RAISE(ABORT, 'The history does not change: a key of backups_seal_batch is taken');
 END;
+
+CREATE TRIGGER backups_files_taken BEFORE INSERT ON backups_file_check FOR EACH ROW
+WHEN EXISTS (SELECT 1 FROM backups_file_check WHERE id = NEW.id OR run_id = NEW.run_id)
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: a key of backups_file_check is taken');
+END;
+
+CREATE TRIGGER backups_file_taken BEFORE INSERT ON backups_seen_file FOR EACH ROW
+WHEN EXISTS (SELECT 1 FROM backups_seen_file WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'The history does not change: a key of backups_seen_file is taken');
+END;

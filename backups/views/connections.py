@@ -224,6 +224,19 @@ def connection_sync(request: PageRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+def connection_file_checks(request: PageRequest, pk: int) -> HttpResponse:
+    """Switch the check of files in the bucket on or off."""
+    require(request.user, Permission.CONFIGURE)
+    row, on = _row(request, pk), request.POST.get("on") == "1"
+    service.set_file_checks(row, Actor.of(request), on=on)
+    text = _("Files in the bucket are not checked for %(name)s.")
+    if on:
+        text = _("Files in the bucket are checked for %(name)s.")
+    messages.info(request, text % {"name": row})
+    return redirect("backups:connections")
+
+
+@require_POST
 def cluster_register(request: PageRequest) -> HttpResponse:
     """Register one cluster by its id."""
     require(request.user, Permission.CONFIGURE)

@@ -15,9 +15,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.choices import Ruling, RunState, Trigger
 from backups.forms import SettleForm, form_problems
-from backups.models import ApiCall, BackupRun, Batch, RunEvent
+from backups.models import ApiCall, BackupRun, Batch, FileCheck, RunEvent
 from backups.models.run_log import LONGEST_RULING, records_read
-from backups.serialize import run_document
+from backups.serialize import file_check_of, run_document
 from backups.services.clusters.preflight import blocked_reason
 from backups.services.runs import seal_proof
 from backups.services.runs.related import audit_events, neighbours, resolved_by
@@ -38,6 +38,7 @@ PARTS = tuple(
     for part in ("head", "facts", "timeline", "calls", "record", "settle", "audit")
 )
 MOST_EVENTS = 200  # of the audit trail on a page; its JSON has all
+MOST_FILES = 100  # on a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,18 @@ def settling(user: User, run: BackupRun) -> Settling | None:
 def _context(request: PageRequest, pk: int) -> dict[str, object]:
     """The run with all its parts; the number of queries is constant."""
     visible = BackupRun.objects.visible_to(request.user)
-    visible = seal_proof.with_seal(visible.select_related("cluster", "project", "conflict_run"))
+    visible = seal_proof.with_seal(
+        visible.select_related("cluster", "project", "conflict_run", "file_check")
+    )
     run = get_object_or_404(visible, pk=pk)
     events, calls = list(run.events.all()), list(run.api_calls.all())
     resolving, seal = resolved_by(run), seal_proof.status_of(run)
+    files = file_check_of(run)
     return {
         "run": run,
         "seal": seal,
+        "files": files,
+        "seen_files": run.seen_files.all()[:MOST_FILES] if files and files.files else [],
         "spans": presentation.spans(run, calls),
         "records_read": records_read(run, calls),
         **neighbours(run),
@@ -118,7 +124,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "calls": calls,
         "audit": audit_trail(request.user, run),
         "settling": settling(request.user, run),
-        "token": _token(run, events, calls, resolving, seal),
+        "token": _token(run, events, calls, resolving, seal, files),
         "key": secrets.token_urlsafe(16),
         "may_audit_all": may(request.user, Permission.AUDIT),
         "may_run": may(request.user, Permission.RUN, run.project),
@@ -140,6 +146,7 @@ def _token(
     calls: list[ApiCall],
     resolving: BackupRun | None,
     seal: seal_proof.SealStatus | None,
+    files: FileCheck | None,
 ) -> str:
     """The live token of the page; includes what changes without a new version of the run."""
     cluster = run.cluster
@@ -148,6 +155,7 @@ def _token(
         (cluster.readiness, cluster.readiness_detail, cluster.check_error, cluster.checked_at),
         resolving and resolving.pk,
         seal and (seal.kind, seal.event),
+        files and (files.pk, files.checked_at),
     )
 
 
@@ -170,8 +178,11 @@ def run_live(request: PageRequest, shown: Shown, pk: int) -> HttpResponse | None
 @require_safe
 def run_json(request: PageRequest, pk: int) -> JsonResponse:
     """Download the run as JSON, with everything that its page shows."""
-    visible = BackupRun.objects.visible_to(request.user).select_related("cluster", "project")
-    run = get_object_or_404(visible.prefetch_related("events", "api_calls"), pk=pk)
+    visible = BackupRun.objects.visible_to(request.user).select_related(
+        "cluster", "project", "file_check"
+    )
+    parts = ("events", "api_calls", "seen_files")
+    run = get_object_or_404(visible.prefetch_related(*parts), pk=pk)
     audit = audit_events(request.user, run)
     return JsonResponse(
         run_document(

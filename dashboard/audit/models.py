@@ -35,6 +35,7 @@ class Action(TextChoices):
     BATCH_REQUESTED = "batch_requested", _("Batch requested")
     BATCH_CANCELLED = "batch_cancelled", _("Batch cancelled")
     RUN_SETTLED = "run_settled", _("Log backup settled manually")
+    RUN_FILES_CHECKED = "run_files_checked", _("Files of a log backup checked")
     RUNS_SEALED = "runs_sealed", _("Ended log backups sealed")
 
     # recorded before the request to the cloud; a second event records the result
@@ -49,6 +50,8 @@ class Action(TextChoices):
     CONNECTION_ADDED = "connection_added", _("Connection added")
     CONNECTION_REMOVED = "connection_removed", _("Connection removed")
     CONNECTION_TESTED = "connection_tested", _("Connection tested")
+    FILE_CHECKS_ENABLED = "file_checks_enabled", _("Check of files in the bucket switched on")
+    FILE_CHECKS_DISABLED = "file_checks_disabled", _("Check of files in the bucket switched off")
     SYNC_REQUESTED = "sync_requested", _("Inventory refresh requested")
 
     CLUSTER_REGISTERED = "cluster_registered", _("Cluster registered")

@@ -183,6 +183,7 @@ MATRIX: dict[str, Url] = {
     "backups:connection-test": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),
     "backups:connection-connect": Url(POST=everywhere(CONFIGURE), answers=frozenset({404})),
     "backups:connection-disconnect": Url(of="connection", POST=everywhere(CONFIGURE)),
+    "backups:connection-file-checks": Url(of="connection", POST=everywhere(CONFIGURE)),
     "backups:connection-sync": Url(of="connection", POST=here(RUN)),
     "backups:cluster-register": Url(POST=everywhere(CONFIGURE)),
     "backups:adoption": Url(GET=everywhere(CONFIGURE), POST=everywhere(CONFIGURE)),

@@ -274,7 +274,9 @@ def written(runs: list[BackupRun], form: str, zone: str = "") -> bytes:
     """What Python's csv and json make of runs: what either database has to write."""
 
     def cell(run: BackupRun, key: str) -> Any:
-        value = getattr(run, exports.COLUMNS[key].name)
+        value: Any = run
+        for name in exports.COLUMNS[key].name.split("__"):
+            value = getattr(value, name, None)
         if key in TIMES and value is not None and zone:
             value = value.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
             return value.isoformat(" ", "seconds")

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from backups.choices import Outcome, Readiness, RunState
 from backups.css_api.errors import ApiError, CssApiError, MalformedAnswer, Unanswered
+from backups.css_api.object_list import StorageProblem
 from backups.css_api.types import (
     BodyKind,
     ClusterInfo,
@@ -25,7 +26,7 @@ from backups.css_api.types import (
     LogSettingsInfo,
     RecordStatus,
 )
-from backups.models import BackupRun, Cluster, Connection, Post
+from backups.models import BackupRun, Cluster, Connection, FileCheck, Post
 from backups.models import LogSettings as StoredSettings
 from backups.rules.outcomes import outcome_of
 from backups.rules.readiness import (
@@ -37,7 +38,7 @@ from backups.rules.readiness import (
     readiness_of,
 )
 from backups.services.cloud import client_for
-from backups.services.runs import importing
+from backups.services.runs import files, importing
 from backups.services.runs.posts import without_job
 from dashboard.db.concurrency import retry_while_unavailable
 
@@ -221,7 +222,10 @@ def _store(cluster: Cluster, found: _Found, started: datetime, posts: list[Post]
         store_settings(cluster, found.settings, started)
     if found.records is not None:
         importing.import_jobs(cluster, found.records, posts)
-    columns = _state_columns(cluster, found) | _readiness_columns(cluster, found, started)
+    problem = _storage_problem(cluster)
+    if problem is not None:
+        found.errors.append(f"Files in the bucket: {problem.why}")
+    columns = _state_columns(cluster, found) | _readiness_columns(cluster, found, started, problem)
     columns["check_error"] = "; ".join(found.errors)[:500]
     # a check that began later may have ended earlier
     unless_newer = Q(checked_at=None) | Q(checked_at__lte=started)
@@ -247,7 +251,18 @@ def _state_columns(cluster: Cluster, found: _Found) -> dict[str, Any]:
     return state_columns(info) | ({"gone_at": None} if cluster.by_hand else {})
 
 
-def _readiness_columns(cluster: Cluster, found: _Found, started: datetime) -> dict[str, Any]:
+def _storage_problem(cluster: Cluster) -> FileCheck | None:
+    """What kept the last look for files out of the bucket, unless the settings have changed."""
+    problem = files.lasting_problem(cluster.pk)
+    if problem is None or problem.checked_at is None:
+        return None
+    changed = StoredSettings.objects.filter(cluster=cluster, changed_at__gte=problem.checked_at)
+    return None if changed.exists() else problem
+
+
+def _readiness_columns(
+    cluster: Cluster, found: _Found, started: datetime, problem: FileCheck | None
+) -> dict[str, Any]:
     """The columns for the readiness; none where it could not be determined."""
     if found.gone:
         readiness, detail = Readiness.UNAVAILABLE, "Not found in the cloud."
@@ -262,6 +277,9 @@ def _readiness_columns(cluster: Cluster, found: _Found, started: datetime) -> di
         )
         whole = found.info is not None and found.settings is not None
         unread = found.info is None and found.settings is None and not found.refusals
+        missing = problem is not None and problem.problem == StorageProblem.NO_BUCKET
+        if problem is not None and missing and readiness in (Readiness.READY, Readiness.BUSY):
+            readiness, detail = Readiness.STORAGE_MISSING, f"The files: {problem.why}."
         if found.unseen and readiness is Readiness.UNKNOWN:
             detail = UNSEEN
         elif unread or (readiness is Readiness.UNKNOWN and not whole):

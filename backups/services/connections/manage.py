@@ -188,6 +188,26 @@ def disconnect(row: Connection, actor: Actor, reason: str = "") -> None:
             )
 
 
+def set_file_checks(row: Connection, actor: Actor, *, on: bool) -> bool:
+    """Switch the check of files in the bucket on or off, for verified runs from now on.
+
+    Args:
+        row: the connection.
+        actor: for the audit trail.
+        on: whether to check.
+
+    Returns:
+        False if it was so already.
+    """
+    with transaction.atomic():
+        other = Connection.objects.filter(pk=row.pk, file_checks=not on)
+        changed = other.update(file_checks=on, version=F("version") + 1)
+        if changed:
+            action = Action.FILE_CHECKS_ENABLED if on else Action.FILE_CHECKS_DISABLED
+            record(action, actor=actor, target=row, project=row.project)
+    return bool(changed)
+
+
 def request_sync(row: Connection, actor: Actor) -> bool:
     """Synchronise a connection now.
 

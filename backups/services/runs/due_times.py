@@ -19,11 +19,11 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from backups.choices import RunState
-from backups.models import ApiCall, BackupRun, Cluster, Connection
+from backups.models import ApiCall, BackupRun, Cluster, Connection, FileCheck
 from backups.services.clusters import checks
 from backups.services.connections import sync
 
-from . import following, posts
+from . import files, following, posts
 from .sending import SPREAD
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,13 @@ def _columns() -> list[_Column]:
             "check_leased_until",
             max(checks.MESSAGE_LIFETIME, checks.longest_check()),
             {"check_leased_until": None, "check_leased_by": "", "check_due_at": timezone.now()},
+        ),
+        _Column(
+            "checks of files",
+            FileCheck.objects.filter(due_at__isnull=False),
+            "due_at",
+            max(files.LEASE, *files.PAUSES),
+            {},
         ),
         _Column(
             "synchronisations",

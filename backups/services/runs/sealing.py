@@ -23,7 +23,7 @@ from dashboard.audit.trail import Actor, record
 from dashboard.audit.values import canonical
 from dashboard.db.concurrency import advisory_lock
 
-from . import seals
+from . import files, seals
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ def _seal(pending: Sequence[RunSeal]) -> None:
     root = merkle.root_of([merkle.leaf_hash(leaf_of(seal)) for seal in pending])
     batch = SealBatch.objects.create(root=root, runs=len(pending))
     _store(batch, pending)
+    new = [seal.run_id for seal in pending if seal.kind != RunSeal.Kind.EXISTING]
+    files.plan(new)
     details: dict[str, Any] = {"root": root, "runs": [seal.run_id for seal in pending]}
     if existing := sum(seal.kind == RunSeal.Kind.EXISTING for seal in pending):
         details["existing"] = existing

@@ -16,11 +16,17 @@ from backups.css_api.errors import NotSent, TransportKind
 from backups.models import ApiCall, BackupRun
 from backups.services.clusters.checks import dispatch_checks
 from backups.services.connections.sync import connect_new_entries, due_for_sync
-from backups.services.dispatch import dispatch_follow, dispatch_send, dispatch_sync
+from backups.services.dispatch import (
+    dispatch_files,
+    dispatch_follow,
+    dispatch_send,
+    dispatch_sync,
+)
 from dashboard.db.leases import expired
 
 from .call_log import stored_result
 from .due_times import pull_in
+from .files import due_for_files
 from .following import due_for_check
 from .requests import IN_BATCHES
 from .sending import apply_result, is_in_hand
@@ -44,6 +50,7 @@ def sweep() -> None:
     dispatch_checks()
     connect_new_entries()
     dispatch_sync(due_for_sync(BATCH))
+    dispatch_files(due_for_files(BATCH))
 
 
 def due_for_sending(limit: int) -> list[int]:
