@@ -188,7 +188,7 @@ def _begin(batch: Batch, project: Project) -> BatchItem | None:
         if item is None:
             return None
         interrupted = item.state == ItemState.WORKING
-        item.begun_at = timezone.now()
+        item.begun_at, item.note = timezone.now(), ""
         item.state, item.cause = ItemState.WORKING, cause_now(batch, item.cluster)
         if not item.cause and (wrong := path_problem(_storage(batch, item).base_path)):
             item.cause, item.note = Cause.IMPOSSIBLE, wrong[:200]
@@ -237,7 +237,7 @@ def _note(result: ChangeResult) -> str:
         case ChangeOutcome.UNKNOWN:
             return f"It is not known whether the cloud made the change: {result.why}"
         case ChangeOutcome.OCCUPIED:
-            return "Another change of its settings was in progress; it is tried again."
+            return "Another change of its settings was in progress."
         case ChangeOutcome.STALE:
             return "Nothing was sent: the settings have changed since the batch was requested."
         case ChangeOutcome.NOT_SENT:
