@@ -41,7 +41,6 @@ logger = logging.getLogger(__name__)
 CHECKER = Actor.process("file check")
 MARGIN = timedelta(minutes=1)  # after the job's end, for files that are written last
 LATEST = timedelta(hours=1)  # older files may have been overwritten: their absence proves nothing
-FIRST = 20.0  # seconds until the first look
 PAUSES = (30.0, 60.0, 120.0, 300.0, 600.0, 600.0, 600.0)  # seconds between looks
 LOOKS = 3  # after so many a bucket without the run's files is taken at its word
 LEASE = LONGEST + 420.0  # seconds; a list, a token and a key, all at their timeouts
@@ -88,7 +87,7 @@ def plan(run_ids: Collection[int]) -> None:
         over__gt=now - LATEST,
         file_check=None,
     )
-    due = now + timedelta(seconds=FIRST)
+    due = now + timedelta(seconds=settings.FILE_CHECK_DELAY)
     FileCheck.objects.bulk_create(
         [FileCheck(run_id=pk, due_at=due) for pk in runs.order_by().values_list("pk", flat=True)]
     )
