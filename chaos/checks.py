@@ -136,6 +136,8 @@ def check_batches(evidence: Findings, answers: Iterable[BatchResult], clusters: 
                 check.offences.append(f"run {run.id} was made by two batches")
     made = sum(item.made for items in evidence.batches.values() for item in items)
     every = sum(map(len, evidence.batches.values()))
+    if evidence.batches and not made:
+        check.offences.append("no run was made by a batch: nothing was tried")
     check.facts.append(f"{len(evidence.batches)} batches, {every} items, {made} runs of their own")
     return check
 

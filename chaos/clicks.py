@@ -188,8 +188,9 @@ class Batcher(threading.Thread):
         self.results = [BatchResult(key) for key in keys]
 
     def run(self) -> None:
-        for result in self.results:
-            if self._stop_all.wait(self._pause):
+        for number, result in enumerate(self.results):
+            # the first one before clicks hold the clusters
+            if number and self._stop_all.wait(self._pause):
                 return
             answers, give_up = 0, time.monotonic() + PATIENCE
             while answers < 2 and time.monotonic() < give_up and not self._stop_all.is_set():

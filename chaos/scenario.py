@@ -18,6 +18,7 @@ from .stack import REGIONS, Stack, StackError, until
 from .trouble import Diary, TroubleMaker
 
 PEOPLE = ("ada", "grace", "hedy")
+BATCHER = "joan"  # requests batches, and clicks nothing: whose run it is stays clear
 STAMPS = ("ms", "seconds")  # formats of times in records, one per cluster
 DARK = 2  # clusters whose records stay unreadable: their runs must say UNKNOWN and why
 BATCHES = 2  # of all clusters, requested in the trouble
@@ -85,7 +86,7 @@ class Scenario:
 
         steps.migrate()
         steps.collect_static()
-        passwords = _make_people(PEOPLE)
+        passwords = _make_people((*PEOPLE, BATCHER))
         self._make_clusters()
         self._stack.start_product()
         self.people = {
@@ -136,8 +137,8 @@ class Scenario:
         self._deck = faults.deal(self._rng, _settle_grace())
         clickers = Clickers(self.people, self._lay_a_card, self._stop)
         keys = [f"{self._rng.getrandbits(96):024x}" for _ in range(BATCHES)]
-        pause = options.seconds * CLICKING_SHARE / (BATCHES + 1)
-        batcher = Batcher(self.people[PEOPLE[0]], keys, pause, self._stop)
+        pause = options.seconds * CLICKING_SHARE / BATCHES
+        batcher = Batcher(self.people[BATCHER], keys, pause, self._stop)
         trouble.start(options.seconds)
         batcher.start()
         clickers.carry_out(clicks)

@@ -26,7 +26,7 @@ BOUNDED = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 NAMES = sorted(
-    {*HistoryFilter.base_filters, *ClusterFilter.base_filters, "limit", "older", "newer"}
+    {*HistoryFilter.base_filters, *ClusterFilter.base_filters, "limit", "older", "newer", "before"}
 )
 TEXTS = st.sampled_from(NASTY) | st.text(max_size=60)
 JSON = st.recursive(
@@ -35,7 +35,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FIELDS = st.sampled_from(["reason", "wait_minutes", "idempotency_key", "anyway", "x", ""])
-READS = ["clusters", "runs", "protection", "token", "openapi.json"]
+READS = ["batches", "clusters", "runs", "protection", "token", "openapi.json"]
 
 
 @pytest.fixture
@@ -74,6 +74,19 @@ def test_no_field_of_a_body_is_an_error_of_ours(
 ) -> None:
     answer = ask(root, "POST", f"clusters/{cluster.pk}/backups", json.dumps(fields))
     assert answer.status in (200, 202, 400, 413)
+
+
+@BOUNDED
+@given(
+    fields=st.dictionaries(
+        FIELDS | st.sampled_from(["filter", "clusters"]), JSON | st.just([2**63]), max_size=4
+    )
+)
+def test_no_batch_is_an_error_of_ours(
+    root: Program, cluster: Cluster, fields: dict[str, Any]
+) -> None:
+    answer = ask(root, "POST", "batches", json.dumps(fields))
+    assert answer.status in (200, 202, 400, 409, 413)
 
 
 @BOUNDED
@@ -119,7 +132,7 @@ def test_no_path_is_an_error_of_ours(root: Program, path: str) -> None:
 
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
 def test_each_nasty_value_in_every_parameter(root: Program, cluster: Cluster, value: str) -> None:
-    for path in ("clusters", "runs", "protection"):
+    for path in ("batches", "clusters", "runs", "protection"):
         for name in NAMES:
             ask(root, "GET", f"{path}?{urlencode({name: value}, errors='surrogatepass')}")
 
@@ -128,6 +141,10 @@ def test_the_walk_knows_every_address() -> None:
     names = {each.name for each in urlpatterns}
     assert names == {
         "openapi",
+        "batches",
+        "batch",
+        "batch-cancel",
+        "batch-retry",
         "clusters",
         "cluster",
         "cluster-backups",

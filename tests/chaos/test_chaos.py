@@ -55,7 +55,7 @@ def test_no_run_is_lost_none_sent_twice_and_none_left_running_under_fire(
     )
     assert finished.returncode == 0, f"{finished.stdout}\n{finished.stderr}"
     report = json.loads(report_file.read_text())
-    assert [check["passed"] for check in report["checks"]] == [True] * 6
+    assert [check["passed"] for check in report["checks"]] == [True] * 7
     # and there was fire
     troubles = report["troubles"]
     assert {"worker SIGKILL", "redis restarted empty", "database away"} <= set(troubles), troubles

@@ -16,13 +16,15 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from backups.models import Project
+from backups.models import BackupRun, Project, RunSeal
 from backups.services.runs import sealing
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
+from dashboard.audit.verification import request_verification, run_verification
+from tests.audit_guards import guards_lifted
 from tests.grants import give
-from tests.services.test_sealing import ended, project
+from tests.services.test_sealing import OLD, ended, project
 
 __all__ = ["project"]
 pytestmark = pytest.mark.django_db
@@ -132,3 +134,15 @@ def test_who_may_not_audit_gets_the_place_and_no_proof(project: Project, client:
     client.force_login(give(User.objects.create_user("olaf"), Role.OPERATOR))
     seal = client.get(reverse("backups:run-json", args=[run.pk])).json()["seal"]
     assert seal == {"kind": "end", "event": 1, "proof": None}
+
+
+def test_the_audit_page_names_a_run_that_was_flipped(project: Project, auditor: Client) -> None:
+    run = ended(project)
+    sealing.seal_pending()
+    with guards_lifted():
+        BackupRun.objects.filter(pk=run.pk).update(state="failed")
+        RunSeal.objects.create(run_id=run.pk + 1, facts="{}", made_at=OLD)
+    assert run_verification(request_verification())
+    page = auditor.get(reverse("audit:events")).content.decode()
+    assert f"Log backups differ from their seals: run {run.pk} differs" in page
+    assert "1 ended log backup waited for its seal for over a minute" in page
