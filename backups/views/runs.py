@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -117,7 +118,7 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "records_read": records_read(run, calls),
         **neighbours(run),
         "resolved_by": resolving,
-        "batches": Batch.objects.filter(items__run=run).order_by("pk"),
+        "batches": _batches(run),
         "events": events,
         "ruling": ruling_of(run, events),
         "calls": calls,
@@ -130,6 +131,13 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "blocked": blocked_reason(run.cluster) if run.is_terminal else "",
         "reason_required": reason_required(Trigger.BUTTON),
     }
+
+
+def _batches(run: BackupRun) -> QuerySet[Batch]:
+    """The batch that made a run, and those that joined it; a click's run is asked of none."""
+    if run.trigger != Trigger.BULK:
+        return Batch.objects.none()
+    return Batch.objects.filter(items__run=run).order_by("pk")
 
 
 def _token(

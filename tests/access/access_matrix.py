@@ -151,11 +151,11 @@ MATRIX: dict[str, Url] = {
     # --- batches
     "backups:batches": Url(GET=SIGNED_IN, POST=somewhere(RUN), lists=True, lists_by="GET"),
     "backups:batch-new": Url(GET=somewhere(RUN)),
-    "backups:batch": Url(of="batch", GET=hidden(SEE)),
-    "backups:batch-live": Url(of="batch", GET=hidden(SEE), query="shown=1:x"),
+    "backups:batch": Url(of="batch", GET=here(SEE)),
+    "backups:batch-live": Url(of="batch", GET=here(SEE), query="shown=1:x"),
     "backups:batch-cancel": Url(of="batch", POST=here(RUN)),
     "backups:batch-retry": Url(of="batch", POST=here(RUN)),
-    "backups:batch-json": Url(of="batch", GET=hidden(SEE)),
+    "backups:batch-json": Url(of="batch", GET=here(SEE)),
     # --- history and runs
     "backups:history": Url(GET=SIGNED_IN, query="window=all", lists=True),
     "backups:history-live": Url(GET=SIGNED_IN, shown="run", lists=True),
