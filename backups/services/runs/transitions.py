@@ -78,7 +78,8 @@ def transition(
             note=note[:500],
             actor=actor[:255],
         )
-        if (to in TERMINAL and held) or to is RunState.QUEUED:
+        # A run that is queued after a 503 keeps its POST active: its job may still be created.
+        if to in TERMINAL and held:
             release(run)
         if to in TERMINAL:
             seals.pend(run, changes)
