@@ -255,6 +255,19 @@ def test_a_corrected_run_is_deleted_as_what_it_was_corrected_to(project: Project
     assert result().problem == ""
 
 
+def test_retention_seals_what_is_pending_before_it_deletes(project: Project) -> None:
+    run = ended(project)
+    tamper(f"UPDATE {RUN} SET finished_at = %s WHERE id = %s", OLD, run.pk)
+    tamper(f"DELETE FROM {SEAL}")
+    sealing.pend_existing()
+    policy = RetentionPolicy(successes_days=1)
+    door = retention.start(RetentionKind.SUCCESSES, policy, actor=Actor.process("test"))
+    assert door is not None
+    assert retention.work(door)
+    assert not BackupRun.objects.exists()
+    assert result().problem == ""
+
+
 def test_runs_are_held_against_seals_whose_event_retention_deleted(project: Project) -> None:
     run = ended(project)
     sealing.seal_pending()
