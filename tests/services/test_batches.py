@@ -262,6 +262,16 @@ def test_items_become_runs_as_the_queue_has_room(
     assert states(batch)[:20] == ["started"] * 20
 
 
+def test_a_reason_that_is_required_since_then_stops_no_batch(
+    anna: User, make_clusters: Make, settings: Any
+) -> None:
+    make_clusters()
+    batch = make_batch(everything(anna), asked_by(anna)).batch
+    settings.BACKUP_REASON_REQUIRED = True
+    assert advance() == 1
+    assert states(batch) == ["started"]
+
+
 def test_two_batches_of_a_project_advance_in_turn(
     anna: User, make_clusters: Make, settings: Any
 ) -> None:
