@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -260,6 +262,16 @@ def test_items_become_runs_as_the_queue_has_room(
     started = start_waiting()
     assert 20 + started <= TOGETHER, "the rest waits until these are sent"
     assert states(batch)[:20] == ["started"] * 20
+
+
+def test_a_reason_that_is_required_since_then_stops_no_batch(
+    anna: User, make_clusters: Make, settings: Any
+) -> None:
+    make_clusters()
+    batch = make_batch(everything(anna), asked_by(anna)).batch
+    settings.BACKUP_REASON_REQUIRED = True
+    assert advance() == 1
+    assert states(batch) == ["started"]
 
 
 def test_two_batches_of_a_project_advance_in_turn(
@@ -561,6 +573,43 @@ def test_labels_are_set_and_removed_with_an_event_each(admin: User, make_cluster
     requested = AuditEvent.objects.get(action=Action.BATCH_REQUESTED)
     assert requested.details is not None
     assert (requested.details["work"], requested.details["labels"]) == ("label", {"env": "prod"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_labels_that_somebody_sets_at_the_same_moment_are_kept(
+    admin: User, make_clusters: Make
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("on SQLite one transaction writes at a time")
+    [cluster] = make_clusters()
+    request = replace(of_rows([cluster.pk], admin), work=Work.LABEL)
+    values = {"labels": {"b": "2"}, "remove": []}
+    make_batch(request, asked_by(admin), values=values)
+
+    def work() -> None:
+        try:
+            advance()
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    with transaction.atomic():
+        assert set_labels(cluster, {"a": "1"}, Actor("anna"))
+        worker.start()
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            mine = cursor.fetchone()
+            until = time.monotonic() + 10
+            found = 0
+            while not found and time.monotonic() < until:
+                cursor.execute("SELECT pg_stat_clear_snapshot()")
+                cursor.execute(blocked, mine)
+                found = cursor.fetchone()[0]
+        assert found
+    worker.join(10)
+    assert not worker.is_alive()
+    assert own_labels(cluster) == {"a": "1", "b": "2"}
 
 
 def test_an_objective_is_set_and_taken_back(admin: User, make_clusters: Make) -> None:

@@ -116,6 +116,8 @@ def _do(batch: Batch, cluster: Cluster, actor: Actor) -> None:
         case Work.CHECK:
             checks.ask_for(cluster.pk)
         case Work.LABEL:
+            # what somebody sets meanwhile is kept
+            Cluster.objects.select_for_update(no_key=True).get(pk=cluster.pk)
             labels = {**own_labels(cluster), **batch.values["labels"]}
             set_labels(cluster, _without(labels, batch.values["remove"]), actor)
         case Work.OBJECTIVE:
