@@ -313,7 +313,9 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "skipped": [CauseRow(cause, count) for cause, count in progress.skipped.items()],
         "query": f"batch={batch.pk}&window=all",
         "may_run": may_run,
-        "may_cancel": may_run and batch.finished_at is None and progress.waiting,
+        "may_cancel": may_run
+        and batch.finished_at is None
+        and (progress.waiting or progress.states.get(RunState.QUEUED)),
         "may_retry": may_run and progress.failed > 0,
         "is_backup": batch.work == Work.BACKUP,
         "impossible": _impossible(request.user, batch),

@@ -6,11 +6,12 @@ record, before and after included.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 from django.utils.translation import override
@@ -25,6 +26,8 @@ from backups.services.clusters.protection import set_objective
 from dashboard.audit.trail import Actor
 
 from .selecting import cause_of
+
+logger = logging.getLogger(__name__)
 
 
 def problems_of(work: Work, values: dict[str, Any], reason: str) -> list[str]:
@@ -65,8 +68,13 @@ def work_on_waiting(until: float) -> int:
     batches = Batch.objects.open().exclude(work=Work.BACKUP).filter(Exists(waiting))
     done = 0
     for batch in batches.select_related("requested_by").order_by("?"):
-        while time.monotonic() < until and _next(batch):
-            done += 1
+        try:
+            while time.monotonic() < until and _next(batch):
+                done += 1
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:  # of one batch: the others must not wait for it
+            logger.exception("batch %d: its work cannot be done", batch.pk)
     return done
 
 
