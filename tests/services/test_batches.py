@@ -20,7 +20,7 @@ from django.utils import timezone
 from backups.choices import Cause, ItemState, RunState, Trigger, Work
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Connection, Project
 from backups.services import rate
-from backups.services.batches import selecting
+from backups.services.batches import selecting, starting
 from backups.services.batches.making import (
     BatchKeyReused,
     BatchProblem,
@@ -359,17 +359,37 @@ def test_a_start_that_dies_half_way_leaves_nothing_and_is_done_again(
     batch = make_batch(everything(anna), asked_by(anna)).batch
 
     def die(*args: object) -> None:
-        raise SystemError("the machine stops")
+        raise SystemExit("the machine stops")
 
     with monkeypatch.context() as context:
         context.setattr(BatchItem.objects, "bulk_update", die)
-        with pytest.raises(SystemError):
+        with pytest.raises(SystemExit):
             start_waiting()
     assert not BackupRun.objects.exists()
     assert states(batch) == ["waiting"] * 3
     assert start_waiting() == 3
     assert start_waiting() == 0
     assert BackupRun.objects.count() == 3
+
+
+def test_a_batch_that_cannot_go_on_does_not_hold_up_another(
+    anna: User, make_clusters: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clusters(2)
+    first = make_batch(everything(anna), asked_by(anna)).batch
+    Cluster.objects.create(project=Project.objects.get(), cluster_id="later", name="later")
+    second = make_batch(everything(anna), asked_by(anna)).batch
+    settle = starting._settle
+
+    def fail(batch: Batch, items: list[BatchItem]) -> None:
+        if batch == first:
+            raise RuntimeError("a fault in the code")
+        settle(batch, items)
+
+    monkeypatch.setattr(starting, "_settle", fail)
+    assert start_waiting() == 3
+    assert states(first) == ["waiting"] * 2
+    assert states(second) == ["started"] * 3
 
 
 def test_without_redis_nothing_is_started_and_nothing_is_lost(
