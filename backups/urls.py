@@ -6,6 +6,7 @@ from django.urls import path
 from .views import (
     backup,
     batches,
+    bucket,
     cluster_page,
     clusters,
     connection_entry,
@@ -46,6 +47,7 @@ urlpatterns = [
         name="project-objective",
     ),
     path("clusters/<int:pk>/log-backup/", log_settings.log_settings, name="log-settings"),
+    path("clusters/<int:pk>/files/", bucket.cluster_bucket, name="cluster-bucket"),
     path("clusters/<int:pk>/logs/", log_search.log_search, name="log-search"),
     path("clusters/register/", connections.cluster_register, name="cluster-register"),
     path("settings/", settings_page.settings_page, name="settings"),

@@ -404,6 +404,7 @@ AUTO_CONNECT = env.bool("AUTO_CONNECT", True)  # every entry and region of cloud
 SYNC_INTERVAL = env.float("SYNC_INTERVAL", 300.0, above_zero=True)
 # look for the files of verified backups in the bucket; also a switch of each connection
 FILE_CHECKS = env.bool("FILE_CHECKS", True)
+FILE_CHECK_DELAY = env.float("FILE_CHECK_DELAY", 20.0)
 # interval for each cluster's readiness
 CHECK_INTERVAL = env.float("CHECK_INTERVAL", 300.0, above_zero=True)
 CHECK_PARALLEL = env.int("CHECK_PARALLEL", 10, at_least=1)

@@ -57,7 +57,8 @@ class AgainBody(Schema):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reason: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
+    # PostgreSQL stores no NUL
+    reason: Annotated[str, Field(max_length=LONGEST_REASON, pattern=r"^[^\x00]*$")] = ""
     idempotency_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$|^$")] = ""
     anyway: bool = False
 

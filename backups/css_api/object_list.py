@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +17,8 @@ from .errors import CssApiError
 
 LONGEST_NAME = 1024  # characters; OBS allows so many bytes
 _LONGEST_SAID = 200
+_LONGEST_TOKEN = 4096  # characters: a part of the next request's URL
+_MOST_ELEMENTS = 50_000  # a page has 1,000 objects of some ten; they take more memory than text
 _LARGEST = 2**63 - 1  # bytes
 _ELSEWHERE = frozenset(
     {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "Redirect"}
@@ -94,6 +97,8 @@ def read_page(body: bytes) -> ObjectPage:
     truncated = (root.findtext("IsTruncated") or "").strip().lower() == "true"
     if truncated and not following:
         raise _unusable("there are more objects, and no token for them")
+    if len(following) > _LONGEST_TOKEN:
+        raise _unusable("the token of the next page is too long")
     return ObjectPage(objects, following if truncated else "")
 
 
@@ -152,7 +157,14 @@ def _tree(body: bytes) -> Element | None:
         raise ValueError("the document has a document type")
 
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = lambda tag, attributes: builder.start(_local(tag), attributes)
+    numbers = itertools.count(1)
+
+    def start(tag: str, _attributes: object) -> None:
+        if next(numbers) > _MOST_ELEMENTS:
+            raise ValueError("the document has too many elements")
+        builder.start(_local(tag), {})
+
+    parser.StartElementHandler = start
     parser.EndElementHandler = lambda tag: builder.end(_local(tag))
     parser.CharacterDataHandler = builder.data
     try:

@@ -25,7 +25,7 @@ from backups import instance
 
 logger = logging.getLogger(__name__)
 
-BURST = 2.0  # seconds' worth of tokens that a bucket holds
+BURST = 2.0  # seconds' worth of tokens that a bucket holds, and at least one token
 LOWEST = 0.05  # share of the rate that no number of 429s takes away
 RECOVERY = 120.0  # seconds in which a rate that was lowered to nothing is raised again
 CALM = 2.0  # seconds in which several 429s count as one
@@ -37,7 +37,7 @@ _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local full, wanted = tonumber(ARGV[1]), tonumber(ARGV[2])
-local burst, lowest = tonumber(ARGV[5]) * full, tonumber(ARGV[6]) * full
+local burst, lowest = math.max(tonumber(ARGV[5]) * full, 1), tonumber(ARGV[6]) * full
 local row = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'low', 'low_at')
 local tokens, at = tonumber(row[1]) or burst, tonumber(row[2]) or now
 local low, low_at = tonumber(row[3]) or full, tonumber(row[4]) or 0

@@ -44,6 +44,7 @@ from dashboard.audit.retention import (
 from dashboard.audit.trail import Actor, record
 from dashboard.db import leases
 
+from .runs import sealing
 from .runs.posts import skew
 
 logger = logging.getLogger(__name__)
@@ -294,6 +295,7 @@ def _delete(run: RetentionRun, lease: leases.Lease) -> None:
                 return pks
         return []
 
+    sealing.seal_all()  # a run that was gone before its seal would look like one that was altered
     _in_chunks(lease, chunk, lambda pks: BackupRun.objects.filter(pk__in=pks).delete())
     kept = BatchItem.objects.filter(batch=OuterRef("pk"), run__isnull=False)
     Batch.objects.filter(~Exists(kept), finished_at__lt=run.cutoff).delete()

@@ -39,6 +39,7 @@ from .common import PageRequest, bad_request, local_path, new_key, requester
 from .live import Shown, live_response, live_view, token
 
 MOST_LISTED = 50  # batches on a page
+LONGEST_QUERY = 2000  # characters of a filter
 
 _ADVICE: dict[Cause, Text] = {
     Cause.RUNNING: gettext_lazy("Nothing: a run is in progress. Anyway, they join it."),
@@ -113,6 +114,10 @@ def _selection(
     selection, found = selecting.of_filter(query, request.user)
     if not found.is_valid():
         return bad_request(request, found.form)
+    # it is stored; a part of it would select other clusters
+    if len(selection.query) > LONGEST_QUERY:
+        text = _("The filter has more than %(most)d characters.") % {"most": LONGEST_QUERY}
+        return bad_request(request, [text])
     return replace(selection, work=work)
 
 
@@ -228,7 +233,7 @@ def _make(request: PageRequest) -> HttpResponse:
     selected = SelectedForm(request.POST)
     if not selected.is_valid():
         return bad_request(request, selected)
-    selection = _selection(request, selected, QueryDict(request.POST.get("query", "")[:2000]))
+    selection = _selection(request, selected, QueryDict(request.POST.get("query", "")))
     if isinstance(selection, HttpResponse):
         return selection
     pks: list[int] = selected.cleaned_data["cluster"]
@@ -343,7 +348,9 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "skipped": [CauseRow(cause, count) for cause, count in progress.skipped.items()],
         "query": f"batch={batch.pk}&window=all",
         "may_run": may_run,
-        "may_cancel": may_run and batch.finished_at is None and progress.waiting,
+        "may_cancel": may_run
+        and batch.finished_at is None
+        and (progress.waiting or progress.states.get(RunState.QUEUED)),
         "may_retry": may_run and progress.failed > 0,
         "is_backup": batch.work == Work.BACKUP,
         "answers": _answers(request.user, batch)[:MOST_LISTED],

@@ -84,6 +84,8 @@ def two_roles(database: str, owner: str, runtime: str, schema: str = "public") -
     for name in (owner, runtime, schema):
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of lower-case letters, digits and _")
+        if name == "postgres" or name.startswith("pg_"):
+            raise ValueError(f"{name!r} belongs to PostgreSQL itself: choose another name")
     if owner == runtime:
         raise ValueError("the two roles need different names")
     quoted = '"' + database.replace('"', '""') + '"'

@@ -143,6 +143,7 @@ MATRIX: dict[str, Url] = {
     "backups:cluster-labels": Url(of="cluster", POST=here(CONFIGURE)),
     "backups:cluster-objective": Url(of="cluster", POST=here(CONFIGURE), data={"hours": "12"}),
     "backups:log-settings": Url(of="cluster", GET=here(SEE), POST=here(CONFIGURE)),
+    "backups:cluster-bucket": Url(of="cluster", GET=here(RUN)),
     "backups:log-search": Url(of="cluster", GET=here(RUN)),
     # --- protection
     "backups:protection": Url(GET=SIGNED_IN, lists=True),

@@ -73,6 +73,7 @@ def test_named_clusters_are_one_batch_for_a_key(
 @pytest.mark.parametrize(
     ("body", "field"),
     [
+        ({"clusters": [1], "reason": "a\0b"}, "reason"),
         ({}, "filter"),
         ({"filter": "q=o", "clusters": [1]}, "filter"),
         ({"filter": "engine=steam"}, "engine"),

@@ -69,6 +69,7 @@ PAGES: dict[str, Entry] = {
     ),
     "backups:cluster-detail": Entry(of="cluster"),
     "backups:log-settings": Entry(of="cluster", queries=("", "?confirm=disable")),
+    "backups:cluster-bucket": Entry(of="cluster"),
     "backups:log-search": Entry(of="node", statuses=frozenset({200, 400, 502})),
     "backups:protection": Entry(queries=("", "?protection=overdue")),
     # --- batches

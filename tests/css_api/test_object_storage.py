@@ -182,6 +182,9 @@ ONE = (
         '<!DOCTYPE x [<!ENTITY a "b">]>' + f"<ListBucketResult>{ONE}</ListBucketResult>",
         '<!DOCTYPE x SYSTEM "file:///etc/passwd">' + f"<ListBucketResult>{ONE}</ListBucketResult>",
         '<?xml version="1.0" encoding="nonsense"?>' + f"<ListBucketResult>{ONE}</ListBucketResult>",
+        f"<ListBucketResult>{ONE}{'<a/>' * 60_000}</ListBucketResult>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated>"
+        f"<NextContinuationToken>{'t' * 5000}</NextContinuationToken></ListBucketResult>",
     ],
 )
 def test_an_answer_of_another_shape_is_refused(body: str) -> None:

@@ -63,6 +63,8 @@ def instance(cloud: server.Simulator, provider: Provider, tmp_path: Path) -> Ite
         OS_CLIENT_CONFIG_FILE=str(path),
         LOG_LEVEL="DEBUG",
         DEMO_CLOUD="0",
+        FILE_CHECKS="1",
+        FILE_CHECK_DELAY="0",
         OIDC_ISSUER=provider.issuer,
         OIDC_CLIENT_ID=CLIENT_ID,
         OIDC_CLIENT_SECRET=CLIENT_SECRET,
@@ -104,6 +106,10 @@ def secrets_of(cloud: server.Simulator, instance: Instance) -> dict[str, bytes]:
     found["security token"] = temporary.security_token
     found["SECRET_KEY"] = (instance.data_dir / "secret_key").read_text().strip()
     found["admin's password"] = instance.password
+    for number, lent in enumerate(cloud.identity.lent_keys()):
+        found |= {f"AK {number} for a bucket": lent.key.access}
+        found |= {f"SK {number} for a bucket": lent.key.secret}
+        found |= {f"security token {number} for a bucket": lent.key.security_token}
     for number, token in enumerate(cloud.identity.issued_tokens()):
         found[f"token {number}"] = token
     assert len(found) > 5
@@ -163,7 +169,15 @@ def test_no_secret_is_stored_queued_logged_or_shown(
     by_key = [run["state"] for run in ended if run["cluster"] == "warehouse-nl"]
     assert by_key == ["succeeded"], "the request that an access key signed"
     tests = instance.manage("sync_clusters")
+    # by a temporary key for the token, and by the entry's own key
+    files = {run["cluster"]: run["run_id"] for run in ended if run["state"] == "succeeded"}
     anna = Visitor(instance.url).sign_in("admin", instance.password)
+    deadline = time.monotonic() + 60
+    for number in files.values():
+        while anna.get(f"/runs/{number}.json").json()["files"]["result"] != "seen":
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    assert cloud.identity.lent_keys()
     signing_in = {**by_the_provider(instance, provider), **second_factor(anna)}
     signing_in["client secret"] = CLIENT_SECRET
     signing_in["access token"] = "an-access-token"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +20,7 @@ from django.utils import timezone
 from backups.choices import Cause, ItemState, RunState, Trigger, Work
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Connection, Project
 from backups.services import rate
-from backups.services.batches import selecting
+from backups.services.batches import selecting, starting
 from backups.services.batches.making import (
     BatchKeyReused,
     BatchProblem,
@@ -262,6 +264,16 @@ def test_items_become_runs_as_the_queue_has_room(
     assert states(batch)[:20] == ["started"] * 20
 
 
+def test_a_reason_that_is_required_since_then_stops_no_batch(
+    anna: User, make_clusters: Make, settings: Any
+) -> None:
+    make_clusters()
+    batch = make_batch(everything(anna), asked_by(anna)).batch
+    settings.BACKUP_REASON_REQUIRED = True
+    assert advance() == 1
+    assert states(batch) == ["started"]
+
+
 def test_two_batches_of_a_project_advance_in_turn(
     anna: User, make_clusters: Make, settings: Any
 ) -> None:
@@ -347,17 +359,37 @@ def test_a_start_that_dies_half_way_leaves_nothing_and_is_done_again(
     batch = make_batch(everything(anna), asked_by(anna)).batch
 
     def die(*args: object) -> None:
-        raise SystemError("the machine stops")
+        raise SystemExit("the machine stops")
 
     with monkeypatch.context() as context:
         context.setattr(BatchItem.objects, "bulk_update", die)
-        with pytest.raises(SystemError):
+        with pytest.raises(SystemExit):
             start_waiting()
     assert not BackupRun.objects.exists()
     assert states(batch) == ["waiting"] * 3
     assert start_waiting() == 3
     assert start_waiting() == 0
     assert BackupRun.objects.count() == 3
+
+
+def test_a_batch_that_cannot_go_on_does_not_hold_up_another(
+    anna: User, make_clusters: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clusters(2)
+    first = make_batch(everything(anna), asked_by(anna)).batch
+    Cluster.objects.create(project=Project.objects.get(), cluster_id="later", name="later")
+    second = make_batch(everything(anna), asked_by(anna)).batch
+    settle = starting._settle
+
+    def fail(batch: Batch, items: list[BatchItem]) -> None:
+        if batch == first:
+            raise RuntimeError("a fault in the code")
+        settle(batch, items)
+
+    monkeypatch.setattr(starting, "_settle", fail)
+    assert start_waiting() == 3
+    assert states(first) == ["waiting"] * 2
+    assert states(second) == ["started"] * 3
 
 
 def test_without_redis_nothing_is_started_and_nothing_is_lost(
@@ -561,6 +593,43 @@ def test_labels_are_set_and_removed_with_an_event_each(admin: User, make_cluster
     requested = AuditEvent.objects.get(action=Action.BATCH_REQUESTED)
     assert requested.details is not None
     assert (requested.details["work"], requested.details["labels"]) == ("label", {"env": "prod"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_labels_that_somebody_sets_at_the_same_moment_are_kept(
+    admin: User, make_clusters: Make
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("on SQLite one transaction writes at a time")
+    [cluster] = make_clusters()
+    request = replace(of_rows([cluster.pk], admin), work=Work.LABEL)
+    values = {"labels": {"b": "2"}, "remove": []}
+    make_batch(request, asked_by(admin), values=values)
+
+    def work() -> None:
+        try:
+            advance()
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    with transaction.atomic():
+        assert set_labels(cluster, {"a": "1"}, Actor("anna"))
+        worker.start()
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            mine = cursor.fetchone()
+            until = time.monotonic() + 10
+            found = 0
+            while not found and time.monotonic() < until:
+                cursor.execute("SELECT pg_stat_clear_snapshot()")
+                cursor.execute(blocked, mine)
+                found = cursor.fetchone()[0]
+        assert found
+    worker.join(10)
+    assert not worker.is_alive()
+    assert own_labels(cluster) == {"a": "1", "b": "2"}
 
 
 def test_an_objective_is_set_and_taken_back(admin: User, make_clusters: Make) -> None:

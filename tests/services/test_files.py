@@ -10,12 +10,23 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from backups.choices import Readiness, RunState
-from backups.models import BackupRun, Cluster, Connection, FileCheck, SeenFile
+from backups.models import (
+    BackupRun,
+    Cluster,
+    Connection,
+    FileCheck,
+    RetentionKind,
+    RetentionPolicy,
+    SeenFile,
+)
+from backups.services import retention
 from backups.services.clusters import checks, readiness
 from backups.services.runs import files, following, sealing, sending
 from dashboard.audit.models import Action, AuditEvent
+from dashboard.audit.trail import Actor
 from dashboard.audit.verification import request_verification, run_verification
 from simulator.client import SimulatorControl
+from tests.audit_guards import guards_lifted
 
 BUCKET = "simulated-log-bucket"
 pytestmark = pytest.mark.django_db
@@ -230,6 +241,47 @@ def test_old_runs_are_not_checked(verified, make_cluster, monkeypatch: pytest.Mo
     assert not FileCheck.objects.exists()
 
 
+def test_a_place_that_cannot_be_one_ends_at_once(
+    verified, make_cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = verified(make_cluster())
+    monkeypatch.setattr(files, "_place", lambda run: ("b" * 1000, "p" * 1025))
+    check = looked(run)
+    assert (check.result, check.problem) == ("not_checked", "no_place")
+    assert (len(check.bucket), len(check.prefix)) == (255, 1024)
+
+
+def test_a_problem_is_forgotten_with_the_switch(verified, make_cluster, cloud) -> None:
+    cluster = make_cluster()
+    run = verified(cluster)
+    cloud.refuse_bucket(BUCKET, "missing")
+    looked(run)
+    assert files.lasting_problem(cluster.pk) is not None
+    Connection.objects.create(cloud=run.cloud, region=run.region, file_checks=False)
+    assert files.lasting_problem(cluster.pk) is None
+
+
+def test_retention_deletes_a_run_with_its_files(verified, make_cluster) -> None:
+    run = verified(make_cluster())
+    looked(run)
+    past = timezone.now() - timedelta(days=40)
+    with guards_lifted():
+        BackupRun.objects.filter(pk=run.pk).update(
+            finished_at=past, requested_at=past, job_finished_at=past
+        )
+    retention.change(
+        {**RetentionPolicy(pk=1).as_dict(), "successes_days": 10}, actor=Actor.process("test")
+    )
+    started = retention.start(
+        RetentionKind.SUCCESSES, RetentionPolicy.objects.get(), actor=Actor.process("test")
+    )
+    assert started is not None
+    retention.work(started)
+    assert not BackupRun.objects.exists()
+    assert not FileCheck.objects.exists()
+    assert not SeenFile.objects.exists()
+
+
 def refused(sql: str, *parameters: object) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -284,8 +336,6 @@ def test_the_database_keeps_a_concluded_check_and_its_files(verified, make_clust
 
 
 def test_verification_holds_files_against_the_audit_trail(verified, make_cluster) -> None:
-    from tests.audit_guards import guards_lifted
-
     run = verified(make_cluster())
     looked(run)
     asked = request_verification()

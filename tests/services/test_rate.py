@@ -34,6 +34,12 @@ def test_a_bucket_gives_a_burst_and_then_its_rate(bucket: str) -> None:
     assert 0.2 <= time.monotonic() - began < 5
 
 
+def test_a_rate_below_one_in_two_seconds_still_gives_tokens(bucket: str, settings: Any) -> None:
+    settings.BACKUP_BATCH_RATE = 0.2
+    assert rate.take(bucket, 100) == 1
+    assert rate.take(bucket, 1) == 0
+
+
 def test_a_click_does_not_wait_and_a_batch_waits_for_it(bucket: str) -> None:
     rate.take(bucket, 20)
     for _ in range(5):

@@ -233,6 +233,41 @@ def test_what_retention_deletes_is_not_missing(project: Project) -> None:
     assert result().problem == ""
 
 
+def test_a_corrected_run_is_deleted_as_what_it_was_corrected_to(project: Project) -> None:
+    """Successes are often kept for a shorter time than failures, and the first seal says failed."""
+    run = ended(project)
+    with guards_lifted():
+        BackupRun.objects.filter(pk=run.pk).update(state="failed", finished_at=OLD)
+    tamper(f"DELETE FROM {SEAL}")
+    seals.pend_all(BackupRun.objects.all())
+    sealing.seal_pending()
+    event = record(Action.RUN_CORRECTED, actor=Actor.process("test"), target=run)
+    changes = {"state": "succeeded", "corrected_from": "failed", "corrected_by": event.sequence}
+    with guards_lifted():
+        BackupRun.objects.filter(pk=run.pk).update(**changes)
+    seals.pend(run, changes, RunSeal.Kind.CORRECTION)
+    sealing.seal_pending()
+    policy = RetentionPolicy(successes_days=1)
+    door = retention.start(RetentionKind.SUCCESSES, policy, actor=Actor.process("test"))
+    assert door is not None
+    assert retention.work(door)
+    assert not BackupRun.objects.exists()
+    assert result().problem == ""
+
+
+def test_retention_seals_what_is_pending_before_it_deletes(project: Project) -> None:
+    run = ended(project)
+    tamper(f"UPDATE {RUN} SET finished_at = %s WHERE id = %s", OLD, run.pk)
+    tamper(f"DELETE FROM {SEAL}")
+    sealing.pend_existing()
+    policy = RetentionPolicy(successes_days=1)
+    door = retention.start(RetentionKind.SUCCESSES, policy, actor=Actor.process("test"))
+    assert door is not None
+    assert retention.work(door)
+    assert not BackupRun.objects.exists()
+    assert result().problem == ""
+
+
 def test_runs_are_held_against_seals_whose_event_retention_deleted(project: Project) -> None:
     run = ended(project)
     sealing.seal_pending()

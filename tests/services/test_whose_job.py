@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from backups.choices import RunState
-from backups.models import BackupRun
+from backups.models import BackupRun, Post
+from backups.services.runs.posts import taken_by
 from tests.audit_guards import guards_lifted
 from tests.services.cloud_jobs import aged, check, followed, job, read, sent, wait_for
 
@@ -146,3 +147,34 @@ def test_the_next_post_also_waits_for_one_whose_job_was_inferred(make_cluster, m
         first.posts.update(answered_at=first.answered_at - timedelta(seconds=60))
     cloud.set_clock(60)
     assert sent(late(second)).state == S.ACCEPTED
+
+
+def test_a_run_lets_go_of_the_cluster_whichever_attempt_made_its_job(make_run, cloud):
+    """The second attempt's POST is active when the first one's job is credited."""
+    run = make_run()
+    cloud.fault("error_after", run.cluster_cloud_id, preset="unavailable", times=1)
+    run = followed(sent(late(sent(run))))
+    assert (run.state, run.attempt) == (S.ACCEPTED, 2), "it runs: the second was not sent"
+    Post.objects.create(
+        run=run,
+        attempt=2,
+        sent_at=timezone.now(),
+        project_id_in_cloud=run.project_id_in_cloud,
+        cluster_cloud_id=run.cluster_cloud_id,
+    )
+    cloud.end_jobs(run.cluster_cloud_id)
+    assert followed(run).state == S.SUCCEEDED
+    assert not run.posts.filter(active=True).exists()
+
+
+def test_a_second_entry_waits_while_a_503_is_to_be_sent_again(make_cluster, make_run, cloud):
+    """Its task read the records before the first entry's POST, and sends after its 503."""
+    cluster = make_cluster()
+    first = make_run(cluster)
+    cloud.fault("error_after", cluster.cluster_id, preset="unavailable", times=1)
+    first = sent(first)
+    assert first.state == S.QUEUED
+    other = BackupRun(pk=first.pk + 1)  # of the other entry
+    for name in ("project_id_in_cloud", "cluster_cloud_id"):
+        setattr(other, name, getattr(first, name))
+    assert taken_by(other) == first.pk

@@ -130,6 +130,16 @@ def test_a_filter_that_cannot_be_read_is_a_400(web: Client, db: None) -> None:
     assert web.get(f"{URL}?before=x").status_code == 400
 
 
+def test_a_filter_that_is_too_long_is_not_cut_to_select_more(
+    web: Client, make_cluster: MakeCluster
+) -> None:
+    make_cluster()
+    query = f"other={'x' * 2000}&q=nothing-has-this-name"
+    assert web.get(f"{NEW}?{query}").status_code == 400
+    assert send(web, query=query, idempotency_key=KEY).status_code == 400
+    assert not Batch.objects.exists()
+
+
 def test_a_viewer_may_not(client: Client, make_cluster: MakeCluster, db: None) -> None:
     make_cluster()
     client.force_login(give(User.objects.create_user("eve"), Role.VIEWER))

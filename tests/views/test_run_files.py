@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups.models import BackupRun, Connection, FileCheck, Project, SeenFile
+from backups.css_api import config
+from backups.css_api.session import connect
+from backups.models import BackupRun, Connection, FileCheck, LogSettings, Project, SeenFile
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
+from dashboard.http.wire import Timeouts
+from simulator.client import SimulatorControl
+from simulator.server import Simulator
 from tests.audit_guards import guards_lifted
-from tests.views.conftest import MakeRun
+from tests.views.conftest import MakeCluster, MakeRun
 from tests.views.page_text import tight
 
 pytestmark = pytest.mark.django_db
@@ -97,3 +102,38 @@ def test_the_switch_of_a_connection_is_recorded(client: Client, project: Project
         "file_checks_disabled",
         "file_checks_enabled",
     ]
+
+
+def test_the_bucket_is_listed_by_day_on_request(
+    client: Client, simulator: Simulator, make_cluster: MakeCluster
+) -> None:
+    cloud, bucket = SimulatorControl(simulator.url), "simulated-log-bucket"
+    ((name, region), *_others) = config.list_clouds()
+    identity = connect(name, region, timeouts=Timeouts(2, 5, 10)).identity()
+    cloud_id = cloud.add_cluster("kept", base_path="kept")
+    cluster = make_cluster("kept", cluster_id=cloud_id)
+    Project.objects.filter(pk=cluster.project_id).update(
+        cloud=name, region=region, project_id=identity.project_id
+    )
+    client.force_login(User.objects.create_superuser("root", password="x"))
+    url = f"/clusters/{cluster.pk}/files/"
+    assert client.get(url, {"list": "1"}).status_code == 502  # no settings were read
+    LogSettings.objects.create(
+        cluster=cluster, enabled=True, bucket=bucket, base_path="kept", read_at=timezone.now()
+    )
+    cloud.add_objects(bucket, "kept/1/kept.log", size=1024, age=2 * 86_400)
+    cloud.add_objects(bucket, "kept/2/kept_access.log", size=1024, age=86_400)
+    cloud.add_objects(bucket, "kept/2/other.log")
+    asked = len(cloud.ledger(endpoint="objects"))
+    assert client.get(url).status_code == 200
+    assert len(cloud.ledger(endpoint="objects")) == asked
+    page = tight(client.get(url, {"list": "1"}).content.decode()).replace("\xa0", " ")
+    assert "2 files, 2.0 KB." in page
+    assert "1 other object is not named after the cluster." in page
+    days = [(timezone.now() - timedelta(days=number)).strftime("%Y-%m-%d") for number in (1, 2)]
+    assert [page.count(f'<th scope="row">{day}') for day in days] == [1, 1]
+    assert page.index(days[0]) < page.index(days[1])
+    cloud.refuse_bucket(bucket, "denied")
+    denied = client.get(url, {"list": "1"})
+    assert denied.status_code == 502
+    assert "is denied (403 AccessDenied)" in denied.content.decode()

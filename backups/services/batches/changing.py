@@ -7,11 +7,12 @@ the settings before it decides whether something is left to send.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -35,6 +36,8 @@ from dashboard.db.leases import expired
 
 from .other_work import actor_of, cause_now
 from .selecting import Selection, cause_of
+
+logger = logging.getLogger(__name__)
 
 MOST_EXAMPLES = 5  # of paths in the preview, and of names beside each
 # A change, and one more exchange for settings that were never read.
@@ -129,11 +132,16 @@ def change_waiting(until: float) -> int:
     batches = Batch.objects.open().filter(work=Work.SETTINGS)
     for batch in batches.select_related("requested_by").order_by("?"):
         due = BatchItem.objects.filter(_due(), batch=batch).order_by()
-        for project in Project.objects.filter(pk__in=due.values("project")).order_by("?"):
-            # a project whose cloud hangs holds no more threads than its backups would
-            with LANES.enter(project.pk, batch=True) as free:
-                while free and time.monotonic() < until and _next(batch, project):
-                    begun += 1
+        try:
+            for project in Project.objects.filter(pk__in=due.values("project")).order_by("?"):
+                # a project whose cloud hangs holds no more threads than its backups would
+                with LANES.enter(project.pk, batch=True) as free:
+                    while free and time.monotonic() < until and _next(batch, project):
+                        begun += 1
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:  # of one batch: the others must not wait for it
+            logger.exception("batch %d: its clusters cannot be changed", batch.pk)
     return begun
 
 

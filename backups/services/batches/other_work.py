@@ -8,11 +8,12 @@ record, before and after included.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 from django.utils.translation import override
@@ -28,6 +29,8 @@ from backups.services.clusters.protection import set_objective
 from dashboard.audit.trail import Actor
 
 from .selecting import MOST, cause_of
+
+logger = logging.getLogger(__name__)
 
 
 def problems_of(work: Work, values: dict[str, Any], reason: str) -> list[str]:
@@ -74,8 +77,13 @@ def work_on_waiting(until: float) -> int:
     batches = Batch.objects.open().exclude(work__in=_ELSEWHERE).filter(Exists(waiting))
     done = 0
     for batch in batches.select_related("requested_by").order_by("?"):
-        while time.monotonic() < until and _next(batch):
-            done += 1
+        try:
+            while time.monotonic() < until and _next(batch):
+                done += 1
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:  # of one batch: the others must not wait for it
+            logger.exception("batch %d: its work cannot be done", batch.pk)
     return done
 
 
@@ -129,6 +137,8 @@ def _do(batch: Batch, cluster: Cluster, actor: Actor) -> None:
         case Work.CHECK:
             checks.ask_for(cluster.pk)
         case Work.LABEL:
+            # what somebody sets meanwhile is kept
+            Cluster.objects.select_for_update(no_key=True).get(pk=cluster.pk)
             labels = {**own_labels(cluster), **batch.values["labels"]}
             set_labels(cluster, _without(labels, batch.values["remove"]), actor)
         case Work.OBJECTIVE:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
@@ -96,7 +96,13 @@ def _start(project: Project, waiting: dict[int, int]) -> int:
     for place, (pk, number) in enumerate(sorted(waiting.items())):
         share = -(-(granted - done) // (len(waiting) - place))
         for size in _parts(min(share, number)):
-            done += _start_some(pk, project, size)
+            try:
+                done += _start_some(pk, project, size)
+            except (DatabaseError, InterfaceError):
+                raise
+            except Exception:  # of one batch: the others must not wait for it
+                logger.exception("batch %d: its clusters cannot be started", pk)
+                break
     return done
 
 

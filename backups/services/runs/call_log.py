@@ -21,6 +21,8 @@ from backups.css_api.types import Answer
 from backups.models import ApiCall, BackupRun, Post
 from dashboard.db.concurrency import retry_while_unavailable
 
+from .posts import release
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -186,6 +188,8 @@ class CollectLog(CallLog):
         mine = Post.objects.filter(run=self.run, attempt=self.run.attempt)
         if again and mine.update(sent_at=now, step_uptime=uptime.stamp()):
             return
+        if self.run.attempt > 1:  # this attempt takes the place of an earlier one
+            release(self.run)
         try:
             Post.objects.create(
                 run=self.run,

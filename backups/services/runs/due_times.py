@@ -109,7 +109,7 @@ def _columns() -> list[_Column]:
             "checks of files",
             FileCheck.objects.filter(due_at__isnull=False),
             "due_at",
-            max(files.LEASE, *files.PAUSES),
+            max(settings.FILE_CHECK_DELAY, files.LEASE, *files.PAUSES),
             {},
         ),
         _Column(

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -41,10 +41,11 @@ logger = logging.getLogger(__name__)
 CHECKER = Actor.process("file check")
 MARGIN = timedelta(minutes=1)  # after the job's end, for files that are written last
 LATEST = timedelta(hours=1)  # older files may have been overwritten: their absence proves nothing
-FIRST = 20.0  # seconds until the first look
 PAUSES = (30.0, 60.0, 120.0, 300.0, 600.0, 600.0, 600.0)  # seconds between looks
+PROBLEM_LASTS = timedelta(days=30)  # what an older check met says nothing of today
 LOOKS = 3  # after so many a bucket without the run's files is taken at its word
 LEASE = LONGEST + 420.0  # seconds; a list, a token and a key, all at their timeouts
+LARGEST = 2**63 - 1  # bytes; what the column holds
 MOST_NAMES = 1000  # files that are stored by name; all are counted
 # Those of the storage itself, which no later attempt mends.
 LASTING = frozenset({StorageProblem.DENIED, StorageProblem.NO_BUCKET, StorageProblem.OTHER_REGION})
@@ -78,9 +79,7 @@ def plan(run_ids: Collection[int]) -> None:
     if not settings.FILE_CHECKS:
         return
     now = timezone.now()
-    off = Connection.objects.filter(
-        cloud=OuterRef("cloud"), region=OuterRef("region"), file_checks=False
-    )
+    off = _off(OuterRef("cloud"), OuterRef("region"))
     runs = BackupRun.objects.annotate(over=Coalesce("job_finished_at", "finished_at")).filter(
         ~Exists(off),
         pk__in=run_ids,
@@ -88,7 +87,7 @@ def plan(run_ids: Collection[int]) -> None:
         over__gt=now - LATEST,
         file_check=None,
     )
-    due = now + timedelta(seconds=FIRST)
+    due = now + timedelta(seconds=settings.FILE_CHECK_DELAY)
     FileCheck.objects.bulk_create(
         [FileCheck(run_id=pk, due_at=due) for pk in runs.order_by().values_list("pk", flat=True)]
     )
@@ -148,10 +147,11 @@ def _look(check: FileCheck) -> Conclusion | None:
     place = _place(run)
     window = _window(run)
     columns: dict[str, Any] = {
-        **dict(zip(("bucket", "prefix"), place, strict=True)),
-        **dict(zip(("since", "until"), window, strict=True)),
+        "bucket": place[0][:255],
+        "prefix": place[1][:1024],
+        "since": window[0],
+        "until": window[1],
     }
-
     if why := _switched_off(run):
         return _failed(why, columns)
     try:
@@ -189,7 +189,7 @@ def _seen(found: Attribution) -> dict[str, Any]:
         "result": result,
         "why": found.why,
         "files": len(found.mine),
-        "size": sum(each.size for each in found.mine),
+        "size": min(sum(each.size for each in found.mine), LARGEST),
         "newest_at": max((each.modified_at for each in found.mine), default=None),
     }
 
@@ -198,10 +198,14 @@ def _switched_off(run: BackupRun) -> str:
     """Why the bucket is not asked, "" where it is."""
     if run.project.is_disconnected:
         return "The connection was disconnected."
-    off = Connection.objects.filter(cloud=run.cloud, region=run.region, file_checks=False)
-    if not settings.FILE_CHECKS or off.exists():
+    if not settings.FILE_CHECKS or _off(run.cloud, run.region).exists():
         return "The check is switched off."
     return ""
+
+
+def _off(cloud: str | OuterRef, region: str | OuterRef) -> QuerySet[Connection]:
+    """The connection of a run, if it is switched off for it."""
+    return Connection.objects.filter(cloud=cloud, region=region, file_checks=False)
 
 
 def _place(run: BackupRun) -> tuple[str, str]:
@@ -299,7 +303,17 @@ def _had_a_problem(run: BackupRun) -> bool:
 
 
 def lasting_problem(cluster_id: int) -> FileCheck | None:
-    """The last concluded check of a cluster, if it met a problem of the storage."""
-    concluded = FileCheck.objects.filter(run__cluster=cluster_id, checked_at__isnull=False)
-    last = concluded.order_by("-checked_at").first()
+    """The last concluded check of a cluster, if it met a problem of the storage.
+
+    None where the check is switched off.
+    """
+    if not settings.FILE_CHECKS:
+        return None
+    concluded = FileCheck.objects.filter(
+        ~Exists(_off(OuterRef("run__cloud"), OuterRef("run__region"))),
+        run__cluster=cluster_id,
+        run__requested_at__gte=timezone.now() - PROBLEM_LASTS,
+        checked_at__isnull=False,
+    )
+    last = concluded.order_by("-run__requested_at", "-run__id").first()
     return last if last is not None and last.problem in LASTING else None

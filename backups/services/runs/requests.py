@@ -155,18 +155,16 @@ def request_backups(clusters: Sequence[Cluster], requester: Requester) -> dict[i
 
     Args:
         clusters: the clusters, without duplicates.
-        requester: who requests all of them.
+        requester: who requests all of them; whether a reason was required was looked at when they
+            asked.
 
     Returns:
         The new or joined run by the cluster's primary key; clusters that cannot be backed up at
         all are left out.
 
     Raises:
-        ReasonMissing: as for `request_backup`.
         IntegrityError: one of them was requested at the same time; roll back and try again.
     """
-    if reason_required(requester.trigger) and not requester.reason.strip():
-        raise ReasonMissing(_("A reason is required for every backup."))
     if instance.problem():
         return {}
     pks = [each.pk for each in clusters]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Exists, Max, OuterRef, Subquery
 from django.utils import timezone
 
 from backups.choices import RunState
@@ -41,9 +41,9 @@ def check(after: int | None) -> RecordsReport:
     reading = _Reading()
     for batches, events in _sealings(after or 0, trail.head().sequence):
         reading.batches(batches, events)
-    for seal in _lost():
-        if not reading.may_be_deleted(_object(seal.facts)):
-            reading.say(f"run {seal.run_id} is missing, and no retention run has deleted it")
+    for pk, facts in _lost():
+        if not reading.may_be_deleted(facts):
+            reading.say(f"run {pk} is missing, and no retention run has deleted it")
     for pk in unsealed().order_by("pk").values_list("pk", flat=True).iterator():
         reading.say(f"run {pk} has ended and has no seal")
     if SealBatch.objects.filter(event=None).exists():
@@ -75,12 +75,18 @@ def _sealings(after: int, until: int) -> Iterator[tuple[list[SealBatch], dict[in
         after = end
 
 
-def _lost() -> Iterator[RunSeal]:
-    """Yield the seals of runs that do not exist."""
+def _lost() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield runs that have seals and do not exist, with their last sealed facts."""
     run = BackupRun.objects.filter(pk=OuterRef("run_id"))
+    corrected = RunSeal.objects.filter(
+        run_id=OuterRef("run_id"), kind=RunSeal.Kind.CORRECTION, batch__isnull=False
+    )
     found = RunSeal.objects.filter(~Exists(run), batch__isnull=False)
-    # a correction says less than the seal of the end
-    return found.exclude(kind=RunSeal.Kind.CORRECTION).order_by("pk").iterator()
+    found = found.exclude(kind=RunSeal.Kind.CORRECTION).order_by("pk")
+    facts = Subquery(corrected.values("facts")[:1])
+    for pk, first, last in found.values_list("run_id", "facts", facts).iterator():
+        # a correction whose run was gone before its seal says only what it changed
+        yield pk, _object(first) | _object(last or "{}")
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def transition(
     if to in TERMINAL:
         changes |= {"finished_at": timezone.now(), "next_check_at": None}
     changes |= {"state": to.value, "version": F("version") + 1}
-    held = run.job_id is None  # crediting the job has released the cluster's other POSTs
+    # Crediting a job has released its POST, which is the only one of a first attempt.
+    held = run.job_id is None or run.attempt > 1
     with transaction.atomic(savepoint=False):
         row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
         if only_if is not None:
@@ -78,7 +79,8 @@ def transition(
             note=note[:500],
             actor=actor[:255],
         )
-        if (to in TERMINAL and held) or to is RunState.QUEUED:
+        # A run that is queued after a 503 keeps its POST active: its job may still be created.
+        if to in TERMINAL and held:
             release(run)
         if to in TERMINAL:
             seals.pend(run, changes)
