@@ -159,6 +159,7 @@ class Work(TextChoices):
 
     BACKUP = "backup", _("Back up")
     CHECK = "check", _("Check now")
+    SETTINGS = "settings", _("Change log backup")
     LABEL = "label", _("Label")
     OBJECTIVE = "objective", _("Set the objective")
     ARCHIVE = "archive", _("Archive")
@@ -169,7 +170,9 @@ class ItemState(TextChoices):
 
     WAITING = "waiting", _("Waiting")
     STARTED = "started", _("Started")
+    WORKING = "working", _("In progress")  # the cloud is asked to change its settings
     DONE = "done", _("Done")  # other work than a backup
+    FAILED = "failed", _("Failed")
     SKIPPED = "skipped", _("Skipped")
     CANCELLED = "cancelled", _("Cancelled")
 
@@ -192,6 +195,7 @@ class Cause(TextChoices):
     NOT_PERMITTED = "not_permitted", _("Not permitted")
     JOINED = "joined", _("Backed up by another request")
     IMPOSSIBLE = "impossible", _("Not possible")
+    STOPPED = "stopped", _("Stopped after failures")
 
 
 # A request for such a cluster can be sent anyway: the cloud decides, or it joins the active run.

@@ -378,6 +378,7 @@ class ListForm(forms.Form):
 MAX_WAIT_MINUTES = 1440
 MOST_SELECTED = 100  # a page of clusters
 LONGEST_REASON = 500
+STOP_AFTER = 5  # failures of one kind that end a batch of changes
 IDEMPOTENCY_KEY = r"^[A-Za-z0-9_-]{8,64}\Z"
 
 
@@ -442,6 +443,12 @@ class BatchForm(SelectedForm, BackupForm):
     labels = LabelsField(label=_("Labels"), max_length=6000, required=False)
     remove = forms.CharField(label=_("Labels to remove"), max_length=2000, required=False)
     hours = forms.IntegerField(label=_("Objective in hours"), required=False)
+    bucket = forms.CharField(label=_("OBS bucket"), max_length=63, required=False)
+    base_path = forms.CharField(
+        label=_("Path in the bucket"), max_length=log_settings.MOST_PATH, required=False
+    )
+    agency = forms.CharField(label=_("IAM agency"), max_length=64, required=False)
+    stop_after = forms.IntegerField(label=_("Failures"), required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -456,6 +463,12 @@ class BatchForm(SelectedForm, BackupForm):
                 return {"labels": self.cleaned_data["labels"], "remove": [k for k in keys if k]}
             case Work.OBJECTIVE:
                 return {"hours": self.cleaned_data["hours"]}
+            case Work.SETTINGS:
+                values = {
+                    name: self.cleaned_data[name] for name in ("bucket", "base_path", "agency")
+                }
+                failures = self.cleaned_data["stop_after"]
+                return {**values, "stop_after": STOP_AFTER if failures is None else failures}
         return {}
 
 

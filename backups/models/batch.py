@@ -44,7 +44,9 @@ class Batch(models.Model):
     """
 
     work = models.CharField(max_length=10, choices=Work, default=Work.BACKUP)
-    values = models.JSONField(default=dict, blank=True, help_text="of other work: labels, hours")
+    values = models.JSONField(
+        default=dict, blank=True, help_text="of other work: labels, hours, bucket"
+    )
     requested_at = models.DateTimeField(default=timezone.now)
     # NULL: a command without an account, or the account was deleted or masked
     requested_by = models.ForeignKey(
@@ -104,7 +106,13 @@ class BatchItem(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
     state = models.CharField(max_length=9, choices=ItemState, default=ItemState.WAITING)
     cause = models.CharField(max_length=15, choices=Cause, blank=True, default=Cause.NONE)
-    note = models.CharField(max_length=200, blank=True, help_text="why it was not possible")
+    note = models.CharField(
+        max_length=200, blank=True, help_text="what the work led to, or why not"
+    )
+    # equal for failures of one kind: the cloud's error code, or our word
+    code = models.CharField(max_length=40, blank=True)
+    # of work that asks the cloud: no other process takes it up until some minutes later
+    begun_at = models.DateTimeField(null=True, blank=True)
     # its own run, or one that it joined; NULL once retention has deleted it
     run = models.ForeignKey(
         BackupRun, null=True, blank=True, on_delete=models.SET_NULL, related_name="batch_items"

@@ -8,6 +8,7 @@ import re
 from django.utils.translation import gettext as _
 
 MOST_PATH = 512
+CLUSTER = "{cluster}"  # in the path of many clusters: the name of each
 LOG_TYPES = ("instance", "deprecation", "indexingSlow", "searchSlow")
 LEVELS = ("ERROR", "WARN", "INFO", "DEBUG")
 USUAL_LINES, MOST_LINES = 100, 10_000
@@ -94,6 +95,21 @@ def path_problem(path: str) -> str:
     if "///" in path or "..." in path:
         return _("The path cannot have more than two slashes or dots in a row.")
     return ""
+
+
+def pattern_problem(pattern: str) -> str:
+    """Error message for a base path in which CLUSTER stands for a cluster's name, "" if valid."""
+    return path_problem(path_of(pattern, "x"))
+
+
+def path_of(pattern: str, name: str) -> str:
+    """The base path of one cluster, not validated.
+
+    Args:
+        pattern: a base path, with CLUSTER where the name belongs.
+        name: the cluster's name.
+    """
+    return pattern.replace(CLUSTER, name)
 
 
 def agency_problem(name: str) -> str:

@@ -69,7 +69,7 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         cancelled = 0
         if not moved:
             # the original instance continues its batches
-            waiting = BatchItem.objects.filter(state=ItemState.WAITING)
+            waiting = BatchItem.objects.filter(state__in=[ItemState.WAITING, ItemState.WORKING])
             waiting.update(state=ItemState.CANCELLED)
             cancelled = sum(
                 transition(run, RunState.CANCELLED, actor=actor.name, note=NOT_SENT)

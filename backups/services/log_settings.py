@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -57,6 +57,7 @@ class ChangeOutcome(StrEnum):
     NOT_SENT = "not_sent"  # no token, no connection, or the settings could not be read
     STALE = "stale"  # the settings have changed since they were displayed: nothing was sent
     OCCUPIED = "occupied"  # another change of the cluster is in progress: nothing was sent
+    ALREADY = "already"  # the settings were as requested before anything was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +146,17 @@ def fingerprint(settings: LogSettingsInfo | StoredSettings) -> str:
 def is_as_requested(decision: Decision, now: LogSettingsInfo) -> bool:
     """Whether settings are as requested."""
     if decision.change in (Change.ENABLE, Change.CHANGE):
-        found = LogStorage(bucket=now.bucket, base_path=now.base_path, agency=now.agency)
-        return now.enabled and found == decision.storage
+        return _goes_to(decision.storage, now)
     if decision.change is Change.DISABLE:
         return not now.enabled
     if decision.change is Change.SET_POLICY:
         return now.auto_enabled and now.period == decision.period
     return not now.auto_enabled
+
+
+def _goes_to(storage: LogStorage | None, now: LogSettingsInfo | StoredSettings) -> bool:
+    found = LogStorage(bucket=now.bucket, base_path=now.base_path, agency=now.agency)
+    return now.enabled and found == storage
 
 
 def ending_of(
@@ -224,6 +229,46 @@ def decide(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResult:
             lease.release(changing_until=None)
 
 
+def set_storage(
+    cluster: Cluster, storage: LogStorage, actor: Actor, *, since: datetime, reason: str = ""
+) -> ChangeResult:
+    """Switch log backup on with a storage, or change the storage, whichever the cluster needs.
+
+    For a decision about many clusters, whose settings nobody looked at one by one. It can be
+    repeated after a crash: what an interrupted call has changed is read first. Do not call it in a
+    transaction.
+
+    Args:
+        cluster: the cluster.
+        storage: where its log backups are to go, validated.
+        actor: for the audit trail.
+        since: when that was decided. If the settings have changed since to something else, nothing
+            is sent.
+        reason: free text.
+
+    Returns:
+        The result, as of `decide`, or ALREADY.
+    """
+    known = StoredSettings.objects.filter(cluster=cluster).first()
+    change = Change.CHANGE if known is not None and known.enabled else Change.ENABLE
+    decision = Decision(change, storage, reason=reason)
+    if known is None or _goes_to(storage, known):
+        try:
+            known = read_settings(cluster)
+        except CssApiError as error:
+            return _not_read(cluster, decision, actor, error)
+        if _goes_to(storage, known):
+            return ChangeResult(ChangeOutcome.ALREADY)
+    if known.changed_at is not None and known.changed_at > since:
+        return ChangeResult(ChangeOutcome.STALE)
+    change = Change.CHANGE if known.enabled else Change.ENABLE
+    decision = replace(decision, change=change, seen=fingerprint(known))
+    result = decide(cluster, decision, actor)
+    if result.ending is ChangeOutcome.STALE and result.now and _goes_to(storage, result.now):
+        return replace(result, ending=ChangeOutcome.ALREADY)
+    return result
+
+
 def _claim(cluster: Cluster) -> leases.Lease | None:
     """Claim a cluster's settings for one change.
 
@@ -246,12 +291,7 @@ def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResu
         began = timezone.now()
         before = client.get_log_settings(cluster.cluster_id)
     except CssApiError as error:
-        answer = error.answer if isinstance(error, ApiError) else None
-        result = ChangeResult(ChangeOutcome.NOT_SENT, str(error), answer)
-        retry_while_unavailable(
-            lambda: _record_ending(cluster, decision, actor, result), seconds=HOLD
-        )
-        return result
+        return _not_read(cluster, decision, actor, error)
     if fingerprint(before) != decision.seen:
         store_settings(cluster, before, began)
         return ChangeResult(ChangeOutcome.STALE, before=before, now=before)
@@ -274,6 +314,15 @@ def _carry_out(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResu
         _record_ending(cluster, decision, actor, result, requested)
 
     retry_while_unavailable(keep, seconds=HOLD)
+    return result
+
+
+def _not_read(
+    cluster: Cluster, decision: Decision, actor: Actor, error: CssApiError
+) -> ChangeResult:
+    answer = error.answer if isinstance(error, ApiError) else None
+    result = ChangeResult(ChangeOutcome.NOT_SENT, str(error), answer)
+    retry_while_unavailable(lambda: _record_ending(cluster, decision, actor, result), seconds=HOLD)
     return result
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
@@ -16,12 +19,13 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.choices import PASSABLE, Cause, ItemState, Readiness, RunState, Trigger, Work
-from backups.forms import BatchForm, RetryForm, SelectedForm, form_problems
+from backups.forms import STOP_AFTER, BatchForm, RetryForm, SelectedForm, form_problems
 from backups.guide import READINESS, Text
 from backups.lists.filtering import active_chips
 from backups.models import BackupRun, Batch, BatchItem
+from backups.rules.log_settings import CLUSTER
 from backups.serialize import batch_document
-from backups.services.batches import making, selecting
+from backups.services.batches import changing, making, other_work, selecting
 from backups.services.batches.making import BatchKeyReused, BatchProblem
 from backups.services.batches.progress import Progress, progress_of
 from backups.services.batches.selecting import Selection
@@ -49,6 +53,7 @@ _WAITING = Badge("busy", "clock", gettext_lazy("Waiting"))
 _CANCELLED = Badge("muted", "stop-circle", gettext_lazy("Cancelled"))
 _SKIPPED = Badge("muted", "minus-circle", gettext_lazy("Skipped"))
 _DONE = Badge("ok", "check-circle", gettext_lazy("Done"))
+_FAILED = Badge("bad", "x-circle", gettext_lazy("Failed"))
 _OPEN = Badge("busy", "arrow-path", gettext_lazy("In progress"))
 _ENDED_WELL = Badge("ok", "check-badge", gettext_lazy("Ended"))
 _ENDED = Badge("warn", "exclamation-circle", gettext_lazy("Ended"))
@@ -143,7 +148,9 @@ def _preview(
     *,
     problems: list[str] | None = None,
     status: int = 200,
+    changes: dict[str, Any] | None = None,
 ) -> HttpResponse:
+    """The preview; with `changes`, valid settings, also of what these make of the clusters."""
     found = selecting.preview(selection)
     query = QueryDict(selection.query)
     chips = []
@@ -160,7 +167,9 @@ def _preview(
         "query": selection.query,
         "chips": chips,
         "key": new_key(),
-        "typed": {name: request.POST.get(name, "")[:6000] for name in _TYPED},
+        "typed": {name: request.POST.get(name, usual)[:6000] for name, usual in _TYPED.items()},
+        "paths": changing.paths_of(selection, changes["base_path"]) if changes else None,
+        "previewed": _fingerprint(changes) if changes else "",
         "reason_required": reason_required(Trigger.BULK) if is_backup else _needs(selection.work),
         "problems": problems or [],
         "back": f"{reverse('backups:clusters')}?{selection.query}".rstrip("?"),
@@ -168,7 +177,22 @@ def _preview(
     return render(request, "backups/batch_new.html", context, status=status)
 
 
-_TYPED = ("reason", "labels", "remove", "hours")
+# fields, and what they contain at first
+_TYPED = {
+    "reason": "",
+    "labels": "",
+    "remove": "",
+    "hours": "",
+    "bucket": "",
+    "base_path": f"css/log/{CLUSTER}",
+    "agency": "",
+    "stop_after": str(STOP_AFTER),
+}
+
+
+def _fingerprint(changes: dict[str, Any]) -> str:
+    """Of settings whose preview was shown: others are not sent."""
+    return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _needs(work: Work) -> bool:
@@ -216,13 +240,19 @@ def _make(request: PageRequest) -> HttpResponse:
     form = BatchForm(request.POST)
     if not form.is_valid():
         return _preview(request, selection, pks, problems=form_problems(form), status=422)
+    values = form.values()
+    if selection.work is Work.SETTINGS:
+        if problems := other_work.settings_problems(values):
+            return _preview(request, selection, pks, problems=problems, status=422)
+        if request.POST.get("previewed") != _fingerprint(values):
+            return _preview(request, selection, pks, changes=values)
     try:
         made = making.make_batch(
             selection,
             requester(request, form.cleaned_data["reason"], Trigger.BULK),
             anyway=form.cleaned_data["anyway"],
             idempotency_key=form.cleaned_data["idempotency_key"],
-            values=form.values(),
+            values=values,
         )
     except (BatchProblem, BatchKeyReused) as error:
         return _preview(request, selection, pks, problems=[str(error)], status=409)
@@ -257,7 +287,12 @@ class CountRow:
 
 def _counts(batch: Batch, progress: Progress) -> list[CountRow]:
     """What became of the clusters, in the order of their lives."""
-    rows = [CountRow(_WAITING, progress.waiting), CountRow(_DONE, progress.worked)]
+    rows = [
+        CountRow(_WAITING, progress.waiting),
+        CountRow(_OPEN, progress.working),
+        CountRow(_DONE, progress.worked),
+        CountRow(_FAILED, progress.unworked),
+    ]
     for state in RunState:
         query = f"batch={batch.pk}&window=all&state={state}"
         rows.append(CountRow(RUN_STATES[state], progress.states.get(state, 0), query))
@@ -318,7 +353,8 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         and (progress.waiting or progress.states.get(RunState.QUEUED)),
         "may_retry": may_run and progress.failed > 0,
         "is_backup": batch.work == Work.BACKUP,
-        "impossible": _impossible(request.user, batch),
+        "answers": _answers(request.user, batch)[:MOST_LISTED],
+        "stopped": _stopped(request.user, batch),
         "may_export": may_somewhere(request.user, Permission.EXPORT),
         "reason_required": reason_required(Trigger.BULK),
         "retries": batch.retries.visible_to(request.user).order_by("pk")[:20],
@@ -337,12 +373,38 @@ def _may_run(user: User, batch: Batch) -> bool:
     return BatchItem.objects.filter(making.permitted(user, work), batch=batch).exists()
 
 
-def _impossible(user: User, batch: Batch) -> list[BatchItem]:
-    """The clusters of which the batch says why their work was not possible."""
+def _answers(user: User, batch: Batch) -> QuerySet[BatchItem]:
+    """The clusters of which the batch says what became of them; what is not done comes first."""
+    items = BatchItem.objects.filter(visible_q(user), batch=batch).exclude(note="")
     if batch.work == Work.BACKUP:
-        return []
-    items = BatchItem.objects.filter(visible_q(user), batch=batch, state=ItemState.SKIPPED)
-    return list(items.exclude(note="").select_related("cluster").order_by("pk")[:MOST_LISTED])
+        return items.none()
+    done = Case(When(state=ItemState.DONE, then=1), default=0)
+    return items.select_related("cluster").order_by(done, "pk")
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Failures of one kind that ended a batch.
+
+    Attributes:
+        code: what they have in common.
+        count: how many clusters were not begun because of them.
+        after: the number of failures that ends the batch.
+    """
+
+    code: str
+    count: int
+    after: int
+
+
+def _stopped(user: User, batch: Batch) -> Stopped | None:
+    if batch.work != Work.SETTINGS:
+        return None
+    items = BatchItem.objects.filter(
+        visible_q(user), batch=batch, state=ItemState.CANCELLED, cause=Cause.STOPPED
+    )
+    code = items.order_by("pk").values_list("code", flat=True).first()
+    return Stopped(code, items.count(), batch.values["stop_after"]) if code else None
 
 
 @require_safe
@@ -364,8 +426,15 @@ def batch_live(request: PageRequest, shown: Shown, pk: int) -> HttpResponse | No
 def batch_json(request: PageRequest, pk: int) -> JsonResponse:
     """Download the batch as JSON, with everything that its page shows."""
     batch = visible_batch(request, pk)
+    document = batch_document(batch, progress_of(batch, request.user))
+    if batch.work != Work.BACKUP:
+        answers = _answers(request.user, batch)
+        columns = ("cluster__cluster_id", "cluster__name", "state", "code", "note")
+        names = ("cluster_id", "cluster", "state", "code", "note")
+        rows = answers.values_list(*columns)
+        document["answers"] = [dict(zip(names, row, strict=True)) for row in rows]
     return JsonResponse(
-        batch_document(batch, progress_of(batch, request.user)),
+        document,
         json_dumps_params={"indent": 2, "ensure_ascii": False},
         headers={
             "Content-Disposition": f'attachment; filename="batch-{batch.pk}.json"',

@@ -74,7 +74,9 @@ PAGES: dict[str, Entry] = {
     "backups:protection": Entry(queries=("", "?protection=overdue")),
     # --- batches
     "backups:batches": Entry(),
-    "backups:batch-new": Entry(queries=("", "?show=all&work=label", "?q=no-such-cluster")),
+    "backups:batch-new": Entry(
+        queries=("", "?show=all&work=label", "?work=settings", "?q=no-such-cluster")
+    ),
     "backups:batch": Entry(of="batch"),
     # --- history and runs
     "backups:history": Entry(

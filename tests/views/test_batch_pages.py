@@ -355,7 +355,56 @@ def test_the_same_selection_is_labelled_with_what_was_wrong_said_and_kept(
         assert "env=prod" in [str(tag) for tag in cluster.tags.all()]
 
 
-@pytest.mark.parametrize("work", ["label", "objective", "archive"])
+def test_log_backup_settings_are_previewed_before_they_are_sent(
+    client: Client, make_cluster: MakeCluster, db: None
+) -> None:
+    twins = [make_cluster(), make_cluster()]
+    Cluster.objects.filter(pk__in=[each.pk for each in twins]).update(name="twin <b>")
+    client.force_login(give(User.objects.create_user("root"), Role.ADMIN))
+    first = preview(client, "work=settings")
+    assert 'value="css/log/{cluster}"' in first
+    assert 'id="preview"' in first
+    assert 'id="send-ready"' not in first
+    values = {"bucket": "logs", "base_path": "css/{cluster}", "agency": "css", "stop_after": "3"}
+    sent = {"query": "", "work": "settings", "reason": "new bucket", **values}
+    refused = send(client, **{**sent, "bucket": "No"})
+    assert (refused.status_code, "OBS bucket: Enter 3" in refused.content.decode()) == (422, True)
+    text = tight(send(client, **sent).content.decode())
+    assert not Batch.objects.exists(), "the first answer is the preview"
+    # "<" is no valid character of a path
+    assert 'id="invalid-paths"' in text
+    assert "twin &lt;b&gt;" in text
+    Cluster.objects.filter(pk__in=[each.pk for each in twins]).update(name="twin")
+    text = tight(send(client, **sent).content.decode())
+    assert 'id="shared-paths"' in text
+    assert '<bdi class="mono">css/twin</bdi>' in text
+    assert "Change log backup: 2 clusters" in text
+    previewed = text.split('name="previewed" value="')[1].split('"')[0]
+    text = send(client, **{**sent, "base_path": "other", "previewed": previewed}).content.decode()
+    assert 'value="other"' in text
+    assert not Batch.objects.exists(), "other values than those of the preview"
+    batch = made(client, **sent, previewed=previewed)
+    assert batch.values == {**values, "stop_after": 3}
+    items = batch.items.order_by("pk")
+    items.filter(cluster=twins[0]).update(state="failed", code="CSS.0048", note="no <bucket>")
+    items.filter(cluster=twins[1]).update(state="cancelled", cause="stopped", code="CSS.0048")
+    text = tight(client.get(f"{URL}{batch.pk}/").content.decode())
+    assert "Stopped after 3 failures of one kind (CSS.0048): 1 cluster was not changed." in text
+    assert "Failed.<bdi>no &lt;bucket&gt;</bdi>" in text
+    document = client.get(f"{URL}{batch.pk}.json").json()
+    assert document["failed_work"] == 1
+    assert document["answers"] == [
+        {
+            "cluster_id": twins[0].cluster_id,
+            "cluster": "twin",
+            "state": "failed",
+            "code": "CSS.0048",
+            "note": "no <bucket>",
+        }
+    ]
+
+
+@pytest.mark.parametrize("work", ["settings", "label", "objective", "archive"])
 def test_work_that_an_operator_may_not_do_is_neither_offered_nor_done(
     web: Client, make_cluster: MakeCluster, work: str
 ) -> None:

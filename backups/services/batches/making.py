@@ -103,7 +103,7 @@ def make_batch(
     is_backup = selection.work is Work.BACKUP
     if is_backup and reason_required(requester.trigger) and not requester.reason.strip():
         raise ReasonMissing(_("A reason is required for every backup."))
-    if is_backup and (why := instance.problem()):
+    if selection.work in (Work.BACKUP, Work.SETTINGS) and (why := instance.problem()):
         raise BatchProblem(why)
     if not is_backup and (wrong := problems_of(selection.work, values, requester.reason)):
         raise BatchProblem(" ".join(wrong))
@@ -247,14 +247,24 @@ def _insert_items(batch: Batch, selection: Selection) -> None:
             output_field=CharField(),
         ),
         item_note=Value(""),
+        item_code=Value(""),
         item_cause=Case(When(goes, then=Value("")), default=F("cause"), output_field=CharField()),
     )
-    columns = ("item_batch", "pk", "project_id", "item_state", "item_cause", "item_note")
+    columns = (
+        "item_batch",
+        "pk",
+        "project_id",
+        "item_state",
+        "item_cause",
+        "item_note",
+        "item_code",
+    )
     sql, values = clusters.order_by("pk").values_list(*columns).query.sql_with_params()
     table = connection.ops.quote_name(BatchItem._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (batch_id, cluster_id, project_id, state, cause, note) {sql}",
+            f"INSERT INTO {table} (batch_id, cluster_id, project_id, state, cause, note, code) "
+            f"{sql}",
             values,
         )
 

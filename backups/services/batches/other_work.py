@@ -1,5 +1,7 @@
 """What batches do beside backups: check, label, set the objective, archive.
 
+changing.py changes log backup settings, for which the cloud has to be asked.
+
 Each cluster is a transaction of its own, with the event of the audit trail that its page would
 record, before and after included.
 """
@@ -20,12 +22,13 @@ from backups.choices import Cause, ItemState, Trigger, Work
 from backups.models import Batch, BatchItem, Cluster
 from backups.models.cluster import label_problems
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
+from backups.rules.log_settings import agency_problem, bucket_problem, pattern_problem
 from backups.services.clusters import checks
 from backups.services.clusters.manage import CannotArchive, archive, own_labels, set_labels
 from backups.services.clusters.protection import set_objective
 from dashboard.audit.trail import Actor
 
-from .selecting import cause_of
+from .selecting import MOST, cause_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +38,13 @@ def problems_of(work: Work, values: dict[str, Any], reason: str) -> list[str]:
 
     Args:
         work: what is to be done.
-        values: `labels` to set and keys to `remove`; or `hours`, None for the project's.
+        values: `labels` to set and keys to `remove`; or `hours`, None for the project's; or
+            `bucket`, `base_path`, `agency` and `stop_after`, a number of failures.
         reason: free text, which archiving needs.
     """
     match work:
+        case Work.SETTINGS:
+            return settings_problems(values)
         case Work.LABEL:
             if not values["labels"] and not values["remove"]:
                 return [_("Enter labels to set, or keys to remove.")]
@@ -55,8 +61,11 @@ def problems_of(work: Work, values: dict[str, Any], reason: str) -> list[str]:
     return []
 
 
+_ELSEWHERE = (Work.BACKUP, Work.SETTINGS)
+
+
 def work_on_waiting(until: float) -> int:
-    """Do the work of batches that are no backups.
+    """Do the work of batches that needs nothing of the cloud.
 
     Args:
         until: of the monotonic clock; no cluster is begun afterwards.
@@ -65,7 +74,7 @@ def work_on_waiting(until: float) -> int:
         The number of items that are not waiting any more.
     """
     waiting = BatchItem.objects.filter(batch=OuterRef("pk"), state=ItemState.WAITING)
-    batches = Batch.objects.open().exclude(work=Work.BACKUP).filter(Exists(waiting))
+    batches = Batch.objects.open().exclude(work__in=_ELSEWHERE).filter(Exists(waiting))
     done = 0
     for batch in batches.select_related("requested_by").order_by("?"):
         try:
@@ -90,7 +99,7 @@ def _next(batch: Batch) -> bool:
         )
         if item is None:
             return False
-        item.cause = _cause(batch, item.cluster)
+        item.cause = cause_now(batch, item.cluster)
         if item.cause:
             item.state = ItemState.SKIPPED
         else:
@@ -99,7 +108,7 @@ def _next(batch: Batch) -> bool:
     return True
 
 
-def _cause(batch: Batch, cluster: Cluster) -> Cause:
+def cause_now(batch: Batch, cluster: Cluster) -> Cause:
     """Why the cluster is skipped now; permission is looked at again."""
     user = batch.requested_by
     if user is None and batch.trigger != Trigger.CLI:  # the account was deleted
@@ -109,14 +118,18 @@ def _cause(batch: Batch, cluster: Cluster) -> Cause:
 
 
 def _result(batch: Batch, cluster: Cluster) -> tuple[ItemState, Cause, str]:
-    actor = Actor(batch.requested_by_name, batch.requested_by, batch.source_ip, token=batch.token)
     try:
         # a savepoint: what was refused leaves nothing behind
         with transaction.atomic(), override("en"):  # stored texts are English
-            _do(batch, cluster, actor)
+            _do(batch, cluster, actor_of(batch))
     except (CannotArchive, ValueError) as error:
         return ItemState.SKIPPED, Cause.IMPOSSIBLE, str(error)[:200]
     return ItemState.DONE, Cause.NONE, ""
+
+
+def actor_of(batch: Batch) -> Actor:
+    """Who requested the batch, for the audit trail."""
+    return Actor(batch.requested_by_name, batch.requested_by, batch.source_ip, token=batch.token)
 
 
 def _do(batch: Batch, cluster: Cluster, actor: Actor) -> None:
@@ -132,6 +145,18 @@ def _do(batch: Batch, cluster: Cluster, actor: Actor) -> None:
             set_objective(cluster, batch.values["hours"], actor)
         case Work.ARCHIVE:
             archive(cluster, actor, batch.reason)
+
+
+def settings_problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with log backup settings for many clusters, as sentences."""
+    found = [
+        (_("OBS bucket"), bucket_problem(values["bucket"])),
+        (_("Path in the bucket"), pattern_problem(values["base_path"])),
+        (_("IAM agency"), agency_problem(values["agency"])),
+    ]
+    if not 1 <= values["stop_after"] <= MOST:
+        found.append((_("Failures"), _("Enter 1 to %(most)d.") % {"most": MOST}))
+    return [f"{field}: {problem}" for field, problem in found if problem]
 
 
 def _without(labels: dict[str, str], keys: Iterable[str]) -> dict[str, str]:

@@ -39,7 +39,9 @@ class Progress:
         waiting: not yet runs.
         states: number of clusters by the state of their run.
         skipped: number of clusters by cause.
+        working: other work that the cloud is being asked for.
         worked: done, of other work than a backup.
+        unworked: failed, of other work than a backup.
         cancelled: cancelled before they became runs.
         joined: backed up by another request's run; they count in `states`, too.
         forgotten: their run was deleted by retention.
@@ -51,7 +53,9 @@ class Progress:
     waiting: int = 0
     states: dict[RunState, int] = field(default_factory=dict)
     skipped: dict[Cause, int] = field(default_factory=dict)
+    working: int = 0
     worked: int = 0
+    unworked: int = 0
     cancelled: int = 0
     joined: int = 0
     forgotten: int = 0
@@ -77,12 +81,12 @@ class Progress:
     @property
     def total(self) -> int:
         """Clusters of the batch, without the skipped ones."""
-        others = self.worked + self.cancelled + self.forgotten
+        others = self.working + self.worked + self.unworked + self.cancelled + self.forgotten
         return self.waiting + sum(self.states.values()) + others
 
     @property
     def done(self) -> int:
-        return self.total - self.waiting - self.active
+        return self.total - self.waiting - self.working - self.active
 
     @property
     def percent(self) -> int:
@@ -153,7 +157,9 @@ def progress_of(batch: Batch, user: User | None, now: datetime | None = None) ->
         waiting=items_by[ItemState.WAITING],
         states=dict(states),
         skipped=dict(skipped.most_common()),
+        working=items_by[ItemState.WORKING],
         worked=items_by[ItemState.DONE],
+        unworked=items_by[ItemState.FAILED],
         cancelled=items_by[ItemState.CANCELLED],
         joined=joined,
         forgotten=forgotten,

@@ -140,6 +140,7 @@ def preview(selection: Selection) -> Preview:
 # what other work than a backup skips
 _OTHER_CAUSES: dict[Work, frozenset[Cause]] = {
     Work.CHECK: frozenset({Cause.DISCONNECTED}),
+    Work.SETTINGS: frozenset({Cause.GONE, Cause.ARCHIVED, Cause.DISCONNECTED}),
     Work.LABEL: frozenset(),
     Work.OBJECTIVE: frozenset(),
     Work.ARCHIVE: frozenset({Cause.ARCHIVED, Cause.RUNNING}),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
 from backups import instance
@@ -23,6 +23,7 @@ from backups.services import rate
 from backups.services.dispatch import dispatch_batches
 from backups.services.runs.requests import IN_BATCHES, Requester, request_backups
 
+from .changing import change_waiting
 from .other_work import work_on_waiting
 from .selecting import cause_of
 
@@ -39,7 +40,10 @@ def look_after() -> None:
     """
     if not Batch.objects.open().exists():
         return
-    if BatchItem.objects.filter(state=ItemState.WAITING).exists():
+    working = BatchItem.objects.filter(
+        state=ItemState.WORKING, batch__in=Batch.objects.open().filter(work=Work.SETTINGS)
+    )
+    if BatchItem.objects.filter(state=ItemState.WAITING).exists() or working.exists():
         dispatch_batches()
     end_batches()
 
@@ -76,7 +80,7 @@ def start_waiting() -> int:
         if time.monotonic() > until:
             break
         started += _start(project, found[project.pk])
-    return started + work_on_waiting(until)
+    return started + work_on_waiting(until) + change_waiting(until)
 
 
 def _start(project: Project, waiting: dict[int, int]) -> int:
@@ -188,7 +192,9 @@ def end_batches() -> int:
     items = BatchItem.objects.filter(batch=OuterRef("pk"))
     active = BackupRun.objects.filter(state__in=sorted(ACTIVE), batch_items__batch=OuterRef("pk"))
     ended = Batch.objects.open().filter(
-        ~Exists(items.filter(state=ItemState.WAITING)), ~Exists(active)
+        ~(Q(work=Work.SETTINGS) & Exists(items.filter(state=ItemState.WORKING))),
+        ~Exists(items.filter(state=ItemState.WAITING)),
+        ~Exists(active),
     )
     pks = list(ended.values_list("pk", flat=True))
     # an UPDATE without rows would still wait for SQLite's lock
