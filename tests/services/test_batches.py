@@ -303,6 +303,31 @@ def test_a_click_on_a_waiting_cluster_goes_first_and_the_item_joins(
     assert progress_of(batch, anna).joined == 2
 
 
+def test_a_job_of_the_cloud_does_not_fulfil_a_batch(anna: User, make_clusters: Make) -> None:
+    """Its times are those of the cloud's clock, which may be ahead."""
+    (cluster,) = make_clusters(1)
+    batch = make_batch(everything(anna), asked_by(anna)).batch
+    later = timezone.now() + timedelta(minutes=5)
+    BackupRun.objects.create(
+        cluster=cluster,
+        project=cluster.project,
+        cluster_cloud_id=cluster.cluster_id,
+        cluster_name=cluster.name,
+        cloud=cluster.project.cloud,
+        region=cluster.project.region,
+        project_id_in_cloud=cluster.project.project_id,
+        project_name=cluster.project.name,
+        requested_by_name="the cloud's schedule",
+        trigger=Trigger.CLOUD,
+        state=RunState.SUCCEEDED,
+        requested_at=later,
+        finished_at=later,
+        job_id="scheduled",
+    )
+    assert start_waiting() == 1
+    assert batch.items.get().cause == Cause.NONE
+
+
 def test_permission_is_looked_at_again_when_an_item_becomes_a_run(
     anna: User, make_clusters: Make
 ) -> None:

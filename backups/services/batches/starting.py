@@ -169,10 +169,13 @@ def _causes(batch: Batch, pks: list[int]) -> dict[int, Cause]:
 
 
 def _verified_since(batch: Batch, pks: list[int]) -> dict[int, BackupRun]:
-    """Runs that were requested after the batch and are verified: its request is fulfilled."""
+    """Runs that were requested after the batch and are verified: its request is fulfilled.
+
+    Without the cloud's own jobs, whose times are those of the cloud's clock.
+    """
     runs = BackupRun.objects.filter(
         cluster__in=pks, state=RunState.SUCCEEDED, requested_at__gte=batch.requested_at
-    )
+    ).exclude(trigger=Trigger.CLOUD)
     return {run.cluster_id: run for run in runs.order_by("requested_at")}
 
 
