@@ -59,7 +59,10 @@ def test_a_batch_outlives_its_worker_and_sends_each_request_once(stack: Stack) -
     assert found["clusters"] == found["done"] == 30
     assert set(found["runs"]) <= {"succeeded", "not_started", "unverified"}, found
     per_cluster = [entry.cluster_id for entry in sent()]
-    assert sorted(per_cluster) == sorted(ids), "each once"
+    assert len(per_cluster) == len(set(per_cluster)), "none twice"
+    # killed between storing that it sends and the first byte: not started, and it says so
+    unsent = set(ids) - set(per_cluster)
+    assert len(unsent) <= found["runs"].get("not_started", 0), unsent
 
 
 def test_a_project_that_hangs_under_a_batch_does_not_hold_up_another(stack: Stack) -> None:
