@@ -508,9 +508,9 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
         # Never earlier than asked, and spread, because other runs were asked to wait as long.
         delay = max(delay, verdict.retry_after + random.uniform(0, delay))  # noqa: S311
     if verdict.outcome is Outcome.SERVER_ERROR:
-        # A job may be started anyway: wait until it can be distinguished from the next one.
+        # The cloud may still start a job: wait until it can be distinguished from the next one.
         grace = settings.BACKUP_SETTLE_GRACE + settings.BACKUP_DATE_TOLERANCE
-        delay = max(delay, grace + 3)  # seconds: `Date` is rounded down, twice, and is to differ
+        delay = max(delay, grace + 3)  # seconds: both `Date`s are rounded, and must not be equal
     outcome = in_english(verdict.outcome.label)
     said = "" if verdict.outcome is Outcome.SERVER_ERROR else " nothing was started;"
     why = f"{outcome}:{said} tried again ({failures + 1} of {most})"
