@@ -214,7 +214,7 @@ def test_the_commands_of_operations(place: Place, tmp_path: Path) -> None:
     server = os.environ.get("DATABASE_URL", "")
     if not server.startswith("postgres"):
         pytest.skip("needs PostgreSQL: DATABASE_URL is not set")
-    needs("curl", "pg_dump", "pg_restore", "awk")
+    needs("curl", "pg_dump", "pg_restore", "awk", "openssl")
     with own_database(server) as database, own_database(server) as moved:
         place.values["moved"] = moved
         environment_file(place, database, tmp_path)
@@ -242,6 +242,8 @@ def environment_file(place: Place, database: str, folder: Path) -> None:
         text = text.replace(written, here)
     (etc / "environment").write_text(text)
     (etc / "secret_key").write_text("k3y-" * 16)
+    new_key = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(etc / "audit.pem")]
+    subprocess.run(new_key, check=True)
     (etc / "database_password").write_text("not-asked-for")
     shutil.copy(clouds_file(place.instance.data_dir / "simulator"), etc / "clouds.yaml")
 
