@@ -96,6 +96,7 @@ MIDDLEWARE = [
     "dashboard.sign_in.second_factor.SecondFactorMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "dashboard.web.middleware.WrongMethodMiddleware",
 ]
 
 # Checks of `/health/work`, by name: functions that raise `dashboard.web.health.Missing`.

@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
@@ -57,6 +58,9 @@ class User(AbstractUser):
 
     # Whether the password is being hashed anew at a sign-in, which does not change it.
     _rehashing = False
+
+    def get_absolute_url(self) -> str:
+        return reverse("members:account", args=[self.pk])
 
     def save(self, *args: Any, **options: Any) -> None:
         """Save the account; if it is deactivated, delete its sessions and its one-time link."""

@@ -52,7 +52,7 @@ PERMISSION_LABELS = {
     Permission.SETTLE: _("Settling a run manually"),
     Permission.CONFIGURE: _("Changing clusters and settings"),
     Permission.EXPORT: _("Exporting"),
-    Permission.AUDIT: _("Reading the audit trail"),
+    Permission.AUDIT: _("Reading the audit trail and the retention policy"),
     Permission.MEMBERS: _("Granting roles"),
 }
 

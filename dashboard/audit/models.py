@@ -143,6 +143,8 @@ class AuditEvent(models.Model):
 
     objects = AuditEventQuerySet.as_manager()
 
+    target_url = ""  # filled by targets.attach_target_urls
+
     class Meta:
         db_table = "audit_event"
         ordering = ["-at", "-sequence"]

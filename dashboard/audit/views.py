@@ -29,6 +29,7 @@ from . import trail
 from .forms import EventFilter, EventWindow
 from .models import Action, AuditEvent, AuditEventQuerySet, Verification
 from .refusals import access_denied
+from .targets import attach_target_urls
 from .tasks import verify
 from .verification import request_verification
 
@@ -83,6 +84,7 @@ def events(request: AuthenticatedHttpRequest) -> HttpResponse:
         newer=_cursor(permitted, form.cleaned_data["newer"]),
     )
     page = EVENT_KEYSET.read([form.narrow(permitted)], wanted, PAGE_SIZE)
+    attach_target_urls(page.rows)
     return render(
         request,
         "audit/events.html",
@@ -124,6 +126,7 @@ def event_detail(request: AuthenticatedHttpRequest, sequence: int) -> HttpRespon
     """Show one event with its changes and its link in the chain."""
     permitted = _permitted(request.user)
     event = get_object_or_404(permitted, sequence=sequence)
+    attach_target_urls([event])
     return render(
         request,
         "audit/event.html",
@@ -135,6 +138,14 @@ def event_detail(request: AuthenticatedHttpRequest, sequence: int) -> HttpRespon
             "after_it": permitted.filter(sequence=sequence + 1).first(),
         },
     )
+
+
+@require_safe
+def chain_status(request: AuthenticatedHttpRequest) -> HttpResponse:
+    """Show how the chain was verified last: the part of the page that changes by itself."""
+    _permitted(request.user)
+    context = {"chain_status": _chain_status(), "may_verify": may(request.user, Permission.AUDIT)}
+    return render(request, "audit/chain_status.html", context)
 
 
 @require_POST

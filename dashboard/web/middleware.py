@@ -14,6 +14,7 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
+from django.shortcuts import render
 from django.template import loader
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.http import parse_header_parameters
@@ -132,6 +133,21 @@ def _is_utf8(charset: str) -> bool:
 def _refused(problem: str) -> HttpResponse:
     page = loader.get_template("400.html")
     return HttpResponseBadRequest(page.render({"problems": [problem]}))
+
+
+class WrongMethodMiddleware:
+    """Give a page to browsers that open an address which only accepts forms; Django's is empty."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.status_code != 405 or response.content or request.method != "GET":
+            return response
+        page = render(request, "405.html", status=405)
+        page["Allow"] = response["Allow"]
+        return page
 
 
 # No inline scripts or styles; base.html configures htmx not to insert its indicator style.

@@ -8,7 +8,7 @@
 
   // --- rows ----------------------------------------------------------------------------------------
   const rowOf = (element) => (element instanceof Element ? element.closest("main .list tbody tr") : null);
-  const opener = (row) => row.querySelector("[data-open], th a, .act a, a");
+  const opener = (row) => row.querySelector("[data-open]") || row.querySelector("th a, .act a, a");
   const rows = () =>
     [...document.querySelectorAll("main .list tbody tr")].filter(
       (row) => opener(row) && row.checkVisibility(),
@@ -68,6 +68,19 @@
     readPicked();
     window.addEventListener("pageshow", readPicked);
   }
+
+  // --- panels --------------------------------------------------------------------------------------
+  // Whoever opened it, a panel lies within the window.
+  const fit = (details) => {
+    const panel = details.open && details.querySelector(".panel, .menu-body");
+    if (!panel) return;
+    panel.style.translate = "none";
+    const { left, right } = panel.getBoundingClientRect();
+    const width = document.documentElement.clientWidth;
+    panel.style.translate = `${left < 8 ? 8 - left : Math.min(width - 8 - right, 0)}px`;
+    panel.scrollIntoView({ block: "nearest" });
+  };
+  document.addEventListener("toggle", (event) => fit(event.target), true);
 
   // --- a click shows at once -----------------------------------------------------------------------
   const undo = new Map();
@@ -145,6 +158,14 @@
     if (dismiss) dismiss.closest(".notice").remove();
     for (const details of document.querySelectorAll("details[data-closes][open]")) {
       if (!details.contains(event.target)) details.open = false;
+    }
+  });
+
+  // What it says is on the page, too; an error stays until it is read.
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    if (event.detail.target.id !== "notices") return;
+    for (const notice of event.detail.target.querySelectorAll(".notice:not(.error, .warning)")) {
+      setTimeout(() => notice.matches(":hover, :focus-within") || notice.remove(), 8000);
     }
   });
 

@@ -218,6 +218,7 @@ MATRIX: dict[str, Url] = {
     # --- audit trail
     "audit:events": Url(GET=somewhere(AUDIT), lists=True),
     "audit:event-detail": Url(of="audit_event", GET=somewhere(AUDIT)),
+    "audit:chain-status": Url(GET=somewhere(AUDIT)),
     "audit:verify": Url(POST=everywhere(AUDIT)),
 }
 

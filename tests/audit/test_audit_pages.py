@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from backups.models import Project
+from backups.models import Cluster, Project
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit import trail
-from dashboard.audit.models import Action
+from dashboard.audit.models import Action, AuditEvent
 from dashboard.audit.trail import Actor
 from dashboard.members.recording import not_recorded
 from tests.audit.conftest import MakeEvents, page_of, shown
@@ -181,3 +181,20 @@ def test_an_auditor_of_one_project_sees_its_events_alone(
 def test_the_navigation_leads_to_the_trail(web: Client) -> None:
     page = web.get(reverse("backups:history")).content.decode()
     assert f'href="{reverse("audit:events")}"' in page
+
+
+def test_objects_lead_to_their_pages(web: Client, make_events: MakeEvents) -> None:
+    project = Project.objects.create(cloud="otc", region="eu-de", project_id="p", name="shop")
+    cluster = Cluster.objects.create(project=project, cluster_id="c-1", name="prod-logs")
+    with not_recorded():
+        ben = User.objects.create_user("ben")
+    make_events(1, target=cluster)
+    make_events(1, action=Action.ACCOUNT_RENAMED, target=ben, target_label="ben")
+    make_events(1, target=project)  # has no page
+    make_events(1, target=Cluster(pk=cluster.pk + 1, name="gone", project=project))
+    text = page_of(web)
+    for address in (cluster.get_absolute_url(), f"/settings/access/accounts/{ben.pk}/"):
+        assert text.count(f'<a href="{address}">') == 1
+    assert f"/clusters/{cluster.pk + 1}/" not in text
+    event = web.get(f"/audit/{AuditEvent.objects.get(target_id=cluster.pk).pk}/").content.decode()
+    assert f'<a href="{cluster.get_absolute_url()}">' in event

@@ -67,8 +67,15 @@ def test_verify_now_queues_one_verification(
     assert "Verification queued" in response.content.decode()
     assert "Verification queued since" in response.content.decode()
     assert Verification.objects.filter(result="waiting").count() == 1
+    part = reverse("audit:chain-status")
+    waiting = web.get(part).content.decode()
+    assert "Verification queued since" in waiting
+    assert f'hx-get="{part}"' in waiting, "it asks for the result"
     tasks.verify()
     assert "Events 1 to 2 are verified" in page_of(web)
+    done = web.get(part).content.decode()
+    assert "Events 1 to 2 are verified" in done
+    assert "hx-get" not in done
 
 
 def test_verify_now_without_a_broker_says_so_and_keeps_the_wish(

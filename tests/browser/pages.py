@@ -121,6 +121,7 @@ NOT_PAGES = {
     "backups:run-live": "parts of a page",
     "backups:connections-live": "parts of a page",
     "backups:run-json": "a file",
+    "audit:chain-status": "part of a page",
     "version": "JSON",
 }
 

@@ -48,10 +48,10 @@ def test_a_click_on_a_cluster_that_is_not_ready_explains_and_still_lets_through(
     expect(told).to_contain_text("The cloud would probably reject this backup.")
     expect(told).to_contain_text("Log backup is switched off.")
     expect(told.get_by_role("link", name="Enable log backup")).to_be_visible()
-    expect(screen.locator(f"#anyway-{pk}")).to_be_focused()
+    expect(screen.locator(f"#why-{pk}")).to_be_focused()
     expect(screen.locator(f"#reason-{pk}")).to_have_value("before upgrade")
     assert not BackupRun.objects.exists()
-    screen.keyboard.press("Enter")
+    screen.locator(f"#anyway-{pk}").press("Enter")
     expect(screen.locator(f"#cluster-{pk} .last .badge")).to_have_text("Queued")
     assert BackupRun.objects.get().reason == "before upgrade"
 

@@ -82,3 +82,14 @@ def test_an_unknown_address_is_a_404_page(web: Client) -> None:
     response = web.get("/nowhere/")
     assert response.status_code == 404
     assert "Page not found" in response.content.decode()
+
+
+def test_error_pages_keep_the_navigation_for_who_has_signed_in(web: Client, client: Client) -> None:
+    for path, status in (("/nothing/", 404), ("/sign-out/", 405)):
+        response = web.get(path)
+        text = response.content.decode()
+        assert response.status_code == status
+        assert '<nav aria-label="Main">' in text
+        assert 'href="/history/"' in text
+    assert response["Allow"] == "POST, OPTIONS"
+    assert '<nav aria-label="Main">' not in Client().get("/nothing/", follow=True).content.decode()
