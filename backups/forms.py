@@ -17,7 +17,7 @@ from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
 from backups.models.run_log import LONGEST_RULING
 from backups.rules import cloud_entries, log_settings
-from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES
+from dashboard.web.display import COLUMNS, DENSITIES, PAGE_SIZES, THEMES
 from dashboard.web.moments import MomentField
 
 MAX_SHOWN = 200
@@ -358,17 +358,19 @@ _PLACES = sorted({str(place) for places in COLUMNS.values() for place in places}
 
 
 class DisplayForm(forms.Form):
-    """Theme, shortcut keys and page size."""
+    """Theme, density, shortcut keys and page size."""
 
     theme = forms.ChoiceField(label=_("Theme"), choices=list(THEMES.items()), required=False)
+    density = forms.ChoiceField(label=_("Density"), choices=[*DENSITIES.items()], required=False)
     keys = forms.BooleanField(label=_("Shortcut keys"), required=False)
     rows = forms.ChoiceField(label=_("Rows on a page"), choices=_SIZES)
 
 
 class ListForm(forms.Form):
-    """Page size and shown columns of a list."""
+    """Density, page size and shown columns of a list."""
 
     list = forms.ChoiceField(label=_("List"), choices=[(name, name) for name in COLUMNS])
+    density = forms.ChoiceField(label=_("Density"), choices=[*DENSITIES.items()], required=False)
     rows = forms.ChoiceField(label=_("Rows on a page"), choices=_SIZES)
     column = forms.MultipleChoiceField(
         label=_("Columns"), choices=[(place, place) for place in _PLACES], required=False

@@ -18,7 +18,7 @@ from backups.models import BackupRun, Instance
 from backups.services.adopting import NothingToAdopt, adopt
 from dashboard.accounts.access import Permission, require
 from dashboard.audit.trail import Actor
-from dashboard.web.display import COLUMNS, PAGE_SIZES, THEMES, display_of, store_display
+from dashboard.web.display import COLUMNS, DENSITIES, PAGE_SIZES, THEMES, display_of, store_display
 
 from .common import PageRequest, bad_request, local_path
 
@@ -29,19 +29,23 @@ def settings_page(request: PageRequest) -> HttpResponse:
     return render(
         request,
         "backups/settings.html",
-        {"themes": THEMES.items(), "sizes": PAGE_SIZES},
+        {"themes": THEMES.items(), "densities": DENSITIES.items(), "sizes": PAGE_SIZES},
     )
 
 
 @require_POST
 def display(request: PageRequest) -> HttpResponse:
-    """Remember theme, keys and page size for this browser."""
+    """Remember theme, density, keys and page size for this browser."""
     form = DisplayForm(request.POST)
     if not form.is_valid():
         return bad_request(request, form_problems(form))
     cleaned = form.cleaned_data
     look = replace(
-        display_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
+        display_of(request),
+        theme=cleaned["theme"],
+        density=cleaned["density"],
+        keys=cleaned["keys"],
+        rows=int(cleaned["rows"]),
     )
     response = redirect(f"{reverse('backups:settings')}#display")
     store_display(response, look)
@@ -51,7 +55,7 @@ def display(request: PageRequest) -> HttpResponse:
 
 @require_POST
 def list_look(request: PageRequest) -> HttpResponse:
-    """Remember page size and columns of a list for this browser."""
+    """Remember density, page size and columns of a list for this browser."""
     form = ListForm(request.POST)
     if not form.is_valid():
         return bad_request(request, form_problems(form))
@@ -61,7 +65,8 @@ def list_look(request: PageRequest) -> HttpResponse:
     hidden = {**look.hidden, name: frozenset(COLUMNS[name]) - shown}
     back = local_path(request, request.POST.get("back", ""), reverse(f"backups:{name}"))
     response = redirect(back)
-    store_display(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
+    rows, density = int(form.cleaned_data["rows"]), form.cleaned_data["density"]
+    store_display(response, replace(look, density=density, rows=rows, hidden=hidden))
     return response
 
 

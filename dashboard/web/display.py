@@ -23,6 +23,10 @@ THEMES: dict[str, str | Promise] = {
     "light": _("Light"),
     "dark": _("Dark"),
 }
+DENSITIES: dict[str, str | Promise] = {
+    "": _("Compact: one line a row"),
+    "comfortable": _("Comfortable: all details"),
+}
 PAGE_SIZES = (25, 50, 100)
 PAGE_SIZE = 50
 # Optional columns by list: position in the table and label.
@@ -39,12 +43,14 @@ class DisplayPreferences:
     Attributes:
         theme: a key of THEMES; "" follows the system.
         keys: whether keyboard shortcuts are enabled.
+        density: a key of DENSITIES; "" is compact.
         rows: rows per page of a list, one of PAGE_SIZES.
         hidden: positions of the hidden columns, by list.
     """
 
     theme: str = ""
     keys: bool = True
+    density: str = ""
     rows: int = PAGE_SIZE
     hidden: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
@@ -69,9 +75,11 @@ def display_of(request: HttpRequest) -> DisplayPreferences:
     text = request.COOKIES.get(COOKIE, "")
     given = {k: v[-1] for k, v in parse_qs(text).items()} if len(text) <= COOKIE_LIMIT else {}
     theme, rows = given.get("theme", ""), given.get("rows", "")
+    density = given.get("density", "")
     return DisplayPreferences(
         theme=theme if theme in THEMES else "",
         keys=given.get("keys") != "off",
+        density=density if density in DENSITIES else "",
         rows=int(rows) if rows in map(str, PAGE_SIZES) else PAGE_SIZE,
         hidden={
             name: frozenset(p for p in places if str(p) in given.get(name, "").split("."))
@@ -90,6 +98,7 @@ def store_display(response: HttpResponse, look: DisplayPreferences) -> None:
     kept = {
         "theme": look.theme,
         "keys": "" if look.keys else "off",
+        "density": look.density,
         "rows": "" if look.rows == PAGE_SIZE else str(look.rows),
         **{name: ".".join(map(str, sorted(hidden))) for name, hidden in look.hidden.items()},
     }

@@ -20,6 +20,12 @@
     for (const each of document.querySelectorAll("tr.at")) if (each !== row) each.classList.remove("at");
     if (row) row.classList.add("at");
   });
+  // A click beside what a row offers shows all of it, where the list is compact.
+  document.addEventListener("click", (event) => {
+    const row = rowOf(event.target);
+    if (!row || event.target.closest("a, button, input, label, details") || String(getSelection())) return;
+    row.classList.toggle("whole");
+  });
 
   const step = (by) => {
     const all = rows();

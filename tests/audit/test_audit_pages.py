@@ -196,5 +196,5 @@ def test_objects_lead_to_their_pages(web: Client, make_events: MakeEvents) -> No
     for address in (cluster.get_absolute_url(), f"/settings/access/accounts/{ben.pk}/"):
         assert text.count(f'<a href="{address}">') == 1
     assert f"/clusters/{cluster.pk + 1}/" not in text
-    event = web.get(f"/audit/{AuditEvent.objects.get(target_id=cluster.pk).pk}/").content.decode()
+    event = web.get(AuditEvent.objects.about(cluster).get().get_absolute_url()).content.decode()
     assert f'<a href="{cluster.get_absolute_url()}">' in event

@@ -158,6 +158,7 @@ def test_a_click_shows_before_the_server_answers_and_is_taken_back_when_it_fails
 def test_an_id_is_copied_and_nothing_moves(screen: Page, three: list[Cluster]) -> None:
     screen.context.grant_permissions(["clipboard-read", "clipboard-write"])
     button = screen.locator(f"#copy-{three[0].pk}")
+    screen.locator(f"#cluster-{three[0].pk} td[data-label=Readiness]").click()  # show all of it
     before = screen.locator(f"#cluster-{three[0].pk}").bounding_box()
     button.click()
     expect(screen.locator("#announce")).to_have_text("Copied")
@@ -210,7 +211,7 @@ def test_a_worker_that_goes_away_is_told_over_the_page_that_does_not_move(
 
 
 def test_columns_and_page_size_are_remembered(screen: Page, three: list[Cluster]) -> None:
-    screen.locator(".menu-box summary", has_text="Columns").click()
+    screen.locator(".menu-box summary", has_text="View").click()
     screen.get_by_label("Readiness", exact=True).last.uncheck()
     screen.locator(".menu-box").get_by_label("25").check()
     screen.locator(".menu-box").get_by_role("button", name="Save").click()

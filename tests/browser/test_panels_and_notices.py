@@ -22,7 +22,9 @@ INSIDE = """panel => {
 
 def expect_inside(panel: str, screen: Page) -> None:
     expect(screen.locator(panel)).to_be_visible()
-    screen.wait_for_function(f"(selector) => ({INSIDE})(document.querySelector(selector))", arg=panel)
+    screen.wait_for_function(
+        f"(selector) => ({INSIDE})(document.querySelector(selector))", arg=panel
+    )
 
 
 @pytest.fixture
@@ -68,7 +70,8 @@ def test_a_notice_goes_by_itself_and_an_error_stays(screen: Page) -> None:
     screen.evaluate(
         """() => {
           const notices = document.getElementById("notices");
-          notices.innerHTML = '<div class="notice">Requested</div><div class="notice error">No</div>';
+          notices.innerHTML =
+            '<div class="notice">Requested</div><div class="notice error">No</div>';
           htmx.trigger(notices, "htmx:oobAfterSwap", { target: notices });
         }"""
     )
@@ -77,9 +80,7 @@ def test_a_notice_goes_by_itself_and_an_error_stays(screen: Page) -> None:
     expect(screen.locator("#notices .notice")).to_have_text(["No"])
 
 
-def test_j_and_enter_open_the_run_of_the_history(
-    screen: Page, make_cluster: MakeCluster
-) -> None:
+def test_j_and_enter_open_the_run_of_the_history(screen: Page, make_cluster: MakeCluster) -> None:
     cluster = make_cluster("orders-prod")
     screen.reload()
     screen.get_by_role("button", name="Back up logs of orders-prod").click()

@@ -60,9 +60,19 @@ def test_columns_that_were_not_ticked_are_left_out_of_that_list_alone(
     assert "hide-" not in html(web, "/clusters/")
 
 
+def test_lists_are_compact_until_somebody_wants_all_details(web: Client) -> None:
+    assert '<body class="compact"' in html(web, "/history/")
+    answer = {"list": "history", "rows": "50", "density": "comfortable"}
+    web.post("/settings/list/", answer)
+    assert "<body data-now" in html(web, "/clusters/")
+    web.post("/settings/display/", {"rows": "50", "density": "", "keys": "1"})
+    assert '<body class="compact"' in html(web, "/protection/")
+
+
 @pytest.mark.parametrize(
     ("url", "data"),
     [
+        ("/settings/display/", {"density": "tiny", "rows": "50"}),
         ("/settings/display/", {"theme": "pink", "rows": "50"}),
         ("/settings/display/", {"rows": "1000000"}),
         ("/settings/list/", {"list": "users", "rows": "50"}),
