@@ -28,8 +28,9 @@ from .call_log import stored_result
 from .due_times import pull_in
 from .files import due_for_files
 from .following import due_for_check
+from .lanes import is_in_hand
 from .requests import IN_BATCHES
-from .sending import apply_result, is_in_hand
+from .sending import apply_result
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
