@@ -368,7 +368,7 @@ def identity_error(
         said = _said(error, secrets)
         if key is not None:
             headers = error.response.headers if error.response is not None else {}
-            return key_refused(service, key, cloud, said, answered_on(headers))
+            return key_rejected(service, key, cloud, said, answered_on(headers))
         if _SECOND_FACTOR.search(said):
             why = f"{_second_factor(host)}; it says: {said}"
             return SecondFactorError(_refused(why, cloud), status=401)
@@ -407,7 +407,7 @@ def identity_error(
     return IdentityError(f"{service} gave an answer that cannot be used", retryable=True)
 
 
-def key_refused(
+def key_rejected(
     service: str, key: AccessKey, cloud: str, said: str, date: datetime | None
 ) -> IdentityError:
     """The error for a 401 to a signed request.
@@ -429,7 +429,7 @@ def key_refused(
             f"this machine's clock is {abs(off) / 60:.0f} minutes {way} the cloud's, and"
             f" {LARGEST_SKEW / 60:.0f} are the limit: correct the clock"
         )
-    text = f"{service} refused the access key {key} of clouds.yaml entry '{cloud}' (401): {why}"
+    text = f"{service} rejected the access key {key} of clouds.yaml entry '{cloud}' (401): {why}"
     return IdentityError(one_line(f"{text}; it says: {said}" if said else text, 500), status=401)
 
 
@@ -470,7 +470,7 @@ def _said(error: ks.HttpError, secrets: tuple[str, ...]) -> str:
 
 def _refused(why: str, cloud: str) -> str:
     entry = f"the credentials of clouds.yaml entry '{cloud}'"
-    return one_line(f"the identity service refused {entry} (401): {why}", 500)
+    return one_line(f"the identity service rejected {entry} (401): {why}", 500)
 
 
 def _no_endpoint(access: AccessInfo, wanted: str | None, interface: str, cloud: str) -> str:

@@ -146,8 +146,8 @@ def history(request: PageRequest) -> HttpResponse:
         wanted = _page_query(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    look = display_of(request)
-    page = RUN_KEYSET.read(found.branches(), wanted, look.rows, listed_runs)
+    display = display_of(request)
+    page = RUN_KEYSET.read(found.branches(), wanted, display.rows, listed_runs)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
     at_newest = not page.has_newer
@@ -182,8 +182,8 @@ def history(request: PageRequest) -> HttpResponse:
             "saved_views": SavedView.objects.offered_to(request.user)[:50],
             "has_active": any(run.is_active for run in runs),
             "sizes": PAGE_SIZES,
-            "columns": look.columns("history"),
-            "hidden": look.classes("history"),
+            "columns": display.columns("history"),
+            "hidden": display.classes("history"),
             "back": request.get_full_path(),
         },
     )

@@ -40,11 +40,11 @@ def display(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form_problems(form))
     cleaned = form.cleaned_data
-    look = replace(
+    display = replace(
         display_of(request), theme=cleaned["theme"], keys=cleaned["keys"], rows=int(cleaned["rows"])
     )
     response = redirect(f"{reverse('backups:settings')}#display")
-    store_display(response, look)
+    store_display(response, display)
     messages.info(request, _("Saved for this browser."))
     return response
 
@@ -57,11 +57,11 @@ def list_look(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     name: str = form.cleaned_data["list"]
     shown = {int(place) for place in form.cleaned_data["column"]}
-    look = display_of(request)
-    hidden = {**look.hidden, name: frozenset(COLUMNS[name]) - shown}
+    display = display_of(request)
+    hidden = {**display.hidden, name: frozenset(COLUMNS[name]) - shown}
     back = local_path(request, request.POST.get("back", ""), reverse(f"backups:{name}"))
     response = redirect(back)
-    store_display(response, replace(look, rows=int(form.cleaned_data["rows"]), hidden=hidden))
+    store_display(response, replace(display, rows=int(form.cleaned_data["rows"]), hidden=hidden))
     return response
 
 

@@ -54,13 +54,13 @@ def test_a_request_that_a_living_worker_lost_hold_of_is_settled_by_the_records(c
 
 
 def test_a_claim_that_is_being_worked_on_is_left_alone(claimed):
-    with lanes.in_hand(claimed.pk), lanes.in_hand(claimed.pk):
+    with lanes.sending_here(claimed.pk), lanes.sending_here(claimed.pk):
         pass
-    with lanes.in_hand(claimed.pk):
+    with lanes.sending_here(claimed.pk):
         sweeping.take_over_lost_claims()
         claimed.refresh_from_db()
         assert claimed.state == S.SENDING
-    assert not lanes.is_in_hand(claimed.pk)
+    assert not lanes.is_sending_here(claimed.pk)
 
 
 def test_a_stored_answer_counts_from_when_it_came_and_not_from_its_takeover(claimed):

@@ -26,8 +26,8 @@ from .requests import IN_BATCHES
 LANE_PAUSE = 1.0  # seconds until a run without a lane is tried again, spread
 
 # The runs that this process is sending, counted because a message may be delivered twice.
-_hands: Counter[int] = Counter()
-_hands_lock = threading.Lock()
+_sending: Counter[int] = Counter()
+_sending_lock = threading.Lock()
 
 
 class Lanes:
@@ -115,24 +115,24 @@ def _wait_for_lane(run_id: int) -> None:
 
 
 @contextmanager
-def in_hand(run_id: int) -> Iterator[None]:
+def sending_here(run_id: int) -> Iterator[None]:
     """Mark a run as being sent by this process; enter it before the claim becomes visible.
 
     Args:
         run_id: primary key; a run can be marked more than once.
     """
-    with _hands_lock:
-        _hands[run_id] += 1
+    with _sending_lock:
+        _sending[run_id] += 1
     try:
         yield
     finally:
-        with _hands_lock:
-            _hands[run_id] -= 1
-            if not _hands[run_id]:
-                del _hands[run_id]
+        with _sending_lock:
+            _sending[run_id] -= 1
+            if not _sending[run_id]:
+                del _sending[run_id]
 
 
-def is_in_hand(run_id: int) -> bool:
+def is_sending_here(run_id: int) -> bool:
     """Whether a thread of this process is sending a run now."""
-    with _hands_lock:
-        return run_id in _hands
+    with _sending_lock:
+        return run_id in _sending

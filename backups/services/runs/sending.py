@@ -29,7 +29,7 @@ from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
-from .lanes import in_hand, lane_for
+from .lanes import lane_for, sending_here
 from .posts import (
     earlier_posts,
     learn_date,
@@ -55,7 +55,7 @@ def send_run(run_id: int) -> bool:
     Returns:
         Whether to read the cloud's records now: the cloud has accepted the request, or may have.
     """
-    with in_hand(run_id), lane_for(run_id) as free:
+    with sending_here(run_id), lane_for(run_id) as free:
         if not free:
             return False
         with transaction.atomic():
