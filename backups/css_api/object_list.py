@@ -180,5 +180,5 @@ def _local(tag: str) -> str:
 
 def _unusable(why: str) -> StorageError:
     return StorageError(
-        StorageProblem.FAILING, f"the object storage gave an answer that cannot be used: {why}"
+        StorageProblem.FAILING, f"the object storage returned an unusable answer: {why}"
     )

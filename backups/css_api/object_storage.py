@@ -81,7 +81,7 @@ class ObjectStorage:
             if not following:
                 return
             if following in seen:
-                raise StorageError(StorageProblem.FAILING, "the list of objects has no end")
+                raise StorageError(StorageProblem.FAILING, "the list of objects does not end")
             seen.add(following)
             if time.monotonic() - began > longest:
                 break

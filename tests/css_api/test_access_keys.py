@@ -159,7 +159,7 @@ def test_a_password_goes_before_a_key_beside_it(
     [
         ({"secret_key": None}, "secret_key is missing beside access_key"),
         ({"access_key": ""}, "access_key is missing beside secret_key"),
-        ({"access_key": "two words 1234"}, "access_key cannot be one: copy it again"),
+        ({"access_key": "two words 1234"}, "access_key is not valid: copy it again"),
         ({"secret_key": "with a blank in it"}, "secret_key cannot be one"),
         ({"security_token": "ümlaut-is-no-token"}, "security_token cannot be one"),
         ({"signing_scheme": "C"}, "signing_scheme is neither A nor B"),
@@ -393,7 +393,7 @@ def test_an_address_that_is_too_long_is_told_where_to_end(
     entry = entry_of(cloud, "password")
     entry["auth"]["auth_url"] += "/auth/tokens"
     write_clouds(demo=entry)
-    assert "auth_url goes on after /v3: end it there" in problem()
+    assert "auth_url continues after /v3: remove the rest" in problem()
 
 
 def test_the_swiss_profile_asks_for_a_whole_address(write_clouds: WriteClouds) -> None:

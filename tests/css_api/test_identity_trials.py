@@ -229,7 +229,7 @@ def test_a_password_in_an_address_is_refused_and_not_logged(
     url = cloud.url.replace("//", "//me:hunter22@") + "/v3"
     made["auth"] = {**made["auth"], "auth_url": url}  # type: ignore[dict-item]
     write_clouds(demo=made)
-    with pytest.raises(ConfigurationError, match="holds a user name or password") as caught:
+    with pytest.raises(ConfigurationError, match="contains a user name or password") as caught:
         connect("demo", "eu-test", timeouts=QUICK)
     assert "hunter22" not in str(caught.value) + caplog.text
     assert cloud.server.connections == 0
