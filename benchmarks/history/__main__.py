@@ -43,11 +43,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-history-") as folder:
         os.environ["DATA_DIR"] = folder
         os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.history.settings"
+        # The CPU time of a database process that ends is lost: see `Server.cpu`.
+        os.environ["DATABASE_CONN_MAX_AGE"] = "3600"
         name = f"bench_history_{os.getpid()}"
         if options.database == "postgresql":
             psql(options.server, f'CREATE DATABASE "{name}"')
             parts = urlsplit(options.server)
             os.environ["DATABASE_URL"] = urlunsplit(parts._replace(path=f"/{name}"))
+            # Parallel workers end with their query, and their CPU time with them.
+            psql(options.server, f'ALTER DATABASE "{name}" SET max_parallel_workers_per_gather = 0')
         try:
             measure(options)
         finally:
@@ -324,6 +328,9 @@ def print_export(server: Server, options: argparse.Namespace) -> None:
     """Export the whole history as CSV and JSON Lines; for PostgreSQL, compare with psql's COPY."""
     page = server.http.get(f"{server.url}/history/", timeout=60)
     server.token(page.text)
+    if options.database == "postgresql":  # psql may have them
+        name = os.environ["DATABASE_URL"].rpartition("/")[2]
+        psql(options.server, f'ALTER DATABASE "{name}" RESET max_parallel_workers_per_gather')
     before, speed = memory(server.process.pid), dict.fromkeys(("csv", "jsonl", "psql"), 0.0)
     print()
     # In turn as well; the best result counts.
