@@ -136,22 +136,22 @@ class ConnectionFault(TextChoices):
     """Why a connection failed; the guide explains each."""
 
     NONE = "", _("No fault")
-    CONFIGURATION = "configuration", _("The entry cannot be used")
-    REFUSED = "refused", _("Sign-in refused")
-    SECOND_FACTOR = "second_factor", _("A second factor is wanted")
-    ADDRESS = "address", _("No identity service there")
-    CATALOG = "catalog", _("Not in the catalog")
+    CONFIGURATION = "configuration", _("Invalid entry in clouds.yaml")
+    REFUSED = "refused", _("Sign-in rejected")
+    SECOND_FACTOR = "second_factor", _("Second factor required")
+    ADDRESS = "address", _("No identity service at the address")
+    CATALOG = "catalog", _("Missing from the catalog")
     DNS = "dns", _("Host name not found")
-    TLS = "tls", _("No secure connection")
-    PROXY = "proxy", _("Stopped by a proxy")
-    UNREACHABLE = "unreachable", _("Not reachable")
+    TLS = "tls", _("TLS connection failed")
+    PROXY = "proxy", _("Blocked by a proxy")
+    UNREACHABLE = "unreachable", _("Unreachable")
     UNANSWERED = "unanswered", _("No answer")
     FORBIDDEN = "forbidden", _("Not permitted")
     NOT_FOUND = "not_found", _("Nothing at that address")
     THROTTLED = "throttled", _("Too many requests")
-    SERVER_ERROR = "server_error", _("Error of the cloud")
+    SERVER_ERROR = "server_error", _("Cloud error")
     MALFORMED = "malformed", _("Unusable answer")
-    INTERNAL = "internal", _("Error of the dashboard")
+    INTERNAL = "internal", _("Dashboard error")
 
 
 class Work(TextChoices):
@@ -166,7 +166,7 @@ class Work(TextChoices):
 
 
 class ItemState(TextChoices):
-    """State of a cluster in a batch; a started one is told by its run."""
+    """State of a cluster in a batch; its run has the state of a started one."""
 
     WAITING = "waiting", _("Waiting")
     STARTED = "started", _("Started")

@@ -81,7 +81,7 @@ def read_answer(raw: RawAnswer, *, method: str, path: str, secrets: tuple[str, .
         message = f"the answer is larger than {len(raw.body)} bytes"
     excerpt = redact(text[:_WINDOW], secrets)
     if raw.cut_short:
-        excerpt = f"{excerpt[: _EXCERPT - 40]}\n[the answer broke off here]"
+        excerpt = f"{excerpt[: _EXCERPT - 40]}\n[the answer was cut off here]"
     return Reply(
         Answer(
             method=method,

@@ -267,7 +267,7 @@ def _check(places: list[str], variable: str) -> set[str]:
         own = {key: value for key, value in entry.items() if key in _TEXT_NAMES}
         for key, value in {**entry.get("auth", {}), **own}.items():
             if isinstance(value, dict | list) or (key == "interface" and value is True):
-                text = f"{path}: {key} of '{name}' is not a text: write one value"
+                text = f"{path}: {key} of '{name}' is not a string: enter one value"
                 raise ConfigurationError(one_line(text, 500))
     _require_quotes(text, path)
     return set(clouds or {})
@@ -294,8 +294,8 @@ def _require_quotes(text: str, path: Path) -> None:
             if node.tag != _INT or not re.fullmatch(r"0|-?[1-9][0-9]*", node.value):
                 raise ConfigurationError(
                     one_line(
-                        f"{path}: {key} of '{name}' is not in quotes, and YAML reads another value"
-                        " than is written there: put it in quotes",
+                        f"{path}: {key} of '{name}' is not in quotes, and YAML reads it"
+                        " as another value: put it in quotes",
                         500,
                     )
                 )
@@ -336,7 +336,7 @@ def _unusable(config: OpenStackConfig, cloud: str, error: Exception) -> Configur
     known = isinstance(error, ClientException | SDKException)
     why = str(error) if known else type(error).__name__
     if isinstance(error, TypeError) and (key := _UNKNOWN_KEY.search(str(error))):
-        why = f"{key[1]} is no key of its kind of credentials"
+        why = f"{key[1]} is not a setting of these credentials"
     elif isinstance(error, TypeError) and (key := _MISSING_KEY.search(str(error))):
         why = f"{key[1]} is missing"
     source = config.config_filename or "the environment (OS_*)"

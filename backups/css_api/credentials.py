@@ -84,7 +84,7 @@ def access_key_of(config: Mapping[str, Any], cloud: str) -> AccessKey:
             # without the value, which is or may be a secret
             raise _problem(
                 cloud,
-                f"{_NAMES[part][0]} cannot be one: copy it again, whole and without blanks",
+                f"{_NAMES[part][0]} is not valid: copy it again, complete and without spaces",
             )
     scheme = str(config.get("signing_scheme") or Scheme.A).strip().upper()
     if scheme not in list(Scheme):

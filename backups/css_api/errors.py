@@ -92,4 +92,4 @@ class MalformedAnswer(ApiError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"HTTP {self.answer.status} with an answer that cannot be used: {self.problem}"
+        return f"HTTP {self.answer.status} with an unusable answer: {self.problem}"

@@ -14,7 +14,7 @@ from dashboard.http.transport import send
 
 from .answer import Reply, read_answer
 from .errors import TransportError
-from .session import CloudConnection, Grant
+from .session import Authorization, CloudConnection
 from .signing import Signature
 from .types import Answer, LogPolicy, LogQuery, LogStorage
 
@@ -102,23 +102,23 @@ class Exchanger:
             NotSent: no byte of the request was sent.
             Unanswered: the request was sent, but no complete response came.
         """
-        grant = self._connection.grant()
+        authorization = self._connection.authorization()
         sent = None if body is None else as_json(body)
-        reply = self._exchange(method, path, cap, grant, sent)
-        if reply.answer.status == 401 and grant.key is not None:
-            raise self._connection.key_refused(reply.answer)
+        reply = self._exchange(method, path, cap, authorization, sent)
+        if reply.answer.status == 401 and authorization.key is not None:
+            raise self._connection.key_rejected(reply.answer)
         if reply.answer.status == 401:
-            grant = self._connection.grant(refused=grant.token)
-            reply = self._exchange(method, path, cap, grant, sent)
+            authorization = self._connection.authorization(rejected=authorization.token)
+            reply = self._exchange(method, path, cap, authorization, sent)
         return reply
 
     def _exchange(
-        self, method: str, path: str, cap: int, grant: Grant, body: bytes | None
+        self, method: str, path: str, cap: int, authorization: Authorization, body: bytes | None
     ) -> Reply:
         connection = self._connection
-        url = f"{grant.identity.endpoint}{path}"
-        headers = self._headers(grant)
-        added = grant.key.shown_headers() if grant.key else {}
+        url = f"{authorization.identity.endpoint}{path}"
+        headers = self._headers(authorization)
+        added = authorization.key.shown_headers() if authorization.key else {}
         request = self._shown(method, url, {**headers, **added}, body)
         if self._recorder is not None:
             self._recorder.before_send(request)
@@ -135,7 +135,7 @@ class Exchanger:
                 timeouts=connection.timeouts,
                 cap=cap,
                 body=body,
-                auth=Signature(grant.key) if grant.key else None,
+                auth=Signature(authorization.key) if authorization.key else None,
                 verify=connection.verify,
                 cert=connection.cert,
                 secrets=connection.secrets,
@@ -147,11 +147,11 @@ class Exchanger:
         self._report(Exchange(method, request.path, started_at, reply.answer, None))
         return reply
 
-    def _headers(self, grant: Grant) -> dict[str, str | Secret]:
-        if grant.token is not None:
-            by: dict[str, str | Secret] = {"X-Auth-Token": grant.token}
+    def _headers(self, authorization: Authorization) -> dict[str, str | Secret]:
+        if authorization.token is not None:
+            by: dict[str, str | Secret] = {"X-Auth-Token": authorization.token}
         else:
-            by = {"X-Project-Id": grant.identity.project_id}
+            by = {"X-Project-Id": authorization.identity.project_id}
         return {
             "Accept": "application/json",
             "Content-Type": "application/json",

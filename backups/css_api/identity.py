@@ -90,8 +90,8 @@ def require_https(url: str, *, entry: str, plain_http: bool, loopback_http: bool
     if "@" in parts.netloc:
         raise ConfigurationError(
             one_line(
-                f"cloud '{entry}': the address of {parts.hostname} holds a user name or password:"
-                " take them out of it",
+                f"cloud '{entry}': the address of {parts.hostname} contains a user name or"
+                " password: remove them",
                 500,
             )
         )
@@ -125,7 +125,7 @@ def require_root(auth_url: str, cloud: str) -> None:
     """
     if re.search(r"/v3/+\S", auth_url):
         raise ConfigurationError(
-            one_line(f"cloud '{cloud}': auth_url goes on after /v3: end it there", 500)
+            one_line(f"cloud '{cloud}': auth_url continues after /v3: remove the rest", 500)
         )
 
 
@@ -174,7 +174,9 @@ def project_identity(
     # It is used in every path and stored.
     if not isinstance(project_id, str) or not is_id(project_id):
         raise CatalogError(
-            one_line(f"the identity service of cloud '{cloud}' names a project without an id", 500)
+            one_line(
+                f"the identity service of cloud '{cloud}' returned a project without an id", 500
+            )
         )
     url = own_endpoint(settings)
     if not url:
@@ -218,9 +220,7 @@ def token_of(access: AccessInfo, cloud: str) -> str:
     """
     token = access.auth_token
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise IdentityError(
-            f"the identity service of cloud '{cloud}' gave no token that can be sent"
-        )
+        raise IdentityError(f"the identity service of cloud '{cloud}' returned no usable token")
     return token
 
 
@@ -284,8 +284,8 @@ def storage_url(access: AccessInfo, settings: CloudRegion, cloud: str, region: s
     if parts is None:
         raise CatalogError(
             one_line(
-                f"the catalog of cloud '{cloud}' has no address of the object storage (type"
-                f" {STORAGE_TYPE}) that can be used: set object_endpoint_override in its entry"
+                f"the catalog of cloud '{cloud}' has no usable address of the object storage (type"
+                f" {STORAGE_TYPE}): set object_endpoint_override in its entry"
                 " (such as https://obs.eu-de.otc.t-systems.com)",
                 500,
             )
@@ -368,7 +368,7 @@ def identity_error(
         said = _said(error, secrets)
         if key is not None:
             headers = error.response.headers if error.response is not None else {}
-            return key_refused(service, key, cloud, said, answered_on(headers))
+            return key_rejected(service, key, cloud, said, answered_on(headers))
         if _SECOND_FACTOR.search(said):
             why = f"{_second_factor(host)}; it says: {said}"
             return SecondFactorError(_refused(why, cloud), status=401)
@@ -397,17 +397,17 @@ def identity_error(
         return IdentityError(detail, retryable=True, kind=kind)
     if isinstance(error, ks.InvalidResponse) and 300 <= error.response.status_code < 400:
         status = error.response.status_code
-        detail = f"{service} redirects ({status}): put the address it really has into auth_url"
+        detail = f"{service} redirects ({status}): set auth_url to the address that it redirects to"
         return IdentityError(detail, status=status)
     if isinstance(error, ks.DiscoveryFailure):
         return IdentityError(f"{service} has no identity API v3 at the auth_url of cloud '{cloud}'")
     if isinstance(error, ks.AuthorizationFailure):
         return IdentityError(one_line(f"cloud '{cloud}': {redact(str(error), secrets)}", 500))
     # Not a response of an identity service: a maintenance page, or a proxy's response.
-    return IdentityError(f"{service} gave an answer that cannot be used", retryable=True)
+    return IdentityError(f"{service} returned an unusable answer", retryable=True)
 
 
-def key_refused(
+def key_rejected(
     service: str, key: AccessKey, cloud: str, said: str, date: datetime | None
 ) -> IdentityError:
     """The error for a 401 to a signed request.
@@ -429,7 +429,7 @@ def key_refused(
             f"this machine's clock is {abs(off) / 60:.0f} minutes {way} the cloud's, and"
             f" {LARGEST_SKEW / 60:.0f} are the limit: correct the clock"
         )
-    text = f"{service} refused the access key {key} of clouds.yaml entry '{cloud}' (401): {why}"
+    text = f"{service} rejected the access key {key} of clouds.yaml entry '{cloud}' (401): {why}"
     return IdentityError(one_line(f"{text}; it says: {said}" if said else text, 500), status=401)
 
 
@@ -470,7 +470,7 @@ def _said(error: ks.HttpError, secrets: tuple[str, ...]) -> str:
 
 def _refused(why: str, cloud: str) -> str:
     entry = f"the credentials of clouds.yaml entry '{cloud}'"
-    return one_line(f"the identity service refused {entry} (401): {why}", 500)
+    return one_line(f"the identity service rejected {entry} (401): {why}", 500)
 
 
 def _no_endpoint(access: AccessInfo, wanted: str | None, interface: str, cloud: str) -> str:

@@ -23,7 +23,7 @@ _LARGEST = 2**63 - 1  # bytes
 _ELSEWHERE = frozenset(
     {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "Redirect"}
 )
-_KEY_REFUSED = frozenset(
+_KEY_REJECTED = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "InvalidToken"}
     | {"ExpiredToken", "InvalidSecurity"}
 )
@@ -102,7 +102,7 @@ def read_page(body: bytes) -> ObjectPage:
     return ObjectPage(objects, following if truncated else "")
 
 
-def refusal(raw: RawAnswer, bucket: str, region: str) -> StorageError:
+def rejection(raw: RawAnswer, bucket: str, region: str) -> StorageError:
     """The error for an answer other than 2xx.
 
     Args:
@@ -119,7 +119,7 @@ def refusal(raw: RawAnswer, bucket: str, region: str) -> StorageError:
         actual = one_line((root.findtext("Region") or "") if root is not None else "", 40)
         where = f"in {actual}, not in {region}" if actual else f"not in {region}"
         return StorageError(StorageProblem.OTHER_REGION, f"bucket {bucket} is {where} ({what})")
-    if code in _KEY_REFUSED:
+    if code in _KEY_REJECTED:
         text = f"the object storage rejects the access key ({what}): {said[:_LONGEST_SAID]}"
         return StorageError(StorageProblem.NO_KEY, text, retryable=code == "ExpiredToken")
     if code == "NoSuchBucket":
@@ -180,5 +180,5 @@ def _local(tag: str) -> str:
 
 def _unusable(why: str) -> StorageError:
     return StorageError(
-        StorageProblem.FAILING, f"the object storage gave an answer that cannot be used: {why}"
+        StorageProblem.FAILING, f"the object storage returned an unusable answer: {why}"
     )

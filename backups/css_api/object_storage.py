@@ -16,7 +16,7 @@ from dashboard.http.transport import RawAnswer, is_loopback, send
 
 from .answer import read_answer
 from .errors import CatalogError, ConfigurationError
-from .object_list import StorageError, StorageProblem, StoredObject, read_page, refusal
+from .object_list import StorageError, StorageProblem, StoredObject, read_page, rejection
 from .s3_signing import S3Signature
 from .session import CloudConnection
 from .signing import AccessKey
@@ -81,7 +81,7 @@ class ObjectStorage:
             if not following:
                 return
             if following in seen:
-                raise StorageError(StorageProblem.FAILING, "the list of objects has no end")
+                raise StorageError(StorageProblem.FAILING, "the list of objects does not end")
             seen.add(following)
             if time.monotonic() - began > longest:
                 break
@@ -118,17 +118,17 @@ class ObjectStorage:
             secrets=(*connection.secrets, *key.values),
         )
         if raw.status != 200:
-            raise refusal(raw, bucket, region)
+            raise rejection(raw, bucket, region)
         return raw
 
     def _key(self, bucket: str, prefix: str) -> AccessKey:
-        grant = self._connection.grant()
-        if grant.key is not None:
-            return grant.key
-        raw = self._ask_for_key(grant.token, bucket, prefix)
+        authorization = self._connection.authorization()
+        if authorization.key is not None:
+            return authorization.key
+        raw = self._ask_for_key(authorization.token, bucket, prefix)
         if raw.status == 401:
             raw = self._ask_for_key(
-                self._connection.grant(refused=grant.token).token, bucket, prefix
+                self._connection.authorization(rejected=authorization.token).token, bucket, prefix
             )
         secrets = self._connection.secrets
         if raw.status != 201:

@@ -114,5 +114,5 @@ def _at_a_dead_end(rows: dict[str, T], page: ListPage[T], limit: int, total: int
     if total is not None:
         raise IncompleteList(f"totalSize is {total}, but only {len(rows)} can be read")
     if page.rows and len(page.rows) >= min(limit, PAGE_SIZE):
-        raise IncompleteList(f"the same full page comes again after {len(rows)} rows")
+        raise IncompleteList(f"the same full page is returned again after {len(rows)} rows")
     return list(rows.values())

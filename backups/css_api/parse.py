@@ -138,7 +138,7 @@ class Fields:
             raise self._wrong(names[0], value, "a time")
         moment = _time(value)
         if moment is None and not lenient:
-            raise ShapeError(f"{self.where}{names[0]} is not a time that can be read")
+            raise ShapeError(f"{self.where}{names[0]} is not a valid time")
         return moment
 
     def rows(self, *names: str, required: bool = True, any_kind: bool = False) -> Iterator[Fields]:
@@ -171,7 +171,7 @@ class Fields:
             try:
                 return one_line(str(value), limit)
             except ValueError:  # an integer of thousands of digits
-                raise ShapeError(f"{self.where}{name} is a number without end") from None
+                raise ShapeError(f"{self.where}{name} is not a finite number") from None
         raise self._wrong(name, value, "a text")
 
     def _wrong(self, name: str, value: object, wanted: str) -> ShapeError:

@@ -29,7 +29,7 @@ from .credentials import (
 from .errors import ConfigurationError, IdentityError
 from .identity import (
     identity_error,
-    key_refused,
+    key_rejected,
     own_endpoint,
     project_identity,
     renewal_margin,
@@ -50,13 +50,13 @@ VERSION = "0.1.0"
 _YES = {"true", "yes", "1"}
 # Each rejected sign-in counts towards locking the account (usually five in 15 minutes), and
 # a hundred runs may sign in at the same time.
-FIRST_REFUSAL_HOLD = 30.0  # seconds
-LONGEST_REFUSAL_HOLD = 300.0  # seconds
+FIRST_REJECTION_HOLD = 30.0  # seconds
+LONGEST_REJECTION_HOLD = 300.0  # seconds
 _MOST_LENT = 90  # parts of temporary keys, three each
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Authorization:
     """What requests carry, and the project and endpoint that it is for.
 
     Attributes:
@@ -139,7 +139,7 @@ class CloudConnection:
         self._lock = threading.Lock()
         self._access: Any = None
         self._margin = 0.0  # seconds before its expiry at which the token is renewed
-        self._grant: Grant | None = None
+        self._authorization: Authorization | None = None
         self._failure: IdentityError | None = None
         self._failed_at = 0.0
         self._hold = 0.0  # seconds
@@ -153,7 +153,7 @@ class CloudConnection:
             IdentityError: no token or endpoint.
             ConfigurationError: the endpoint is not HTTPS.
         """
-        return self.grant().identity
+        return self.authorization().identity
 
     def sign_in(self) -> ProjectIdentity:
         """Sign in again, ignoring a cached token, and return the result of `identity`.
@@ -162,14 +162,14 @@ class CloudConnection:
             IdentityError: no token or endpoint.
             ConfigurationError: the endpoint is not HTTPS.
         """
-        kept = self._grant
+        kept = self._authorization
         if kept is not None and kept.token is None:
             with self._lock:
                 self._plugin.invalidate()
                 self._access = None
-        return self.grant(refused=kept.token if kept else None).identity
+        return self.authorization(rejected=kept.token if kept else None).identity
 
-    def grant(self, refused: Secret | None = None) -> Grant:
+    def authorization(self, rejected: Secret | None = None) -> Authorization:
         """Get a token, from the cache while it is valid.
 
         If several threads call this at once, one signs in and all receive its result, token or
@@ -177,7 +177,7 @@ class CloudConnection:
         minutes; a changed clouds.yaml is tried at once.
 
         Args:
-            refused: a token that CSS rejected with 401. It is discarded, unless another thread has
+            rejected: a token that CSS rejected with 401. It is discarded, unless another thread has
                 already replaced it.
 
         Raises:
@@ -188,19 +188,20 @@ class CloudConnection:
         with self._lock:
             if self._failure is not None and max(self._failed_at, self._held_until) >= asked:
                 raise self._failure.again()
-            if refused and self._grant is not None and self._grant.token == refused:
+            kept = self._authorization
+            if rejected and kept is not None and kept.token == rejected:
                 self._plugin.invalidate()
                 self._access = None
             try:
-                grant = self._current_grant()
+                authorization = self._current_authorization()
             except IdentityError as error:
                 self._failure, self._failed_at = error, time.monotonic()
                 self._hold_after(error)
                 raise
             self._hold = 0.0
-            return grant
+            return authorization
 
-    def key_refused(self, answer: Answer) -> IdentityError:
+    def key_rejected(self, answer: Answer) -> IdentityError:
         """The error for a 401 of CSS to a signed request.
 
         The key signs nothing for five minutes then, because consecutive wrong signatures lock it.
@@ -210,8 +211,8 @@ class CloudConnection:
         """
         if self.key is None:
             raise TypeError("requests of this connection are not signed")
-        host = urlsplit(self.grant().identity.endpoint).netloc
-        error = key_refused(host, self.key, self.cloud, answer.message[:200], answer.date)
+        host = urlsplit(self.authorization().identity.endpoint).netloc
+        error = key_rejected(host, self.key, self.cloud, answer.message[:200], answer.date)
         with self._lock:
             self._failure, self._failed_at = error, time.monotonic()
             self._hold_after(error)
@@ -247,7 +248,7 @@ class CloudConnection:
             IdentityError: no token, or the catalog has no object storage.
             ConfigurationError: the address is not HTTPS.
         """
-        self.grant()
+        self.authorization()
         url = storage_url(self._access, self._settings, self.cloud, self.region)
         require_https(
             url,
@@ -274,13 +275,13 @@ class CloudConnection:
     def _hold_after(self, error: IdentityError) -> None:
         if error.status != 401:
             return
-        first = FIRST_REFUSAL_HOLD if self.key is None else LONGEST_REFUSAL_HOLD
-        self._hold = min(2 * self._hold or first, LONGEST_REFUSAL_HOLD)
+        first = FIRST_REJECTION_HOLD if self.key is None else LONGEST_REJECTION_HOLD
+        self._hold = min(2 * self._hold or first, LONGEST_REJECTION_HOLD)
         self._held_until = self._failed_at + self._hold
 
-    def _current_grant(self) -> Grant:
-        if self._grant and self._access and not self._access.will_expire_soon(self._margin):
-            return self._grant
+    def _current_authorization(self) -> Authorization:
+        if self._authorization and self._access and not self._access.will_expire_soon(self._margin):
+            return self._authorization
         with ExchangeWatch(self.timeouts) as watch:
             try:
                 access = self._plugin.get_access(self._keystone)
@@ -305,11 +306,11 @@ class CloudConnection:
         )
         self._access, self._margin = access, margin
         if self.key is not None:
-            self._grant = Grant(None, identity, self.key)
-            return self._grant
+            self._authorization = Authorization(None, identity, self.key)
+            return self._authorization
         self._tokens = (token, *self._tokens)[:3]
-        self._grant = Grant(Secret(token), identity)
-        return self._grant
+        self._authorization = Authorization(Secret(token), identity)
+        return self._authorization
 
 
 _connections: dict[tuple[str, str, Timeouts, str], tuple[object, CloudConnection]] = {}

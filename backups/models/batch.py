@@ -45,7 +45,7 @@ class Batch(models.Model):
 
     work = models.CharField(max_length=10, choices=Work, default=Work.BACKUP)
     values = models.JSONField(
-        default=dict, blank=True, help_text="of other work: labels, hours, bucket"
+        default=dict, blank=True, help_text="parameters: labels, hours, bucket"
     )
     requested_at = models.DateTimeField(default=timezone.now)
     # NULL: a command without an account, or the account was deleted or masked
@@ -57,12 +57,16 @@ class Batch(models.Model):
     token = models.CharField(max_length=255, blank=True, help_text="label of the API token")
     source_ip = models.GenericIPAddressField(null=True, blank=True)
     reason = models.CharField(max_length=500, blank=True)
-    anyway = models.BooleanField(default=False, help_text="also what would probably be rejected")
+    anyway = models.BooleanField(
+        default=False, help_text="include clusters that the cloud would probably reject"
+    )
     query = models.CharField(
-        max_length=2000, blank=True, help_text="the filter; empty: rows were selected"
+        max_length=2000, blank=True, help_text="query string of the filter; empty: selected rows"
     )
     # of the cloud's ids of the clusters that were to be backed up, sorted, one a line
-    digest = models.CharField(max_length=64, blank=True, help_text="SHA-256")
+    digest = models.CharField(
+        max_length=64, blank=True, help_text="SHA-256 of the sorted cluster ids"
+    )
     retry_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
     )
@@ -71,7 +75,7 @@ class Batch(models.Model):
     body = models.CharField(max_length=64, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
     cancelled_by_name = models.CharField(max_length=255, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True, help_text="its last run has ended")
+    finished_at = models.DateTimeField(null=True, blank=True, help_text="when the last run ended")
 
     objects = BatchQuerySet.as_manager()
 
@@ -107,7 +111,7 @@ class BatchItem(models.Model):
     state = models.CharField(max_length=9, choices=ItemState, default=ItemState.WAITING)
     cause = models.CharField(max_length=15, choices=Cause, blank=True, default=Cause.NONE)
     note = models.CharField(
-        max_length=200, blank=True, help_text="what the work led to, or why not"
+        max_length=200, blank=True, help_text="result, or why it was skipped or failed"
     )
     # equal for failures of one kind: the cloud's error code, or our word
     code = models.CharField(max_length=40, blank=True)

@@ -83,31 +83,45 @@ class Cluster(models.Model):
     name = models.CharField(max_length=255)
     engine = models.CharField(max_length=50, blank=True)
     version = models.CharField(max_length=50, blank=True)
-    status = models.CharField(max_length=20, blank=True, help_text="the cloud's word: 200, 100, …")
-    actions = models.JSONField(default=list, blank=True, help_text="operations under way")
+    status = models.CharField(
+        max_length=20, blank=True, help_text="status code from the cloud, such as 200"
+    )
+    actions = models.JSONField(
+        default=list, blank=True, help_text="operations in progress in the cloud"
+    )
     nodes = models.JSONField(default=list, blank=True, help_text="[{name, type, status}]")
     endpoint = models.CharField(max_length=500, blank=True)
     created_in_cloud_at = models.DateTimeField(null=True, blank=True)
     failed_reason = models.TextField(blank=True)
     registered_at = models.DateTimeField(auto_now_add=True)
-    gone_at = models.DateTimeField(null=True, blank=True, help_text="first sync that missed it")
+    gone_at = models.DateTimeField(
+        null=True, blank=True, help_text="first synchronisation without it"
+    )
     # registered by its id: missing from the list does not mean that it has gone
     by_hand = models.BooleanField(default=False)
-    archived_at = models.DateTimeField(null=True, blank=True, help_text="set: out of the way")
+    archived_at = models.DateTimeField(null=True, blank=True, help_text="null: not archived")
 
     # Readiness: whether the cloud would accept a backup request. The sweeper leases a check by
     # moving `check_due_at`; NULL means never checked. `check_leased_until` counts running checks.
     readiness = models.CharField(max_length=16, choices=Readiness, default=Readiness.UNKNOWN)
-    readiness_detail = models.CharField(max_length=500, blank=True, help_text="in which way")
-    checked_at = models.DateTimeField(null=True, blank=True, help_text="last check that could tell")
+    readiness_detail = models.CharField(
+        max_length=500, blank=True, help_text="reason for the readiness"
+    )
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="last conclusive check")
     check_due_at = models.DateTimeField(null=True, blank=True)
-    check_leased_until = models.DateTimeField(null=True, blank=True, help_text="set: under way")
+    check_leased_until = models.DateTimeField(
+        null=True, blank=True, help_text="set while a check runs"
+    )
     check_leased_by = models.CharField(max_length=120, blank=True, help_text="Heartbeat.name")
-    check_error = models.CharField(max_length=500, blank=True, help_text="why the last one failed")
+    check_error = models.CharField(
+        max_length=500, blank=True, help_text="why the last check failed"
+    )
 
     # Protection. `due_at` and `overdue_at` are derived from the other two (services.clusters.
     # protection) and stored so that the database can filter and sort by them.
-    objective_hours = objective_field(null=True, blank=True, help_text="empty: the project's")
+    objective_hours = objective_field(
+        null=True, blank=True, help_text="null: the project's objective"
+    )
     verified_at = models.DateTimeField(null=True, blank=True, help_text="last verified backup")
     due_at = models.DateTimeField(null=True, blank=True)
     overdue_at = models.DateTimeField(null=True, blank=True)
@@ -298,14 +312,16 @@ class LogSettings(models.Model):
     bucket = models.CharField(max_length=255, blank=True)
     base_path = models.CharField(max_length=1024, blank=True)
     agency = models.CharField(max_length=255, blank=True)
-    automatic = models.BooleanField(default=False, help_text="the cloud's daily policy is on")
+    automatic = models.BooleanField(default=False, help_text="the cloud's daily backup is on")
     period = models.CharField(max_length=40, blank=True, help_text="such as 00:00 GMT+08:00")
-    read_at = models.DateTimeField(help_text="when the cloud was asked")
+    read_at = models.DateTimeField(help_text="when the settings were read from the cloud")
     # our clock; a rejection because of bucket or agency from before then no longer counts
-    changed_at = models.DateTimeField(null=True, blank=True, help_text="first seen like this")
+    changed_at = models.DateTimeField(
+        null=True, blank=True, help_text="when these settings were first seen"
+    )
     # one change at a time: a form that is sent twice must not become two API calls
     changing_until = models.DateTimeField(
-        null=True, blank=True, help_text="somebody's change is under way, at most until then"
+        null=True, blank=True, help_text="end of the lock while a change is in progress"
     )
 
     def __str__(self) -> str:

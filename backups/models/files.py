@@ -24,9 +24,11 @@ class FileCheck(models.Model):
 
     run = models.OneToOneField(BackupRun, on_delete=models.CASCADE, related_name="file_check")
     # NULL: concluded
-    due_at = models.DateTimeField(null=True, blank=True, help_text="or the end of the lease")
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the check is due, or the end of its lease"
+    )
     attempts = models.PositiveIntegerField(default=0)
-    checked_at = models.DateTimeField(null=True, blank=True, help_text="concluded")
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="when the check ended")
     result = models.CharField(max_length=12, choices=Result, blank=True)
     why = models.CharField(max_length=500, blank=True)
     # a StorageProblem, "" for none
@@ -38,9 +40,11 @@ class FileCheck(models.Model):
     since = models.DateTimeField(null=True, blank=True)
     until = models.DateTimeField(null=True, blank=True)
     files = models.PositiveIntegerField(null=True, blank=True)
-    size = models.PositiveBigIntegerField(null=True, blank=True, help_text="bytes of all")
+    size = models.PositiveBigIntegerField(null=True, blank=True, help_text="total bytes")
     newest_at = models.DateTimeField(null=True, blank=True)
-    digest = models.CharField(max_length=64, blank=True, help_text="of all this and the files")
+    digest = models.CharField(
+        max_length=64, blank=True, help_text="SHA-256 of this row and its files"
+    )
     event = models.BigIntegerField(
         null=True, blank=True, help_text="sequence of the audit event with the digest"
     )
@@ -69,7 +73,7 @@ class SeenFile(models.Model):
     name = models.CharField(max_length=1024)
     size = models.PositiveBigIntegerField(help_text="bytes")
     etag = models.CharField(max_length=100, blank=True)
-    modified_at = models.DateTimeField(help_text="the storage's clock")
+    modified_at = models.DateTimeField(help_text="by the storage's clock")
 
     class Meta:
         db_table = "backups_seen_file"

@@ -23,12 +23,20 @@ class Instance(models.Model):
 
     # part of every Redis key, so that two instances can share a Redis
     uid = models.CharField(max_length=32, default=new_uid)
-    home = models.JSONField(default=dict, help_text="facts of the place; empty: never served")
+    home = models.JSONField(
+        default=dict, help_text="facts that identify the installation; empty: never served"
+    )
     generation = models.PositiveIntegerField(default=0, help_text="counts changes of this row")
     adopted = models.BooleanField(default=True)
-    origin = models.CharField(max_length=32, blank=True, help_text="uid that the copy came with")
-    differs = models.CharField(max_length=200, blank=True, help_text="in which facts, when noticed")
-    noticed_at = models.DateTimeField(null=True, blank=True, help_text="that it is a copy")
+    origin = models.CharField(
+        max_length=32, blank=True, help_text="uid before the copy was adopted"
+    )
+    differs = models.CharField(
+        max_length=200, blank=True, help_text="facts that differed when the copy was noticed"
+    )
+    noticed_at = models.DateTimeField(
+        null=True, blank=True, help_text="when it was recognised as a copy"
+    )
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_instance")]
@@ -55,7 +63,9 @@ class Heartbeat(models.Model):
     # The process's own wall clock: for display, and to detect changes. Silence is judged by
     # `seen_uptime`.
     seen_at = models.DateTimeField()
-    seen_uptime = models.FloatField(null=True, blank=True, help_text="Ticker.uptime when it wrote")
+    seen_uptime = models.FloatField(
+        null=True, blank=True, help_text="Ticker.uptime at the last heartbeat"
+    )
 
     class Meta:
         # the banner reads the newest of a kind
@@ -78,7 +88,7 @@ class Ticker(models.Model):
     ticks = models.PositiveBigIntegerField(default=0, help_text="counts renewals and take-overs")
     uptime = models.FloatField(default=0.0, help_text="seconds")
     ticked_at = models.DateTimeField(
-        null=True, blank=True, help_text="the holder's wall clock, for people"
+        null=True, blank=True, help_text="wall clock of the holder; informative only"
     )
 
     class Meta:
@@ -95,7 +105,7 @@ class Canary(models.Model):
     """
 
     number = models.PositiveBigIntegerField(default=0)
-    arrived_at = models.DateTimeField(help_text="the worker's wall clock")
+    arrived_at = models.DateTimeField(help_text="by the worker's wall clock")
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_canary")]

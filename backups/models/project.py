@@ -46,7 +46,7 @@ class Project(models.Model):
     project_id = models.CharField(max_length=64)
     name = models.CharField(max_length=255, blank=True)
     objective_hours = objective_field(
-        default=DEFAULT_OBJECTIVE_HOURS, help_text="the longest time between verified backups"
+        default=DEFAULT_OBJECTIVE_HOURS, help_text="maximum hours between verified backups"
     )
 
     objects = ProjectQuerySet.as_manager()
@@ -93,7 +93,7 @@ class Connection(models.Model):
     )
     connected_at = models.DateTimeField(auto_now_add=True)
     disconnected_at = models.DateTimeField(
-        null=True, blank=True, help_text="set: it is no longer synchronised"
+        null=True, blank=True, help_text="set: no longer synchronised"
     )
 
     file_checks = models.BooleanField(
@@ -102,20 +102,30 @@ class Connection(models.Model):
 
     # The synchronisation in progress or requested. `next_sync_at` says when the next is due, or
     # when the lease of the one in progress ends; `sync_started_at` identifies its holder.
-    next_sync_at = models.DateTimeField(null=True, blank=True, help_text="due then")
-    sync_started_at = models.DateTimeField(null=True, blank=True, help_text="set while one runs")
+    next_sync_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the next synchronisation is due"
+    )
+    sync_started_at = models.DateTimeField(
+        null=True, blank=True, help_text="set while a synchronisation runs"
+    )
     sync_step = models.CharField(
-        max_length=20, blank=True, choices=SyncStep, help_text="what it is doing"
+        max_length=20, blank=True, choices=SyncStep, help_text="current step"
     )
     version = models.PositiveIntegerField(default=0, help_text="counts visible changes")
 
     # The last sync
-    synced_at = models.DateTimeField(null=True, blank=True, help_text="last one that ended well")
-    sync_ended_at = models.DateTimeField(null=True, blank=True, help_text="last one, well or not")
-    sync_duration = models.DurationField(null=True, blank=True, help_text="of that one")
-    sync_error = models.TextField(blank=True, help_text="why the last one failed")
+    synced_at = models.DateTimeField(
+        null=True, blank=True, help_text="last successful synchronisation"
+    )
+    sync_ended_at = models.DateTimeField(
+        null=True, blank=True, help_text="end of the last synchronisation, successful or not"
+    )
+    sync_duration = models.DurationField(
+        null=True, blank=True, help_text="duration of the last synchronisation"
+    )
+    sync_error = models.TextField(blank=True, help_text="why the last synchronisation failed")
     sync_fault = models.CharField(
-        max_length=20, blank=True, choices=ConnectionFault, help_text="the same in one word"
+        max_length=20, blank=True, choices=ConnectionFault, help_text="kind of that failure"
     )
     listed = models.PositiveIntegerField(default=0)
     added = models.PositiveIntegerField(default=0)

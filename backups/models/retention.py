@@ -65,13 +65,13 @@ class RetentionRun(models.Model):
     LOST_AFTER = timedelta(minutes=5)
 
     kind = models.CharField(max_length=10, choices=RetentionKind)
-    cutoff = models.DateTimeField(help_text="what is older goes; a whole second")
+    cutoff = models.DateTimeField(help_text="older rows are deleted; whole seconds")
     told = models.BigIntegerField(
-        unique=True, help_text="sequence of the audit event that announced it, and says who"
+        unique=True, help_text="sequence of the audit event that announced the run"
     )
     automatic = models.BooleanField(default=False)
     started_at = models.DateTimeField(default=timezone.now)
-    claimed_by = models.CharField(max_length=120, blank=True, help_text="the process at work")
+    claimed_by = models.CharField(max_length=120, blank=True, help_text="process that runs it")
     changed_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
     done = models.PositiveBigIntegerField(default=0, help_text="deleted or masked so far")

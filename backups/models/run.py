@@ -85,19 +85,23 @@ class BackupRun(models.Model):
     state = models.CharField(max_length=12, choices=RunState, default=RunState.QUEUED)
     outcome = models.CharField(max_length=20, choices=Outcome, blank=True, default=Outcome.NONE)
     version = models.PositiveIntegerField(default=0, help_text="counts visible changes")
-    note = models.CharField(max_length=500, blank=True, help_text="what it waits for")
+    note = models.CharField(max_length=500, blank=True, help_text="what the run is waiting for")
 
     # Sending: the claim (who, which attempt) and what it waits for
-    attempt = models.PositiveIntegerField(default=0, help_text="claims so far")
+    attempt = models.PositiveIntegerField(default=0, help_text="number of claims")
     claimed_by = models.CharField(max_length=120, blank=True, help_text="Heartbeat.name")
     claimed_at = models.DateTimeField(null=True, blank=True)
-    dispatched_at = models.DateTimeField(null=True, blank=True, help_text="handed to the broker")
-    not_before = models.DateTimeField(default=timezone.now, help_text="earliest next attempt")
+    dispatched_at = models.DateTimeField(
+        null=True, blank=True, help_text="when it was published to the broker"
+    )
+    not_before = models.DateTimeField(
+        default=timezone.now, help_text="earliest time of the next attempt"
+    )
     # "wait and retry when free": a 409 does not end the run before this time
     retry_conflict_until = models.DateTimeField(null=True, blank=True)
 
     # Outcome of the POST
-    sent_at = models.DateTimeField(null=True, blank=True, help_text="before the first byte")
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="just before the first byte")
     answered_at = models.DateTimeField(null=True, blank=True)
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
@@ -117,9 +121,11 @@ class BackupRun(models.Model):
     # Following the cloud's job; `Post` has the facts that identify it.
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
-    records_readable_at = models.DateTimeField(null=True, blank=True, help_text="last read well")
+    records_readable_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the records were last read successfully"
+    )
     readable_uptime = models.FloatField(
-        null=True, blank=True, help_text="Ticker.uptime when they were last read well"
+        null=True, blank=True, help_text="Ticker.uptime at that time"
     )
     # NULL until a record is matched: by the constraint below a job belongs to one run
     job_id = models.CharField(max_length=64, null=True, blank=True)
@@ -133,16 +139,18 @@ class BackupRun(models.Model):
 
     finished_at = models.DateTimeField(null=True, blank=True)
     settled_by_hand = models.BooleanField(
-        default=False, help_text="somebody's word ended it, nothing that the cloud said"
+        default=False, help_text="settled by a user, not by the cloud's records"
     )
     # of a run that ended without its job, which was listed later (services.runs.correcting)
-    corrected_from = models.CharField(max_length=12, blank=True, help_text="the state before")
+    corrected_from = models.CharField(
+        max_length=12, blank=True, help_text="state before the correction"
+    )
     corrected_by = models.BigIntegerField(
-        null=True, blank=True, help_text="sequence of the audit event that says so"
+        null=True, blank=True, help_text="sequence of the audit event of the correction"
     )
     # of an ended run: names, account and address were removed (services.retention)
     masked_by = models.BigIntegerField(
-        null=True, blank=True, help_text="sequence of the audit event that says who masked it"
+        null=True, blank=True, help_text="sequence of the audit event of the masking"
     )
 
     objects = BackupRunQuerySet.as_manager()

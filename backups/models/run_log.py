@@ -33,24 +33,28 @@ class Post(models.Model):
     # copied from the run for the index: clouds.yaml entries can share a project
     project_id_in_cloud = models.CharField(max_length=64)
     cluster_cloud_id = models.CharField(max_length=64)
-    sent_at = models.DateTimeField(help_text="before the first byte, our clock")
+    sent_at = models.DateTimeField(help_text="just before the first byte, by our clock")
     answered_at = models.DateTimeField(
-        null=True, blank=True, help_text="the answer, or the end of waiting for it, our clock"
+        null=True, blank=True, help_text="time of the answer or of giving up, by our clock"
     )
     step_uptime = models.FloatField(
-        null=True, blank=True, help_text="Ticker.uptime when it was sent, then answered"
+        null=True, blank=True, help_text="Ticker.uptime at the last of sending and answer"
     )
     result = models.CharField(max_length=8, choices=Result, default=Result.OPEN)
-    status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP")
+    status = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="HTTP status of the answer"
+    )
     # both ids of every record listed just before; NULL: the records could not be read
     baseline = models.JSONField(null=True, blank=True)
     # the cloud's clock (`Date` header), NULL where there was none
-    date_before = models.DateTimeField(null=True, blank=True, help_text="of the baseline")
+    date_before = models.DateTimeField(
+        null=True, blank=True, help_text="Date header of the baseline"
+    )
     date_after = models.DateTimeField(
-        null=True, blank=True, help_text="of the answer, or of the first reading after it"
+        null=True, blank=True, help_text="Date header of the answer, or of the next reading"
     )
     date_closed = models.DateTimeField(
-        null=True, blank=True, help_text="of the first reading the grace time after it"
+        null=True, blank=True, help_text="Date header of the first reading after the grace time"
     )
     # the key of its job once known; other jobs are no longer candidates
     job_id = models.CharField(max_length=64, blank=True)
@@ -94,7 +98,7 @@ class ApiCall(models.Model):
 
     run = models.ForeignKey(BackupRun, on_delete=models.CASCADE, related_name="api_calls")
     attempt = models.PositiveIntegerField()
-    purpose = models.CharField(max_length=20, help_text="collect, records, baseline")
+    purpose = models.CharField(max_length=20, help_text="collect, records or baseline")
     method = models.CharField(max_length=8)
     path = models.CharField(max_length=500)
     # as sent, with secrets redacted; empty in calls of older versions
@@ -105,7 +109,7 @@ class ApiCall(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     status = models.PositiveSmallIntegerField(null=True, blank=True)
-    answer_date = models.DateTimeField(null=True, blank=True, help_text="the cloud's clock")
+    answer_date = models.DateTimeField(null=True, blank=True, help_text="the answer's Date header")
     request_id = models.CharField(max_length=128, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
@@ -113,7 +117,9 @@ class ApiCall(models.Model):
     transport_error = models.CharField(max_length=30, blank=True)
     # False where nothing was sent for certain
     sent = models.BooleanField(default=True)
-    retry_after = models.FloatField(null=True, blank=True, help_text="seconds the cloud asked for")
+    retry_after = models.FloatField(
+        null=True, blank=True, help_text="seconds, from the cloud's Retry-After"
+    )
     body_kind = models.CharField(max_length=20, blank=True)
     body_size = models.PositiveBigIntegerField(default=0)
     excerpt = models.TextField(blank=True)
@@ -155,7 +161,7 @@ class RunEvent(models.Model):
     to_state = models.CharField(max_length=12)
     outcome = models.CharField(max_length=20, blank=True)
     note = models.CharField(max_length=500, blank=True)
-    actor = models.CharField(max_length=255, blank=True, help_text="a user, or a process")
+    actor = models.CharField(max_length=255, blank=True, help_text="name of a user or process")
 
     class Meta:
         ordering = ["id"]

@@ -28,8 +28,10 @@ class SavedView(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
     )
     name = models.CharField(max_length=80)
-    query = models.CharField(max_length=2000, blank=True, help_text="the URL's query")
-    shared = models.BooleanField(default=False, help_text="offered to everyone")
+    query = models.CharField(
+        max_length=2000, blank=True, help_text="query string of the history URL"
+    )
+    shared = models.BooleanField(default=False, help_text="visible to all users")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = SavedViewQuerySet.as_manager()
@@ -95,7 +97,9 @@ class Export(models.Model):
     )
     owner_name = models.CharField(max_length=255)
     format = models.CharField(max_length=5, choices=Format)
-    query = models.CharField(max_length=2000, blank=True, help_text="the filter, as in the URL")
+    query = models.CharField(
+        max_length=2000, blank=True, help_text="query string of the exported filter"
+    )
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
     rows = models.PositiveBigIntegerField(default=0, help_text="written so far")
     # later runs are not included, so the exported set does not change

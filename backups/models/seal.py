@@ -16,7 +16,7 @@ class SealBatch(models.Model):
     root = models.CharField(max_length=64)
     runs = models.PositiveIntegerField(help_text="number of leaves")
     event = models.BigIntegerField(
-        null=True, blank=True, db_index=True, help_text="sequence of its event; set once"
+        null=True, blank=True, db_index=True, help_text="sequence of the audit event; set once"
     )
 
     class Meta:

@@ -55,7 +55,7 @@ _ACTIONS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """A response other than 2xx, to a reading or to the last request.
 
     Attributes:
@@ -81,7 +81,7 @@ def judge(
     settings: LogSettingsInfo | None,
     *,
     running: LogRecord | None = None,
-    refusals: Sequence[Refusal] = (),
+    rejections: Sequence[Rejection] = (),
 ) -> ReadinessVerdict:
     """Evaluate a cluster's readiness.
 
@@ -89,12 +89,12 @@ def judge(
         info: the cluster's details, None if they could not be read.
         settings: its log backup settings, None if they could not be read.
         running: the running log backup job in the cloud's records, None for none.
-        refusals: responses that say something about the cluster, of any age.
+        rejections: responses that say something about the cluster, of any age.
 
     Returns:
         The readiness and its reason, as a sentence.
     """
-    verdicts = [_of_cluster(info), _of_settings(settings), *_of_refusals(refusals)]
+    verdicts = [_of_cluster(info), _of_settings(settings), *_of_rejections(rejections)]
     if running is not None:
         verdicts.append(_of_job(running))
     return min(verdicts, key=lambda verdict: RANK.index(verdict[0]))
@@ -187,18 +187,18 @@ def _of_job(running: LogRecord) -> ReadinessVerdict:
     return Readiness.BUSY, f"A log backup has been running since {since}."
 
 
-def _of_refusals(refusals: Sequence[Refusal]) -> Iterator[ReadinessVerdict]:
-    for refusal in refusals:
-        readiness = readiness_of(refusal.outcome, refusal.code)
+def _of_rejections(rejections: Sequence[Rejection]) -> Iterator[ReadinessVerdict]:
+    for rejection in rejections:
+        readiness = readiness_of(rejection.outcome, rejection.code)
         if readiness is not None:
-            yield readiness, _in_words(refusal)
+            yield readiness, _in_words(rejection)
 
 
-def _in_words(refusal: Refusal) -> str:
-    meaning = in_english(explain(refusal.outcome, refusal.code).meaning)
-    if refusal.code and code_family(refusal.code) not in CODES:
-        meaning = f"{meaning} ({refusal.code})"
-    if refusal.run_id is None or refusal.at is None:
+def _in_words(rejection: Rejection) -> str:
+    meaning = in_english(explain(rejection.outcome, rejection.code).meaning)
+    if rejection.code and code_family(rejection.code) not in CODES:
+        meaning = f"{meaning} ({rejection.code})"
+    if rejection.run_id is None or rejection.at is None:
         return meaning
-    at = f"{refusal.at:%Y-%m-%d %H:%M} UTC"
-    return f"{meaning} So the cloud answered run {refusal.run_id} at {at}."
+    at = f"{rejection.at:%Y-%m-%d %H:%M} UTC"
+    return f"{meaning} So the cloud answered run {rejection.run_id} at {at}."

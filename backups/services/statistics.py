@@ -117,7 +117,7 @@ class ApiFigures:
     Attributes:
         calls: calls that ended.
         median_ms, p95_ms: response time in milliseconds (nearest rank); None without responses.
-        refused: responses with a 4xx status.
+        rejected: responses with a 4xx status.
         failed: responses with a 5xx status.
         unanswered: calls that ended without a response.
         since: the start of the period.
@@ -128,7 +128,7 @@ class ApiFigures:
     calls: int
     median_ms: int | None
     p95_ms: int | None
-    refused: int
+    rejected: int
     failed: int
     unanswered: int
     since: datetime
@@ -137,7 +137,7 @@ class ApiFigures:
 
     @property
     def errors(self) -> int:
-        return self.refused + self.failed + self.unanswered
+        return self.rejected + self.failed + self.unanswered
 
     @property
     def error_percent(self) -> float:
@@ -212,24 +212,24 @@ def _figures(calls: Rows[ApiCall], now: datetime) -> ApiFigures:
         .annotate(
             calls=Count("pk"),
             answered=Count("pk", filter=Q(status__isnull=False)),
-            refused=Count("pk", filter=Q(status__gte=400, status__lt=500)),
+            rejected=Count("pk", filter=Q(status__gte=400, status__lt=500)),
             failed=Count("pk", filter=Q(status__gte=500)),
         )
     )
     times: Counter[int] = Counter()
-    total = refused = failed = unanswered = 0
-    for duration, count, answered, count_refused, count_failed in rows:
+    total = rejected = failed = unanswered = 0
+    for duration, count, answered, count_rejected, count_failed in rows:
         if duration is not None:
             times[duration] += answered
         total += count
-        refused += count_refused
+        rejected += count_rejected
         failed += count_failed
         unanswered += count - answered
     return ApiFigures(
         calls=total,
         median_ms=percentile(times, 50),
         p95_ms=percentile(times, 95),
-        refused=refused,
+        rejected=rejected,
         failed=failed,
         unanswered=unanswered,
         since=since,

@@ -111,8 +111,8 @@ def clusters(request: PageRequest) -> HttpResponse:
     if not found.is_valid():
         return bad_request(request, found.form)
     counts = found.counts()
-    look = display_of(request)
-    page = page_of(found.clusters(), counts[found.presence], found.page_number, look.rows)
+    display = display_of(request)
+    page = page_of(found.clusters(), counts[found.presence], found.page_number, display.rows)
     rows = rows_in_order(list(page), request.user)
     problems = Connection.objects.visible_to(request.user).connected().exclude(sync_error="")
     context = {
@@ -153,8 +153,8 @@ def clusters(request: PageRequest) -> HttpResponse:
         "back": request.get_full_path(),
         "may_select": any(row.may_ask for row in rows),
         "sizes": PAGE_SIZES,
-        "columns": look.columns("clusters"),
-        "hidden": look.classes("clusters"),
+        "columns": display.columns("clusters"),
+        "hidden": display.classes("clusters"),
     }
     return render(request, "backups/clusters.html", context)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from django.contrib import messages
 from django.db import transaction
@@ -13,13 +12,12 @@ from django.db.models.functions import Left
 from django.forms import Form
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.forms import SavedViewForm
@@ -38,34 +36,18 @@ from .live import Shown, live_view
 _BOXES = ("state", "outcome", "trigger")
 
 
-def choice_boxes(form: Form) -> list[SafeString]:
-    """Check boxes for each filter that takes several values; the form must be valid."""
-    language = get_language()
-    return [_boxes(language, name, frozenset(form.cleaned_data[name] or ())) for name in _BOXES]
-
-
-@lru_cache(maxsize=512)
-def _boxes(language: str | None, name: str, chosen: frozenset[str]) -> SafeString:
-    """Render the check boxes of a filter; cached for each language and choice."""
-    field = HistoryFilter.base_filters[name]
-    context = {
-        "name": name,
-        "label": field.label,
-        "choices": field.extra["choices"],
-        "chosen": chosen,
-    }
-    return SafeString(render_to_string("backups/history_boxes.html", context))
-
-
-def window_options(chosen: HistoryWindow | None) -> SafeString:
-    """Options of the time window; None is a custom range."""
-    return _windows(get_language(), chosen)
-
-
-@lru_cache(maxsize=512)
-def _windows(language: str | None, chosen: HistoryWindow | None) -> SafeString:
-    context = {"windows": HistoryWindow.choices, "chosen": chosen}
-    return SafeString(render_to_string("backups/history_windows.html", context))
+def choice_boxes(form: Form) -> list[dict[str, object]]:
+    """Each filter that takes several values, for its check boxes; the form must be valid."""
+    fields = [(name, HistoryFilter.base_filters[name]) for name in _BOXES]
+    return [
+        {
+            "name": name,
+            "label": field.label,
+            "choices": field.extra["choices"],
+            "chosen": form.cleaned_data[name] or (),
+        }
+        for name, field in fields
+    ]
 
 
 def project_options(projects: Iterable[Project], chosen: Project | None) -> SafeString:
@@ -164,8 +146,8 @@ def history(request: PageRequest) -> HttpResponse:
         wanted = _page_query(request.GET)
     except BadCursor:
         return bad_request(request, [_BAD_CURSOR])
-    look = display_of(request)
-    page = RUN_KEYSET.read(found.branches(), wanted, look.rows, listed_runs)
+    display = display_of(request)
+    page = RUN_KEYSET.read(found.branches(), wanted, display.rows, listed_runs)
     oldest_first = request.GET.get("sort") == "oldest"
     query = filter_query(request.GET)
     at_newest = not page.has_newer
@@ -193,14 +175,15 @@ def history(request: PageRequest) -> HttpResponse:
                 found.form.cleaned_data["project"],
             ),
             "choice_boxes": choice_boxes(found.form),
-            "window_options": window_options(None if found.has_range else found.window_in_force),
+            "windows": HistoryWindow.choices,
+            "chosen_window": None if found.has_range else found.window_in_force,
             "may_export": may_somewhere(request.user, Permission.EXPORT),
             "tabs": _tabs(request.GET),
             "saved_views": SavedView.objects.offered_to(request.user)[:50],
             "has_active": any(run.is_active for run in runs),
             "sizes": PAGE_SIZES,
-            "columns": look.columns("history"),
-            "hidden": look.classes("history"),
+            "columns": display.columns("history"),
+            "hidden": display.classes("history"),
             "back": request.get_full_path(),
         },
     )

@@ -56,7 +56,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "product_version": VERSION,
         "server_now": timezone.now(),
         "zone_name": timezone.get_current_timezone_name(),
-        "look": display_of(request),
+        "display": display_of(request),
         "places": _nav_links(request.path, user) if signed_in else [],
         "has_access": signed_in and has_access(user),
         "may_connect": signed_in and may(user, Permission.CONFIGURE),

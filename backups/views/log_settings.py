@@ -38,7 +38,7 @@ from dashboard.audit.trail import Actor
 
 from . import log_settings as words
 from .common import PageRequest, bad_request, new_key
-from .presentation import Refused, Text, refused
+from .presentation import Rejection, Text, rejection
 
 # Each form with the part of the page that it stands in; ids begin with that.
 _FORMS: dict[Change, tuple[str, type[SettingsFormBase]]] = {
@@ -214,9 +214,9 @@ _LATER = gettext_lazy("Wait a moment, then try again.")
 _FAILED_ITSELF = gettext_lazy("The cloud failed while it handled the request.")
 
 
-def explained(answer: Answer) -> Refused:
+def explained(answer: Answer) -> Rejection:
     """Explain an unsuccessful answer to a call other than a backup request."""
-    words = refused(answer)
+    words = rejection(answer)
     outcome = outcome_of(answer)
     if outcome is Outcome.SERVER_ERROR:
         words = replace(words, meaning=_FAILED_ITSELF)
@@ -240,7 +240,7 @@ class Problem:
 
     text: str
     why: str = ""
-    words: Refused | None = None
+    words: Rejection | None = None
     status: int = 422
 
 
@@ -277,7 +277,7 @@ def ended_policy(change: Change, result: ChangeResult) -> str:
 def problem(result: ChangeResult) -> Problem:
     """Describe a change that was refused or not sent, or whose result is unknown."""
     if result.ending is ChangeOutcome.REFUSED and result.answer is not None:
-        text = _("The cloud refused the change.") + " " + _state(result)
+        text = _("The cloud rejected the change.") + " " + _state(result)
         return Problem(text, words=explained(result.answer), status=422)
     if result.ending is ChangeOutcome.UNKNOWN:
         text = _(

@@ -218,7 +218,7 @@ def lasting(duration: timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejection:
     """An unsuccessful answer of the cloud, explained.
 
     Attributes:
@@ -234,13 +234,13 @@ class Refused:
     next_step: Text
 
 
-def refused(answer: Answer) -> Refused:
+def rejection(answer: Answer) -> Rejection:
     """Explain an unsuccessful answer of the cloud."""
     words = explain(outcome_of(answer), answer.error_code)
     said = " · ".join(part for part in (f"HTTP {answer.status}", answer.error_code) if part)
     if answer.message:
         said += f": {answer.message}"
-    return Refused(said, answer.request_id, words.meaning, words.next_step)
+    return Rejection(said, answer.request_id, words.meaning, words.next_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +332,7 @@ _NO_RECORD: dict[RunState, Text] = {
         "None found: the cloud accepted the request, but no record of it appeared in time."
     ),
     RunState.REJECTED: gettext_lazy(
-        "None: the cloud refused the request, so it started no job for it."
+        "None: the cloud rejected the request, so it started no job for it."
     ),
     RunState.NOT_STARTED: gettext_lazy(
         "None: the records could be read, and they show no job for this request."

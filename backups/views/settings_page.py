@@ -40,7 +40,7 @@ def display(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return bad_request(request, form_problems(form))
     cleaned = form.cleaned_data
-    look = replace(
+    display = replace(
         display_of(request),
         theme=cleaned["theme"],
         density=cleaned["density"],
@@ -48,7 +48,7 @@ def display(request: PageRequest) -> HttpResponse:
         rows=int(cleaned["rows"]),
     )
     response = redirect(f"{reverse('backups:settings')}#display")
-    store_display(response, look)
+    store_display(response, display)
     messages.info(request, _("Saved for this browser."))
     return response
 
@@ -61,12 +61,12 @@ def list_look(request: PageRequest) -> HttpResponse:
         return bad_request(request, form_problems(form))
     name: str = form.cleaned_data["list"]
     shown = {int(place) for place in form.cleaned_data["column"]}
-    look = display_of(request)
-    hidden = {**look.hidden, name: frozenset(COLUMNS[name]) - shown}
+    display = display_of(request)
+    hidden = {**display.hidden, name: frozenset(COLUMNS[name]) - shown}
     back = local_path(request, request.POST.get("back", ""), reverse(f"backups:{name}"))
     response = redirect(back)
     rows, density = int(form.cleaned_data["rows"]), form.cleaned_data["density"]
-    store_display(response, replace(look, density=density, rows=rows, hidden=hidden))
+    store_display(response, replace(display, density=density, rows=rows, hidden=hidden))
     return response
 
 

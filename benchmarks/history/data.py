@@ -183,9 +183,10 @@ def _load_sqlite(table: str, names: list[str], lines: Iterator[list[Any]]) -> No
         cursor.execute("PRAGMA synchronous = OFF")
         cursor.execute("PRAGMA cache_size = -400000")
         cursor.execute(
+            # Unique ones stay: the guards against REPLACE look for the keys of each new row.
             "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = %s "
-            "AND sql IS NOT NULL",
-            [table],
+            "AND sql NOT LIKE %s",
+            [table, "CREATE UNIQUE %"],
         )
         indexes = cursor.fetchall()
         for name, _ in indexes:

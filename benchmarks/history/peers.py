@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import Context, Engine
 
-from backups.lists.history import RUN_KEYSET, HistoryFilter
-from backups.views.history import choice_boxes, listed_runs, window_options
+from backups.lists.history import RUN_KEYSET, HistoryFilter, HistoryWindow
+from backups.views.history import choice_boxes, listed_runs
 from dashboard.db.keyset import Cursor, Page, PageQuery
 from dashboard.web.display import PAGE_SIZE
 
@@ -38,7 +38,8 @@ def offset_page(request: HttpRequest) -> HttpResponse:
         "form": found.form,
         "window": found.window_in_force,
         "choice_boxes": choice_boxes(found.form),
-        "window_options": window_options(found.window_in_force),
+        "windows": HistoryWindow.choices,
+        "chosen_window": found.window_in_force,
     }
     return render(request, "backups/history.html", context)
 

@@ -141,7 +141,7 @@ class Grant(models.Model):
         blank=True,
         on_delete=models.CASCADE,
         related_name="grants",
-        help_text="empty: all projects, those to come too",
+        help_text="null: all projects, including future ones",
     )
     granted_at = models.DateTimeField(auto_now_add=True)
     granted_by_name = models.CharField(max_length=255)

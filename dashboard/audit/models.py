@@ -121,12 +121,12 @@ class AuditEvent(models.Model):
     salt = models.CharField(max_length=32, blank=True)
     personal = models.CharField(max_length=64, help_text="salted SHA-256 of the personal part")
     masked_by = models.BigIntegerField(
-        null=True, blank=True, help_text="sequence of the event that says who masked this one"
+        null=True, blank=True, help_text="sequence of the event of the masking"
     )
 
     target_type = models.CharField(max_length=100, blank=True, help_text="as in backups.cluster")
     target_is_person = models.BooleanField(
-        default=False, help_text="its id and label are personal, too"
+        default=False, help_text="its id and label are personal data"
     )
     target_id = models.CharField(max_length=64, blank=True)
     target_label = models.CharField(max_length=255, blank=True)
@@ -267,19 +267,19 @@ class Verification(models.Model):
     requested_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    first = models.BigIntegerField(null=True, blank=True, help_text="sequence read first")
-    last = models.BigIntegerField(null=True, blank=True, help_text="sequence read last")
-    head = models.CharField(max_length=64, blank=True, help_text="hash of the last")
+    first = models.BigIntegerField(null=True, blank=True, help_text="first sequence read")
+    last = models.BigIntegerField(null=True, blank=True, help_text="last sequence read")
+    head = models.CharField(max_length=64, blank=True, help_text="hash of the last event read")
     events = models.BigIntegerField(default=0)
     broken_at = models.BigIntegerField(null=True, blank=True, help_text="sequence")
     # with a NULL in `broken_at`: of sealed records
     problem = models.CharField(max_length=2000, blank=True)
     guards_missing = models.CharField(max_length=300, blank=True, help_text="names of triggers")
     complete = models.BooleanField(
-        default=True, help_text="False: only what was new since the last intact one"
+        default=True, help_text="False: only events since the last intact verification"
     )
-    records = models.BigIntegerField(default=0, help_text="that were compared with their seals")
-    pending = models.BigIntegerField(default=0, help_text="seals, for over a minute")
+    records = models.BigIntegerField(default=0, help_text="runs compared with their seals")
+    pending = models.BigIntegerField(default=0, help_text="seals pending for over a minute")
 
     class Meta:
         db_table = "audit_verification"
@@ -316,17 +316,17 @@ class RefusalCount(models.Model):
 
     Attributes:
         key: the account, or the address without a sign-in.
-        told_at: when the last event was recorded.
+        recorded_at: when the last event was recorded.
         count: denied requests since then. The other columns describe these, with the actor of the
             last one.
     """
 
     key = models.CharField(max_length=64, primary_key=True)
-    told_at = models.DateTimeField(db_index=True)
+    recorded_at = models.DateTimeField(db_index=True)
     count = models.PositiveBigIntegerField(default=0)
     first_at = models.DateTimeField(null=True)
     last_at = models.DateTimeField(null=True)
-    places = models.JSONField(default=list, help_text="method and path of some")
+    places = models.JSONField(default=list, help_text="method and path of up to ten requests")
     actor_name = models.CharField(max_length=255, blank=True)
     actor_user_id = models.BigIntegerField(null=True)
     ip = models.CharField(max_length=45, blank=True)

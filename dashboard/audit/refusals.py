@@ -57,11 +57,11 @@ def record_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | Non
         now = timezone.now()
         # The row may be deleted before it is locked.
         while (counted := _locked(key)) is None:
-            _row, made = RefusalCount.objects.get_or_create(key=key, defaults={"told_at": now})
+            _row, made = RefusalCount.objects.get_or_create(key=key, defaults={"recorded_at": now})
             if made:
                 return record(Action.ACCESS_DENIED, actor=actor, details=details)
         now = timezone.now()  # after waiting for the lock
-        if counted.told_at <= now < counted.told_at + WINDOW:
+        if counted.recorded_at <= now < counted.recorded_at + WINDOW:
             _count(counted, actor, details, now)
             return None
         more = _summary(counted)
@@ -71,7 +71,7 @@ def record_refusal(actor: Actor, details: Mapping[str, Any]) -> AuditEvent | Non
 
 def record_counted() -> int:
     """Record the counts whose minute is over, and return the number of events."""
-    ended = RefusalCount.objects.filter(expired("told_at", WINDOW))
+    ended = RefusalCount.objects.filter(expired("recorded_at", WINDOW))
     return sum(_record_one(key) for key in list(ended.values_list("pk", flat=True)))
 
 
@@ -84,7 +84,7 @@ def _record_one(key: str) -> bool:
         counted = _locked(key)
         now = timezone.now()
         if (
-            counted is None or now - WINDOW < counted.told_at < now + WINDOW
+            counted is None or now - WINDOW < counted.recorded_at < now + WINDOW
         ):  # another process was first
             return False
         if not counted.count:
@@ -132,7 +132,7 @@ def _summary(counted: RefusalCount) -> dict[str, Any]:
 
 def _reset(counted: RefusalCount, now: datetime) -> None:
     """Start a new minute with a count of 0."""
-    counted.told_at, counted.count, counted.places = now, 0, []
+    counted.recorded_at, counted.count, counted.places = now, 0, []
     counted.first_at = counted.last_at = counted.actor_user_id = None
     counted.actor_name = counted.ip = counted.user_agent = counted.program = ""
     counted.save()

@@ -35,7 +35,7 @@ _WORDS: dict[TransportKind, str] = {
     TransportKind.CONNECT_FAILED: "no connection to {host}",
     TransportKind.READ_TIMEOUT: "{host} did not answer within the time allowed",
     TransportKind.RESET: "{host} closed the connection before it had answered",
-    TransportKind.BROKEN_ANSWER: "the answer of {host} broke off or is not HTTP",
+    TransportKind.BROKEN_ANSWER: "the answer of {host} was cut off or is not HTTP",
 }
 _PLAIN_IN_WORDS = {TransportKind.DNS, TransportKind.REFUSED, TransportKind.CONNECT_TIMEOUT}
 

@@ -138,7 +138,7 @@ class OidcAdapter(OpenIDConnectOAuth2Adapter):
             # its text contains the whole response, which may hold secrets; keep only the code
             code = ERROR_CODE.search(str(error))
             why = code[1] if code else "no token returned"
-            raise OAuth2Error(f"the token endpoint refused: {why}") from None
+            raise OAuth2Error(f"the token endpoint rejected the request: {why}") from None
         except (KeyError, ValueError, TypeError, RecursionError, AttributeError):
             raise OAuth2Error("the token endpoint's answer cannot be read") from None
         if not isinstance(data, dict) or not isinstance(data.get("access_token"), str):

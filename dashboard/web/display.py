@@ -88,19 +88,19 @@ def display_of(request: HttpRequest) -> DisplayPreferences:
     )
 
 
-def store_display(response: HttpResponse, look: DisplayPreferences) -> None:
+def store_display(response: HttpResponse, display: DisplayPreferences) -> None:
     """Store display preferences in a cookie.
 
     Args:
         response: the response on which to set the cookie.
-        look: the preferences to store.
+        display: the preferences to store.
     """
     kept = {
-        "theme": look.theme,
-        "keys": "" if look.keys else "off",
-        "density": look.density,
-        "rows": "" if look.rows == PAGE_SIZE else str(look.rows),
-        **{name: ".".join(map(str, sorted(hidden))) for name, hidden in look.hidden.items()},
+        "theme": display.theme,
+        "keys": "" if display.keys else "off",
+        "density": display.density,
+        "rows": "" if display.rows == PAGE_SIZE else str(display.rows),
+        **{name: ".".join(map(str, sorted(hidden))) for name, hidden in display.hidden.items()},
     }
     response.set_cookie(
         COOKIE,

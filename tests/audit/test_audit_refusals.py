@@ -27,7 +27,7 @@ def refusals() -> list[AuditEvent]:
 
 
 def a_minute_later() -> None:
-    RefusalCount.objects.update(told_at=timezone.now() - timedelta(seconds=61))
+    RefusalCount.objects.update(recorded_at=timezone.now() - timedelta(seconds=61))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_accounts_do_not_hide_each_other(refused: Client) -> None:
 def test_a_clock_that_was_set_back_loses_no_refusal(refused: Client) -> None:
     refused.get("/audit/")
     refused.get("/audit/")
-    RefusalCount.objects.update(told_at=timezone.now() + timedelta(hours=3))
+    RefusalCount.objects.update(recorded_at=timezone.now() + timedelta(hours=3))
     refused.get("/audit/")
     assert [each.details.get("refused_again") for each in refusals()] == [None, 1]
 

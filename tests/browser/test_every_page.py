@@ -20,7 +20,8 @@ NARROW: ViewportSize = {"width": 390, "height": 844}
 
 View = tuple[ViewportSize, Literal["light", "dark"], list[str]]
 # Each size and each theme with all rules; only contrast depends on both. The sets of data share
-# the four views among them: a page without rows or with more of them has the same colours.
+# the four views among them: without rows a page has fewer colours, and with more of them those of
+# both themes at one size.
 VIEWS: dict[str, list[View]] = {
     "empty": [(WIDE, "dark", ALL_RULES), (NARROW, "light", ALL_RULES)],
     "typical": [
@@ -29,7 +30,7 @@ VIEWS: dict[str, list[View]] = {
         (WIDE, "dark", CONTRAST),
         (NARROW, "light", CONTRAST),
     ],
-    "crowded": [(WIDE, "light", ALL_RULES), (NARROW, "dark", ALL_RULES)],
+    "crowded": [(WIDE, "light", ALL_RULES), (NARROW, "dark", ALL_RULES), (WIDE, "dark", CONTRAST)],
 }
 
 # as the tests divide the pages: by how a URL's name begins

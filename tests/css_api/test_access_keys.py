@@ -148,7 +148,7 @@ def test_a_password_goes_before_a_key_beside_it(
     entry["auth"]["access_key"] = "AKWHATEVER1234"
     write_clouds(demo=entry)
     assert len(listed()) == 2
-    assert connection().grant().key is None
+    assert connection().authorization().key is None
 
 
 # --- What is wrong -------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_a_password_goes_before_a_key_beside_it(
     [
         ({"secret_key": None}, "secret_key is missing beside access_key"),
         ({"access_key": ""}, "access_key is missing beside secret_key"),
-        ({"access_key": "two words 1234"}, "access_key cannot be one: copy it again"),
+        ({"access_key": "two words 1234"}, "access_key is not valid: copy it again"),
         ({"secret_key": "with a blank in it"}, "secret_key cannot be one"),
         ({"security_token": "ümlaut-is-no-token"}, "security_token cannot be one"),
         ({"signing_scheme": "C"}, "signing_scheme is neither A nor B"),
@@ -208,7 +208,7 @@ def test_a_missing_password_beside_a_key_says_both_ways_out(
     assert len(listed()) == 2
 
 
-def refusal() -> IdentityError:
+def rejection() -> IdentityError:
     with pytest.raises(IdentityError) as caught:
         listed()
     return caught.value
@@ -223,15 +223,15 @@ def test_a_wrong_key_is_sent_once_and_then_held_back(
         entry["css_endpoint_override"] = cloud.url
         entry["auth"]["project_id"] = cloud.cloud.first_project.id
     write_clouds(demo=entry)
-    said = str(refusal())
+    said = str(rejection())
     access = cloud.identity.credentials.key.access
-    assert f"refused the access key …{access[-4:]} of clouds.yaml entry 'demo' (401)" in said
+    assert f"rejected the access key …{access[-4:]} of clouds.yaml entry 'demo' (401)" in said
     assert "verify aksk signature fail" in said
     assert access not in said
     before = len(SimulatorControl(cloud.url).ledger())
-    assert [str(refusal()) for _ in range(6)] == [said] * 6
+    assert [str(rejection()) for _ in range(6)] == [said] * 6
     assert len(SimulatorControl(cloud.url).ledger()) == before == 1
-    assert refusal().status == 401
+    assert rejection().status == 401
 
 
 @pytest.mark.parametrize(("offset", "words"), [(1200, "behind"), (-1200, "ahead of")])
@@ -240,7 +240,7 @@ def test_a_clock_that_is_off_is_named_as_the_cause(
 ) -> None:
     SimulatorControl(cloud.url).set_clock(offset)
     write_clouds(demo=entry_of(cloud, "access_key"))
-    said = str(refusal())
+    said = str(rejection())
     assert f"this machine's clock is 20 minutes {words} the cloud's, and 15 are the limit" in said
 
 
@@ -248,7 +248,7 @@ def test_an_expired_temporary_key_asks_for_a_new_one(
     cloud: server.Simulator, write_clouds: WriteClouds
 ) -> None:
     write_clouds(demo=entry_of(cloud, "temporary_key", security_token="an-older-token"))
-    assert "the temporary key has expired, or a part of it is wrong" in str(refusal())
+    assert "the temporary key has expired, or a part of it is wrong" in str(rejection())
 
 
 def test_an_unknown_project_is_named(cloud: server.Simulator, write_clouds: WriteClouds) -> None:
@@ -343,7 +343,7 @@ def test_an_agency_that_is_not_delegated_is_refused(
     entry = entry_of(cloud, "agency")
     entry["auth"]["target_agency_name"] = "another"
     write_clouds(demo=entry)
-    assert refusal().status == 401
+    assert rejection().status == 401
 
 
 # --- What helps on which cloud -------------------------------------------------------------------
@@ -393,7 +393,7 @@ def test_an_address_that_is_too_long_is_told_where_to_end(
     entry = entry_of(cloud, "password")
     entry["auth"]["auth_url"] += "/auth/tokens"
     write_clouds(demo=entry)
-    assert "auth_url goes on after /v3: end it there" in problem()
+    assert "auth_url continues after /v3: remove the rest" in problem()
 
 
 def test_the_swiss_profile_asks_for_a_whole_address(write_clouds: WriteClouds) -> None:

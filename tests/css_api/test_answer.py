@@ -105,7 +105,7 @@ def test_a_body_that_broke_off_says_so() -> None:
     raw = RawAnswer(500, {}, b"x" * 9000, oversized=False, cut_short=True, duration_ms=1)
     answer = read_answer(raw, method="GET", path="/").answer
     assert answer.body_kind is BodyKind.TRUNCATED
-    assert answer.excerpt.endswith("[the answer broke off here]")
+    assert answer.excerpt.endswith("[the answer was cut off here]")
     assert len(answer.excerpt) <= 4000
 
 

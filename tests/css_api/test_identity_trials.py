@@ -69,7 +69,7 @@ def test_refused_credentials_are_not_sent_again_at_once(
 def test_refused_credentials_are_tried_again_after_the_hold(
     connection: CloudConnection, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "FIRST_REFUSAL_HOLD", 0.001)
+    monkeypatch.setattr(session, "FIRST_REJECTION_HOLD", 0.001)
     right, cloud.secret = cloud.secret, "another"
     refused(connection)
     cloud.secret = right
@@ -151,7 +151,7 @@ def test_a_token_is_renewed_in_the_last_quarter_of_a_short_life(
     assert sign_ins(cloud) == 1
     past -= datetime.timedelta(seconds=40)  # lives 140 s, 30 s are left: less than a quarter
     cloud.identity_answer = token(30, (HERE,), issued_at=f"{past:%Y-%m-%dT%H:%M:%S.%fZ}")
-    connection.grant(refused=Secret("a-token"))
+    connection.authorization(rejected=Secret("a-token"))
     connection.identity()
     assert sign_ins(cloud) == 3
 
@@ -229,7 +229,7 @@ def test_a_password_in_an_address_is_refused_and_not_logged(
     url = cloud.url.replace("//", "//me:hunter22@") + "/v3"
     made["auth"] = {**made["auth"], "auth_url": url}  # type: ignore[dict-item]
     write_clouds(demo=made)
-    with pytest.raises(ConfigurationError, match="holds a user name or password") as caught:
+    with pytest.raises(ConfigurationError, match="contains a user name or password") as caught:
         connect("demo", "eu-test", timeouts=QUICK)
     assert "hunter22" not in str(caught.value) + caplog.text
     assert cloud.server.connections == 0

@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from backups.css_api import object_storage
-from backups.css_api.object_list import StorageError, StorageProblem, read_page, refusal
+from backups.css_api.object_list import StorageError, StorageProblem, read_page, rejection
 from backups.css_api.object_storage import ObjectStorage, prefix_of
 from backups.css_api.s3_signing import S3Signature
 from backups.css_api.session import connect, known_secrets
@@ -209,7 +209,7 @@ def test_refusals_are_read_from_status_and_code(
 ) -> None:
     text = f"<Error><Code>{body}</Code><Region>eu-nl</Region></Error>" if body else "<html/>"
     raw = RawAnswer(status, {}, text.encode(), False, False, 1)
-    assert refusal(raw, BUCKET, "eu-de").problem is kind
+    assert rejection(raw, BUCKET, "eu-de").problem is kind
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from .servers import PROJECT, Cloud, Peer, serving, whole
 END = f"https://css.example/v1.0/{PROJECT}"
 
 
-def refusal(connection: CloudConnection) -> IdentityError:
+def rejection(connection: CloudConnection) -> IdentityError:
     with pytest.raises(IdentityError) as caught:
         connection.identity()
     assert "\n" not in str(caught.value)
@@ -55,7 +55,7 @@ def test_an_application_credential_signs_in(cloud: Cloud, write_clouds: WriteClo
 
 
 def test_the_token_is_kept(connection: CloudConnection, cloud: Cloud) -> None:
-    assert connection.grant() is connection.grant()
+    assert connection.authorization() is connection.authorization()
     assert cloud.issued == 1
 
 
@@ -69,17 +69,17 @@ def test_the_user_agent_names_product_and_version(
 
 def test_many_threads_share_one_token(connection: CloudConnection, cloud: Cloud) -> None:
     with ThreadPoolExecutor(8) as pool:
-        grants = set(pool.map(lambda _: connection.grant().token, range(40)))
-    assert len(grants) == 1
+        tokens = set(pool.map(lambda _: connection.authorization().token, range(40)))
+    assert len(tokens) == 1
     assert cloud.issued == 1
 
 
 def test_threads_that_were_refused_the_same_token_renew_it_once(
     connection: CloudConnection, cloud: Cloud
 ) -> None:
-    old = connection.grant().token
+    old = connection.authorization().token
     with ThreadPoolExecutor(8) as pool:
-        renewed = set(pool.map(lambda _: connection.grant(refused=old).token, range(8)))
+        renewed = set(pool.map(lambda _: connection.authorization(rejected=old).token, range(8)))
     assert len(renewed) == 1
     assert old not in renewed
     assert cloud.issued == 2
@@ -107,7 +107,7 @@ def test_threads_that_wait_share_a_failure(cloud: Cloud, connection: CloudConnec
     door = Door()
     connection._lock = door  # type: ignore[assignment]
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(lambda: str(refusal(connection))) for _ in range(4)]
+        asked = [pool.submit(lambda: str(rejection(connection))) for _ in range(4)]
         for _ in asked:
             assert door.came.acquire(timeout=3)
         go.set()
@@ -122,10 +122,10 @@ def test_refused_credentials_are_said_with_the_entry(
     connection: CloudConnection, cloud: Cloud
 ) -> None:
     cloud.secret = "another"
-    error = refusal(connection)
+    error = rejection(connection)
     assert (error.status, error.retryable) == (401, False)
     assert error.detail == (
-        "the identity service refused the credentials of clouds.yaml entry 'demo' (401): "
+        "the identity service rejected the credentials of clouds.yaml entry 'demo' (401): "
         "they are wrong, expired or disabled, or have no role in the project"
     )
 
@@ -153,7 +153,7 @@ def test_what_the_identity_service_says_of_a_refusal_is_shown_without_secrets(
     connection: CloudConnection, cloud: Cloud, answer: object, kind: type, said: str
 ) -> None:
     cloud.identity_answer = whole(401, answer, Content_Type="application/json")
-    error = refusal(connection)
+    error = rejection(connection)
     assert type(error) is kind
     assert error.detail.endswith(said), error.detail
     assert cloud.secret not in error.detail
@@ -167,7 +167,7 @@ def test_other_statuses_are_passed_on(
     connection: CloudConnection, cloud: Cloud, status: int, retryable: bool
 ) -> None:
     cloud.identity_answer = whole(status, {"error": {"message": "why so", "code": status}})
-    error = refusal(connection)
+    error = rejection(connection)
     assert (error.status, error.retryable) == (status, retryable)
     assert f"answered {status}" in error.detail
 
@@ -176,7 +176,7 @@ def test_how_long_an_identity_service_asks_to_wait_is_passed_on(
     connection: CloudConnection, cloud: Cloud
 ) -> None:
     cloud.identity_answer = whole(429, Retry_After="9")
-    error = refusal(connection)
+    error = rejection(connection)
     assert (error.retry_after, error.again().retry_after) == (9.0, 9.0)
 
 
@@ -196,7 +196,7 @@ def test_an_answer_that_identity_does_not_give_is_an_identity_error(
     connection: CloudConnection, cloud: Cloud, answer: bytes
 ) -> None:
     cloud.identity_answer = answer
-    refusal(connection)
+    rejection(connection)
 
 
 def test_a_redirect_does_not_carry_the_password_away(
@@ -204,7 +204,7 @@ def test_a_redirect_does_not_carry_the_password_away(
 ) -> None:
     with serving(lambda peer: None) as elsewhere:
         cloud.identity_answer = whole(307, b"", Location=f"{elsewhere.url}/v3/auth/tokens")
-        error = refusal(connection)
+        error = rejection(connection)
         assert elsewhere.connections == 0
     assert (error.status, error.retryable) == (307, False)
     assert "redirects" in error.detail
@@ -219,7 +219,7 @@ def test_an_identity_service_that_is_away_is_retryable(
     made = entry(cloud)
     made["auth"] = {**made["auth"], "auth_url": f"http://127.0.0.1:{port}{path}"}  # type: ignore[dict-item]
     write_clouds(demo=made)
-    error = refusal(connect("demo", "", timeouts=QUICK))
+    error = rejection(connect("demo", "", timeouts=QUICK))
     assert (error.status, error.retryable) == (None, True)
     assert f"127.0.0.1:{port}" in error.detail
 
@@ -238,14 +238,14 @@ def test_an_identity_service_that_drips_is_given_up_after_the_total_time(
         made["auth"] = {**made["auth"], "auth_url": f"{slow.url}/v3"}  # type: ignore[dict-item]
         write_clouds(demo=made)
         began = time.monotonic()
-        error = refusal(connect("demo", "", timeouts=Timeouts(connect=1, read=1, total=1)))
+        error = rejection(connect("demo", "", timeouts=Timeouts(connect=1, read=1, total=1)))
     assert error.retryable
     assert time.monotonic() - began < 2
 
 
 def test_a_token_for_no_project_is_said(connection: CloudConnection, cloud: Cloud) -> None:
     cloud.project = None
-    assert "for no project" in refusal(connection).detail
+    assert "for no project" in rejection(connection).detail
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_catalog_without_css_says_what_it_has(
 ) -> None:
     for name, value in change.items():
         setattr(cloud, name, value)
-    detail = refusal(connection).detail
+    detail = rejection(connection).detail
     assert "no css endpoint for region 'eu-test'" in detail
     assert expected in detail
 
@@ -381,8 +381,8 @@ def test_no_log_carries_token_password_or_catalog(
 ) -> None:
     write_clouds(demo=entry(cloud))
     connection = connect("demo", "eu-test", timeouts=QUICK)
-    token = connection.grant().token.reveal()
+    token = connection.authorization().token.reveal()
     assert token not in debug_log.text
     assert cloud.secret not in debug_log.text
     assert "catalog" not in debug_log.text
-    assert token not in repr(connection.grant())
+    assert token not in repr(connection.authorization())

@@ -19,7 +19,7 @@ from backups.css_api.types import (
     RecordStatus,
 )
 from backups.guide import READINESS
-from backups.rules.readiness import LASTING_CODES, RANK, Refusal, judge, readiness_of
+from backups.rules.readiness import LASTING_CODES, RANK, Rejection, judge, readiness_of
 
 R, O = Readiness, Outcome  # noqa: E741
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -127,32 +127,32 @@ def test_an_answer_speaks_of_readiness_in_the_same_words(outcome, code, readines
 
 
 def test_a_request_that_was_refused_says_so_with_its_run_and_time():
-    refusal = Refusal(O.INVALID_REQUEST, "CSS.0048", NOON, 12)
-    told, detail = judge(HEALTHY, ON, refusals=[refusal])
+    rejection = Rejection(O.INVALID_REQUEST, "CSS.0048", NOON, 12)
+    told, detail = judge(HEALTHY, ON, rejections=[rejection])
     assert told is R.STORAGE_MISSING
     assert "bucket does not exist" in detail
     assert "run 12 at 2026-03-04 12:00 UTC" in detail
 
 
 def test_a_code_that_is_not_in_the_guide_is_named():
-    assert "CSS.7777" in judge(HEALTHY, ON, refusals=[Refusal(O.CONFLICT, "CSS.7777")])[1]
+    assert "CSS.7777" in judge(HEALTHY, ON, rejections=[Rejection(O.CONFLICT, "CSS.7777")])[1]
 
 
 WORST_FIRST = (
     (R.UNAVAILABLE, {"info": replace(HEALTHY, status="303")}),
     (R.BACKUP_OFF, {"settings": OFF}),
-    (R.STORAGE_MISSING, {"refusals": [Refusal(O.INVALID_REQUEST, "CSS.5130")]}),
+    (R.STORAGE_MISSING, {"rejections": [Rejection(O.INVALID_REQUEST, "CSS.5130")]}),
     (R.BUSY, {"running": job()}),
-    (R.UNKNOWN, {"refusals": [Refusal(O.FORBIDDEN, "CSS.0010")]}),
+    (R.UNKNOWN, {"rejections": [Rejection(O.FORBIDDEN, "CSS.0010")]}),
 )
 
 
 @given(st.sets(st.sampled_from(range(len(WORST_FIRST)))))
 def test_of_several_reasons_the_worst_counts(chosen):
-    facts = {"info": HEALTHY, "settings": ON, "running": None, "refusals": []}
+    facts = {"info": HEALTHY, "settings": ON, "running": None, "rejections": []}
     for number in sorted(chosen):
         for name, value in WORST_FIRST[number][1].items():
-            facts[name] = facts[name] + value if name == "refusals" else value
+            facts[name] = facts[name] + value if name == "rejections" else value
     expected = WORST_FIRST[min(chosen)][0] if chosen else R.READY
     assert judge(facts.pop("info"), facts.pop("settings"), **facts)[0] is expected
 

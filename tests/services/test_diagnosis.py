@@ -304,4 +304,4 @@ def test_a_wrong_secret_key_fails_where_it_is_first_used(
     write_file({"clouds": {"signed": entry}})
     failed = next(s for s in diagnose("signed", project.region).steps if s.fault)
     assert failed.fault is Fault.REFUSED
-    assert f"refused the access key …{key.access[-4:]}" in failed.text
+    assert f"rejected the access key …{key.access[-4:]}" in failed.text

@@ -12,7 +12,7 @@ from backups.choices import Outcome, RunState
 from backups.css_api.client import Exchange, ShownRequest
 from backups.css_api.types import Answer
 from backups.models import ApiCall, BackupRun, Heartbeat
-from backups.services.runs import following, sending, sweeping
+from backups.services.runs import following, lanes, sending, sweeping
 from backups.services.runs.call_log import CollectLog
 from tests.audit_guards import guards_lifted
 
@@ -54,13 +54,13 @@ def test_a_request_that_a_living_worker_lost_hold_of_is_settled_by_the_records(c
 
 
 def test_a_claim_that_is_being_worked_on_is_left_alone(claimed):
-    with sending.in_hand(claimed.pk), sending.in_hand(claimed.pk):
+    with lanes.sending_here(claimed.pk), lanes.sending_here(claimed.pk):
         pass
-    with sending.in_hand(claimed.pk):
+    with lanes.sending_here(claimed.pk):
         sweeping.take_over_lost_claims()
         claimed.refresh_from_db()
         assert claimed.state == S.SENDING
-    assert not sending.is_in_hand(claimed.pk)
+    assert not lanes.is_sending_here(claimed.pk)
 
 
 def test_a_stored_answer_counts_from_when_it_came_and_not_from_its_takeover(claimed):

@@ -167,7 +167,7 @@ def test_a_code_of_another_sign_in_is_refused(client: Client, provider: Provider
     own = at_the_provider(begin(client))
     code = own.partition("code=")[2].partition("&")[0]
     answer = client.get(own.replace(code, stolen))
-    assert_refused(client, "the token endpoint refused: invalid_grant", answer)
+    assert_refused(client, "the token endpoint rejected the request: invalid_grant", answer)
 
 
 def test_a_flood_of_callbacks_is_one_event_a_minute(client: Client, provider: Provider) -> None:
@@ -202,7 +202,9 @@ def test_neither_log_nor_trail_has_a_secret_of_the_exchange(
         400, b'{"error": "invalid_client", "hint": "' + CLIENT_SECRET.encode() + b'"}'
     )
     back = at_the_provider(begin(client))
-    assert_refused(client, "the token endpoint refused: invalid_client", client.get(back))
+    assert_refused(
+        client, "the token endpoint rejected the request: invalid_client", client.get(back)
+    )
     written = caplog.text + str([vars(event) for event in events()])
     code = back.partition("code=")[2].partition("&")[0]
     for secret in (CLIENT_SECRET, code):

@@ -232,7 +232,7 @@ def test_the_apis_figures_are_told_with_their_parts(web: Client, make_run: MakeR
     assert "Median answer 200 ms" in api
     assert "95th percentile 300 ms" in api
     assert "50.0 % 2 of 4 calls" in api
-    assert "1 refused (4xx) · 0 failed (5xx) · 1 without an answer" in api
+    assert "1 rejected (4xx) · 0 failed (5xx) · 1 without an answer" in api
 
 
 def test_hostile_names_stay_text(web: Client, make_cluster: MakeCluster, make_run: MakeRun) -> None:

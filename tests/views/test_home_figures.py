@@ -163,7 +163,7 @@ def test_latency_is_that_of_answers_and_errors_are_told_apart(
     _call(run, 30_000, None, transport_error="read_timeout")
     _call(run, None, None, finished_at=None)  # under way
     figures = api_figures(anna, NOW)
-    assert (figures.calls, figures.refused, figures.failed, figures.unanswered) == (21, 2, 1, 1)
+    assert (figures.calls, figures.rejected, figures.failed, figures.unanswered) == (21, 2, 1, 1)
     assert (figures.median_ms, figures.p95_ms) == (10, 19)
     assert figures.error_percent == pytest.approx(100 * 4 / 21)
 

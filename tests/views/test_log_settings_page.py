@@ -162,7 +162,7 @@ def test_a_refusal_keeps_what_was_typed_and_explains(
     answer = admin.post(url(cluster), typed)
     text = answer.content.decode()
     assert answer.status_code == 422
-    assert "The cloud refused the change. Its settings were read afterwards" in text
+    assert "The cloud rejected the change. Its settings were read afterwards" in text
     assert code in text
     assert words in text
     [entry] = cloud.ledger(endpoint="open")

@@ -68,4 +68,4 @@ def test_a_rejected_run_that_sent_nothing_is_not_said_to_be_refused_by_the_cloud
     run = BackupRun(state=RunState.REJECTED)
     assert presentation.why_no_record(run) == "None: nothing was sent."
     run.sent_at = NOW
-    assert "the cloud refused" in presentation.why_no_record(run)
+    assert "the cloud rejected" in presentation.why_no_record(run)

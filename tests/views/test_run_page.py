@@ -102,7 +102,7 @@ def test_facts_timeline_and_calls_are_all_there(web: Client, make_run: MakeRun) 
         "{&quot;errCode&quot;: &quot;CSS.0004&quot;}",
         "connection refused",
         "not sent",
-        "None: the cloud refused the request",
+        "None: the cloud rejected the request",
         "Back up again",
     ):
         assert part in text

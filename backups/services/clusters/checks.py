@@ -10,7 +10,6 @@ A check that runs twice does no harm. So `renew` and `release` do not test who h
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -24,6 +23,7 @@ from backups.choices import CORRECTABLE
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import ClusterQuerySet
 from backups.services.dispatch import dispatch_check
+from backups.services.jitter import jittered
 from dashboard.db import leases
 
 MESSAGE_LIFETIME = 30.0  # seconds after which a message that no worker took expires
@@ -118,7 +118,7 @@ def release(cluster_id: int, *, out_of_reach: bool = False) -> None:
         out_of_reach: the project could not be reached, so the next check is sooner.
     """
     now = timezone.now()
-    pause = settings.CHECK_INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+    pause = jittered(settings.CHECK_INTERVAL)
     if out_of_reach:
         pause = min(pause, OUT_OF_REACH_PAUSE)
     if _misses_a_job(cluster_id, now):

@@ -33,7 +33,7 @@ from backups.rules.readiness import (
     LASTING_CODES,
     STORAGE_CODES,
     UNSEEN,
-    Refusal,
+    Rejection,
     judge,
     readiness_of,
 )
@@ -56,7 +56,7 @@ class _Found:
 
     Attributes:
         info, settings, records: the parts; None where one could not be read.
-        refusals: error responses about the cluster.
+        rejections: error responses about the cluster.
         errors: a message for each part that failed.
         gone: the cloud does not know the cluster.
         unseen: the cloud lists the cluster, but does not show it.
@@ -66,7 +66,7 @@ class _Found:
     info: ClusterInfo | None = None
     settings: LogSettingsInfo | None = None
     records: LogRecords | None = None
-    refusals: list[Refusal] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     gone: bool = False
     unseen: bool = False
@@ -170,15 +170,15 @@ def _detail(found: _Found, cluster: Cluster, read: Callable[[], ClusterInfo]) ->
     try:
         return read()
     except ApiError as error:
-        refusal = _refusal(error)
-        if refusal.may_be_denied and _is_listed(cluster):
+        rejection = _rejection(error)
+        if rejection.may_be_denied and _is_listed(cluster):
             found.unseen = True
-        elif refusal.outcome is Outcome.NOT_FOUND:
+        elif rejection.outcome is Outcome.NOT_FOUND:
             # but not an HTML page of a proxy or gateway
             page = error.answer.body_kind is BodyKind.HTML
-            found.gone = not page and readiness_of(refusal.outcome, refusal.code) is not None
+            found.gone = not page and readiness_of(rejection.outcome, rejection.code) is not None
         else:
-            found.refusals.append(refusal)
+            found.rejections.append(rejection)
         found.errors.append(f"Cluster: {error}")
     return None
 
@@ -193,9 +193,9 @@ def _settings(found: _Found, read: Callable[[], LogSettingsInfo]) -> LogSettings
     try:
         return read()
     except ApiError as error:
-        refusal = _refusal(error)
-        if refusal.outcome is not Outcome.NOT_FOUND:  # the detail decides whether it exists
-            found.refusals.append(refusal)
+        rejection = _rejection(error)
+        if rejection.outcome is not Outcome.NOT_FOUND:  # the detail decides whether it exists
+            found.rejections.append(rejection)
         found.errors.append(f"Log backup settings: {error}")
     return None
 
@@ -211,10 +211,10 @@ def _records(found: _Found, read: Callable[[], LogRecords]) -> LogRecords | None
     return None
 
 
-def _refusal(error: ApiError) -> Refusal:
+def _rejection(error: ApiError) -> Rejection:
     if isinstance(error, MalformedAnswer):
-        return Refusal(Outcome.MALFORMED)
-    return Refusal(outcome_of(error.answer), error.answer.error_code)
+        return Rejection(Outcome.MALFORMED)
+    return Rejection(outcome_of(error.answer), error.answer.error_code)
 
 
 def _store(cluster: Cluster, found: _Found, started: datetime, posts: list[Post]) -> None:
@@ -273,10 +273,10 @@ def _readiness_columns(
             found.info,
             found.settings,
             running=running[0] if running else None,
-            refusals=[*found.refusals, *_lasting_refusal(cluster)],
+            rejections=[*found.rejections, *_lasting_rejection(cluster)],
         )
         whole = found.info is not None and found.settings is not None
-        unread = found.info is None and found.settings is None and not found.refusals
+        unread = found.info is None and found.settings is None and not found.rejections
         missing = problem is not None and problem.problem == StorageProblem.NO_BUCKET
         if problem is not None and missing and readiness in (Readiness.READY, Readiness.BUSY):
             readiness, detail = Readiness.STORAGE_MISSING, f"The files: {problem.why}."
@@ -287,7 +287,7 @@ def _readiness_columns(
     return {"readiness": readiness, "readiness_detail": detail[:500], "checked_at": started}
 
 
-def _lasting_refusal(cluster: Cluster) -> list[Refusal]:
+def _lasting_rejection(cluster: Cluster) -> list[Rejection]:
     """The last rejection whose cause no check can detect, if it still applies."""
     accepted = Q(
         state__in=[RunState.ACCEPTED, RunState.SUCCEEDED, RunState.UNVERIFIED],
@@ -304,4 +304,4 @@ def _lasting_refusal(cluster: Cluster) -> list[Refusal]:
         cluster=cluster, changed_at__gte=at
     ):
         return []  # bucket or agency have been changed since
-    return [Refusal(Outcome(run.outcome), run.error_code, at, run.pk)]
+    return [Rejection(Outcome(run.outcome), run.error_code, at, run.pk)]

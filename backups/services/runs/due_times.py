@@ -22,9 +22,9 @@ from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster, Connection, FileCheck
 from backups.services.clusters import checks
 from backups.services.connections import sync
+from backups.services.jitter import SPREAD
 
 from . import files, following, posts
-from .sending import SPREAD
 
 logger = logging.getLogger(__name__)
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, When
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.expressions import Expression
 from django.utils import timezone
 from django.utils.translation import override
@@ -27,11 +24,12 @@ from backups.rules.matching import record_keys
 from backups.rules.outcomes import Next, Verdict, classify
 from backups.services import rate
 from backups.services.cloud import client_for
+from backups.services.jitter import jittered
 from dashboard.db.concurrency import retry_while_unavailable
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
-from .lanes import LANES
+from .lanes import lane_for, sending_here
 from .posts import (
     earlier_posts,
     learn_date,
@@ -42,17 +40,9 @@ from .posts import (
     taken_by,
     taken_keys,
 )
-from .requests import IN_BATCHES
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
-
-LANE_PAUSE = 1.0  # seconds until a run without a lane is tried again, spread
-SPREAD = 1.2  # the longest of spread pauses, as a factor
-
-# The runs that this process is sending, counted because a message may be delivered twice.
-_hands: Counter[int] = Counter()
-_hands_lock = threading.Lock()
 
 
 def send_run(run_id: int) -> bool:
@@ -65,7 +55,7 @@ def send_run(run_id: int) -> bool:
     Returns:
         Whether to read the cloud's records now: the cloud has accepted the request, or may have.
     """
-    with in_hand(run_id), lane_for(run_id) as free:
+    with sending_here(run_id), lane_for(run_id) as free:
         if not free:
             return False
         with transaction.atomic():
@@ -106,44 +96,6 @@ def send_run(run_id: int) -> bool:
         return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
 
 
-@contextmanager
-def lane_for(run_id: int) -> Iterator[bool]:
-    """Take one of the threads that may send for the run's project (lanes.py), and its token.
-
-    A run that gets none waits a second, without an attempt. The first attempt of a batch's run has
-    had its token since before the run was created.
-
-    Args:
-        run_id: primary key.
-
-    Yields:
-        Whether the run may be sent.
-    """
-    columns = ("project_id", "project_id_in_cloud", "trigger", "attempt")
-    row = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).values_list(*columns).first()
-    if row is None:  # somebody else sends it: the claim fails
-        yield True
-        return
-    project, project_id_in_cloud, trigger, attempt = row
-    batch = trigger in IN_BATCHES
-    with LANES.enter(project, batch=batch) as free:
-        if not free:
-            _wait_for_lane(run_id)
-        elif attempt or not batch:
-            rate.note_request(project_id_in_cloud)
-        yield free
-
-
-def _wait_for_lane(run_id: int) -> None:
-    note = "Waits: the worker has no more threads for this project"
-    BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).update(
-        not_before=timezone.now() + timedelta(seconds=_jittered(LANE_PAUSE)),
-        dispatched_at=None,
-        note=note,
-        version=Case(When(note=note, then=F("version")), default=F("version") + 1),
-    )
-
-
 def _kept_by_another() -> Exists:
     """Condition of a claim: another run's active POST holds the same cluster."""
     other = Post.objects.filter(
@@ -175,30 +127,6 @@ def postponed(run_id: int) -> bool:
         version=F("version") + int(run.note != note),
     )
     return True
-
-
-@contextmanager
-def in_hand(run_id: int) -> Iterator[None]:
-    """Mark a run as being sent by this process; enter it before the claim becomes visible.
-
-    Args:
-        run_id: primary key; a run can be marked more than once.
-    """
-    with _hands_lock:
-        _hands[run_id] += 1
-    try:
-        yield
-    finally:
-        with _hands_lock:
-            _hands[run_id] -= 1
-            if not _hands[run_id]:
-                del _hands[run_id]
-
-
-def is_in_hand(run_id: int) -> bool:
-    """Whether a thread of this process is sending a run now."""
-    with _hands_lock:
-        return run_id in _hands
 
 
 def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | None:
@@ -484,7 +412,7 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
         if until is None:
             return None, ""
         end = f"{until:%Y-%m-%d %H:%M:%S} UTC"
-        pause = timedelta(seconds=_jittered(settings.BACKUP_CONFLICT_RETRY))
+        pause = timedelta(seconds=jittered(settings.BACKUP_CONFLICT_RETRY))
         when = now + pause
         if when > until or pause > _conflict_wait_left(run, until):
             return None, f"It was to wait for a free cluster until {end}."
@@ -496,7 +424,7 @@ def _next_attempt(run: BackupRun, verdict: Verdict, now: datetime) -> tuple[date
     most = settings.BACKUP_MAX_ATTEMPTS
     if failures >= most:
         return None, f"Not tried again: that was attempt {failures} of {most}."
-    delay = _jittered(
+    delay = jittered(
         min(settings.BACKUP_RETRY_BASE * 2 ** (failures - 1), settings.BACKUP_RETRY_CAP)
     )
     if verdict.retry_after is not None:
@@ -534,8 +462,3 @@ def _conflict_wait_left(run: BackupRun, until: datetime) -> timedelta:
     # Both by the clock at the time of the first answer, unless it was set back before that.
     left = min(until - first.answered_at, asked)
     return left - timedelta(seconds=uptime.since(first.step_uptime))
-
-
-def _jittered(seconds: float) -> float:
-    """Spread retries by ± 20 %, so that runs that failed together are not retried together."""
-    return seconds * random.uniform(2 - SPREAD, SPREAD)  # noqa: S311 - no secret depends on it

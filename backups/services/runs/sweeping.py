@@ -28,8 +28,9 @@ from .call_log import stored_result
 from .due_times import pull_in
 from .files import due_for_files
 from .following import due_for_check
+from .lanes import is_sending_here
 from .requests import IN_BATCHES
-from .sending import apply_result, is_in_hand
+from .sending import apply_result
 from .transitions import transition
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def take_over_lost_claims() -> None:
     mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=heartbeats.process_name())
     # Read the rows first: a run is marked as in hand before its claim becomes visible.
     for run in list(mine):
-        if not is_in_hand(run.pk):
+        if not is_sending_here(run.pk):
             take_over(run, why="The worker lost hold of it")
 
 
