@@ -190,7 +190,8 @@ def _count(
         else:
             # then by the time when the objective is missed
             found[cause].append((_RANK[protection], overdue_at or now, name, pk))
-    order = sorted(found, key=lambda cause: (min(found[cause])[0], -len(found[cause]), cause))
+    worst = {cause: min(places) for cause, places in found.items()}
+    order = sorted(found, key=lambda cause: (worst[cause][0], -len(found[cause]), worst[cause]))
     return [_counted(cause, found[cause]) for cause in order], covered
 
 

@@ -97,6 +97,11 @@ class CauseRow:
         return causes.explanation(self.counted.cause)
 
     @property
+    def says_more(self) -> bool:
+        """Whether the numbers by protection add to the label."""
+        return self.explanation is not None and bool(self.counted.overdue or self.counted.never)
+
+    @property
     def single(self) -> AttentionRow | None:
         """The row that stands for the cause: its next step needs no batch."""
         return self.rows[0] if self.counted.count == len(self.rows) == 1 else None
