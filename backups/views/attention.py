@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from backups.choices import AttentionCause, ConnectionFault
-from backups.forms import HandledScopeForm, HandleForm, form_problems
+from backups.forms import form_problems
 from backups.guide import CONNECTION_FAULTS, Explanation, Text
 from backups.models import BackupRun, Connection, Handling
 from backups.rules import causes
@@ -34,6 +34,7 @@ from dashboard.audit.trail import Actor
 
 from .cluster_rows import NextStep, next_step, permitted_cluster
 from .common import PageRequest, bad_request, local_path, new_key
+from .handling_forms import HandledScopeForm, HandleForm
 
 
 @dataclass(frozen=True, slots=True)

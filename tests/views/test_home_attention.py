@@ -79,8 +79,8 @@ def test_each_cause_is_found_and_the_worst_stands_first(
     assert [(each.cause, each.count, each.overdue, each.never) for each in found.counts] == [
         ("overdue", 1, 1, 0),
         ("conflict", 1, 1, 0),
-        ("malformed", 1, 0, 1),
         ("never", 1, 0, 1),
+        ("malformed", 1, 0, 1),
         ("backup_off", 1, 0, 0),
         ("job_failed", 1, 0, 0),
     ]
