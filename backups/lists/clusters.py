@@ -279,7 +279,7 @@ class CommonFilter(django_filters.FilterSet):
     def by_cause(self, clusters: ClusterQuerySet, name: str, value: list[str]) -> ClusterQuerySet:
         if not value:
             return clusters
-        return with_cause(clusters, self.now).filter(attention_cause__in=value)
+        return with_cause(clusters, self.now).filter(Q(attention_cause__in=value))
 
     def by_handled(self, clusters: ClusterQuerySet, name: str, value: str) -> ClusterQuerySet:
         handled = handled_q(self.now)

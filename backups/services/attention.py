@@ -222,7 +222,8 @@ def with_findings(counts: list[CauseCount], now: datetime) -> list[CauseGroup]:
         run = results.get(result_ids[cluster.pk] or 0)
         bad_run = run if run and run.run_state in BAD_ENDS else None
         protection = cluster.protection(now)
-        if cause := cause_of(protection, cluster.readiness, bad_run and cause_of_run(bad_run)):
+        last = cause_of_run(bad_run) if bad_run else None
+        if cause := cause_of(protection, cluster.readiness, last):
             since = _since(cause, cluster, bad_run, protection)
             found[cluster.pk] = Finding(cause, cluster, bad_run, since, protection)
     return [CauseGroup(each, [found[pk] for pk in each.worst if pk in found]) for each in counts]
@@ -247,6 +248,6 @@ def _since(
     """When a need began."""
     if protection is Protection.OVERDUE and cluster.overdue_at:
         return cluster.overdue_at
-    if run is None and cause in BLOCKED and cluster.due_at:
+    if run is None and cause.value in BLOCKED and cluster.due_at:
         return cluster.due_at
     return (run.finished_at or run.requested_at) if run else cluster.registered_at

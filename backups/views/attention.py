@@ -36,6 +36,8 @@ from .cluster_rows import NextStep, next_step, permitted_cluster
 from .common import PageRequest, bad_request, local_path, new_key
 from .handling_forms import HandledScopeForm, HandleForm
 
+MOST_UNFOLDED = 3  # clusters of a cause
+
 
 @dataclass(frozen=True, slots=True)
 class AttentionRow:
@@ -106,6 +108,14 @@ class CauseRow:
     def single(self) -> AttentionRow | None:
         """The row that stands for the cause: its next step needs no batch."""
         return self.rows[0] if self.counted.count == len(self.rows) == 1 else None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether its rows are shown unfolded.
+
+        live.js does not replace a list that somebody has unfolded while it has forms in it.
+        """
+        return self.counted.count <= MOST_UNFOLDED
 
     @property
     def query(self) -> str:

@@ -84,7 +84,8 @@ class Need:
 
 def _need(row: ClusterRow, bad: BackupRun | None, handlings: Handlings) -> Need | None:
     cluster = row.cluster
-    cause = cause_of(row.protection, cluster.readiness, bad and cause_of_run(bad))
+    last = cause_of_run(bad) if bad else None
+    cause = cause_of(row.protection, cluster.readiness, last)
     if cause is None:
         return None
     facts = (cluster.pk, cluster.project_id, cause, cluster.verified_at)
