@@ -122,6 +122,37 @@ class Protection(TextChoices):
     NEVER = "never", _("Never backed up")
 
 
+class AttentionCause(TextChoices):
+    """Why a cluster needs attention; `rules.causes` derives it.
+
+    Stored with what somebody handled, so the codes stay. The first three are those of `Readiness`.
+    """
+
+    BACKUP_OFF = "backup_off", _("Log backup is off")
+    STORAGE_MISSING = "storage_missing", _("Bucket or agency missing")
+    UNAVAILABLE = "unavailable", _("Not available")
+    # by the last run with a result
+    BUCKET_REFUSED = "bucket_refused", _("The bucket refused the write")
+    JOB_FAILED = "job_failed", _("The cloud's backup job failed")
+    CONFLICT_SCHEDULE = "conflict_schedule", _("Conflict with the cloud's own schedule")
+    CONFLICT = "conflict", _("Conflict with another operation")
+    PRECONDITION_FAILED = "precondition_failed", _("Not set up for log backup")
+    FORBIDDEN = "forbidden", _("Not permitted in the cloud")
+    UNAUTHENTICATED = "unauthenticated", _("Sign-in to the cloud failed")
+    NOT_FOUND = "not_found", _("Cluster not found in the cloud")
+    INVALID_REQUEST = "invalid_request", _("Rejected as invalid")
+    THROTTLED = "throttled", _("The cloud received too many requests")
+    SERVER_ERROR = "server_error", _("Error of the cloud")
+    UNREACHABLE = "unreachable", _("Cloud unreachable")
+    MALFORMED = "malformed", _("Unusable answer")
+    OUTCOME_UNKNOWN = "outcome_unknown", _("Outcome unknown")
+    UNVERIFIED = "unverified", _("Accepted, not verified")
+    NOT_STARTED = "not_started", _("Not started")
+    # without a failure
+    OVERDUE = "overdue", _("Overdue without a failure")
+    NEVER = "never", _("Never backed up, no failure")
+
+
 class SyncStep(TextChoices):
     """Current step of a connection's synchronisation."""
 

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.urls import path
 
 from .views import (
+    attention,
     backup,
     batches,
     bucket,
@@ -40,6 +41,8 @@ urlpatterns = [
     path("clusters/<int:pk>/restore/", cluster_page.cluster_restore, name="cluster-restore"),
     path("clusters/<int:pk>/labels/", cluster_page.cluster_labels, name="cluster-labels"),
     path("clusters/<int:pk>/objective/", cluster_page.cluster_objective, name="cluster-objective"),
+    path("attention/handle/", attention.handle, name="handle"),
+    path("attention/<int:pk>/end/", attention.handling_end, name="handling-end"),
     path("protection/", protection.protection, name="protection"),
     path(
         "protection/projects/<int:pk>/objective/",

@@ -26,12 +26,13 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from backups.choices import Protection, Readiness
+from backups.choices import AttentionCause, Protection, Readiness
 from backups.models import Cluster, ClusterTag, Project
 from backups.models.cluster import WORST_FIRST, ClusterQuerySet, protection_q
 from backups.rules.readiness import RANK
 from dashboard.accounts.models import User
 
+from .causes import HandledChoice, handled_q, with_cause
 from .filtering import without_empty
 
 PAGE_SIZE = 50
@@ -234,6 +235,12 @@ class CommonFilter(django_filters.FilterSet):
     label = django_filters.CharFilter(method="by_label", label=_("Tag or label"), max_length=384)
     state = _several(CloudState, _("In the cloud"))
     readiness = _several(Readiness, _("Readiness"))
+    cause = django_filters.MultipleChoiceFilter(
+        choices=AttentionCause.choices, method="by_cause", label=_("Needs attention")
+    )
+    handled = django_filters.ChoiceFilter(
+        choices=HandledChoice.choices, method="by_handled", label=_("Handled")
+    )
     page = PageFilter(label=_("Page"), min_value=1)
 
     class Meta:
@@ -268,6 +275,16 @@ class CommonFilter(django_filters.FilterSet):
         if name == "readiness":
             return clusters.filter(readiness__in=value)
         return clusters.filter(any_of(self._condition(name, each) for each in value))
+
+    def by_cause(self, clusters: ClusterQuerySet, name: str, value: list[str]) -> ClusterQuerySet:
+        if not value:
+            return clusters
+        return with_cause(clusters, self.now).filter(Q(attention_cause__in=value))
+
+    def by_handled(self, clusters: ClusterQuerySet, name: str, value: str) -> ClusterQuerySet:
+        handled = handled_q(self.now)
+        wanted = handled if value == HandledChoice.YES else ~handled
+        return with_cause(clusters, self.now).filter(wanted)
 
     def _condition(self, name: str, value: str) -> Q:
         if name == "protection":

@@ -3,6 +3,7 @@
 from .batch import Batch, BatchItem
 from .cluster import Cluster, ClusterTag, LogSettings
 from .files import FileCheck, SeenFile
+from .handling import Handling
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
 from .retention import RetentionKind, RetentionPolicy, RetentionRun
@@ -23,6 +24,7 @@ __all__ = [
     "Export",
     "ExportAs",
     "FileCheck",
+    "Handling",
     "Heartbeat",
     "Instance",
     "IsGiven",

@@ -27,6 +27,7 @@ from backups.models import (
     Batch,
     BatchItem,
     Export,
+    Handling,
     RetentionKind,
     RetentionPolicy,
     RetentionRun,
@@ -320,6 +321,7 @@ def _mask(run: RetentionRun, lease: leases.Lease) -> None:
     Batch.objects.filter(requested_at__lt=run.cutoff).exclude(finished_at=None).update(
         requested_by=None, requested_by_name="", source_ip=None, cancelled_by_name=""
     )
+    Handling.objects.filter(made_at__lt=run.cutoff).update(made_by_name="", ended_by_name="")
     told = AuditEvent.objects.get(sequence=run.told)
     events = mask_events(run.cutoff, None, lambda _count: told)
     _unfinished(run).update(done=F("done") + events)

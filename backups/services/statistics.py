@@ -20,10 +20,10 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.choices import RunState
 from backups.models import ApiCall, BackupRun, Cluster
+from backups.rules.causes import BAD_ENDS
 from dashboard.accounts.access import visible_q
 from dashboard.accounts.models import User
 
-from .attention import BAD_ENDS
 from .result_cache import FIGURES_TIMEOUT, cached
 
 OUTCOME_DAYS = 30

@@ -20,7 +20,8 @@ from backups.forms import MAX_WAIT_MINUTES, ArchiveForm, LabelsForm, ObjectiveFo
 from backups.guide import READINESS, Explanation
 from backups.models import BackupRun, Cluster, ClusterTag, LogSettings, Project
 from backups.models.cluster import STATUS_LABELS, labels_as_text
-from backups.services.attention import BLOCKED, bad_results
+from backups.rules.causes import BLOCKED
+from backups.services.attention import bad_results
 from backups.services.clusters import checks, manage
 from backups.services.clusters.manage import CannotArchive, LabelsChanged
 from backups.services.clusters.preflight import blocked_reason

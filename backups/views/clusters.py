@@ -9,8 +9,9 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from backups.choices import Protection, Readiness
+from backups.choices import AttentionCause, Protection, Readiness
 from backups.forms import MAX_WAIT_MINUTES
+from backups.lists.causes import HandledChoice
 from backups.lists.clusters import (
     ORDERS,
     CloudState,
@@ -146,6 +147,8 @@ def clusters(request: PageRequest) -> HttpResponse:
             "protection": Protection.choices,
             "state": CloudState.choices,
             "engine": Engine.choices,
+            "cause": AttentionCause.choices,
+            "handled": HandledChoice.choices,
         },
         "sync_problems": list(problems[:MOST_ALERTS]),
         "has_active": any(run.is_active for row in rows if (run := row.cluster.latest_run)),

@@ -9,16 +9,24 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from backups.choices import Protection
+from backups.choices import AttentionCause, Protection
 from backups.lists.clusters import Presence, ProtectionFilter, page_of
 from backups.lists.filtering import active_chips
-from backups.models import BackupRun, Cluster, Project
+from backups.models import BackupRun, Cluster, Handling, Project
 from backups.models.cluster import WORST_FIRST
-from backups.services.attention import bad_results
+from backups.rules.causes import cause_of
+from backups.services.attention import (
+    CauseGroup,
+    Handlings,
+    bad_results,
+    cause_of_run,
+    needs_attention,
+)
 from backups.services.clusters import protection as services
 from dashboard.accounts.access import Permission, may
 from dashboard.web.display import display_of
 
+from .attention import board_of
 from .cluster_rows import ClusterRow, NextStep, next_step, rows_in_order
 from .clusters import MOST_OFFERED, url_query
 from .common import PageRequest, bad_request
@@ -61,6 +69,29 @@ def _step(row: ClusterRow, bad: BackupRun | None) -> tuple[NextStep, BackupRun |
     return step, latest if latest and latest.is_active else bad
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Why the cluster of a row needs attention.
+
+    Attributes:
+        cause: why.
+        handling: the handling that covers it, None where it counts.
+    """
+
+    cause: AttentionCause
+    handling: Handling | None
+
+
+def _need(row: ClusterRow, bad: BackupRun | None, handlings: Handlings) -> Need | None:
+    cluster = row.cluster
+    last = cause_of_run(bad) if bad else None
+    cause = cause_of(row.protection, cluster.readiness, last)
+    if cause is None:
+        return None
+    facts = (cluster.pk, cluster.project_id, cause, cluster.verified_at)
+    return Need(cause, handlings.covering(*facts))
+
+
 @require_safe
 def protection(request: PageRequest) -> HttpResponse:
     """The clusters that count, worst first, a page at a time."""
@@ -77,8 +108,16 @@ def protection(request: PageRequest) -> HttpResponse:
     projects = list(Project.objects.visible_to(request.user)[:MOST_OFFERED])
     chips = active_chips(found, request.GET, drop=("page",), seen_elsewhere=_CONTROLS)
     deciding = [chosen] if chosen else projects[:MOST_PROJECTS]
+    attention = needs_attention(request.user)
     context = {
-        "rows": [(row, *_step(row, bad.get(row.cluster.pk))) for row in rows],
+        "rows": [
+            (row, *_step(row, run), _need(row, run, attention.handlings))
+            for row in rows
+            for run in [bad.get(row.cluster.pk)]
+        ],
+        "board": board_of(
+            attention, [CauseGroup(each, []) for each in attention.counts], request.user
+        ),
         "page": page,
         "summary": services.summary(request.user),
         "within": counts[Protection.PROTECTED] + counts[Protection.DUE],

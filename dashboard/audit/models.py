@@ -58,6 +58,8 @@ class Action(TextChoices):
     CLUSTER_ARCHIVED = "cluster_archived", _("Cluster archived")
     CLUSTER_RESTORED = "cluster_restored", _("Cluster restored")
     CLUSTER_LABELLED = "cluster_labelled", _("Cluster labelled")
+    NEED_HANDLED = "need_handled", _("Marked as handled")
+    NEED_RETURNED = "need_returned", _("Handling ended")
     OBJECTIVE_CHANGED = "objective_changed", _("Protection objective changed")
 
     ACCOUNT_CREATED = "account_created", _("Account created")

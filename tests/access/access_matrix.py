@@ -145,6 +145,14 @@ MATRIX: dict[str, Url] = {
     "backups:log-settings": Url(of="cluster", GET=here(SEE), POST=here(CONFIGURE)),
     "backups:cluster-bucket": Url(of="cluster", GET=here(RUN)),
     "backups:log-search": Url(of="cluster", GET=here(RUN)),
+    # --- attention
+    "backups:handle": Url(
+        GET=somewhere(RUN),
+        POST=somewhere(RUN),
+        query="cause=never",
+        data={"cause": "never", "reason": "planned", "lasts": "4"},
+    ),
+    "backups:handling-end": Url(of="handling", POST=here(RUN)),
     # --- protection
     "backups:protection": Url(GET=SIGNED_IN, lists=True),
     "backups:project-objective": Url(of="project", POST=here(CONFIGURE), data={"hours": "12"}),

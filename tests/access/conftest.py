@@ -22,6 +22,7 @@ from backups.models import (
     BatchItem,
     Cluster,
     Connection,
+    Handling,
     Project,
     RunEvent,
     SavedView,
@@ -98,6 +99,15 @@ def everything_in(marker: str) -> dict[str, Model]:
         project=project,
         reason=f"reason-{marker}",
     )
+    handling = Handling.objects.create(
+        cluster=cluster,
+        project=project,
+        cause="never",
+        reason=f"reason-{marker}",
+        made_at=timezone.now(),
+        made_by_name=f"user-{marker}",
+        scope=f"cluster:{cluster.pk}",
+    )
     view = SavedView.objects.create(owner=somebody, name=f"view-{marker}")
     key = Authenticator.objects.create(
         user=somebody,
@@ -118,6 +128,7 @@ def everything_in(marker: str) -> dict[str, Model]:
         "run": run,
         "batch": batch,
         "connection": connection,
+        "handling": handling,
         "grant": grant,
         "audit_event": event,
         "saved_view": view,

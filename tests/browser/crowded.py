@@ -14,6 +14,7 @@ from backups.models import (
     ClusterTag,
     Connection,
     Export,
+    Handling,
     Project,
     RunEvent,
     SavedView,
@@ -72,6 +73,12 @@ def fill(root: User) -> Things:
             RunEvent.objects.create(run=run, to_state=state, note=(text * 2)[:500], actor=text)
         runs.append(run)
     _around(root, projects, now)
+    for cluster, text in zip(clusters, TEXTS, strict=False):
+        Handling.objects.create(
+            cluster=cluster, project=cluster.project, cause="storage_missing", made_at=now,
+            verified_at=cluster.verified_at, reason=(text * 2)[:500], made_by_name=text,
+            scope=f"cluster:{cluster.pk}",
+        )  # fmt: skip
     who = Actor(TEXTS[0], ip="2001:db8:1111:2222:3333:4444:5555:6666", user_agent=TEXTS[2])
     events = [
         record(

@@ -72,6 +72,7 @@ PAGES: dict[str, Entry] = {
     "backups:cluster-bucket": Entry(of="cluster"),
     "backups:log-search": Entry(of="node", statuses=frozenset({200, 400, 502})),
     "backups:protection": Entry(queries=("", "?protection=overdue")),
+    "backups:handle": Entry(queries=("?cause=never", "?cause=backup_off&back=/protection/")),
     # --- batches
     "backups:batches": Entry(),
     "backups:batch-new": Entry(

@@ -11,7 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from backups.choices import Outcome, Readiness, RunState
-from backups.models import BackupRun, Cluster
+from backups.models import BackupRun, Batch, Cluster
 from backups.services.runs.transitions import transition
 
 MakeCluster = Callable[[str], Cluster]
@@ -58,6 +58,36 @@ def test_a_click_on_the_home_page_brings_a_cluster_back_under_protection(
     expect(screen.locator("#tile-protection")).to_contain_text("1 of 1 cluster protected")
     expect(screen.locator("#legend-verified")).to_have_text("Verified 1")
     assert screen.evaluate("window.notReloaded")
+
+
+def test_a_cause_leads_to_one_batch_of_all_its_clusters(
+    screen: Page, make_cluster: MakeCluster
+) -> None:
+    for number in range(7):
+        overdue(make_cluster(f"overdue-{number}"))
+    overdue(make_cluster("planned"))
+    home(screen)
+    cause = screen.locator("#cause-overdue")
+    expect(cause).to_contain_text("Overdue without a failure")
+    cause.locator("summary").focus()
+    screen.keyboard.press("Enter")
+    planned = Cluster.objects.get(name="planned")
+    screen.goto(screen.url.rstrip("/") + f"/attention/handle/?cause=overdue&cluster={planned.pk}")
+    screen.get_by_label("Reason").fill("moved next week")
+    screen.get_by_role("button", name="Handle", exact=True).click()
+    expect(screen.locator("#handled summary")).to_contain_text("Handled: 1 cluster")
+    screen.locator("#act-overdue").click()
+    expect(screen.get_by_role("heading", name="7 clusters selected")).to_be_visible()
+    screen.locator("#send-ready").click()
+    expect(screen.get_by_role("heading", level=1)).to_contain_text("Batch")
+    batch = Batch.objects.get()
+    assert batch.items.count() == 7
+    assert not batch.items.filter(cluster=planned).exists()
+    assert "cause=overdue" in batch.query
+    home(screen)
+    screen.locator("#handled summary").click()
+    screen.get_by_role("button", name="Let it count again").click()
+    expect(screen.locator("#cause-overdue")).to_contain_text("8 ")
 
 
 def test_the_focus_stays_on_its_row_when_the_list_changes(

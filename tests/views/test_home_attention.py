@@ -12,16 +12,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.choices import RunState
+from backups.choices import AttentionCause, RunState
 from backups.models import BackupRun, Cluster, Connection, Project
-from backups.services import attention
-from backups.services.attention import MOST_SHOWN, Need, needs_attention
+from backups.rules.causes import BAD_ENDS
+from backups.services.attention import MOST_ROWS, Finding, needs_attention, with_findings
+from backups.views.attention import attention_row
 from backups.views.cluster_rows import NextStep
-from backups.views.home import attention_row, more_links
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from tests.grants import give
 from tests.views.conftest import MakeCluster, MakeRun
+from tests.views.page_text import home_part, page, words
 
 HOUR = timedelta(hours=1)
 MakeVerified = Callable[..., Cluster]
@@ -44,11 +45,17 @@ def make_verified(make_cluster: MakeCluster, now: datetime) -> MakeVerified:
     return make
 
 
-def needs(user: User, now: datetime) -> dict[str, Need]:
-    return {f.cluster.name: f.need for f in needs_attention(user, now).findings}
+def findings(user: User, now: datetime) -> list[Finding]:
+    """The clusters behind the causes, in the order of the page."""
+    groups = with_findings(needs_attention(user, now).counts, now)
+    return [finding for group in groups for finding in group.findings]
 
 
-def test_each_need_is_found_and_the_worst_stands_first(
+def needs(user: User, now: datetime) -> dict[str, AttentionCause]:
+    return {f.cluster.name: f.cause for f in findings(user, now)}
+
+
+def test_each_cause_is_found_and_the_worst_stands_first(
     anna: User,
     make_cluster: MakeCluster,
     make_verified: MakeVerified,
@@ -62,17 +69,29 @@ def test_each_need_is_found_and_the_worst_stands_first(
     make_run(make_verified("failing", 2), state="failed", requested_at=now - HOUR)
     make_verified("overdue", 30)
     make_run(make_cluster("never-failing"), state="rejected", requested_at=now - HOUR)
-    make_run(make_verified("overdue-failing", 25), state="rejected", requested_at=now - HOUR)
+    make_run(
+        make_verified("overdue-failing", 25),
+        state="rejected",
+        outcome="conflict",
+        requested_at=now - HOUR,
+    )
     found = needs_attention(anna, now)
-    assert [(f.cluster.name, f.need) for f in found.findings] == [
-        ("overdue", Need.OVERDUE),
-        ("overdue-failing", Need.OVERDUE_FAILING),
-        ("never", Need.NEVER),
-        ("never-failing", Need.NEVER_FAILING),
-        ("due-and-off", Need.BLOCKED),
-        ("failing", Need.FAILING),
+    assert [(each.cause, each.count, each.overdue, each.never) for each in found.counts] == [
+        ("overdue", 1, 1, 0),
+        ("conflict", 1, 1, 0),
+        ("never", 1, 0, 1),
+        ("malformed", 1, 0, 1),
+        ("backup_off", 1, 0, 0),
+        ("job_failed", 1, 0, 0),
     ]
-    assert found.counts == dict.fromkeys(Need, 1)
+    assert needs(anna, now) == {
+        "overdue-failing": "conflict",
+        "overdue": "overdue",
+        "never-failing": "malformed",
+        "never": "never",
+        "due-and-off": "backup_off",
+        "failing": "job_failed",
+    }
     assert found.total == 6
 
 
@@ -84,21 +103,20 @@ def test_among_equals_the_one_whose_time_was_up_first_stands_first(
     assert list(needs(anna, now)) == ["overdue-90", "overdue-30", "overdue-26"]
 
 
-@pytest.mark.parametrize("state", attention.BAD_ENDS)
+@pytest.mark.parametrize("state", BAD_ENDS)
 def test_a_bad_end_needs_attention_until_a_verified_one_follows(
     anna: User, make_verified: MakeVerified, make_run: MakeRun, now: datetime, state: RunState
 ) -> None:
     cluster = make_verified("orders", 2)
     bad = make_run(cluster, state=state, requested_at=now - HOUR)
-    assert needs(anna, now) == {"orders": Need.FAILING}
-    (finding,) = needs_attention(anna, now).findings
+    (finding,) = findings(anna, now)
     assert finding.run == bad
     if state is RunState.UNKNOWN:  # it holds the cluster until it has been settled
         BackupRun.objects.filter(pk=bad.pk).update(state=RunState.NOT_STARTED)
     make_run(cluster, state="cancelled", requested_at=now - HOUR / 2)
-    assert needs(anna, now) == {"orders": Need.FAILING}
+    assert set(needs(anna, now)) == {"orders"}
     make_run(cluster, state="queued", requested_at=now - HOUR / 3)
-    assert needs(anna, now) == {"orders": Need.FAILING}
+    assert set(needs(anna, now)) == {"orders"}
     make_run(cluster, state="succeeded", requested_at=now - HOUR / 4)
     assert needs(anna, now) == {}
 
@@ -111,7 +129,7 @@ def test_the_latest_bad_end_of_a_cluster_is_told_and_no_earlier_one(
     latest = make_run(
         cluster, state="failed", requested_at=now - HOUR, finished_at=now - HOUR + HOUR / 60
     )
-    (finding,) = needs_attention(anna, now).findings
+    (finding,) = findings(anna, now)
     assert finding.run == latest
     assert finding.since == latest.finished_at
 
@@ -124,9 +142,9 @@ def test_clusters_that_do_not_count_need_nobody(
     assert needs_attention(anna, now).total == 0
 
 
-@pytest.mark.parametrize(("seconds", "need"), [(-1, Need.OVERDUE), (0, Need.OVERDUE), (1, None)])
+@pytest.mark.parametrize(("seconds", "need"), [(-1, "overdue"), (0, "overdue"), (1, None)])
 def test_a_cluster_is_overdue_from_its_very_deadline_on(
-    anna: User, make_verified: MakeVerified, now: datetime, seconds: int, need: Need | None
+    anna: User, make_verified: MakeVerified, now: datetime, seconds: int, need: str | None
 ) -> None:
     make_verified("orders", 24, overdue_at=now + timedelta(seconds=seconds))
     assert needs(anna, now).get("orders") == need
@@ -135,16 +153,16 @@ def test_a_cluster_is_overdue_from_its_very_deadline_on(
 @pytest.mark.parametrize(
     ("readiness", "need"),
     [
-        ("backup_off", Need.BLOCKED),
-        ("storage_missing", Need.BLOCKED),
-        ("unavailable", Need.BLOCKED),
+        ("backup_off", "backup_off"),
+        ("storage_missing", "storage_missing"),
+        ("unavailable", "unavailable"),
         ("busy", None),
         ("unknown", None),
         ("ready", None),
     ],
 )
 def test_what_is_due_needs_somebody_where_waiting_does_not_help(
-    anna: User, make_verified: MakeVerified, now: datetime, readiness: str, need: Need | None
+    anna: User, make_verified: MakeVerified, now: datetime, readiness: str, need: str | None
 ) -> None:
     make_verified("due", 20, readiness=readiness)
     make_verified("fresh", 1, readiness=readiness)
@@ -176,7 +194,7 @@ def test_each_row_offers_what_helps_next(
     cluster = make_verified("overdue", 30, **columns)
     if run:
         make_run(cluster, requested_at=now - HOUR, **run)
-    (finding,) = needs_attention(anna, now).findings
+    (finding,) = findings(anna, now)
     assert attention_row(finding, anna).step is step
 
 
@@ -193,7 +211,7 @@ def test_a_412_is_worth_another_try_once_a_later_check_finds_the_cluster_ready(
     )
 
     def step() -> NextStep:
-        (finding,) = needs_attention(anna, now).findings
+        (finding,) = findings(anna, now)
         return attention_row(finding, anna).step
 
     assert step() is NextStep.READ
@@ -206,7 +224,7 @@ def test_while_a_new_backup_runs_the_row_leads_to_it(
 ) -> None:
     cluster = make_verified("overdue", 30)
     active = make_run(cluster)
-    (finding,) = needs_attention(anna, now).findings
+    (finding,) = findings(anna, now)
     row = attention_row(finding, anna)
     assert (row.step, row.run) == (NextStep.FOLLOW, active)
 
@@ -227,19 +245,20 @@ def test_connections_that_fail_stand_first_and_disconnected_ones_are_silent(
     assert 'href="/settings/connections/"' in table
 
 
-def test_beyond_twenty_rows_the_rest_is_counted_and_linked(
-    anna: User, make_cluster: MakeCluster, make_verified: MakeVerified, now: datetime
+def test_a_cause_shows_its_worst_clusters_and_leads_to_all(
+    web: Client, anna: User, make_verified: MakeVerified, now: datetime
 ) -> None:
-    for number in range(MOST_SHOWN + 3):
+    for number in range(MOST_ROWS + 3):
         make_verified(f"overdue-{number:02d}", 30 + number)
-    make_cluster("never")
-    make_verified("off", 20, readiness="backup_off")
-    found = needs_attention(anna, now)
-    assert len(found.findings) == MOST_SHOWN
-    assert found.findings[0].cluster.name == f"overdue-{MOST_SHOWN + 2}"
-    links = more_links(found, [attention_row(finding, anna) for finding in found.findings])
-    assert [link.text for link in links] == ["4 not protected", "1 due and not ready"]
-    assert links[0].url.startswith("/protection/")
+    names = list(needs(anna, now))
+    assert names == [f"overdue-{number:02d}" for number in range(MOST_ROWS + 2, 2, -1)]
+    text = page(web, "/")
+    cause = f"{MOST_ROWS + 3} \N{MULTIPLICATION SIGN} Overdue without a failure"
+    assert cause in words(home_part(text, "attention"))
+    assert 'href="/protection/?cause=overdue&amp;handled=no"' in text
+    assert 'href="/batches/new/?cause=overdue&amp;handled=no&amp;work=backup"' in text
+    listed = web.get("/protection/?cause=overdue&handled=no").context["rows"]
+    assert len(listed) == MOST_ROWS + 3
 
 
 def test_only_what_a_user_may_see_is_found(
@@ -252,10 +271,11 @@ def test_only_what_a_user_may_see_is_found(
         Connection.objects.create(cloud=each.region, project=each, sync_error="no answer")
     ben = give(User.objects.create_user("ben"), Role.VIEWER, project=project)
     found = needs_attention(ben, now)
-    assert [f.cluster.name for f in found.findings] == ["mine"]
+    (finding,) = findings(ben, now)
+    assert finding.cluster.name == "mine"
     assert [c.project for c in found.connections] == [project]
     assert found.total == 2
-    assert not attention_row(found.findings[0], ben).may_run
+    assert not attention_row(finding, ben).may_run
     assert needs_attention(User.objects.create_user("nobody"), now).total == 0
 
 
@@ -268,8 +288,7 @@ def test_the_number_of_queries_is_the_same_for_a_thousand_clusters(
 ) -> None:
     def cost() -> int:
         with CaptureQueriesContext(connection) as queries:
-            found = needs_attention(anna, now)
-            rows = [attention_row(finding, anna) for finding in found.findings]
+            rows = [attention_row(finding, anna) for finding in findings(anna, now)]
         assert rows
         return len(queries)
 
@@ -294,11 +313,10 @@ def test_a_cached_count_never_shows_a_cluster_that_has_recovered(
         "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     }
     cluster = make_verified("orders", 30)
-    assert needs(anna, now) == {"orders": Need.OVERDUE}
+    assert needs(anna, now) == {"orders": "overdue"}
     Cluster.objects.update(verified_at=now, due_at=now + HOUR, overdue_at=now + HOUR)
-    found = needs_attention(anna, now)
-    assert found.findings == []
-    assert found.counts[Need.OVERDUE] == 1  # kept
+    assert findings(anna, now) == []
+    assert needs_attention(anna, now).total == 1  # kept
     assert cluster.pk
 
 
@@ -319,9 +337,9 @@ def test_the_protection_page_has_the_same_order_and_the_same_steps(
         requested_at=now - HOUR,
     )
     make_run(make_verified("failing", 2), state="failed", requested_at=now - HOUR)
-    home = [attention_row(f, anna) for f in needs_attention(anna, now).findings]
-    page = web.get("/protection/")
-    listed = [(row.cluster.name, step) for row, step, _run in page.context["rows"]]
+    home = [attention_row(f, anna) for f in findings(anna, now)]
+    shown = web.get("/protection/")
+    listed = [(row.cluster.name, step) for row, step, *_ in shown.context["rows"]]
     assert [(row.finding.cluster.name, row.step) for row in home] == listed
     assert listed == [
         ("refused", NextStep.READ),

@@ -10,6 +10,7 @@ from django.db.models import Q
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import JobType, LogRecord, RecordStatus
 from backups.models import BackupRun, Post
+from backups.rules.causes import SCHEDULE_HOLDS
 from backups.rules.matching import fits
 from backups.services.cloud import client_for
 from dashboard.db.concurrency import retry_while_unavailable
@@ -65,7 +66,7 @@ def find_holder(run: BackupRun) -> Holder:
 def _describe(run: BackupRun, record: LogRecord, posts: list[Post]) -> Holder:
     since = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC" if record.created_at else "unknown"
     if record.job_type is JobType.AUTO:
-        return Holder(f"The cloud's automatic schedule holds the cluster since {since}.")
+        return Holder(f"{SCHEDULE_HOLDS} the cluster since {since}.")
     # By the cloud's ids, because two entries of clouds.yaml may point to one project.
     keys = stored_keys([record])
     ours = (
