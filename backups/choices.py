@@ -96,7 +96,7 @@ class Trigger(TextChoices):
 
     BUTTON = "button", _("Button")
     BULK = "bulk", _("Bulk")
-    SCHEDULE = "schedule", _("Schedule")  # needs no reason; nothing schedules runs yet
+    SCHEDULE = "schedule", _("Schedule")  # needs no reason
     API = "api", _("API")
     CLI = "cli", _("Command line")
     CLOUD = "cloud", _("The cloud's own")
@@ -165,6 +165,36 @@ class Work(TextChoices):
     ARCHIVE = "archive", _("Archive")
 
 
+class ScheduledWork(TextChoices):
+    """What a schedule does when it fires."""
+
+    BACKUP = "backup", _("Back up")
+
+
+class WhenNotReady(TextChoices):
+    """What a schedule does with clusters that are not ready."""
+
+    SKIP = "skip", _("Skip them, and say so")
+    WAIT = "wait", _("Wait until they are free")
+    ANYWAY = "anyway", _("Request them anyway")
+
+
+class CatchUp(TextChoices):
+    """What a schedule does about slots at which no worker was running."""
+
+    ONE = "one", _("Fire once for all of them")
+    NONE = "none", _("Nothing: wait for the next slot")
+
+
+class FiringResult(TextChoices):
+    """What became of a slot of a schedule."""
+
+    FIRED = "fired", _("Fired")
+    CAUGHT_UP = "caught_up", _("Caught up")
+    SKIPPED = "skipped", _("Skipped")
+    FAILED = "failed", _("Failed")
+
+
 class ItemState(TextChoices):
     """State of a cluster in a batch; a started one is told by its run."""
 
@@ -202,3 +232,6 @@ class Cause(TextChoices):
 PASSABLE = frozenset(
     {Cause.BACKUP_OFF, Cause.STORAGE_MISSING, Cause.BUSY, Cause.UNAVAILABLE, Cause.RUNNING}
 )
+
+# Such a cluster may be free in a few minutes.
+PASSING = frozenset({Cause.BUSY, Cause.RUNNING})

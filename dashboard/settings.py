@@ -384,6 +384,8 @@ CSS_TOTAL_TIMEOUT = env.float("CSS_TOTAL_TIMEOUT", 60.0, above_zero=True)
 DEMO_CLOUD = env.bool("DEMO_CLOUD", False)  # set by `manage.py run`: show "simulated cloud"
 
 # --- Run rules, in seconds unless the name indicates otherwise; see docs/run-states.md -----------
+# seconds between two firings of a schedule, at least
+SCHEDULE_MIN_INTERVAL = env.int("SCHEDULE_MIN_INTERVAL", 300, at_least=1, at_most=86_400)
 BACKUP_MAX_ATTEMPTS = env.int("BACKUP_MAX_ATTEMPTS", 5, at_least=1)
 BACKUP_RETRY_BASE = env.float("BACKUP_RETRY_BASE", 2.0, above_zero=True)
 BACKUP_RETRY_CAP = env.float("BACKUP_RETRY_CAP", 300.0, above_zero=True)

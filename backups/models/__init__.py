@@ -9,6 +9,7 @@ from .retention import RetentionKind, RetentionPolicy, RetentionRun
 from .run import BackupRun, IsGiven
 from .run_log import ApiCall, Post, RequestKey, RunEvent
 from .saved import Export, ExportAs, SavedView
+from .schedule import Firing, Schedule
 from .seal import RunSeal, SealBatch
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Export",
     "ExportAs",
     "FileCheck",
+    "Firing",
     "Heartbeat",
     "Instance",
     "IsGiven",
@@ -36,6 +38,7 @@ __all__ = [
     "RunEvent",
     "RunSeal",
     "SavedView",
+    "Schedule",
     "SealBatch",
     "SeenFile",
     "Ticker",
