@@ -3,6 +3,7 @@
 from .batch import Batch, BatchItem
 from .cluster import Cluster, ClusterTag, LogSettings
 from .files import FileCheck, SeenFile
+from .notification import Alert, Channel, Delivery, Notice, NoticeDelivery, Rule
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
 from .retention import RetentionKind, RetentionPolicy, RetentionRun
@@ -12,14 +13,17 @@ from .saved import Export, ExportAs, SavedView
 from .seal import RunSeal, SealBatch
 
 __all__ = [
+    "Alert",
     "ApiCall",
     "BackupRun",
     "Batch",
     "BatchItem",
     "Canary",
+    "Channel",
     "Cluster",
     "ClusterTag",
     "Connection",
+    "Delivery",
     "Export",
     "ExportAs",
     "FileCheck",
@@ -27,12 +31,15 @@ __all__ = [
     "Instance",
     "IsGiven",
     "LogSettings",
+    "Notice",
+    "NoticeDelivery",
     "Post",
     "Project",
     "RequestKey",
     "RetentionKind",
     "RetentionPolicy",
     "RetentionRun",
+    "Rule",
     "RunEvent",
     "RunSeal",
     "SavedView",
