@@ -235,3 +235,45 @@ PASSABLE = frozenset(
 
 # Such a cluster may be free in a few minutes.
 PASSING = frozenset({Cause.BUSY, Cause.RUNNING})
+
+
+class NoticeKind(TextChoices):
+    """What a notification is about. A rule subscribes to those of RULE_KINDS."""
+
+    RUN_FAILED = "run_failed", _("Log backup failed")
+    RUN_REJECTED = "run_rejected", _("Log backup rejected")
+    RUN_UNKNOWN = "run_unknown", _("Outcome unknown")
+    PROTECTION_OVERDUE = "protection_overdue", _("Protection overdue")
+    PROTECTION_RECOVERED = "protection_recovered", _("Protection recovered")
+    SCHEDULE_SKIPPED = "schedule_skipped", _("Schedule skipped")
+    SCHEDULE_STOPPED = "schedule_stopped", _("Schedule stopped")
+    BATCH_ENDED = "batch_ended", _("Batch ended")
+    WORK_STALLED = "work_stalled", _("Work does not flow")
+    WORK_RECOVERED = "work_recovered", _("Work flows again")
+    AUDIT_BROKEN = "audit_broken", _("Audit trail or its guards broken")
+    REPORT = "report", _("Report")
+    TEST = "test", _("Test")
+    PING = "ping", _("Ping")
+
+
+# A report, a test and a ping go to the one channel or address that they are made for.
+RULE_KINDS: tuple[NoticeKind, ...] = tuple(
+    kind for kind in NoticeKind if kind not in (NoticeKind.REPORT, NoticeKind.TEST, NoticeKind.PING)
+)
+
+
+class ChannelKind(TextChoices):
+    """How a channel sends."""
+
+    APPRISE = "apprise", _("Apprise: mail, Slack, Teams and others")
+    WEBHOOK = "webhook", _("Signed webhook")
+
+
+class DeliveryState(TextChoices):
+    """State of a message to a channel."""
+
+    WAITING = "waiting", _("Waiting")
+    SENDING = "sending", _("Sending")
+    SENT = "sent", _("Sent")
+    FAILED = "failed", _("Given up")
+    CANCELLED = "cancelled", _("Cancelled")

@@ -376,6 +376,11 @@ if AUDIT_VERIFY_INTERVAL > 0:
     _look = min(AUDIT_VERIFY_INTERVAL, 3600.0)
     PERIODIC_TASKS["audit-verify"] = ("dashboard.audit.tasks.verify_when_due", _look)
 
+# --- Notifications; docs/automation.md -----------------------------------------------------------
+CHANNEL_KEY = secret("CHANNEL_KEY")  # default: generated in DATA_DIR
+# previous values, accepted when reading but never used for writing
+CHANNEL_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("CHANNEL_KEY_FALLBACKS"))
+
 # --- The cloud's API -----------------------------------------------------------------------------
 CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0, above_zero=True)  # seconds
 CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0, above_zero=True)  # seconds between two bytes

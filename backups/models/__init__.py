@@ -3,6 +3,7 @@
 from .batch import Batch, BatchItem
 from .cluster import Cluster, ClusterTag, LogSettings
 from .files import FileCheck, SeenFile
+from .notification import Alert, Channel, Delivery, Notice, NoticeDelivery, Rule
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
 from .retention import RetentionKind, RetentionPolicy, RetentionRun
@@ -13,14 +14,17 @@ from .schedule import Firing, Schedule
 from .seal import RunSeal, SealBatch
 
 __all__ = [
+    "Alert",
     "ApiCall",
     "BackupRun",
     "Batch",
     "BatchItem",
     "Canary",
+    "Channel",
     "Cluster",
     "ClusterTag",
     "Connection",
+    "Delivery",
     "Export",
     "ExportAs",
     "FileCheck",
@@ -29,12 +33,15 @@ __all__ = [
     "Instance",
     "IsGiven",
     "LogSettings",
+    "Notice",
+    "NoticeDelivery",
     "Post",
     "Project",
     "RequestKey",
     "RetentionKind",
     "RetentionPolicy",
     "RetentionRun",
+    "Rule",
     "RunEvent",
     "RunSeal",
     "SavedView",

@@ -74,6 +74,8 @@ class Schedule(models.Model):
     catch_up = models.CharField(max_length=4, choices=CatchUp, default=CatchUp.ONE)
     overlap = models.BooleanField(default=False, help_text="also while its last batch is open")
     reason = models.CharField(max_length=500, blank=True)
+    # requested when a firing's batch has ended, with /fail if it did not end well
+    ping_sealed = models.TextField(blank=True, help_text="dead man's ping URL, encrypted")
 
     next_slot = models.DateTimeField(null=True, blank=True)
     next_at = models.DateTimeField(null=True, blank=True, help_text="the next slot and its jitter")
@@ -116,8 +118,8 @@ class Schedule(models.Model):
         return ZoneInfo(self.zone)
 
     def recorded(self) -> dict[str, Any]:
-        """What the audit trail has of it."""
-        return {name: getattr(self, name) for name in RECORDED}
+        """What the audit trail has of it; of the ping URL only whether there is one."""
+        return {name: getattr(self, name) for name in RECORDED} | {"ping": bool(self.ping_sealed)}
 
 
 class Firing(models.Model):
@@ -134,13 +136,18 @@ class Firing(models.Model):
     requested = models.PositiveIntegerField(default=0, help_text="clusters of the batch")
     by_hand = models.BooleanField(default=False)
     by_name = models.CharField(max_length=255, blank=True, help_text="who fired it by hand")
+    awaits_ping = models.BooleanField(default=False, help_text="its ping has not been queued yet")
 
     class Meta:
         constraints = [
             # Two processes never fire a slot twice; also the index for a schedule's firings.
             models.UniqueConstraint(fields=["schedule", "slot"], name="slot_once_per_schedule")
         ]
-        indexes = [models.Index(fields=["schedule", "-fired_at", "-id"], name="firing_newest")]
+        indexes = [
+            models.Index(fields=["schedule", "-fired_at", "-id"], name="firing_newest"),
+            # each tick: pings to queue
+            models.Index(fields=["id"], condition=Q(awaits_ping=True), name="firing_awaits_ping"),
+        ]
 
     def __str__(self) -> str:
         return f"firing {self.pk} of schedule {self.schedule_id}"
