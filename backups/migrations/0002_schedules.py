@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('backups', '0001_initial'),
+        ('backups', '0002_notifications'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('requested', models.PositiveIntegerField(default=0, help_text='clusters of the batch')),
                 ('by_hand', models.BooleanField(default=False)),
                 ('by_name', models.CharField(blank=True, help_text='who fired it by hand', max_length=255)),
+                ('awaits_ping', models.BooleanField(default=False, help_text='its ping has not been queued yet')),
             ],
         ),
         migrations.AddField(
@@ -62,6 +63,7 @@ class Migration(migrations.Migration):
                 ('catch_up', models.CharField(choices=[('one', 'Fire once for all of them'), ('none', 'Nothing: wait for the next slot')], default='one', max_length=4)),
                 ('overlap', models.BooleanField(default=False, help_text='also while its last batch is open')),
                 ('reason', models.CharField(blank=True, max_length=500)),
+                ('ping_sealed', models.TextField(blank=True, help_text="dead man's ping URL, encrypted")),
                 ('next_slot', models.DateTimeField(blank=True, null=True)),
                 ('next_at', models.DateTimeField(blank=True, help_text='the next slot and its jitter', null=True)),
                 ('planned_at', models.DateTimeField(blank=True, null=True)),
@@ -92,6 +94,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='firing',
             index=models.Index(fields=['schedule', '-fired_at', '-id'], name='firing_newest'),
+        ),
+        migrations.AddIndex(
+            model_name='firing',
+            index=models.Index(condition=models.Q(('awaits_ping', True)), fields=['id'], name='firing_awaits_ping'),
         ),
         migrations.AddConstraint(
             model_name='firing',
