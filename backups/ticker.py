@@ -26,6 +26,7 @@ from backups import heartbeats, instance
 from backups.models import Ticker
 from backups.services.batches import starting
 from backups.services.runs import sealing, sweeping
+from backups.services.schedules import firing, pings
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +233,9 @@ class TickerThread(threading.Thread):
         if ticks:
             self._attempt("the sweep", sweeping.sweep)
             self._attempt("sealing ended runs", sealing.seal_pending)
+            self._attempt("firing schedules", firing.fire_due)
             self._attempt("looking after batches", starting.look_after)
+            self._attempt("queueing pings", pings.queue_due)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
             self._attempt("looking for another instance with this id", self._look_for_a_clash)
         else:

@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='firing',
-            index=models.Index(fields=['schedule', '-fired_at', '-id'], name='firing_newest'),
+            index=models.Index(fields=['schedule', '-id'], name='firing_newest'),
         ),
         migrations.AddIndex(
             model_name='firing',

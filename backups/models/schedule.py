@@ -144,7 +144,7 @@ class Firing(models.Model):
             models.UniqueConstraint(fields=["schedule", "slot"], name="slot_once_per_schedule")
         ]
         indexes = [
-            models.Index(fields=["schedule", "-fired_at", "-id"], name="firing_newest"),
+            models.Index(fields=["schedule", "-id"], name="firing_newest"),
             # each tick: pings to queue
             models.Index(fields=["id"], condition=Q(awaits_ping=True), name="firing_awaits_ping"),
         ]

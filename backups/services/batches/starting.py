@@ -16,8 +16,8 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
-from backups import instance
-from backups.choices import ACTIVE, PASSABLE, Cause, ItemState, RunState, Trigger, Work
+from backups import instance, uptime
+from backups.choices import ACTIVE, PASSABLE, PASSING, Cause, ItemState, RunState, Trigger, Work
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
 from backups.services import rate
 from backups.services.dispatch import dispatch_batches
@@ -71,7 +71,9 @@ def start_waiting() -> int:
     until = time.monotonic() + LONGEST
     if instance.problem():
         return 0
-    waiting = BatchItem.objects.filter(state=ItemState.WAITING, batch__work=Work.BACKUP).order_by()
+    waiting = BatchItem.objects.filter(
+        ~_held(), state=ItemState.WAITING, batch__work=Work.BACKUP
+    ).order_by()
     found: dict[int, dict[int, int]] = {}
     for project, batch, number in waiting.values_list("project", "batch").annotate(n=Count("pk")):
         found.setdefault(project, {})[batch] = number
@@ -81,6 +83,15 @@ def start_waiting() -> int:
             break
         started += _start(project, found[project.pk])
     return started + work_on_waiting(until) + change_waiting(until)
+
+
+def _held() -> Q:
+    """Items that wait until their cluster is free; they take no turn and no token meanwhile."""
+    at = uptime.now()
+    if not Batch.objects.open().filter(waits_until__gt=at).exists():
+        return Q(pk__in=[])
+    busy = Cluster.objects.annotate(cause=cause_of(None)).filter(cause__in=sorted(PASSING))
+    return Q(batch__waits_until__gt=at, cluster__in=busy.order_by().values("pk"))
 
 
 def _start(project: Project, waiting: dict[int, int]) -> int:
@@ -125,7 +136,7 @@ def _start_some(batch_pk: int, project: Project, most: int) -> int:
             batch = Batch.objects.select_related("requested_by").get(pk=batch_pk)
             items = list(
                 BatchItem.objects.select_for_update(skip_locked=True, of=("self",))
-                .filter(batch=batch, project=project, state=ItemState.WAITING)
+                .filter(~_held(), batch=batch, project=project, state=ItemState.WAITING)
                 .select_related("cluster__project")
                 .order_by("id")[:most]
             )
@@ -182,7 +193,7 @@ def _verified_since(batch: Batch, pks: list[int]) -> dict[int, BackupRun]:
 def _requester(batch: Batch) -> Requester:
     return Requester(
         batch.requested_by_name,
-        Trigger.BULK,
+        Trigger.SCHEDULE if batch.trigger == Trigger.SCHEDULE else Trigger.BULK,
         user=batch.requested_by,
         source_ip=batch.source_ip,
         reason=batch.reason,
