@@ -137,7 +137,7 @@ def _batches(run: BackupRun) -> QuerySet[Batch]:
     """The batch that made a run, and those that joined it; a click's run is asked of none."""
     if run.trigger not in IN_BATCHES:
         return Batch.objects.none()
-    return Batch.objects.filter(items__run=run).order_by("pk")
+    return Batch.objects.filter(items__run=run).select_related("firing__schedule").order_by("pk")
 
 
 def _token(

@@ -142,10 +142,13 @@ def _fire_slot(pk: int, broken: Exception | None = None) -> bool:
             if schedule.catch_up == CatchUp.NONE:
                 _skip(firing, "No worker was running when it was due, and it does not catch up.")
                 return True
-        if why := owner_problem(schedule):
+        owner, why = schedule.owner, owner_problem(schedule)
+        if owner is None or why:
             _stop(schedule, firing, why)
         else:
-            _fire(firing, _owner_of(schedule))
+            name = owner.get_username()
+            asks = Requester(name, Trigger.SCHEDULE, user=owner, reason=schedule.reason)
+            _fire(firing, owner, asks)
     return True
 
 
@@ -220,12 +223,13 @@ def remember_projects(schedule: Schedule, user: User) -> None:
         schedule.projects.set(allowed)
 
 
-def run_now(schedule: Schedule, requester: Requester) -> Firing:
+def run_now(schedule: Schedule, user: User, requester: Requester) -> Firing:
     """Fire a schedule now, on or off, with the permissions of the one who asks for it.
 
     Args:
         schedule: not deleted; its timing is not changed.
-        requester: who asks; `user` must be given.
+        user: who asks.
+        requester: the same with what the batch stores of them.
 
     Returns:
         The firing, which may be skipped.
@@ -246,26 +250,19 @@ def run_now(schedule: Schedule, requester: Requester) -> Firing:
         if why := instance.problem():
             _skip(firing, why)
         else:
-            _fire(firing, requester)
+            _fire(firing, user, requester)
     return firing
 
 
-def _owner_of(schedule: Schedule) -> Requester:
-    owner = schedule.owner
-    assert owner is not None  # owner_problem has looked
-    return Requester(owner.get_username(), Trigger.SCHEDULE, user=owner, reason=schedule.reason)
-
-
-def _fire(firing: Firing, requester: Requester) -> None:
-    """Store a firing with its batch, or why it is skipped."""
+def _fire(firing: Firing, user: User, requester: Requester) -> None:
+    """Store a firing with its batch, or why it is skipped; the user's permissions apply."""
     schedule = firing.schedule
     still = Batch.objects.open().filter(firing__schedule=schedule).order_by("pk").first()
     if still is not None and not schedule.overlap:
         _skip(firing, f"Batch {still.pk} of an earlier firing is still open.")
         return
-    assert requester.user is not None  # a person's permissions apply
-    remember_projects(schedule, requester.user)
-    selection = selection_of(schedule, requester.user)
+    remember_projects(schedule, user)
+    selection = selection_of(schedule, user)
     found = preview(selection)
     policy = WhenNotReady(schedule.when_not_ready)
     wait = schedule.wait_minutes if policy is WhenNotReady.WAIT else 0
@@ -286,7 +283,7 @@ def _why_not(found: Preview) -> str:
         return ""
     if not found.total:
         return "No cluster matches its selection."
-    causes = [f"{n} × {Cause(cause).label}" for cause, n in found.skipped]
+    causes = [f"{Cause(cause).label} ({n})" for cause, n in found.skipped]
     return f"None of its {found.total} clusters can be backed up: {', '.join(causes)}."
 
 

@@ -88,7 +88,7 @@ def save(
     *,
     named: Project | None = None,
     ping_url: str | None = None,
-) -> None:
+) -> Schedule:
     """Create or change a schedule; whoever saves it becomes its owner.
 
     Args:
@@ -98,6 +98,9 @@ def save(
         actor: for the audit trail.
         named: a project that its filter names.
         ping_url: the new dead man's URL, "" for none; None keeps the stored one.
+
+    Returns:
+        The stored schedule.
 
     Raises:
         RoleRequired: the user may not back up in all of its projects.
@@ -137,6 +140,7 @@ def save(
             actor,
             before,
         )
+    return schedule
 
 
 def switch(schedule: Schedule, *, on: bool, user: User, actor: Actor) -> None:
