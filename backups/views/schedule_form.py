@@ -57,7 +57,7 @@ class ScheduleForm(forms.Form):
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
     every = forms.ChoiceField(
-        label=gettext_lazy("When"),
+        label=gettext_lazy("Timing"),
         choices=[
             (CRON, gettext_lazy("By a cron text")),
             (INTERVAL, gettext_lazy("At an interval")),
@@ -256,7 +256,7 @@ def schedule_new(request: PageRequest) -> HttpResponse:
     """Create a schedule; the address may bring a filter or rows of the clusters page."""
     require_somewhere(request.user, Permission.RUN)
     if request.method == "POST":
-        return _submitted(request, Schedule(owner=request.user))
+        return _submitted(request, Schedule())
     query = request.GET.copy()
     clusters = query.pop("cluster", [])
     for name in ("work", "page", "sort"):

@@ -121,8 +121,7 @@ def save(
         timing = _timing(schedule)
         for name, value in values.items():
             setattr(schedule, name, value)
-        if schedule.owner_id != user.pk:
-            schedule.owner, schedule.owner_name = user, user.get_username()[:255]
+        schedule.owner, schedule.owner_name = user, user.get_username()[:255]
         if ping_url is not None:
             schedule.ping_sealed = encrypt(ping_url) if ping_url else ""
         require_run(user, _unstored(schedule), named)
@@ -160,8 +159,7 @@ def switch(schedule: Schedule, *, on: bool, user: User, actor: Actor) -> None:
         if on:
             schedule.stopped_reason = ""
             # who resumes a schedule of somebody else answers for it
-            if schedule.owner_id != user.pk:
-                schedule.owner, schedule.owner_name = user, user.get_username()[:255]
+            schedule.owner, schedule.owner_name = user, user.get_username()[:255]
             require_run(user, schedule)
         _store(schedule)
         action = Action.SCHEDULE_RESUMED if on else Action.SCHEDULE_PAUSED
