@@ -1,4 +1,4 @@
-"""Steps of a thread that no error may end: each is tried again, and logged when it begins to fail."""
+"""Steps of a thread that no error may end: each is logged when it begins to fail."""
 
 from __future__ import annotations
 

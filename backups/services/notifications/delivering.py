@@ -161,7 +161,7 @@ def _message(delivery: Delivery) -> Message:
     return Message(
         id=delivery.message_id,
         kind=delivery.kind,
-        title=title or f"{delivery.count} × {delivery.kind}",
+        title=title or f"{delivery.count} x {delivery.kind}",
         body=body,
         at=delivery.created_at,
         data=data,

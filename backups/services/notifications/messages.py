@@ -30,7 +30,7 @@ def title_of(kind: NoticeKind, notices: Sequence[Notice]) -> str:
     first = notices[0]
     words = in_english(kind.label)
     if len(notices) > 1:
-        words = f"{len(notices)} × {words}"
+        words = f"{len(notices)} × {words}"  # noqa: RUF001
         names = {str(each.facts.get("project") or "") for each in notices}
         name = names.pop() if len(names) == 1 else ""
     else:
@@ -72,7 +72,7 @@ def link_of(kind: NoticeKind, notices: Sequence[Notice]) -> str:
 def _line(notice: Notice) -> str:
     facts = notice.facts
     name = ", ".join(str(facts[key]) for key in ("cluster", "project") if facts.get(key))
-    return " – ".join(filter(None, (name, str(facts.get("text") or notice.cause))))
+    return ": ".join(filter(None, (name, str(facts.get("text") or notice.cause))))
 
 
 def _own(notice: Notice) -> str:

@@ -30,16 +30,24 @@ from dashboard.http.redact import one_line, redact
 from dashboard.http.transport import new_session, send
 from dashboard.http.wire import Timeouts
 
-SECRET_PREFIX = "whsec_"  # of Standard Webhooks, before the key in base64
+SECRET_PREFIX = "whsec_"  # noqa: S105 - of Standard Webhooks, before the key in base64
 MOST_READ = 10_000  # bytes of an answer
 USER_AGENT = "css-log-backup"
 # Apprise's schemes that may be used. Others start programs, write files or talk to this machine.
 SCHEMES = frozenset(
-    ["mailto", "mailtos", "slack", "msteams", "workflow", "workflows", "discord", "mmost", "mmosts", "rocket", "rockets", "gchat", "webex", "wxteams", "zulip", "matrix", "matrixs", "tgram", "ntfy", "ntfys", "gotify", "gotifys", "pagerduty", "opsgenie", "splunk", "victorops", "pover", "signl4", "squadcast", "ilert"]
+    {
+        *("mailto", "mailtos", "slack", "msteams", "workflow", "workflows", "discord"),
+        *("mmost", "mmosts", "rocket", "rockets", "gchat", "webex", "wxteams", "zulip"),
+        *("matrix", "matrixs", "tgram", "ntfy", "ntfys", "gotify", "gotifys"),
+        *("pagerduty", "opsgenie", "splunk", "victorops", "pover", "signl4", "squadcast", "ilert"),
+    }
 )
 # Those of them whose host is a host; for others it is part of a token.
 HOSTED = frozenset(
-    ["mailto", "mailtos", "mmost", "mmosts", "rocket", "rockets", "matrix", "matrixs", "gotify", "gotifys", "https", "http"]
+    {
+        *("http", "https", "mailto", "mailtos", "mmost", "mmosts", "rocket", "rockets"),
+        *("matrix", "matrixs", "gotify", "gotifys"),
+    }
 )
 # Parameters that make a plugin read a file or that change what we bound.
 _REFUSED_PARAMETERS = frozenset({"template", "pgp", "pgpkey", "keyfile", "key", "cert", "redirect"})
