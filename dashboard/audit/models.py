@@ -87,6 +87,13 @@ class Action(TextChoices):
     TOKEN_REVOKED = "token_revoked", _("API token revoked")
     TOKEN_REFUSED = "token_refused", _("API token refused")
 
+    CHANNEL_ADDED = "channel_added", _("Channel added")
+    CHANNEL_CHANGED = "channel_changed", _("Channel changed")
+    CHANNEL_REMOVED = "channel_removed", _("Channel deleted")
+    CHANNEL_TESTED = "channel_tested", _("Channel tested")
+    NOTIFICATION_RULE_ADDED = "notification_rule_added", _("Notification rule added")
+    NOTIFICATION_RULE_REMOVED = "notification_rule_removed", _("Notification rule deleted")
+
     INSTANCE_ADOPTED = "instance_adopted", _("Database adopted by this instance")
 
     RETENTION_CHANGED = "retention_changed", _("Retention changed")

@@ -17,14 +17,27 @@ from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
 from backups import instance, uptime
-from backups.choices import ACTIVE, PASSABLE, PASSING, Cause, ItemState, RunState, Trigger, Work
+from backups.choices import (
+    ACTIVE,
+    PASSABLE,
+    PASSING,
+    Cause,
+    ItemState,
+    NoticeKind,
+    RunState,
+    Trigger,
+    Work,
+    in_english,
+)
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
 from backups.services import rate
 from backups.services.dispatch import dispatch_batches
+from backups.services.notifications.outbox import announce, is_subscribed
 from backups.services.runs.requests import IN_BATCHES, Requester, request_backups
 
 from .changing import change_waiting
 from .other_work import work_on_waiting
+from .progress import progress_of
 from .selecting import cause_of
 
 logger = logging.getLogger(__name__)
@@ -211,5 +224,41 @@ def end_batches() -> int:
         ~Exists(active),
     )
     pks = list(ended.values_list("pk", flat=True))
-    # an UPDATE without rows would still wait for SQLite's lock
-    return Batch.objects.open().filter(pk__in=pks).update(finished_at=timezone.now()) if pks else 0
+    return sum(map(_end, pks))
+
+
+def _end(pk: int) -> bool:
+    """End a batch, and announce that in the same transaction."""
+    with transaction.atomic():
+        if not Batch.objects.open().filter(pk=pk).update(finished_at=timezone.now()):
+            return False  # another process was faster
+        if is_subscribed(NoticeKind.BATCH_ENDED):
+            _announce_end(Batch.objects.get(pk=pk))
+    return True
+
+
+def _announce_end(batch: Batch) -> None:
+    found = progress_of(batch, None)
+    worked = batch.work == Work.BACKUP
+    counts = {
+        "verified" if worked else "done": found.verified if worked else found.worked,
+        "failed": found.failed + found.unworked,
+        "skipped": sum(found.skipped.values()),
+        "cancelled": found.cancelled,
+    }
+    projects = list(batch.items.order_by().values_list("project", flat=True).distinct()[:2])
+    announce(
+        NoticeKind.BATCH_ENDED,
+        key=f"batch {batch.pk}",
+        project=projects[0] if len(projects) == 1 else None,
+        cause=f"Batch {batch.pk} ({in_english(Work(batch.work).label)})",
+        facts={
+            **counts,
+            "batch": batch.pk,
+            "clusters": found.total,
+            "requested_by": batch.requested_by_name,
+            "text": f"{found.total} clusters: "
+            + ", ".join(f"{number} {name}" for name, number in counts.items() if number),
+            "path": batch.get_absolute_url(),
+        },
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
-from backups.choices import NoticeKind
-from backups.models import Channel, Delivery
+from backups.choices import DeliveryState, NoticeKind
+from backups.models import Channel, Delivery, Notice
 from dashboard.encryption import encrypt
 
 MOST_BYTES = 5_000_000  # of an attachment
@@ -111,3 +113,18 @@ def _store(delivery: Delivery) -> Delivery:
 def new_message_id() -> str:
     """An id for a message: `msg_` and 32 hexadecimal digits."""
     return f"msg_{uuid.uuid4().hex}"
+
+
+def drop_unsent(why: str, **which: Any) -> int:
+    """Cancel messages that wait, in the caller's transaction; returns how many.
+
+    Args:
+        why: for the delivery log, in English.
+        which: a filter, as in `channel=…`; without one, also notices that have no message yet.
+    """
+    if not which:
+        Notice.objects.filter(routed_at=None).update(routed_at=timezone.now())
+    waiting = Delivery.objects.filter(
+        state__in=[DeliveryState.WAITING, DeliveryState.SENDING], **which
+    )
+    return waiting.update(state=DeliveryState.CANCELLED, error=why, leased_by="", leased_at=None)
