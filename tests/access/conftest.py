@@ -25,6 +25,7 @@ from backups.models import (
     Project,
     RunEvent,
     SavedView,
+    Schedule,
 )
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
@@ -80,6 +81,13 @@ def everything_in(marker: str) -> dict[str, Model]:
         requested_by_name=f"user-{marker}", trigger=Trigger.BULK, reason=f"reason-{marker}"
     )
     BatchItem.objects.create(batch=batch, cluster=cluster, project=project)
+    schedule = Schedule.objects.create(
+        name=f"schedule-{marker}",
+        cron="30 2 * * *",
+        owner_name=f"user-{marker}",
+        query=f"project={project.pk}&show=present",
+    )
+    schedule.projects.add(project)
     connection = Connection.objects.create(
         cloud=f"cloud-{marker}",
         region="eu-de",
@@ -117,6 +125,7 @@ def everything_in(marker: str) -> dict[str, Model]:
         "cluster": cluster,
         "run": run,
         "batch": batch,
+        "schedule": schedule,
         "connection": connection,
         "grant": grant,
         "audit_event": event,
