@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -28,7 +28,7 @@ from backups.services.schedules import manage
 from backups.services.schedules.firing import selection_of, timing_of
 from backups.services.schedules.manage import ScheduleProblem
 from backups.services.schedules.timing import LONGEST_TEXT, BadTiming, Timing, check, parse_cron
-from dashboard.accounts.access import Permission, require_somewhere
+from dashboard.accounts.access import Permission, require_somewhere, visible_q
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.web.moments import zone_names
@@ -135,9 +135,8 @@ class ScheduleForm(forms.Form):
         text = str(self.cleaned_data["query"])
         if text.startswith(("?", "/", "http")):  # pasted with the address
             text = text.partition("?")[2]
-        query = QueryDict(text)
-        for name in ("page", "sort"):
-            query = query.copy()
+        query = QueryDict(text, mutable=True)
+        for name in ("page", "sort"):  # where somebody looked, not which clusters
             query.pop(name, None)
         if problem := selecting.filter_problem(query):
             raise forms.ValidationError(problem)
@@ -230,16 +229,20 @@ class Foreseen:
 
 
 def foresee(schedule: Schedule, user: User) -> Foreseen:
-    """Say what a schedule would do now, with the clusters that a user may see.
+    """Say what a schedule would do now with the permissions of its owner.
 
     Args:
         schedule: stored or not.
-        user: who looks at it.
+        user: who looks at it: counts only clusters that they may see, and owns one without owner.
     """
+    owner = schedule.owner or user
+    selection = selection_of(schedule, owner)
+    if owner != user:
+        selection = replace(selection, clusters=selection.clusters.filter(visible_q(user)))
     timing = timing_of(schedule)
     slots = list(islice(timing.after(timezone.now()), NEXT))
     times = [(slot, local(slot, schedule.tz)) for slot in slots]
-    return Foreseen(timing.words(), times, selecting.preview(selection_of(schedule, user)))
+    return Foreseen(timing.words(), times, selecting.preview(selection))
 
 
 def visible_schedule(request: PageRequest, pk: int, *, deleted: bool = False) -> Schedule:

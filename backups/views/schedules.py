@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.db.models import OuterRef, Subquery
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -124,7 +124,10 @@ def schedule_run(request: PageRequest, pk: int) -> HttpResponse:
     schedule = visible_schedule(request, pk)
     manage.require_run(request.user, schedule)
     asks = requester(request, schedule.reason, Trigger.SCHEDULE)
-    firing = service.run_now(schedule, request.user, asks)
+    try:
+        firing = service.run_now(schedule, request.user, asks)
+    except Schedule.DoesNotExist as deleted:
+        raise Http404 from deleted
     if firing.result == FiringResult.SKIPPED:
         messages.error(request, _("Nothing was requested. %(why)s") % {"why": firing.note})
         return redirect(schedule)

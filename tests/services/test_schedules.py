@@ -531,6 +531,30 @@ def test_run_now_fires_for_who_asks_and_leaves_the_timing(
     )
 
 
+def test_run_now_by_somebody_who_may_do_more_adds_no_cluster(
+    anna: User, project: Project, make_clusters: Make
+) -> None:
+    make_clusters(2)
+    make_clusters(3, project=Project.objects.create(cloud="otc", project_id="elsewhere"))
+    schedule = make_schedule(anna, project, due=-HOURS)
+    root = User.objects.create_superuser("root")
+    firing = run_now(schedule, root, Requester("root", Trigger.SCHEDULE, user=root))
+    assert firing.batch.items.count() == 2
+    assert list(schedule.projects.all()) == [project]
+
+
+def test_a_change_of_the_name_does_not_lose_a_slot_that_is_due(
+    anna: User, project: Project, make_clusters: Make
+) -> None:
+    make_clusters()
+    schedule = make_schedule(anna, project, due=JUST_NOW)
+    slot = schedule.next_slot
+    schedule = manage.save(schedule, {"name": "new"}, anna, Actor("anna"))
+    assert schedule.next_slot == slot
+    schedule = manage.save(schedule, {"interval": 600}, anna, Actor("anna"))
+    assert schedule.next_slot != slot
+
+
 def test_who_saves_a_schedule_needs_the_role_in_all_of_its_projects(
     anna: User, project: Project, make_clusters: Make
 ) -> None:

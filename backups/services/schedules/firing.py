@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -196,7 +197,7 @@ def selection_of(schedule: Schedule, user: User | None) -> Selection:
 
 def projects_of(selection: Selection) -> set[int]:
     """The keys of the projects of a selection's clusters."""
-    return set(selection.clusters.order_by().values_list("project", flat=True).distinct())
+    return set(selection.clusters.order_by().values_list("project_id", flat=True).distinct())
 
 
 def owner_problem(schedule: Schedule) -> str:
@@ -215,16 +216,18 @@ def owner_problem(schedule: Schedule) -> str:
     return ""
 
 
-def remember_projects(schedule: Schedule, user: User) -> None:
-    """Store in which projects the clusters of a schedule are, as far as the user may back up."""
-    matching = projects_of(selection_of(schedule, user))
-    allowed = Project.objects.filter(permitted_q(user, Permission.RUN, ""), pk__in=matching)
+def _remember_projects(schedule: Schedule, selection: Selection, owner: User) -> None:
+    """Store in which projects the clusters of a schedule are, as far as its owner may back up."""
+    matching = projects_of(selection)
     if matching:  # none: those that it had are kept
-        schedule.projects.set(allowed)
+        permitted = permitted_q(owner, Permission.RUN, "")
+        schedule.projects.set(Project.objects.filter(permitted, pk__in=matching))
 
 
 def run_now(schedule: Schedule, user: User, requester: Requester) -> Firing:
     """Fire a schedule now, on or off, with the permissions of the one who asks for it.
+
+    Its clusters are those of the projects that it had when it was saved or fired last.
 
     Args:
         schedule: not deleted; its timing is not changed.
@@ -261,8 +264,12 @@ def _fire(firing: Firing, user: User, requester: Requester) -> None:
     if still is not None and not schedule.overlap:
         _skip(firing, f"Batch {still.pk} of an earlier firing is still open.")
         return
-    remember_projects(schedule, user)
     selection = selection_of(schedule, user)
+    if firing.by_hand:  # of somebody who may see more than its owner
+        within = selection.clusters.filter(project__in=schedule.projects.order_by().values("pk"))
+        selection = replace(selection, clusters=within)
+    else:
+        _remember_projects(schedule, selection, user)
     found = preview(selection)
     policy = WhenNotReady(schedule.when_not_ready)
     wait = schedule.wait_minutes if policy is WhenNotReady.WAIT else 0

@@ -118,7 +118,7 @@ def save(
                 )
             require_change(user, schedule)
             before = {**schedule.recorded(), "owner": schedule.owner_name}
-        timing = _timing(schedule)
+        timing, planned = _timing(schedule), (_timing(schedule), schedule.jitter)
         for name, value in values.items():
             setattr(schedule, name, value)
         schedule.owner, schedule.owner_name = user, user.get_username()[:255]
@@ -129,7 +129,8 @@ def save(
             schedule.anchor = timezone.now().replace(second=0, microsecond=0)
         if new:
             schedule.save(force_insert=True)  # the jitter depends on the key
-        _store(schedule)
+        # a slot that is due this very moment is not lost because a name was changed
+        _store(schedule, keep=not new and planned == (_timing(schedule), schedule.jitter))
         matching = projects_of(selection_of(schedule, user)) | ({named.pk} if named else set())
         if matching or not new:
             schedule.projects.set(Project.objects.visible_to(user).filter(pk__in=matching))
@@ -199,11 +200,13 @@ def _timing(schedule: Schedule) -> tuple[object, ...]:
     return schedule.cron, schedule.interval, schedule.zone
 
 
-def _store(schedule: Schedule) -> None:
+def _store(schedule: Schedule, *, keep: bool = False) -> None:
+    """Store a schedule, with its next slot unless that is to be kept."""
     now = timezone.now()
-    schedule.next_slot = schedule.next_at = None
-    if schedule.is_on:
-        plan(schedule, now)
+    if not keep:
+        schedule.next_slot = schedule.next_at = None
+        if schedule.is_on:
+            plan(schedule, now)
     # never equal, so that a form that was loaded before notices it
     schedule.changed_at = now
     schedule.save()
