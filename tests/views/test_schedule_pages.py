@@ -10,8 +10,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups.models import Batch, Firing, Project, Schedule
+from backups.models import BackupRun, Batch, Firing, Project, Schedule
 from backups.services import rate
+from backups.services.batches.starting import advance
 from backups.services.schedules.firing import fire_due
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
@@ -182,6 +183,10 @@ def test_run_now_leads_to_the_batch_which_names_the_schedule(
     text = page(web, f"/batches/{batch.pk}/")
     assert f'href="/schedules/{schedule.pk}/"' in text
     assert "(Schedule)" in text
+    advance()
+    run = BackupRun.objects.get()
+    for each in (f"/runs/{run.pk}/", "/history/?trigger=schedule"):
+        assert f'href="/schedules/{schedule.pk}/"' in page(web, each)
     response = web.post(f"/schedules/{schedule.pk}/run/", follow=True)
     text = tight(response.content.decode())
     assert f"Nothing was requested. Batch {batch.pk} of an earlier firing is still open." in text
