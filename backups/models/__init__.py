@@ -4,40 +4,50 @@ from .batch import Batch, BatchItem
 from .cluster import Cluster, ClusterTag, LogSettings
 from .files import FileCheck, SeenFile
 from .handling import Handling
+from .notification import Alert, Channel, Delivery, Notice, NoticeDelivery, Rule
 from .processes import Canary, Heartbeat, Instance, Ticker
 from .project import Connection, Project
 from .retention import RetentionKind, RetentionPolicy, RetentionRun
 from .run import BackupRun, IsGiven
 from .run_log import ApiCall, Post, RequestKey, RunEvent
 from .saved import Export, ExportAs, SavedView
+from .schedule import Firing, Schedule
 from .seal import RunSeal, SealBatch
 
 __all__ = [
+    "Alert",
     "ApiCall",
     "BackupRun",
     "Batch",
     "BatchItem",
     "Canary",
+    "Channel",
     "Cluster",
     "ClusterTag",
     "Connection",
+    "Delivery",
     "Export",
     "ExportAs",
     "FileCheck",
+    "Firing",
     "Handling",
     "Heartbeat",
     "Instance",
     "IsGiven",
     "LogSettings",
+    "Notice",
+    "NoticeDelivery",
     "Post",
     "Project",
     "RequestKey",
     "RetentionKind",
     "RetentionPolicy",
     "RetentionRun",
+    "Rule",
     "RunEvent",
     "RunSeal",
     "SavedView",
+    "Schedule",
     "SealBatch",
     "SeenFile",
     "Ticker",

@@ -27,11 +27,13 @@ from backups.models import (
     Batch,
     BatchItem,
     Export,
+    Firing,
     Handling,
     RetentionKind,
     RetentionPolicy,
     RetentionRun,
     RunEvent,
+    Schedule,
 )
 from backups.models.run import BackupRunQuerySet
 from dashboard.audit.models import Action, AuditEvent
@@ -322,6 +324,9 @@ def _mask(run: RetentionRun, lease: leases.Lease) -> None:
         requested_by=None, requested_by_name="", source_ip=None, cancelled_by_name=""
     )
     Handling.objects.filter(made_at__lt=run.cutoff).update(made_by_name="", ended_by_name="")
+    Firing.objects.filter(fired_at__lt=run.cutoff).exclude(by_name="").update(by_name="")
+    # who owns a schedule that still exists is no history
+    Schedule.objects.filter(deleted_at__lt=run.cutoff).update(owner=None, owner_name="")
     told = AuditEvent.objects.get(sequence=run.told)
     events = mask_events(run.cutoff, None, lambda _count: told)
     _unfinished(run).update(done=F("done") + events)

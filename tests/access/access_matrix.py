@@ -164,6 +164,14 @@ MATRIX: dict[str, Url] = {
     "backups:batch-cancel": Url(of="batch", POST=here(RUN)),
     "backups:batch-retry": Url(of="batch", POST=here(RUN)),
     "backups:batch-json": Url(of="batch", GET=here(SEE)),
+    # --- schedules
+    "backups:schedules": Url(GET=SIGNED_IN, lists=True),
+    "backups:schedule-new": Url(GET=somewhere(RUN), POST=somewhere(RUN)),
+    "backups:schedule": Url(of="schedule", GET=here(SEE)),
+    "backups:schedule-edit": Url(of="schedule", GET=here(CONFIGURE), POST=here(CONFIGURE)),
+    "backups:schedule-run": Url(of="schedule", POST=here(RUN)),
+    "backups:schedule-switch": Url(of="schedule", POST=here(CONFIGURE), data={"on": "0"}),
+    "backups:schedule-delete": Url(of="schedule", POST=here(CONFIGURE)),
     # --- history and runs
     "backups:history": Url(GET=SIGNED_IN, query="window=all", lists=True),
     "backups:history-live": Url(GET=SIGNED_IN, shown="run", lists=True),

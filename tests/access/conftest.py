@@ -26,6 +26,7 @@ from backups.models import (
     Project,
     RunEvent,
     SavedView,
+    Schedule,
 )
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
@@ -81,6 +82,13 @@ def everything_in(marker: str) -> dict[str, Model]:
         requested_by_name=f"user-{marker}", trigger=Trigger.BULK, reason=f"reason-{marker}"
     )
     BatchItem.objects.create(batch=batch, cluster=cluster, project=project)
+    schedule = Schedule.objects.create(
+        name=f"schedule-{marker}",
+        cron="30 2 * * *",
+        owner_name=f"user-{marker}",
+        query=f"project={project.pk}&show=present",
+    )
+    schedule.projects.add(project)
     connection = Connection.objects.create(
         cloud=f"cloud-{marker}",
         region="eu-de",
@@ -127,6 +135,7 @@ def everything_in(marker: str) -> dict[str, Model]:
         "cluster": cluster,
         "run": run,
         "batch": batch,
+        "schedule": schedule,
         "connection": connection,
         "handling": handling,
         "grant": grant,

@@ -79,6 +79,11 @@ PAGES: dict[str, Entry] = {
         queries=("", "?show=all&work=label", "?work=settings", "?q=no-such-cluster")
     ),
     "backups:batch": Entry(of="batch"),
+    # --- schedules
+    "backups:schedules": Entry(),
+    "backups:schedule-new": Entry(queries=("", "?engine=opensearch")),
+    "backups:schedule": Entry(of="schedule"),
+    "backups:schedule-edit": Entry(of="schedule"),
     # --- history and runs
     "backups:history": Entry(
         queries=(

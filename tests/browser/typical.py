@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from backups.choices import ACTIVE, ConnectionFault, Outcome, RunState, Trigger
+from backups.choices import ACTIVE, ConnectionFault, FiringResult, Outcome, RunState, Trigger
 from backups.models import (
     ApiCall,
     BackupRun,
@@ -18,9 +18,11 @@ from backups.models import (
     ClusterTag,
     Connection,
     Export,
+    Firing,
     Project,
     RunEvent,
     SavedView,
+    Schedule,
 )
 from backups.models.retention import RetentionKind
 from backups.services import retention
@@ -104,6 +106,7 @@ def fill(root: User) -> Things:
         "run": {f"{run.state} {run.outcome}".strip(): str(run.pk) for run in runs}
         | {"cloud's own": str(_clouds_own(clusters[0], now).pk)},
         "batch": _batches(runs, clusters),
+        "schedule": _schedules(root, clusters),
         "audit_event": events,
     }
 
@@ -123,6 +126,30 @@ def _batches(runs: list[BackupRun], clusters: list[Cluster]) -> dict[str, str]:
     for cluster in clusters:
         put_in_batch(cancelled, cluster, state="cancelled")
     return {"under way": str(under_way.pk), "cancelled": str(cancelled.pk)}
+
+
+def _schedules(root: User, clusters: list[Cluster]) -> dict[str, str]:
+    """One that fires every night, one that has stopped."""
+    now = timezone.now()
+    nightly = Schedule.objects.create(
+        name="Every night", cron="30 2 * * *", zone="Europe/Berlin", owner=root, owner_name="root",
+        query="show=present", next_slot=now, next_at=now, when_not_ready="wait", wait_minutes=30,
+        jitter=300, ping_sealed="sealed",
+    )  # fmt: skip
+    stopped = Schedule.objects.create(
+        name="Every two hours", interval=7200, owner_name="ben", is_on=False,
+        picked=[each.pk for each in clusters[:2]], stopped_reason="The account was deactivated.",
+    )  # fmt: skip
+    for schedule in (nightly, stopped):
+        schedule.projects.set({each.project_id for each in clusters})
+    for number, result in enumerate(FiringResult):
+        firing = Firing.objects.create(
+            schedule=nightly, slot=now - timedelta(days=number), result=result, matched=12,
+            note="Batch 1 of an earlier firing is still open." if number else "",
+        )  # fmt: skip
+        if not number:
+            Batch.objects.filter(requested_by_name="ben", finished_at=None).update(firing=firing)
+    return {"on": str(nightly.pk), "stopped": str(stopped.pk)}
 
 
 def put_in_batch(batch: Batch, cluster: Cluster, **columns: Any) -> None:
