@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from backups import run_events
 from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, RunState
 from backups.models import BackupRun, RunEvent
 from backups.services.clusters import checks, protection, readiness
@@ -85,6 +86,7 @@ def transition(
         if to in TERMINAL:
             seals.pend(run, changes)
             _tell_the_cluster(run)
+        run_events.moved(run, expected)
     return True
 
 
