@@ -90,7 +90,7 @@ class Scrapes:
         with self._lock:
             fresh = time.monotonic() - self._made_at < KEPT
             if self._last is None or (self._last.done() and not fresh):
-                self._last, self._made_at = self._thread.submit(_compute), time.monotonic()
+                self._last, self._made_at = self._thread.submit(compute), time.monotonic()
             answer = self._last
         if answer.done():
             return answer.result()
@@ -105,7 +105,8 @@ class Scrapes:
 _scrapes = Scrapes()
 
 
-def _compute() -> bytes:
+def compute() -> bytes:
+    """Return the text that Prometheus reads; closes this thread's database connection."""
     try:
         return generate_latest(_Collected(list(families())))  # type: ignore[arg-type]
     finally:
