@@ -106,7 +106,8 @@ def test_what_could_not_be_added_is_added_later(monkeypatch: pytest.MonkeyPatch)
     counters.request_ended("later", "GET", 200, 0.1)
     with monkeypatch.context() as broken:
         broken.setattr(counters, "SQL", "INSERT INTO no_such_table VALUES {rows}")
-        counters.Adder().add()
+        with pytest.raises(DatabaseError):
+            counters.add_to_database()
     counters.add_to_database()
     assert total("css_backup_http_requests_total", route="later") == 1
 
