@@ -6,6 +6,7 @@ import os
 import statistics
 import tempfile
 import time
+from datetime import timedelta
 
 from . import clusters_page
 
@@ -36,8 +37,9 @@ def measure(number: int, seed: int) -> None:
     from dashboard.metrics import counters, endpoint
 
     call_command("migrate", verbosity=0)
-    clusters_page.RUNS_EACH = RUNS_EACH
+    clusters_page.RUNS_EACH = 1
     clusters_page.fill(number, seed)
+    _more_runs()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     for route in range(100):  # more routes and statuses than there are
@@ -50,6 +52,27 @@ def measure(number: int, seed: int) -> None:
         print(f"{path}: {_median(lambda collect=collect: list(collect())):.1f} ms")  # type: ignore[misc]
     seconds = _median(endpoint.compute)
     print(f"whole answer: {seconds:.1f} ms, {len(endpoint.compute()) / 1024:.0f} KiB")
+
+
+def _more_runs() -> None:
+    """Copy each run to every twelve hours before, in SQL, which is quicker than through models."""
+    from django.db import connection
+    from django.utils import timezone
+
+    from backups.guards import BEGINNINGS
+    from backups.models import BackupRun
+
+    names = [f.column for f in BackupRun._meta.local_concrete_fields if not f.primary_key]
+    first = BackupRun.objects.order_by("-pk").values_list("pk", flat=True)[0]
+    values = ["%s" if name == "requested_at" else name for name in names]
+    sql = (
+        f"INSERT INTO backups_backuprun ({', '.join(names)}) SELECT {', '.join(values)} "  # noqa: S608
+        "FROM backups_backuprun WHERE id <= %s"
+    )
+    with BEGINNINGS.lifted(connection), connection.cursor() as cursor:
+        for back in range(1, RUNS_EACH):
+            at = timezone.now() - timedelta(hours=12 * back)
+            cursor.execute(sql, [connection.ops.adapt_datetimefield_value(at), first])
 
 
 def _again() -> None:

@@ -14,8 +14,8 @@ from django.conf import LazySettings
 from django.test import Client
 from structlog.contextvars import bound_contextvars, get_contextvars
 
+from backups import tasks
 from dashboard import correlation, logs
-from dashboard.celery import app
 
 
 class Lines:
@@ -83,7 +83,9 @@ def test_a_traceback_is_in_its_object_and_no_secret_is(
     settings.METRICS_TOKEN = 'a-"quoted"-metrics-token'
     settings.SECRET_KEY = "the-secret-key-of-this-test"
     try:
-        raise ValueError(f"token={settings.METRICS_TOKEN}\nX-Auth-Token: gAAAAABmXkqT0123456789ab")
+        raise ValueError(
+            f"token={settings.METRICS_TOKEN}\nX-Auth-Token: gAAAAABmXkqT0123456789abcdef"
+        )
     except ValueError:
         as_json.logger.exception("failed with %s", settings.SECRET_KEY)
     as_json.events.info("run sent", cluster=settings.SECRET_KEY)
@@ -198,7 +200,7 @@ def test_a_message_carries_the_id_to_its_task_and_no_further() -> None:
     with bound_contextvars(correlation_id="click-1"):
         correlation._send_along(headers=headers)
     assert headers == {correlation.HEADER: "click-1"}
-    task = app.tasks["backups.tasks.canary"]
+    task = tasks.canary
     task.push_request(**headers)
     try:
         correlation._take_over(task=task, task_id="t-1")

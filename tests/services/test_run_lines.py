@@ -85,7 +85,7 @@ def test_a_rejected_run_is_sent_and_has_ended(
     before = value("css_backup_runs_ended_total", **labels)
     waits = value("css_backup_run_wait_seconds_count")
     run = clicked(make_cluster)
-    cloud.fault("collect", run.cluster_cloud_id, preset="log_backup_disabled")
+    cloud.fault("status", run.cluster_cloud_id, preset="precondition")
     with TestCase.captureOnCommitCallbacks(execute=True):
         sending.send_run(run.pk)
     assert [each["event"] for each in lines(caplog)] == ["run requested", "run sent", "run ended"]
