@@ -437,6 +437,9 @@ LOGGING = {
     "handlers": {"console": {"class": "dashboard.logs.SummingHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
+        # named, because Celery sets the level of the root logger to that of its command line
+        "backups": {"level": LOG_LEVEL},
+        "dashboard": {"level": LOG_LEVEL},
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "celery": {"level": "INFO"},
