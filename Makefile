@@ -73,6 +73,10 @@ bench-batches: install-dev ## time a batch of 10,000 clusters on DATABASE=postgr
 container-trial: install ## build the image and run docker-compose.yml with podman (root, Debian; CONTAINER_ARGS="--work DIR")
 	$(BIN)/python -m trials.containers $(CONTAINER_ARGS)
 
+.PHONY: metrics-trial
+metrics-trial: install-dev ## let a real Prometheus scrape a real instance and run every query (needs prometheus)
+	$(BIN)/python -m trials.metrics
+
 .PHONY: lint
 lint: install-dev ## run ruff, mypy, and the checks of templates, migrations and deployment
 	$(BIN)/ruff check .

@@ -184,14 +184,24 @@ class Absence:
 def absences() -> list[Absence]:
     """Return the work that was not done for HEARTBEAT_ALARM_AFTER seconds, as seen from here."""
     limit = settings.HEARTBEAT_ALARM_AFTER
-    written = Heartbeat.objects.values_list("name", "seen_at")
-    silences = _heartbeats.unchanged({name: (seen_at, seen_at) for name, seen_at in written})
-    silence = min(silences.values(), default=None)
+    silence = min(worker_silences(), default=None)
     if silence is None or silence >= limit:
         return [Absence("worker", silence)]
     # without a worker there is no sweep either; one banner is enough
+    last = sweep_age()
+    return [Absence("scheduler", last)] if last is None or last >= limit else []
+
+
+def worker_silences() -> list[float]:
+    """Return, for each worker process, the seconds since its last heartbeat, as seen from here."""
+    written = Heartbeat.objects.values_list("name", "seen_at")
+    silences = _heartbeats.unchanged({name: (seen_at, seen_at) for name, seen_at in written})
+    return list(silences.values())
+
+
+def sweep_age() -> float | None:
+    """Return the seconds since the last sweep, as seen from here; None before the first."""
     row = Ticker.objects.filter(pk=1, ticked_at__isnull=False).first()
     if row is None or row.ticked_at is None:
-        return [Absence("scheduler", None)]
-    last = _ticks.unchanged({"sweep": (row.ticks, row.ticked_at)})["sweep"]
-    return [Absence("scheduler", last)] if last >= limit else []
+        return None
+    return _ticks.unchanged({"sweep": (row.ticks, row.ticked_at)})["sweep"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery import shared_task
+from structlog.contextvars import bound_contextvars
 
 from .services import retention
 from .services.batches import starting
@@ -14,9 +15,10 @@ from .services.runs import files, following, sending
 
 @shared_task(ignore_result=True)
 def send_run(run_id: int) -> None:
-    if sending.send_run(run_id):
-        # At once: only while the job is running can it be proven to be the run's.
-        following.follow_run(run_id)
+    with bound_contextvars(run=run_id):
+        if sending.send_run(run_id):
+            # At once: only while the job is running can it be proven to be the run's.
+            following.follow_run(run_id)
 
 
 @shared_task(ignore_result=True)

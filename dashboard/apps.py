@@ -16,8 +16,9 @@ class DashboardConfig(AppConfig):
     name = "dashboard"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401 - importing registers them
+        from . import checks, correlation  # noqa: F401 - importing the first registers them
 
+        correlation.connect()
         signals.celeryd_init.connect(_refuse_unsafe_start, weak=False)
 
 

@@ -36,6 +36,7 @@ ORIGIN = re.compile(
     r"https?://(?:\*\.)?(?:[\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::\d+)?", re.IGNORECASE
 )
 SHORTEST_SECRET_KEY = 50  # characters, as in Django's check security.W009
+SHORTEST_METRICS_TOKEN = 16
 
 
 @register(TAG)
@@ -52,6 +53,7 @@ def check_everywhere(
         *_data_dir(),
         *_signing_key(),
         *_notifications(),
+        *_metrics_token(),
         *_hosts(),
         *_clouds_file(),
     ]
@@ -171,6 +173,16 @@ def _heartbeats() -> Iterator[CheckMessage]:
             "be considered dead.",
             hint="Set HEARTBEAT_STALE_AFTER to four times HEARTBEAT_INTERVAL.",
             id="css.E012",
+        )
+
+
+def _metrics_token() -> Iterator[CheckMessage]:
+    if 0 < len(settings.METRICS_TOKEN) < SHORTEST_METRICS_TOKEN:
+        yield Error(
+            f"METRICS_TOKEN has fewer than {SHORTEST_METRICS_TOKEN} characters, so it can be "
+            "guessed.",
+            hint="Set METRICS_TOKEN to the output of `openssl rand -hex 24`, or leave it unset.",
+            id="css.E040",
         )
 
 

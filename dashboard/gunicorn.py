@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from dashboard.environment import env
-from dashboard.logs import FORMAT
+from dashboard.logs import formatter
 
 wsgi_app = "dashboard.wsgi:application"
 worker_class = "gthread"
@@ -27,10 +27,15 @@ forwarder_headers = ""
 # gunicorn's variable for the prefix; with it, gunicorn answers 500 to a probe without the prefix
 if "SCRIPT_NAME" in os.environ:
     os.environ.setdefault("URL_PREFIX", os.environ.pop("SCRIPT_NAME"))
-# Use our log format: one line per event, tracebacks included, no secrets. No access log: a URL can
-# contain a sign-in code.
+# Use our log format: one line per event, tracebacks included, no secrets. No access log of
+# gunicorn's: a URL can contain a sign-in code. The middleware logs requests by their route.
 logconfig_dict = {
-    "formatters": {"generic": {"()": "dashboard.logs.LineFormatter", "fmt": FORMAT}},
+    "formatters": {
+        "generic": formatter(
+            env.str("DEPLOYMENT", "local").lower(),
+            env.choice("LOG_FORMAT", "auto", ("auto", "text", "json")),
+        )
+    },
     "loggers": {
         "gunicorn.error": {"level": "INFO", "handlers": ["error_console"], "propagate": False},
         "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": False},
@@ -39,6 +44,20 @@ logconfig_dict = {
 control_socket_disable = True  # two instances of one user would share the default path
 if Path("/dev/shm").is_dir():  # noqa: S108 - the heartbeat file must not wait for a disk
     worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+
+def post_worker_init(worker: object) -> None:
+    """Start to add this process's counters to the database; called in each new worker process."""
+    from dashboard.metrics.counters import start_adding
+
+    start_adding()
+
+
+def worker_exit(server: object, worker: object) -> None:
+    """Add what this process has counted since the last time."""
+    from dashboard.metrics.counters import stop_adding
+
+    stop_adding()
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from .environment import env, secret
 from .generated import data_dir, generated_secret
 from .local_run.redis import redis_socket
-from .logs import FORMAT as LOG_FORMAT
+from .logs import formatter as log_formatter
 from .preferences.languages import available
 from .service_urls import broker_url, database_of
 from .sign_in.role_map import ROLE_MAP_HINT, split_role_map
@@ -72,11 +72,13 @@ INSTALLED_APPS = [
     "dashboard.sign_in",
     "dashboard.audit",
     "dashboard.tokens",
+    "dashboard.metrics",
     "backups",
 ]
 
 MIDDLEWARE = [
     "dashboard.web.health.HealthMiddleware",
+    "dashboard.metrics.endpoint.MetricsMiddleware",
     "dashboard.web.middleware.RequestIdMiddleware",
     "dashboard.web.middleware.CookiePathMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -106,6 +108,17 @@ HEALTH_WORK_CHECKS = {
     "messages": "backups.work.check_messages",
     "instance": "backups.work.check_instance",
 }
+# What `/metrics` reads from the database: functions that return metric families, one a subject.
+METRICS_GAUGES = [
+    "backups.gauges.product",
+    "backups.gauges.runs",
+    "backups.gauges.clusters",
+    "backups.gauges.batches",
+    "backups.gauges.connections",
+    "backups.gauges.work_flow",
+    "backups.gauges.evidence",
+]
+METRICS_TOKEN = secret("METRICS_TOKEN")  # "": `/metrics` is off
 # Functions that compare records with their seals: dashboard/audit/verification.py
 AUDIT_RECORD_CHECKS = [
     "backups.services.runs.seal_check.check",
@@ -176,7 +189,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 HTTPS = env.bool("HTTPS", PRODUCTION)
 SECURE_SSL_REDIRECT = env.bool("SSL_REDIRECT", True) and HTTPS
 # probes come from inside the network, without TLS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^health/work$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^health/work$", r"^metrics$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) * HTTPS
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_INCLUDE_SUBDOMAINS", True) and HTTPS
 # browsers' preload lists accept a host only including its subdomains
@@ -436,18 +449,17 @@ WORKER_SHUTDOWN_GRACE = env.float("WORKER_SHUTDOWN_GRACE", 15.0)
 
 # --- Logging: one line per event, to standard error ----------------------------------------------
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", logging.getLevelNamesMapping())
+LOG_FORMAT = env.choice("LOG_FORMAT", "auto", ("auto", "text", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "()": "dashboard.logs.LineFormatter",
-            "format": LOG_FORMAT,
-        },
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": log_formatter(DEPLOYMENT, LOG_FORMAT)},
+    "handlers": {"console": {"class": "dashboard.logs.SummingHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
+        # named, because Celery sets the level of the root logger to that of its command line
+        "backups": {"level": LOG_LEVEL},
+        "dashboard": {"level": LOG_LEVEL},
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "celery": {"level": "INFO"},

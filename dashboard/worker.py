@@ -14,7 +14,7 @@ from celery.worker.consumer import Consumer
 from django.db import DatabaseError, InterfaceError, connection
 
 from .db.concurrency import one_line, unapplied_migrations
-from .logs import log_warnings_and_exceptions
+from .logs import log_warnings_and_exceptions, signal_line
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +24,8 @@ RECONNECT_MOST = 4.0  # seconds between attempts; Celery's default of 30 reconne
 
 def _say(text: str, file: object = None) -> None:
     """Write Celery's message from a signal handler; logging must not be used, as it can block."""
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime())
     with contextlib.suppress(OSError):
-        os.write(2, f"{at},000 WARNING celery.worker {text.strip()}\n".encode())
+        os.write(2, signal_line("celery.worker", text.strip()))
 
 
 celery_worker.safe_say = _say  # type: ignore[attr-defined]

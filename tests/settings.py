@@ -15,7 +15,16 @@ from tests.places import redis_url_of_this_worker
 KEPT = ("DATABASE_URL", "REDIS_URL")
 CHANGING = (
     *("ALLOWED_HOSTS", "COOKIE_SUFFIX", "CSRF_TRUSTED_ORIGINS", "DATABASE_PASSWORD", "DEBUG"),
-    *("DEMO_CLOUD", "DEPLOYMENT", "HOST", "HTTPS", "LOG_LEVEL", "PORT", "REDIS_SOCKET"),
+    *(
+        "DEMO_CLOUD",
+        "DEPLOYMENT",
+        "HOST",
+        "HTTPS",
+        "LOG_FORMAT",
+        "LOG_LEVEL",
+        "PORT",
+        "REDIS_SOCKET",
+    ),
     *(
         "SECRET_KEY",
         "SECRET_KEY_FALLBACKS",
@@ -31,7 +40,7 @@ CHANGING = (
 )
 CHANGING_PREFIXES = (
     *("OS_", "CSS_", "BACKUP_", "CHECK_", "HEARTBEAT_", "AUDIT_"),
-    *("API_", "FILE_", "MFA_", "NOTIFY_", "OIDC_", "SESSION_", "SIGN_IN_"),
+    *("API_", "FILE_", "METRICS_", "MFA_", "NOTIFY_", "OIDC_", "SESSION_", "SIGN_IN_"),
 )
 
 for _name in list(os.environ):

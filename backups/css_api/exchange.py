@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -72,6 +72,10 @@ class CallRecorder(Protocol):
         If it raises, its exception replaces the answer, so a recorder that stores must retry
         itself.
         """
+
+
+# Called after each exchange, whoever made it. They must neither block nor raise.
+observers: list[Callable[[Exchange], None]] = []
 
 
 class Exchanger:
@@ -173,6 +177,8 @@ class Exchanger:
         )
 
     def _report(self, exchange: Exchange) -> None:
+        for observe in observers:
+            observe(exchange)
         if self._recorder is not None:
             self._recorder.after(exchange)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from backups.css_api import session
+from backups import run_events
+from backups.css_api import exchange, session
 from backups.css_api.client import CallRecorder, CssClient
 from backups.css_api.errors import ConfigurationError
 from backups.css_api.object_storage import ObjectStorage
 from backups.models import BackupRun, Cluster, Project
 from dashboard.http.wire import Timeouts
+
+exchange.observers.append(run_events.cloud_called)
 
 
 def default_timeouts() -> Timeouts:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
@@ -19,13 +22,19 @@ from django.template import loader
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
+from structlog.contextvars import bound_contextvars
 
 from dashboard import logs
+from dashboard.metrics import counters
+
+access = structlog.stdlib.get_logger("dashboard.access")
+STATIC_PATH = "/static/"  # STATIC_URL without the prefix
+QUIET = ("-live", "static")  # ends of the names of routes
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 USABLE = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
-BESIDE_URLS = frozenset({"static", "healthz", "readyz", "health"})
+BESIDE_URLS = frozenset({"static", "healthz", "readyz", "health", "metrics"})
 
 
 def without_prefix(asked: dict[str, Any]) -> dict[str, Any]:
@@ -168,21 +177,43 @@ PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=
 
 
 class RequestIdMiddleware:
-    """Assign each request an id, shown in the X-Request-Id header and in the log."""
+    """Assign each request an id, log its end and count it.
+
+    A client or proxy may choose the id, in X-Request-ID. It is in the answer's header of the same
+    name, in every log line of the request, and in those of the tasks that the request queues.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        made = uuid.uuid4().hex
+        began = time.monotonic()
+        given = request.headers.get("X-Request-Id", "")
+        made = given if logs.WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
         request.request_id = made  # type: ignore[attr-defined]
-        token = logs.request_id.set(made)
-        try:
+        with bound_contextvars(correlation_id=made):
             response = self.get_response(request)
-        finally:
-            logs.request_id.reset(token)
+            _log_end(request, response.status_code, time.monotonic() - began)
         response["X-Request-Id"] = made
         return response
+
+
+def _log_end(request: HttpRequest, status: int, seconds: float) -> None:
+    # The route instead of the URL: addresses can contain sign-in codes and searched names.
+    route = request.resolver_match.view_name if request.resolver_match else ""
+    if not route and request.path_info.startswith(STATIC_PATH):
+        route = "static"
+    counters.request_ended(route, request.method or "", status, seconds)
+    # What open pages ask for by themselves once a second, and static files, are not news.
+    quiet = route.endswith(QUIET) and status < 400
+    access.log(
+        logging.DEBUG if quiet else logging.INFO,
+        "request",
+        method=request.method,
+        route=route or "none",
+        status=status,
+        seconds=round(seconds, 3),
+    )
 
 
 class SecurityHeadersMiddleware:

@@ -8,8 +8,9 @@ import sys
 import pytest
 from django.conf import LazySettings
 from django.test import Client
+from structlog.contextvars import bound_contextvars
 
-from dashboard.logs import LineFormatter, request_id
+from dashboard.logs import LineFormatter
 
 FORMAT = "%(levelname)s%(of_request)s %(message)s"
 
@@ -22,11 +23,8 @@ def line(message: str, *arguments: object, exc_info: bool = False) -> str:
 
 def test_a_line_inside_a_request_names_it() -> None:
     assert line("out") == "ERROR out"
-    token = request_id.set("abc")
-    try:
+    with bound_contextvars(correlation_id="abc"):
         assert line("in") == "ERROR [abc] in"
-    finally:
-        request_id.reset(token)
 
 
 def test_the_id_of_the_answer_is_in_the_log(db: None, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
+from structlog.contextvars import bound_contextvars
 
 from backups import instance, uptime
 from backups.choices import (
@@ -145,7 +146,8 @@ def _parts(number: int) -> list[int]:
 def _start_some(batch_pk: int, project: Project, most: int) -> int:
     """Start some items of a batch; a transaction in which nothing is left half done."""
     try:
-        with transaction.atomic():
+        # its runs are queued at the commit, within the same context
+        with bound_contextvars(correlation_id=correlation_of(batch_pk)), transaction.atomic():
             batch = Batch.objects.select_related("requested_by").get(pk=batch_pk)
             items = list(
                 BatchItem.objects.select_for_update(skip_locked=True, of=("self",))
@@ -203,6 +205,11 @@ def _verified_since(batch: Batch, pks: list[int]) -> dict[int, BackupRun]:
     return {run.cluster_id: run for run in runs.order_by("requested_at")}
 
 
+def correlation_of(batch_pk: int) -> str:
+    """The correlation id of a batch's runs, which are not started by the request for the batch."""
+    return f"batch-{batch_pk}"
+
+
 def _requester(batch: Batch) -> Requester:
     return Requester(
         batch.requested_by_name,
@@ -210,6 +217,7 @@ def _requester(batch: Batch) -> Requester:
         user=batch.requested_by,
         source_ip=batch.source_ip,
         reason=batch.reason,
+        request_id=correlation_of(batch.pk),
         token=batch.token,
     )
 

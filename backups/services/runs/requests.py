@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups import instance
+from backups import instance, run_events
 from backups.choices import ACTIVE, Outcome, RunState, Trigger, in_english
 from backups.models import BackupRun, Cluster, RequestKey, RunEvent
 from backups.services.clusters.preflight import blocked_reason, blocked_reasons
@@ -271,6 +271,8 @@ def _requested(run: BackupRun, requester: Requester) -> RunEvent:
 
 def _dispatch_later(runs: Sequence[BackupRun], requester: Requester) -> None:
     """Queue runs once they are committed."""
+    for run in runs:
+        run_events.requested(run)
     ids = [run.pk for run in runs]
     priority = Priority.BATCH if requester.trigger in IN_BATCHES else Priority.CLICK
     transaction.on_commit(lambda: dispatch_send(ids, priority=priority))

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from backups import run_events
 from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, NoticeKind, RunState, in_english
 from backups.models import BackupRun, RunEvent
 from backups.services.clusters import checks, protection, readiness
@@ -96,6 +97,7 @@ def transition(
             _tell_the_cluster(run)
         if to in NOTICES:
             _announce(run, NOTICES[to])
+        run_events.moved(run, expected)
     return True
 
 
