@@ -1056,8 +1056,7 @@ class Migration(migrations.Migration):
                 (
                     "file_checks",
                     models.BooleanField(
-                        default=True,
-                        help_text="look for the files of verified runs in the bucket",
+                        default=True, help_text="look for the files of verified runs in the bucket"
                     ),
                 ),
                 (
@@ -1417,103 +1416,1544 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='SeenFile',
+            name="SeenFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=1024)),
-                ('size', models.PositiveBigIntegerField(help_text='bytes')),
-                ('etag', models.CharField(blank=True, max_length=100)),
-                ('modified_at', models.DateTimeField(help_text="the storage's clock")),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='seen_files', to='backups.backuprun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=1024)),
+                ("size", models.PositiveBigIntegerField(help_text="bytes")),
+                ("etag", models.CharField(blank=True, max_length=100)),
+                ("modified_at", models.DateTimeField(help_text="the storage's clock")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="seen_files",
+                        to="backups.backuprun",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'backups_seen_file',
-                'ordering': ['id'],
+                "db_table": "backups_seen_file",
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='FileCheck',
+            name="FileCheck",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('due_at', models.DateTimeField(blank=True, help_text='or the end of the lease', null=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('checked_at', models.DateTimeField(blank=True, help_text='concluded', null=True)),
-                ('result', models.CharField(blank=True, choices=[('seen', 'Files seen'), ('nothing', 'Nothing new was written'), ('unattributed', 'Not attributable'), ('not_checked', 'Files not checked')], max_length=12)),
-                ('why', models.CharField(blank=True, max_length=500)),
-                ('problem', models.CharField(blank=True, max_length=20)),
-                ('bucket', models.CharField(blank=True, max_length=255)),
-                ('prefix', models.CharField(blank=True, max_length=1024)),
-                ('since', models.DateTimeField(blank=True, null=True)),
-                ('until', models.DateTimeField(blank=True, null=True)),
-                ('files', models.PositiveIntegerField(blank=True, null=True)),
-                ('size', models.PositiveBigIntegerField(blank=True, help_text='bytes of all', null=True)),
-                ('newest_at', models.DateTimeField(blank=True, null=True)),
-                ('digest', models.CharField(blank=True, help_text='of all this and the files', max_length=64)),
-                ('event', models.BigIntegerField(blank=True, help_text='sequence of the audit event with the digest', null=True)),
-                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='file_check', to='backups.backuprun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "due_at",
+                    models.DateTimeField(
+                        blank=True, help_text="or the end of the lease", null=True
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("checked_at", models.DateTimeField(blank=True, help_text="concluded", null=True)),
+                (
+                    "result",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("seen", "Files seen"),
+                            ("nothing", "Nothing new was written"),
+                            ("unattributed", "Not attributable"),
+                            ("not_checked", "Files not checked"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("why", models.CharField(blank=True, max_length=500)),
+                ("problem", models.CharField(blank=True, max_length=20)),
+                ("bucket", models.CharField(blank=True, max_length=255)),
+                ("prefix", models.CharField(blank=True, max_length=1024)),
+                ("since", models.DateTimeField(blank=True, null=True)),
+                ("until", models.DateTimeField(blank=True, null=True)),
+                ("files", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "size",
+                    models.PositiveBigIntegerField(blank=True, help_text="bytes of all", null=True),
+                ),
+                ("newest_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "digest",
+                    models.CharField(
+                        blank=True, help_text="of all this and the files", max_length=64
+                    ),
+                ),
+                (
+                    "event",
+                    models.BigIntegerField(
+                        blank=True,
+                        help_text="sequence of the audit event with the digest",
+                        null=True,
+                    ),
+                ),
+                (
+                    "run",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="file_check",
+                        to="backups.backuprun",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'backups_file_check',
-                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='file_check_due')],
+                "db_table": "backups_file_check",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("due_at__isnull", False)),
+                        fields=["due_at"],
+                        name="file_check_due",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Batch',
+            name="Batch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('work', models.CharField(choices=[('backup', 'Back up'), ('check', 'Check now'), ('settings', 'Change log backup'), ('label', 'Label'), ('objective', 'Set the objective'), ('archive', 'Archive')], default='backup', max_length=10)),
-                ('values', models.JSONField(blank=True, default=dict, help_text='of other work: labels, hours, bucket')),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('requested_by_name', models.CharField(max_length=255)),
-                ('trigger', models.CharField(choices=[('button', 'Button'), ('bulk', 'Bulk'), ('schedule', 'Schedule'), ('api', 'API'), ('cli', 'Command line'), ('cloud', "The cloud's own")], help_text='bulk, api or cli', max_length=10)),
-                ('token', models.CharField(blank=True, help_text='label of the API token', max_length=255)),
-                ('source_ip', models.GenericIPAddressField(blank=True, null=True)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('anyway', models.BooleanField(default=False, help_text='also what would probably be rejected')),
-                ('query', models.CharField(blank=True, help_text='the filter; empty: rows were selected', max_length=2000)),
-                ('digest', models.CharField(blank=True, help_text='SHA-256', max_length=64)),
-                ('idempotency_key', models.CharField(blank=True, max_length=64, null=True)),
-                ('body', models.CharField(blank=True, max_length=64)),
-                ('cancelled_at', models.DateTimeField(blank=True, null=True)),
-                ('cancelled_by_name', models.CharField(blank=True, max_length=255)),
-                ('finished_at', models.DateTimeField(blank=True, help_text='its last run has ended', null=True)),
-                ('requested_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('retry_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='retries', to='backups.batch')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "work",
+                    models.CharField(
+                        choices=[
+                            ("backup", "Back up"),
+                            ("check", "Check now"),
+                            ("settings", "Change log backup"),
+                            ("label", "Label"),
+                            ("objective", "Set the objective"),
+                            ("archive", "Archive"),
+                        ],
+                        default="backup",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "values",
+                    models.JSONField(
+                        blank=True, default=dict, help_text="of other work: labels, hours, bucket"
+                    ),
+                ),
+                ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("requested_by_name", models.CharField(max_length=255)),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("button", "Button"),
+                            ("bulk", "Bulk"),
+                            ("schedule", "Schedule"),
+                            ("api", "API"),
+                            ("cli", "Command line"),
+                            ("cloud", "The cloud's own"),
+                        ],
+                        help_text="bulk, api or cli",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "token",
+                    models.CharField(
+                        blank=True, help_text="label of the API token", max_length=255
+                    ),
+                ),
+                ("source_ip", models.GenericIPAddressField(blank=True, null=True)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "anyway",
+                    models.BooleanField(
+                        default=False, help_text="also what would probably be rejected"
+                    ),
+                ),
+                (
+                    "query",
+                    models.CharField(
+                        blank=True,
+                        help_text="the filter; empty: rows were selected",
+                        max_length=2000,
+                    ),
+                ),
+                ("digest", models.CharField(blank=True, help_text="SHA-256", max_length=64)),
+                ("idempotency_key", models.CharField(blank=True, max_length=64, null=True)),
+                ("body", models.CharField(blank=True, max_length=64)),
+                ("cancelled_at", models.DateTimeField(blank=True, null=True)),
+                ("cancelled_by_name", models.CharField(blank=True, max_length=255)),
+                (
+                    "finished_at",
+                    models.DateTimeField(blank=True, help_text="its last run has ended", null=True),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "retry_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="retries",
+                        to="backups.batch",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'batches',
+                "verbose_name_plural": "batches",
             },
         ),
         migrations.CreateModel(
-            name='BatchItem',
+            name="BatchItem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('started', 'Started'), ('working', 'In progress'), ('done', 'Done'), ('failed', 'Failed'), ('skipped', 'Skipped'), ('cancelled', 'Cancelled')], default='waiting', max_length=9)),
-                ('cause', models.CharField(blank=True, choices=[('', 'Ready'), ('backup_off', 'Log backup is off'), ('storage_missing', 'Bucket or agency missing'), ('busy', 'Busy'), ('unavailable', 'Not available'), ('running', 'Already being backed up'), ('gone', 'Gone from the cloud'), ('archived', 'Archived'), ('disconnected', 'Cloud disconnected'), ('not_permitted', 'Not permitted'), ('joined', 'Backed up by another request'), ('impossible', 'Not possible'), ('stopped', 'Stopped after failures')], default='', max_length=15)),
-                ('note', models.CharField(blank=True, help_text='what the work led to, or why not', max_length=200)),
-                ('code', models.CharField(blank=True, max_length=40)),
-                ('begun_at', models.DateTimeField(blank=True, null=True)),
-                ('batch', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='items', to='backups.batch')),
-                ('cluster', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='backups.cluster')),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='backups.project')),
-                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='batch_items', to='backups.backuprun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("started", "Started"),
+                            ("working", "In progress"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("skipped", "Skipped"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="waiting",
+                        max_length=9,
+                    ),
+                ),
+                (
+                    "cause",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "Ready"),
+                            ("backup_off", "Log backup is off"),
+                            ("storage_missing", "Bucket or agency missing"),
+                            ("busy", "Busy"),
+                            ("unavailable", "Not available"),
+                            ("running", "Already being backed up"),
+                            ("gone", "Gone from the cloud"),
+                            ("archived", "Archived"),
+                            ("disconnected", "Cloud disconnected"),
+                            ("not_permitted", "Not permitted"),
+                            ("joined", "Backed up by another request"),
+                            ("impossible", "Not possible"),
+                            ("stopped", "Stopped after failures"),
+                        ],
+                        default="",
+                        max_length=15,
+                    ),
+                ),
+                (
+                    "note",
+                    models.CharField(
+                        blank=True, help_text="what the work led to, or why not", max_length=200
+                    ),
+                ),
+                ("code", models.CharField(blank=True, max_length=40)),
+                ("begun_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="items",
+                        to="backups.batch",
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="backups.cluster",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="backups.project",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="batch_items",
+                        to="backups.backuprun",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='batch',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='batch_open'),
+            model_name="batch",
+            index=models.Index(
+                condition=models.Q(("finished_at", None)), fields=["id"], name="batch_open"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batch',
-            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('idempotency_key',), name='one_batch_per_idempotency_key'),
+            model_name="batch",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key__isnull", False)),
+                fields=("idempotency_key",),
+                name="one_batch_per_idempotency_key",
+            ),
         ),
         migrations.AddIndex(
-            model_name='batchitem',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['project', 'batch', 'id'], name='batch_item_waiting'),
+            model_name="batchitem",
+            index=models.Index(
+                condition=models.Q(("state", "waiting")),
+                fields=["project", "batch", "id"],
+                name="batch_item_waiting",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batchitem',
-            constraint=models.UniqueConstraint(fields=('batch', 'cluster'), name='cluster_once_per_batch'),
+            model_name="batchitem",
+            constraint=models.UniqueConstraint(
+                fields=("batch", "cluster"), name="cluster_once_per_batch"
+            ),
+        ),
+        migrations.CreateModel(
+            name="Firing",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "slot",
+                    models.DateTimeField(help_text="for a firing by hand, when it was asked for"),
+                ),
+                ("fired_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "result",
+                    models.CharField(
+                        choices=[
+                            ("fired", "Fired"),
+                            ("caught_up", "Caught up"),
+                            ("skipped", "Skipped"),
+                            ("failed", "Failed"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                ("note", models.CharField(blank=True, help_text="why, in English", max_length=500)),
+                (
+                    "matched",
+                    models.PositiveIntegerField(
+                        default=0, help_text="clusters that the selection had"
+                    ),
+                ),
+                (
+                    "requested",
+                    models.PositiveIntegerField(default=0, help_text="clusters of the batch"),
+                ),
+                ("by_hand", models.BooleanField(default=False)),
+                (
+                    "by_name",
+                    models.CharField(blank=True, help_text="who fired it by hand", max_length=255),
+                ),
+                (
+                    "awaits_ping",
+                    models.BooleanField(
+                        default=False, help_text="its ping has not been queued yet"
+                    ),
+                ),
+            ],
+        ),
+        migrations.AddField(
+            model_name="batch",
+            name="waits_until",
+            field=models.FloatField(blank=True, null=True),
+        ),
+        migrations.AlterField(
+            model_name="apicall",
+            name="answer_date",
+            field=models.DateTimeField(blank=True, help_text="the answer's Date header", null=True),
+        ),
+        migrations.AlterField(
+            model_name="apicall",
+            name="purpose",
+            field=models.CharField(help_text="collect, records or baseline", max_length=20),
+        ),
+        migrations.AlterField(
+            model_name="apicall",
+            name="retry_after",
+            field=models.FloatField(
+                blank=True, help_text="seconds, from the cloud's Retry-After", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="attempt",
+            field=models.PositiveIntegerField(default=0, help_text="number of claims"),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="corrected_by",
+            field=models.BigIntegerField(
+                blank=True, help_text="sequence of the audit event of the correction", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="corrected_from",
+            field=models.CharField(
+                blank=True, help_text="state before the correction", max_length=12
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="dispatched_at",
+            field=models.DateTimeField(
+                blank=True, help_text="when it was published to the broker", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="masked_by",
+            field=models.BigIntegerField(
+                blank=True, help_text="sequence of the audit event of the masking", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="not_before",
+            field=models.DateTimeField(
+                default=django.utils.timezone.now, help_text="earliest time of the next attempt"
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="note",
+            field=models.CharField(
+                blank=True, help_text="what the run is waiting for", max_length=500
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="readable_uptime",
+            field=models.FloatField(blank=True, help_text="Ticker.uptime at that time", null=True),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="records_readable_at",
+            field=models.DateTimeField(
+                blank=True, help_text="when the records were last read successfully", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="sent_at",
+            field=models.DateTimeField(
+                blank=True, help_text="just before the first byte", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="backuprun",
+            name="settled_by_hand",
+            field=models.BooleanField(
+                default=False, help_text="settled by a user, not by the cloud's records"
+            ),
+        ),
+        migrations.AlterField(
+            model_name="batch",
+            name="anyway",
+            field=models.BooleanField(
+                default=False, help_text="include clusters that the cloud would probably reject"
+            ),
+        ),
+        migrations.AlterField(
+            model_name="batch",
+            name="digest",
+            field=models.CharField(
+                blank=True, help_text="SHA-256 of the sorted cluster ids", max_length=64
+            ),
+        ),
+        migrations.AlterField(
+            model_name="batch",
+            name="finished_at",
+            field=models.DateTimeField(blank=True, help_text="when the last run ended", null=True),
+        ),
+        migrations.AlterField(
+            model_name="batch",
+            name="query",
+            field=models.CharField(
+                blank=True,
+                help_text="query string of the filter; empty: selected rows",
+                max_length=2000,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="batch",
+            name="trigger",
+            field=models.CharField(
+                choices=[
+                    ("button", "Button"),
+                    ("bulk", "Bulk"),
+                    ("schedule", "Schedule"),
+                    ("api", "API"),
+                    ("cli", "Command line"),
+                    ("cloud", "The cloud's own"),
+                ],
+                help_text="bulk, schedule, api or cli",
+                max_length=10,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="batch",
+            name="values",
+            field=models.JSONField(
+                blank=True, default=dict, help_text="parameters: labels, hours, bucket"
+            ),
+        ),
+        migrations.AlterField(
+            model_name="batchitem",
+            name="note",
+            field=models.CharField(
+                blank=True, help_text="result, or why it was skipped or failed", max_length=200
+            ),
+        ),
+        migrations.AlterField(
+            model_name="canary",
+            name="arrived_at",
+            field=models.DateTimeField(help_text="by the worker's wall clock"),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="actions",
+            field=models.JSONField(
+                blank=True, default=list, help_text="operations in progress in the cloud"
+            ),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="archived_at",
+            field=models.DateTimeField(blank=True, help_text="null: not archived", null=True),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="check_error",
+            field=models.CharField(
+                blank=True, help_text="why the last check failed", max_length=500
+            ),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="check_leased_until",
+            field=models.DateTimeField(blank=True, help_text="set while a check runs", null=True),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="checked_at",
+            field=models.DateTimeField(blank=True, help_text="last conclusive check", null=True),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="gone_at",
+            field=models.DateTimeField(
+                blank=True, help_text="first synchronisation without it", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="objective_hours",
+            field=models.PositiveSmallIntegerField(
+                blank=True,
+                help_text="null: the project's objective",
+                null=True,
+                validators=[
+                    django.core.validators.MinValueValidator(1),
+                    django.core.validators.MaxValueValidator(8784),
+                ],
+            ),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="readiness_detail",
+            field=models.CharField(
+                blank=True, help_text="reason for the readiness", max_length=500
+            ),
+        ),
+        migrations.AlterField(
+            model_name="cluster",
+            name="status",
+            field=models.CharField(
+                blank=True, help_text="status code from the cloud, such as 200", max_length=20
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="disconnected_at",
+            field=models.DateTimeField(
+                blank=True, help_text="set: no longer synchronised", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="next_sync_at",
+            field=models.DateTimeField(
+                blank=True, help_text="when the next synchronisation is due", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="sync_duration",
+            field=models.DurationField(
+                blank=True, help_text="duration of the last synchronisation", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="sync_ended_at",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="end of the last synchronisation, successful or not",
+                null=True,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="sync_error",
+            field=models.TextField(blank=True, help_text="why the last synchronisation failed"),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="sync_fault",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("", "No fault"),
+                    ("configuration", "Invalid entry in clouds.yaml"),
+                    ("refused", "Sign-in rejected"),
+                    ("second_factor", "Second factor required"),
+                    ("address", "No identity service at the address"),
+                    ("catalog", "Missing from the catalog"),
+                    ("dns", "Host name not found"),
+                    ("tls", "TLS connection failed"),
+                    ("proxy", "Blocked by a proxy"),
+                    ("unreachable", "Unreachable"),
+                    ("unanswered", "No answer"),
+                    ("forbidden", "Not permitted"),
+                    ("not_found", "Nothing at that address"),
+                    ("throttled", "Too many requests"),
+                    ("server_error", "Cloud error"),
+                    ("malformed", "Unusable answer"),
+                    ("internal", "Dashboard error"),
+                ],
+                help_text="kind of that failure",
+                max_length=20,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="sync_started_at",
+            field=models.DateTimeField(
+                blank=True, help_text="set while a synchronisation runs", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="sync_step",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("", "Nothing"),
+                    ("waiting", "Waiting for a worker"),
+                    ("signing_in", "Signing in"),
+                    ("listing", "Listing clusters"),
+                    ("storing", "Storing"),
+                ],
+                help_text="current step",
+                max_length=20,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="connection",
+            name="synced_at",
+            field=models.DateTimeField(
+                blank=True, help_text="last successful synchronisation", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="export",
+            name="query",
+            field=models.CharField(
+                blank=True, help_text="query string of the exported filter", max_length=2000
+            ),
+        ),
+        migrations.AlterField(
+            model_name="filecheck",
+            name="checked_at",
+            field=models.DateTimeField(blank=True, help_text="when the check ended", null=True),
+        ),
+        migrations.AlterField(
+            model_name="filecheck",
+            name="digest",
+            field=models.CharField(
+                blank=True, help_text="SHA-256 of this row and its files", max_length=64
+            ),
+        ),
+        migrations.AlterField(
+            model_name="filecheck",
+            name="due_at",
+            field=models.DateTimeField(
+                blank=True, help_text="when the check is due, or the end of its lease", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="filecheck",
+            name="size",
+            field=models.PositiveBigIntegerField(blank=True, help_text="total bytes", null=True),
+        ),
+        migrations.AlterField(
+            model_name="heartbeat",
+            name="seen_uptime",
+            field=models.FloatField(
+                blank=True, help_text="Ticker.uptime at the last heartbeat", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="instance",
+            name="differs",
+            field=models.CharField(
+                blank=True,
+                help_text="facts that differed when the copy was noticed",
+                max_length=200,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="instance",
+            name="home",
+            field=models.JSONField(
+                default=dict, help_text="facts that identify the installation; empty: never served"
+            ),
+        ),
+        migrations.AlterField(
+            model_name="instance",
+            name="noticed_at",
+            field=models.DateTimeField(
+                blank=True, help_text="when it was recognised as a copy", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="instance",
+            name="origin",
+            field=models.CharField(
+                blank=True, help_text="uid before the copy was adopted", max_length=32
+            ),
+        ),
+        migrations.AlterField(
+            model_name="logsettings",
+            name="automatic",
+            field=models.BooleanField(default=False, help_text="the cloud's daily backup is on"),
+        ),
+        migrations.AlterField(
+            model_name="logsettings",
+            name="changed_at",
+            field=models.DateTimeField(
+                blank=True, help_text="when these settings were first seen", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="logsettings",
+            name="changing_until",
+            field=models.DateTimeField(
+                blank=True, help_text="end of the lock while a change is in progress", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="logsettings",
+            name="read_at",
+            field=models.DateTimeField(help_text="when the settings were read from the cloud"),
+        ),
+        migrations.AlterField(
+            model_name="post",
+            name="answered_at",
+            field=models.DateTimeField(
+                blank=True, help_text="time of the answer or of giving up, by our clock", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="post",
+            name="date_after",
+            field=models.DateTimeField(
+                blank=True, help_text="Date header of the answer, or of the next reading", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="post",
+            name="date_before",
+            field=models.DateTimeField(
+                blank=True, help_text="Date header of the baseline", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="post",
+            name="date_closed",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="Date header of the first reading after the grace time",
+                null=True,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="post",
+            name="sent_at",
+            field=models.DateTimeField(help_text="just before the first byte, by our clock"),
+        ),
+        migrations.AlterField(
+            model_name="post",
+            name="status",
+            field=models.PositiveSmallIntegerField(
+                blank=True, help_text="HTTP status of the answer", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="post",
+            name="step_uptime",
+            field=models.FloatField(
+                blank=True, help_text="Ticker.uptime at the last of sending and answer", null=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="project",
+            name="objective_hours",
+            field=models.PositiveSmallIntegerField(
+                default=24,
+                help_text="maximum hours between verified backups",
+                validators=[
+                    django.core.validators.MinValueValidator(1),
+                    django.core.validators.MaxValueValidator(8784),
+                ],
+            ),
+        ),
+        migrations.AlterField(
+            model_name="retentionrun",
+            name="claimed_by",
+            field=models.CharField(blank=True, help_text="process that runs it", max_length=120),
+        ),
+        migrations.AlterField(
+            model_name="retentionrun",
+            name="cutoff",
+            field=models.DateTimeField(help_text="older rows are deleted; whole seconds"),
+        ),
+        migrations.AlterField(
+            model_name="retentionrun",
+            name="told",
+            field=models.BigIntegerField(
+                help_text="sequence of the audit event that announced the run", unique=True
+            ),
+        ),
+        migrations.AlterField(
+            model_name="runevent",
+            name="actor",
+            field=models.CharField(
+                blank=True, help_text="name of a user or process", max_length=255
+            ),
+        ),
+        migrations.AlterField(
+            model_name="savedview",
+            name="query",
+            field=models.CharField(
+                blank=True, help_text="query string of the history URL", max_length=2000
+            ),
+        ),
+        migrations.AlterField(
+            model_name="savedview",
+            name="shared",
+            field=models.BooleanField(default=False, help_text="visible to all users"),
+        ),
+        migrations.AlterField(
+            model_name="sealbatch",
+            name="event",
+            field=models.BigIntegerField(
+                blank=True,
+                db_index=True,
+                help_text="sequence of the audit event; set once",
+                null=True,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="seenfile",
+            name="modified_at",
+            field=models.DateTimeField(help_text="by the storage's clock"),
+        ),
+        migrations.AlterField(
+            model_name="ticker",
+            name="ticked_at",
+            field=models.DateTimeField(
+                blank=True, help_text="wall clock of the holder; informative only", null=True
+            ),
+        ),
+        migrations.CreateModel(
+            name="Channel",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("apprise", "Apprise: mail, Slack, Teams and others"),
+                            ("webhook", "Signed webhook"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("sealed", models.TextField(help_text="encrypted")),
+                (
+                    "shown",
+                    models.CharField(help_text="the address without its secrets", max_length=255),
+                ),
+                ("enabled", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("created_by_name", models.CharField(max_length=255)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["name"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Delivery",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "message_id",
+                    models.CharField(
+                        help_text="the same at each attempt", max_length=40, unique=True
+                    ),
+                ),
+                ("channel_name", models.CharField(blank=True, max_length=100)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("run_failed", "Log backup failed"),
+                            ("run_rejected", "Log backup rejected"),
+                            ("run_unknown", "Outcome unknown"),
+                            ("protection_overdue", "Protection overdue"),
+                            ("protection_recovered", "Protection recovered"),
+                            ("schedule_skipped", "Schedule skipped"),
+                            ("schedule_stopped", "Schedule stopped"),
+                            ("batch_ended", "Batch ended"),
+                            ("work_stalled", "Work does not flow"),
+                            ("work_recovered", "Work flows again"),
+                            ("audit_broken", "Audit trail or its guards broken"),
+                            ("report", "Report"),
+                            ("test", "Test"),
+                            ("ping", "Ping"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("key", models.CharField(blank=True, max_length=200)),
+                (
+                    "group",
+                    models.CharField(
+                        blank=True, help_text="hash of what notices share", max_length=64
+                    ),
+                ),
+                ("count", models.PositiveIntegerField(default=1, help_text="notices in it")),
+                ("title", models.CharField(blank=True, max_length=300)),
+                ("body", models.TextField(blank=True)),
+                ("sealed", models.TextField(blank=True, help_text="of a ping: its URL, encrypted")),
+                ("attachment", models.BinaryField(blank=True, null=True)),
+                ("attachment_name", models.CharField(blank=True, max_length=200)),
+                ("attachment_type", models.CharField(blank=True, max_length=100)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("sending", "Sending"),
+                            ("sent", "Sent"),
+                            ("failed", "Given up"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="waiting",
+                        max_length=10,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "next_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, help_text="earliest next attempt"
+                    ),
+                ),
+                ("leased_by", models.CharField(blank=True, max_length=120)),
+                ("leased_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "error",
+                    models.CharField(blank=True, help_text="of the last attempt", max_length=500),
+                ),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="deliveries",
+                        to="backups.channel",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "deliveries",
+            },
+        ),
+        migrations.AddField(
+            model_name="batch",
+            name="firing",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="batch",
+                to="backups.firing",
+            ),
+        ),
+        migrations.CreateModel(
+            name="Handling",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "cause",
+                    models.CharField(help_text="AttentionCause when it was made", max_length=24),
+                ),
+                (
+                    "verified_at",
+                    models.DateTimeField(blank=True, help_text="of the cluster, then", null=True),
+                ),
+                ("reason", models.CharField(max_length=500)),
+                (
+                    "until",
+                    models.DateTimeField(
+                        blank=True, help_text="empty: until the cause changes", null=True
+                    ),
+                ),
+                ("made_at", models.DateTimeField()),
+                ("made_by_name", models.CharField(blank=True, max_length=255)),
+                (
+                    "ended_at",
+                    models.DateTimeField(blank=True, help_text="by hand, or replaced", null=True),
+                ),
+                ("ended_by_name", models.CharField(blank=True, max_length=255)),
+                ("ended_why", models.CharField(blank=True, max_length=500)),
+                ("scope", models.CharField(max_length=80)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="handlings",
+                        to="backups.cluster",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="backups.project",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-made_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Notice",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("run_failed", "Log backup failed"),
+                            ("run_rejected", "Log backup rejected"),
+                            ("run_unknown", "Outcome unknown"),
+                            ("protection_overdue", "Protection overdue"),
+                            ("protection_recovered", "Protection recovered"),
+                            ("schedule_skipped", "Schedule skipped"),
+                            ("schedule_stopped", "Schedule stopped"),
+                            ("batch_ended", "Batch ended"),
+                            ("work_stalled", "Work does not flow"),
+                            ("work_recovered", "Work flows again"),
+                            ("audit_broken", "Audit trail or its guards broken"),
+                            ("report", "Report"),
+                            ("test", "Test"),
+                            ("ping", "Ping"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "key",
+                    models.CharField(
+                        help_text="what happened; the same twice is one notice", max_length=200
+                    ),
+                ),
+                (
+                    "cause",
+                    models.CharField(
+                        blank=True, help_text="equal causes share a message", max_length=200
+                    ),
+                ),
+                ("facts", models.JSONField(default=dict)),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "routed_at",
+                    models.DateTimeField(
+                        blank=True, help_text="its deliveries are stored", null=True
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="backups.cluster",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="backups.project",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="NoticeDelivery",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="backups.channel",
+                    ),
+                ),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="links",
+                        to="backups.delivery",
+                    ),
+                ),
+                (
+                    "notice",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="backups.notice",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Rule",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kinds", models.JSONField(help_text="values of NoticeKind")),
+                ("label", models.CharField(blank=True, max_length=200)),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rules",
+                        to="backups.channel",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="backups.project",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Schedule",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "work",
+                    models.CharField(
+                        choices=[("backup", "Back up")], default="backup", max_length=10
+                    ),
+                ),
+                ("owner_name", models.CharField(max_length=255)),
+                ("is_on", models.BooleanField(default=True)),
+                (
+                    "stopped_reason",
+                    models.CharField(blank=True, help_text="why it stopped itself", max_length=500),
+                ),
+                ("cron", models.CharField(blank=True, max_length=100)),
+                (
+                    "interval",
+                    models.PositiveIntegerField(default=0, help_text="seconds; 0: the cron text"),
+                ),
+                (
+                    "anchor",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, help_text="intervals count from it"
+                    ),
+                ),
+                ("zone", models.CharField(default="UTC", max_length=64)),
+                (
+                    "jitter",
+                    models.PositiveIntegerField(default=0, help_text="most seconds after the slot"),
+                ),
+                (
+                    "query",
+                    models.CharField(
+                        blank=True, help_text="filter, as in the URL", max_length=2000
+                    ),
+                ),
+                (
+                    "picked",
+                    models.JSONField(
+                        blank=True, default=list, help_text="keys of clusters; empty: the filter"
+                    ),
+                ),
+                (
+                    "when_not_ready",
+                    models.CharField(
+                        choices=[
+                            ("skip", "Skip them, and say so"),
+                            ("wait", "Wait until they are free"),
+                            ("anyway", "Request them anyway"),
+                        ],
+                        default="skip",
+                        max_length=6,
+                    ),
+                ),
+                ("wait_minutes", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "catch_up",
+                    models.CharField(
+                        choices=[
+                            ("one", "Fire once for all of them"),
+                            ("none", "Nothing: wait for the next slot"),
+                        ],
+                        default="one",
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "overlap",
+                    models.BooleanField(
+                        default=False, help_text="also while its last batch is open"
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "ping_sealed",
+                    models.TextField(blank=True, help_text="dead man's ping URL, encrypted"),
+                ),
+                ("next_slot", models.DateTimeField(blank=True, null=True)),
+                (
+                    "next_at",
+                    models.DateTimeField(
+                        blank=True, help_text="the next slot and its jitter", null=True
+                    ),
+                ),
+                ("planned_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("deleted_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="schedules",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("projects", models.ManyToManyField(related_name="+", to="backups.project")),
+            ],
+        ),
+        migrations.AddField(
+            model_name="firing",
+            name="schedule",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="firings",
+                to="backups.schedule",
+            ),
+        ),
+        migrations.CreateModel(
+            name="Alert",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("run_failed", "Log backup failed"),
+                            ("run_rejected", "Log backup rejected"),
+                            ("run_unknown", "Outcome unknown"),
+                            ("protection_overdue", "Protection overdue"),
+                            ("protection_recovered", "Protection recovered"),
+                            ("schedule_skipped", "Schedule skipped"),
+                            ("schedule_stopped", "Schedule stopped"),
+                            ("batch_ended", "Batch ended"),
+                            ("work_stalled", "Work does not flow"),
+                            ("work_recovered", "Work flows again"),
+                            ("audit_broken", "Audit trail or its guards broken"),
+                            ("report", "Report"),
+                            ("test", "Test"),
+                            ("ping", "Ping"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "subject",
+                    models.CharField(blank=True, help_text="of several of a kind", max_length=60),
+                ),
+                ("began_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="alerts",
+                        to="backups.cluster",
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("kind", "subject"), name="alert_once_per_subject"
+                    )
+                ],
+            },
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state__in", ["waiting", "sending"])),
+                fields=["next_at"],
+                name="delivery_unsent",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                fields=["channel", "-created_at", "-id"], name="delivery_by_channel"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("key", ""), _negated=True),
+                fields=("channel", "kind", "key"),
+                name="delivery_once_per_channel_and_key",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "ping")), fields=("key",), name="ping_once_per_key"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="handling",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at", None)),
+                fields=("scope",),
+                name="one_open_handling_per_scope",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="notice",
+            index=models.Index(
+                condition=models.Q(("routed_at", None)), fields=["id"], name="notice_unrouted"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="notice",
+            index=models.Index(fields=["at"], name="notice_by_time"),
+        ),
+        migrations.AddConstraint(
+            model_name="notice",
+            constraint=models.UniqueConstraint(
+                fields=("kind", "key"), name="notice_once_per_kind_and_key"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="noticedelivery",
+            constraint=models.UniqueConstraint(
+                fields=("notice", "channel"), name="notice_once_per_channel"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="schedule",
+            index=models.Index(
+                condition=models.Q(("next_at__isnull", False)),
+                fields=["next_at"],
+                name="schedule_due",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="schedule",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("cron", ""), ("interval__gt", 0)),
+                    models.Q(models.Q(("cron", ""), _negated=True), ("interval", 0)),
+                    _connector="OR",
+                ),
+                name="schedule_cron_or_interval",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="schedule",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("deleted_at", None), ("is_on", True)),
+                    ("next_at", None),
+                    _connector="OR",
+                ),
+                name="schedule_off_is_not_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="firing",
+            index=models.Index(fields=["schedule", "-id"], name="firing_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="firing",
+            index=models.Index(
+                condition=models.Q(("awaits_ping", True)), fields=["id"], name="firing_awaits_ping"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="firing",
+            constraint=models.UniqueConstraint(
+                fields=("schedule", "slot"), name="slot_once_per_schedule"
+            ),
         ),
         migrations.RunPython(prepare_postgresql, migrations.RunPython.noop),
         GUARDS.operation(),

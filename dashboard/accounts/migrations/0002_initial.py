@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             name="project",
             field=models.ForeignKey(
                 blank=True,
-                help_text="empty: all projects, those to come too",
+                help_text="null: all projects, including future ones",
                 null=True,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="grants",

@@ -35,11 +35,16 @@ class Migration(migrations.Migration):
             name="RefusalCount",
             fields=[
                 ("key", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("told_at", models.DateTimeField(db_index=True)),
+                ("recorded_at", models.DateTimeField(db_index=True)),
                 ("count", models.PositiveBigIntegerField(default=0)),
                 ("first_at", models.DateTimeField(null=True)),
                 ("last_at", models.DateTimeField(null=True)),
-                ("places", models.JSONField(default=list, help_text="method and path of some")),
+                (
+                    "places",
+                    models.JSONField(
+                        default=list, help_text="method and path of up to ten requests"
+                    ),
+                ),
                 ("actor_name", models.CharField(blank=True, max_length=255)),
                 ("actor_user_id", models.BigIntegerField(null=True)),
                 ("ip", models.CharField(blank=True, max_length=45)),
@@ -79,7 +84,7 @@ class Migration(migrations.Migration):
                     "masked_by",
                     models.BigIntegerField(
                         blank=True,
-                        help_text="sequence of the event that says who masked this one",
+                        help_text="sequence of the event of the masking",
                         null=True,
                     ),
                 ),
@@ -90,7 +95,7 @@ class Migration(migrations.Migration):
                 (
                     "target_is_person",
                     models.BooleanField(
-                        default=False, help_text="its id and label are personal, too"
+                        default=False, help_text="its id and label are personal data"
                     ),
                 ),
                 ("target_id", models.CharField(blank=True, max_length=64)),
@@ -151,13 +156,18 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "first",
-                    models.BigIntegerField(blank=True, help_text="sequence read first", null=True),
+                    models.BigIntegerField(blank=True, help_text="first sequence read", null=True),
                 ),
                 (
                     "last",
-                    models.BigIntegerField(blank=True, help_text="sequence read last", null=True),
+                    models.BigIntegerField(blank=True, help_text="last sequence read", null=True),
                 ),
-                ("head", models.CharField(blank=True, help_text="hash of the last", max_length=64)),
+                (
+                    "head",
+                    models.CharField(
+                        blank=True, help_text="hash of the last event read", max_length=64
+                    ),
+                ),
                 ("events", models.BigIntegerField(default=0)),
                 ("broken_at", models.BigIntegerField(blank=True, help_text="sequence", null=True)),
                 ("problem", models.CharField(blank=True, max_length=2000)),
@@ -169,18 +179,16 @@ class Migration(migrations.Migration):
                     "complete",
                     models.BooleanField(
                         default=True,
-                        help_text="False: only what was new since the last intact one",
+                        help_text="False: only events since the last intact verification",
                     ),
                 ),
                 (
                     "records",
-                    models.BigIntegerField(
-                        default=0, help_text="that were compared with their seals"
-                    ),
+                    models.BigIntegerField(default=0, help_text="runs compared with their seals"),
                 ),
                 (
                     "pending",
-                    models.BigIntegerField(default=0, help_text="seals, for over a minute"),
+                    models.BigIntegerField(default=0, help_text="seals pending for over a minute"),
                 ),
             ],
             options={
