@@ -63,7 +63,7 @@ def access_key_of(config: Mapping[str, Any], cloud: str) -> AccessKey:
         cloud: its name.
 
     Raises:
-        ConfigurationError: a part is missing or cannot be one; names entry and key.
+        ConfigurationError: a part is missing or not valid; names entry and key.
     """
     found = {part: _value(config, names) for part, names in _NAMES.items()}
     if not found["access"]:  # a token belongs to its key

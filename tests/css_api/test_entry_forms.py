@@ -113,7 +113,7 @@ FORMS = [
          kind="access_key", top={"secret_key": GONE}),
     Form("an access key without `auth_url`", "auth_url is missing", kind="access_key",
          auth={"auth_url": GONE}),
-    Form("an access key with a blank in it", "access_key cannot be one", kind="access_key",
+    Form("an access key with a blank in it", "access_key is not valid", kind="access_key",
          top={"access_key": "AK WITH A BLANK"}),
     Form("`signing_scheme: C`", "signing_scheme is neither A nor B", kind="access_key",
          top={"signing_scheme": "C"}),

@@ -216,7 +216,7 @@ def test_an_unknown_key_is_named_without_its_value(cloud: Cloud, write_clouds: W
     made = entry(cloud)
     made["auth"] = {**made["auth"], "pasword": "hunter22"}  # type: ignore[dict-item]
     write_clouds(demo=made)
-    with pytest.raises(ConfigurationError, match="pasword is no key") as caught:
+    with pytest.raises(ConfigurationError, match="pasword is not a setting") as caught:
         connect("demo", "eu-test", timeouts=QUICK)
     assert "hunter22" not in str(caught.value)
 
