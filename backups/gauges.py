@@ -96,9 +96,10 @@ def clusters() -> Iterator[Metric]:
     names = {pk: str(project) for pk, project in _first_projects().items()}
     by = {str(each): Count("pk", filter=protection_q(each, now)) for each in Protection}
     totals: dict[str, Counter[str]] = {}
-    for row in Cluster.objects.watched().order_by().values("project").annotate(**by):
-        total = totals.setdefault(names.get(row["project"], OTHER), Counter())
-        total.update({each: row[each] for each in by})
+    watched = Cluster.objects.watched().order_by().values("project").annotate(**by)
+    for pk, *numbers in watched.values_list("project", *by):
+        total = totals.setdefault(names.get(pk, OTHER), Counter())
+        total.update(dict(zip(by, numbers, strict=True)))
     for name, total in sorted(totals.items()):
         for each in by:
             family.add_metric([name, each], total[each])

@@ -97,7 +97,9 @@ def _tell(run: BackupRun, state: RunState, *, sent: bool) -> None:
     about |= {"status": run.http_status, "error_code": run.error_code}
     about["cloud_request_id"] = run.request_id
     if sent:
-        took = (run.answered_at - run.sent_at).total_seconds() if run.answered_at else None
+        took = None
+        if run.sent_at is not None and run.answered_at is not None:
+            took = (run.answered_at - run.sent_at).total_seconds()
         if run.attempt == 1 and run.waited is not None:
             WAIT_SECONDS.observe(max(run.waited.total_seconds(), 0.0))
         logger.info("run sent", **about, seconds=_rounded(took))

@@ -72,7 +72,7 @@ class LineFormatter(logging.Formatter):
         return FOLD.join(line.rstrip() for line in text.splitlines() if line.strip())
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return super().formatMessage(record) + record.of_event  # type: ignore[attr-defined]
+        return f"{super().formatMessage(record)}{getattr(record, 'of_event', '')}"
 
 
 def _quoted(value: object) -> str:

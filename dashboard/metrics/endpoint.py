@@ -108,7 +108,7 @@ _scrapes = Scrapes()
 def compute() -> bytes:
     """Return the text that Prometheus reads; closes this thread's database connection."""
     try:
-        return generate_latest(_Collected(list(families())))  # type: ignore[arg-type]
+        return generate_latest(_Collected(list(families())))
     finally:
         connection.close()
 
@@ -164,8 +164,8 @@ def _counters() -> Iterator[Metric]:
         metric = Metric(known.name, known.documentation, known.type)
         ends = ("_bucket", "_count", "_sum") if known.type == "histogram" else ("_total",)
         for end in ends:
-            for labels, value in sorted(stored.get(known.name + end, ()), key=_in_order):
-                metric.add_sample(known.name + end, labels, value)
+            for sample in sorted(stored.get(known.name + end, ()), key=_in_order):
+                metric.add_sample(known.name + end, *sample)
         yield metric
 
 
