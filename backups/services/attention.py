@@ -27,7 +27,7 @@ from dashboard.accounts.models import User
 from .result_cache import COUNTS_TIMEOUT, cached
 
 MOST_SHOWN = 20  # connections, handlings
-MOST_ROWS = 5  # clusters of a cause
+MOST_ROWS = 3  # clusters of a cause
 
 # Worst first, in the order of the protection page.
 _RANK = {protection: rank for rank, protection in enumerate(WORST_FIRST)}

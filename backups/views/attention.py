@@ -20,7 +20,14 @@ from backups.guide import CONNECTION_FAULTS, Explanation, Text
 from backups.models import BackupRun, Connection, Handling
 from backups.rules import causes
 from backups.services import handling as services
-from backups.services.attention import MOST_SHOWN, Attention, CauseCount, CauseGroup, Finding
+from backups.services.attention import (
+    MOST_ROWS,
+    MOST_SHOWN,
+    Attention,
+    CauseCount,
+    CauseGroup,
+    Finding,
+)
 from backups.services.batches.selecting import permission_for
 from dashboard.accounts.access import (
     Permission,
@@ -35,8 +42,6 @@ from dashboard.audit.trail import Actor
 from .cluster_rows import NextStep, next_step, permitted_cluster
 from .common import PageRequest, bad_request, local_path, new_key
 from .handling_forms import HandledScopeForm, HandleForm
-
-MOST_UNFOLDED = 3  # clusters of a cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +116,8 @@ class CauseRow:
 
     @property
     def is_short(self) -> bool:
-        """Whether its rows are shown unfolded.
-
-        live.js does not replace a list that somebody has unfolded while it has forms in it.
-        """
-        return self.counted.count <= MOST_UNFOLDED
+        """Whether each of its clusters is a row with a next step; of more, the worst are named."""
+        return self.counted.count <= MOST_ROWS
 
     @property
     def query(self) -> str:
