@@ -199,6 +199,19 @@ MATRIX: dict[str, Url] = {
     "backups:retention": Url(GET=everywhere(AUDIT)),
     "backups:retention-change": Url(POST=everywhere(CONFIGURE)),
     "backups:retention-run": Url(POST=everywhere(CONFIGURE)),
+    "backups:notifications": Url(GET=everywhere(AUDIT)),
+    "backups:delivery-log": Url(GET=everywhere(AUDIT)),
+    "backups:channel-add": Url(GET=everywhere(CONFIGURE), POST=everywhere(CONFIGURE)),
+    "backups:channel": Url(
+        of="channel", GET=everywhere(CONFIGURE), POST=everywhere(CONFIGURE), data={"name": "new"}
+    ),
+    # its address is refused, so the test message fails
+    "backups:channel-test": Url(of="channel", POST=everywhere(CONFIGURE), answers=frozenset({502})),
+    "backups:channel-delete": Url(
+        of="channel", POST=everywhere(CONFIGURE), data={"confirmed": "1"}
+    ),
+    "backups:rule-add": Url(POST=everywhere(CONFIGURE)),
+    "backups:rule-delete": Url(of="rule", POST=everywhere(CONFIGURE)),
     "members:grants": Url(GET=somewhere(AUDIT), lists=True),
     "members:grant-add": Url(POST=somewhere(MEMBERS)),
     "members:grant-withdraw": Url(of="grant", POST=hidden(MEMBERS)),

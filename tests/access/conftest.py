@@ -27,6 +27,7 @@ from backups.models import (
     SavedView,
     Schedule,
 )
+from backups.services.notifications.channels import add_channel, add_rule
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
@@ -117,8 +118,14 @@ def everything_in(marker: str) -> dict[str, Model]:
     token, _text = create_token(
         somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}")
     )
+    channel, _secret = add_channel(
+        f"channel-{marker}", "https://127.0.0.1:9/hook", actor=Actor(f"actor-{marker}")
+    )
+    rule = add_rule(channel, ["run_failed"], None, "", actor=Actor(f"actor-{marker}"))
     return {
         "account": somebody,
+        "channel": channel,
+        "rule": rule,
         "api_token": token,
         "group": group,
         "project": project,

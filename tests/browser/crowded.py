@@ -24,7 +24,7 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
-from tests.browser.typical import Things, make_run, put_in_batch
+from tests.browser.typical import Things, channels_and_messages, make_run, put_in_batch
 
 RIGHT_TO_LEFT = "\u0633\u062c\u0644\u0627\u062a \u0627\u0644\u0637\u0644\u0628\u0627\u062a"
 TEXTS = (
@@ -89,6 +89,7 @@ def fill(root: User) -> Things:
         "run": {"2 MB": str(runs[0].pk), "failed": str(runs[1].pk), "queued": str(runs[2].pk)},
         "batch": {"of everything": str(_batch(runs).pk)},
         "schedule": {"long": str(_schedule(clusters).pk)},
+        "channel": channels_and_messages(list(TEXTS)),
         "audit_event": {f"text {n}": str(events[n].sequence) for n in range(3)},
     }
 

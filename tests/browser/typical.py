@@ -8,15 +8,26 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from backups.choices import ACTIVE, ConnectionFault, FiringResult, Outcome, RunState, Trigger
+from backups.choices import (
+    ACTIVE,
+    ConnectionFault,
+    DeliveryState,
+    FiringResult,
+    NoticeKind,
+    Outcome,
+    RunState,
+    Trigger,
+)
 from backups.models import (
     ApiCall,
     BackupRun,
     Batch,
     BatchItem,
+    Channel,
     Cluster,
     ClusterTag,
     Connection,
+    Delivery,
     Export,
     Firing,
     Project,
@@ -28,6 +39,8 @@ from backups.models.retention import RetentionKind
 from backups.services import retention
 from backups.services.clusters import readiness
 from backups.services.connections.sync import sync_clusters
+from backups.services.notifications.channels import add_channel, add_rule
+from backups.services.notifications.queueing import new_message_id
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
@@ -108,7 +121,29 @@ def fill(root: User) -> Things:
         "batch": _batches(runs, clusters),
         "schedule": _schedules(root, clusters),
         "audit_event": events,
+        "channel": channels_and_messages([cluster.name for cluster in clusters]),
     }
+
+
+def channels_and_messages(texts: list[str]) -> dict[str, str]:
+    """A webhook, and a mail channel that is off, with a rule and a message of each state."""
+    who, found = Actor("root"), {}
+    for what, url in (
+        ("webhook", "https://ops.example.com/hooks/1"),
+        ("mail", "mailto://smtp.example.com?from=css@example.com&to=ops@example.com"),
+    ):
+        name = f"{what} {texts[0]}"[:100]
+        channel, _secret = add_channel(name, url, actor=who)
+        add_rule(channel, ["run_failed", "run_rejected", "work_stalled"], None, "", actor=who)
+        found[what] = str(channel.pk)
+        for number, state in enumerate(DeliveryState):
+            Delivery.objects.create(
+                message_id=new_message_id(), channel=channel, channel_name=name, count=number + 1,
+                kind=NoticeKind.RUN_REJECTED, state=state, attempts=number, title=texts[-1][:300],
+                error=texts[-1][:500] if number % 2 else "",
+            )  # fmt: skip
+    Channel.objects.filter(pk=found["mail"]).update(enabled=False)
+    return found
 
 
 def _batches(runs: list[BackupRun], clusters: list[Cluster]) -> dict[str, str]:
