@@ -45,7 +45,7 @@ def _zones() -> list[tuple[str, str]]:
     areas = ("Africa/", "America/", "Antarctica/", "Arctic/", "Asia/", "Atlantic/")
     more = ("Australia/", "Europe/", "Indian/", "Pacific/")
     names = sorted(name for name in zone_names() if name.startswith(areas + more))
-    return [(name, name) for name in ("UTC", *names)]
+    return [(name, name.replace("_", " ")) for name in ("UTC", *names)]
 
 
 class ScheduleForm(forms.Form):
