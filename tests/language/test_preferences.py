@@ -136,7 +136,7 @@ def test_an_error_page_is_in_the_language_and_says_so(root: Client, two_language
     answer = root.get("/no-such-page/")
     assert answer.status_code == 404
     text = answer.content.decode()
-    assert '<html lang="de" dir="ltr">' in text
+    assert '<html lang="de">' in text
     assert f"{pseudo.OPEN}Page not found{pseudo.CLOSE}" in text
 
 
