@@ -57,6 +57,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "server_now": timezone.now(),
         "zone_name": timezone.get_current_timezone_name(),
         "display": display_of(request),
+        "theme": display_of(request).theme,
         "places": _nav_links(request.path, user) if signed_in else [],
         "has_access": signed_in and has_access(user),
         "may_connect": signed_in and may(user, Permission.CONFIGURE),
