@@ -116,6 +116,8 @@ class Handlings:
         self, pk: int, project_id: int, cause: AttentionCause, verified_at: datetime | None
     ) -> Handling | None:
         """The handling that covers a cluster; `lists.causes.handled_q` is the same in SQL."""
+        if not self._by_scope:
+            return None
         own = self._by_scope.get(f"cluster:{pk}")
         if own and (own.cause, own.verified_at) == (cause, verified_at):
             return own
