@@ -440,7 +440,7 @@ class SelectedForm(forms.Form):
 class BatchForm(SelectedForm, BackupForm):
     """A batch: its rows or its filter, and what to do with those that are not ready."""
 
-    wait_minutes = None  # type: ignore[assignment]  # Django's way to leave a field out
+    wait = forms.BooleanField(label=_("Wait"), required=False)  # for busy clusters: wait_minutes
     query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
     labels = LabelsField(label=_("Labels"), max_length=6000, required=False)
     remove = forms.CharField(label=_("Labels to remove"), max_length=2000, required=False)
@@ -477,7 +477,7 @@ class BatchForm(SelectedForm, BackupForm):
 class RetryForm(BackupForm):
     """What failed in a batch, again."""
 
-    wait_minutes = None  # type: ignore[assignment]
+    wait_minutes = None  # type: ignore[assignment]  # Django's way to leave a field out
 
 
 class SettleForm(forms.Form):

@@ -149,6 +149,8 @@ _ACTIONS: dict[AttentionCause, BulkAction] = {
     _C.STORAGE_MISSING: BulkAction(Work.SETTINGS, _("Correct the settings of all…")),
     _C.BUCKET_REFUSED: BulkAction(Work.SETTINGS, _("Correct the settings of all…")),
     _C.UNAVAILABLE: BulkAction(Work.CHECK, _("Check all now…")),
+    _C.CONFLICT: BulkAction(Work.BACKUP, _("Back up all once they are free…")),
+    _C.CONFLICT_SCHEDULE: BulkAction(Work.BACKUP, _("Back up all once they are free…")),
     _C.OVERDUE: BulkAction(Work.BACKUP, _("Back up all…")),
     _C.NEVER: BulkAction(Work.BACKUP, _("Back up all…")),
 }

@@ -19,7 +19,14 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.choices import PASSABLE, Cause, ItemState, Readiness, RunState, Trigger, Work
-from backups.forms import STOP_AFTER, BatchForm, RetryForm, SelectedForm, form_problems
+from backups.forms import (
+    MAX_WAIT_MINUTES,
+    STOP_AFTER,
+    BatchForm,
+    RetryForm,
+    SelectedForm,
+    form_problems,
+)
 from backups.guide import READINESS, Text
 from backups.lists.filtering import active_chips
 from backups.models import BackupRun, Batch, BatchItem
@@ -159,6 +166,8 @@ def _preview(
     is_backup = selection.work is Work.BACKUP
     context = {
         "found": found,
+        "with_busy": found.requested(wait=True),
+        "max_wait": MAX_WAIT_MINUTES,
         "work": selection.work,
         "may_schedule": may_somewhere(request.user, Permission.RUN),
         "tabs": _tabs(request.user, selection, pks),
@@ -181,6 +190,7 @@ def _preview(
 # fields, and what they contain at first
 _TYPED = {
     "reason": "",
+    "wait_minutes": "60",
     "labels": "",
     "remove": "",
     "hours": "",
@@ -254,6 +264,7 @@ def _make(request: PageRequest) -> HttpResponse:
             anyway=form.cleaned_data["anyway"],
             idempotency_key=form.cleaned_data["idempotency_key"],
             values=values,
+            wait_minutes=form.cleaned_data["wait_minutes"] or 0 if form.cleaned_data["wait"] else 0,
         )
     except (BatchProblem, BatchKeyReused) as error:
         return _preview(request, selection, pks, problems=[str(error)], status=409)

@@ -414,3 +414,16 @@ def test_work_that_an_operator_may_not_do_is_neither_offered_nor_done(
     assert web.get(f"{NEW}?work={work}").status_code == 403
     assert send(web, work=work, labels="a", hours="5", reason="why").status_code == 403
     assert web.get(f"{NEW}?work=steal").status_code == 400
+
+
+def test_busy_clusters_can_be_waited_for(web: Client, make_cluster: MakeCluster) -> None:
+    free = make_cluster("free")
+    busy = make_cluster("busy", readiness="busy", checked_at=timezone.now())
+    text = tight(web.get(f"/batches/new/?cluster={free.pk}&cluster={busy.pk}").content.decode())
+    assert "Back up 2, the busy ones once they are free" in text
+    batch = made(web, [free, busy], wait="1", wait_minutes="30")
+    assert set(batch.items.values_list("state", flat=True)) == {"waiting"}
+    assert batch.waits_until is not None
+    assert made(web, [free, busy], wait_minutes="30").waits_until is None
+    wrong = {"cluster": [busy.pk], "wait": "1", "wait_minutes": "-1", "idempotency_key": "k" * 20}
+    assert web.post("/batches/", wrong).status_code == 422

@@ -111,7 +111,8 @@ def make_batch(
         raise BatchProblem(why)
     if not is_backup and (wrong := problems_of(selection.work, values, requester.reason)):
         raise BatchProblem(" ".join(wrong))
-    asked = (str(selection.work), json.dumps(values, sort_keys=True), str(anyway))
+    waits = (str(wait_minutes),) if wait_minutes else ()
+    asked = (str(selection.work), json.dumps(values, sort_keys=True), str(anyway), *waits)
     key, body = _key(selection, requester, idempotency_key, asked, retry_of)
     try:
         with transaction.atomic():
