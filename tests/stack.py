@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pytest
 import yaml
@@ -120,16 +119,17 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             instance.wait_ready()
             instance.wait_for_text("clusters registered")
             instance.wait_for_worker()
-            clouds = folder / "data" / "simulator" / "clouds.yaml"
-            with closing(Stack(instance, SimulatorControl(_simulator_url(clouds)))) as started:
+            with closing(Stack(instance, SimulatorControl(simulator_url(instance)))) as started:
                 yield started
         finally:
             status = instance.stop()
         assert status == 0, instance.text
 
 
-def _simulator_url(clouds_file: Path) -> str:
-    demo = yaml.safe_load(clouds_file.read_text())["clouds"]["demo"]
+def simulator_url(instance: Instance) -> str:
+    """The address of the simulator that an instance has started."""
+    clouds = instance.data_dir / "simulator" / "clouds.yaml"
+    demo = yaml.safe_load(clouds.read_text())["clouds"]["demo"]
     return str(demo["auth"]["auth_url"]).removesuffix("/v3")
 
 

@@ -22,7 +22,7 @@ from simulator.client import SimulatorControl
 from tests.e2e.test_dying_processes import wait_until
 from tests.instances import Instance
 from tests.places import own_database, redis_url_of_this_worker
-from tests.stack import Stack, _simulator_url
+from tests.stack import Stack, simulator_url
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("cc"), reason="no C compiler: the clock that can be stepped is not built"
@@ -90,8 +90,7 @@ def stepped(
             instance.wait_ready()
             instance.wait_for_text("clusters registered")
             instance.wait_for_worker()
-            clouds = folder / "data" / "simulator" / "clouds.yaml"
-            yield Stepped(Stack(instance, SimulatorControl(_simulator_url(clouds))), clock)
+            yield Stepped(Stack(instance, SimulatorControl(simulator_url(instance))), clock)
         finally:
             status = instance.stop()
         assert status == 0, instance.text
