@@ -1,6 +1,7 @@
 """The tables of the domain. The database row is the truth about a run."""
 
 from .batch import Batch, BatchItem
+from .changes import ObjectiveChange, ScopeChange
 from .cluster import Cluster, ClusterTag, LogSettings
 from .files import FileCheck, SeenFile
 from .processes import Canary, Heartbeat, Instance, Ticker
@@ -27,6 +28,7 @@ __all__ = [
     "Instance",
     "IsGiven",
     "LogSettings",
+    "ObjectiveChange",
     "Post",
     "Project",
     "RequestKey",
@@ -36,6 +38,7 @@ __all__ = [
     "RunEvent",
     "RunSeal",
     "SavedView",
+    "ScopeChange",
     "SealBatch",
     "SeenFile",
     "Ticker",
