@@ -75,13 +75,18 @@ class Range:
 
 
 class ReportForm(forms.Form):
-    """The report's query in a URL: `project`, `first`, `last` and `zone`, all optional."""
+    """The report's query in a URL, all optional.
+
+    `project`, a range as `first` and `last` or as `span`, and the time zone of its days. Without a
+    range it is the last month, without a zone the viewer's.
+    """
 
     project = forms.ModelChoiceField(
         Project.objects.none(), required=False, label=gettext_lazy("Project")
     )
     first = forms.DateField(required=False, label=gettext_lazy("First day"))
     last = forms.DateField(required=False, label=gettext_lazy("Last day"))
+    span = forms.ChoiceField(choices=Span.choices, required=False, label=gettext_lazy("Range"))
     zone = forms.CharField(required=False, max_length=64, label=gettext_lazy("Time zone"))
 
     def __init__(self, data: Any, *, user: User, now: datetime) -> None:
@@ -103,7 +108,7 @@ class ReportForm(forms.Form):
         today = self.now.astimezone(ZoneInfo(cleaned["zone"])).date()
         first, last = cleaned["first"], cleaned["last"]
         if first is None and last is None:
-            first, last = Span.LAST_MONTH.days(today)
+            first, last = Span(cleaned["span"] or Span.LAST_MONTH).days(today)
         first = first or last.replace(day=1)
         last = last or max(first, today)
         if not _FIRST_DAY <= first <= today:

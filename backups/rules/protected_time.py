@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -53,10 +54,18 @@ class ProtectedTime:
         return self.protected + self.unprotected + self.unknown
 
     @property
-    def share(self) -> float | None:
-        """Protected time in the time that can be judged, 0 to 1; None if nothing can be."""
-        judged = self.protected + self.unprotected
-        return self.protected / judged if judged else None
+    def share(self) -> str:
+        """Protected time in percent of the time that can be judged; see `percent`."""
+        return percent(self.protected, self.protected + self.unprotected)
+
+
+def percent(part: timedelta, whole: timedelta) -> str:
+    """A share with two decimals, rounded down: 100.00 is never less than all. "" of nothing."""
+    if not whole:
+        return ""
+    unit = timedelta.resolution  # whole numbers: no rounding, no overflow
+    hundredths = part // unit * 10_000 // (whole // unit)
+    return f"{hundredths // 100}.{hundredths % 100:02d}"
 
 
 def periods(
@@ -69,17 +78,17 @@ def periods(
 
     Args:
         scope: its changes in their order: since when, whether it counts, and its own objective.
-        objectives: those of its project in their order: since when, hours. The first one also
-            holds before.
+        objectives: those of its project in their order, at least one: since when, hours. The
+            first one also holds before.
         begin, end: the range.
     """
     found: list[Period] = []
     for start, stop, (watched, own) in _spans([(at, (on, own)) for at, on, own in scope], end):
         if not watched:
             continue
-        inner = [(start, own)] if own else [(max(start, at), hours) for at, hours in objectives]
-        if not own and objectives:  # the project's first objective also holds before it
-            inner[0] = (start, objectives[0][1])
+        inner = [(start, own)] if own else [(start, objectives[0][1])]
+        if not own:
+            inner += [(max(start, at), hours) for at, hours in objectives]
         for first, last, hours in _spans(inner, stop):
             first, last = max(first, begin), min(last, end)
             if first >= last:
@@ -97,10 +106,8 @@ def _spans(
 
     The order decides, and a time that goes back (another machine's clock) counts as no time.
     """
-    starts: list[datetime] = []
-    for at, _ in changes:
-        starts.append(max(at, starts[-1]) if starts else at)
-    stops = [*starts[1:], end]
+    starts = list(accumulate((at for at, _ in changes), max))
+    stops = [min(at, end) for at in (*starts[1:], end)][: len(starts)]
     return [(a, b, value) for a, b, (_, value) in zip(starts, stops, changes, strict=True) if a < b]
 
 

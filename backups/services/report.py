@@ -8,16 +8,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import Case, Count, DateTimeField, Exists, Max, OuterRef, Value, When
+from django.db.models import (
+    Aggregate,
+    Case,
+    Count,
+    DateTimeField,
+    Exists,
+    Max,
+    OuterRef,
+    Q,
+    TextChoices,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce, Least, Left
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
-from backups.choices import TERMINAL, Protection, RunState
+from backups.choices import ACTIVE, TERMINAL, Protection, RunState
 from backups.lists.report import Range
 from backups.models import (
     BackupRun,
@@ -31,7 +45,7 @@ from backups.models import (
 )
 from backups.models.cluster import protection_at
 from backups.models.run import BackupRunQuerySet
-from backups.rules.protected_time import Period, ProtectedTime, periods, protected_time
+from backups.rules.protected_time import ZERO, Period, ProtectedTime, periods, protected_time
 from dashboard.accounts.access import Permission, may, may_somewhere, permitted_q, visible_q
 from dashboard.accounts.models import User
 from dashboard.audit.models import Action, AuditEvent, Verification
@@ -43,7 +57,6 @@ _LONGEST_RUN = timedelta(days=31)
 _SKEW = timedelta(days=1)  # between the clocks of the cloud and of the product
 MOST_EVENTS = 10_000
 MOST_OF_MESSAGE = 200  # characters
-_AT_ONCE = 10_000
 
 # When a verified backup ended: as services.clusters.protection has it, never after it was stored.
 _ENDED_AT = Case(
@@ -51,6 +64,24 @@ _ENDED_AT = Case(
     default=Coalesce("job_finished_at", "finished_at"),
     output_field=DateTimeField(),
 )
+
+
+class Moments(Aggregate):
+    """Times as text, joined by commas: reading each as a value takes ten times as long."""
+
+    function = "string_agg"
+    template = (
+        "string_agg(to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), ',')"
+    )
+    output_field = TextField()
+    allow_distinct = False
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        same = self.copy()
+        same.template = "group_concat(%(expressions)s)"
+        return same.as_sql(compiler, connection, **context)
+
+
 # The cloud's ids of a cluster: several entries of clouds.yaml can reach it.
 Key = tuple[str, str]
 _KEY = ("project_id_in_cloud", "cluster_cloud_id")
@@ -80,6 +111,32 @@ BY_HAND = (
 )
 
 
+class RunGroup(TextChoices):
+    """A column of runs; each state is in one."""
+
+    VERIFIED = "verified", _("Verified")
+    FAILED = "failed", _("Backup failed")
+    REJECTED = "rejected", _("Rejected")
+    UNPROVEN = "unproven", _("Unknown, not verified or not started")
+    CANCELLED = "cancelled", _("Cancelled")
+    ACTIVE = "active", _("In progress")
+
+    @property
+    def states(self) -> list[RunState]:
+        """Its states; with the filter `state` the history shows the same runs."""
+        return [state for state, group in _GROUPS.items() if group is self]
+
+
+_GROUPS: dict[RunState, RunGroup] = {
+    **dict.fromkeys(RunState, RunGroup.UNPROVEN),
+    **dict.fromkeys(ACTIVE - {RunState.UNKNOWN}, RunGroup.ACTIVE),
+    RunState.SUCCEEDED: RunGroup.VERIFIED,
+    RunState.FAILED: RunGroup.FAILED,
+    RunState.REJECTED: RunGroup.REJECTED,
+    RunState.CANCELLED: RunGroup.CANCELLED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
     """A cluster in the range.
@@ -91,7 +148,7 @@ class ClusterReport:
         verified_at: its last verified backup before the end.
         state: its protection at the end; None if it did not count then, or if the backup that
             decides may have been deleted.
-        runs: requested in the range, by state.
+        runs: requested in the range, by group.
     """
 
     cluster: Cluster
@@ -99,11 +156,7 @@ class ClusterReport:
     time: ProtectedTime
     verified_at: datetime | None
     state: Protection | None
-    runs: Counter[str]
-
-    def count(self, *states: str) -> int:
-        """The number of its runs in some states."""
-        return sum(self.runs[state] for state in states)
+    runs: Counter[RunGroup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +208,7 @@ class Report:
         causes: runs by state and cause.
         sealed, unsealed: ended runs of the range with and without a seal in the audit trail.
         trail: None if the viewer may not read the audit trail.
+        runs: by group.
         cuts: what retention has deleted or masked of the range: kind and from before when.
         assumed_until: before then, scope and objectives are what was known then; None: all are
             recorded.
@@ -166,18 +220,12 @@ class Report:
     end: datetime
     clusters: list[ClusterReport]
     causes: list[CauseCount]
+    runs: Counter[RunGroup]
     sealed: int
     unsealed: int
     trail: TrailReport | None
     cuts: list[tuple[RetentionKind, datetime]]
     assumed_until: datetime | None
-    runs: Counter[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        total: Counter[str] = Counter()
-        for each in self.clusters:
-            total.update(each.runs)
-        object.__setattr__(self, "runs", total)
 
     @property
     def counted(self) -> list[ClusterReport]:
@@ -185,20 +233,30 @@ class Report:
         return [each for each in self.clusters if each.time.in_scope]
 
     @property
-    def share(self) -> float | None:
-        """Protected time of all clusters in their time that can be judged."""
-        protected = sum((each.time.protected for each in self.clusters), timedelta())
-        unprotected = sum((each.time.unprotected for each in self.clusters), timedelta())
-        return protected / (protected + unprotected) if protected + unprotected else None
+    def time(self) -> ProtectedTime:
+        """The times of all clusters added, and the longest gap of any."""
+        return ProtectedTime(
+            protected=sum((each.time.protected for each in self.clusters), ZERO),
+            unprotected=sum((each.time.unprotected for each in self.clusters), ZERO),
+            unknown=sum((each.time.unknown for each in self.clusters), ZERO),
+            longest_gap=max((each.time.longest_gap for each in self.clusters), default=ZERO),
+        )
 
     @property
     def always_protected(self) -> int:
         """How many clusters were protected all the time that can be judged."""
-        return sum(each.time.share == 1 for each in self.clusters)
+        return sum(
+            bool(each.time.protected and not each.time.unprotected) for each in self.clusters
+        )
 
-    def at_end(self, *states: Protection) -> int:
-        """How many clusters are in some states at the end."""
-        return sum(each.state in states for each in self.clusters)
+    def at_end(self, state: Protection) -> int:
+        """How many clusters are in a state at the end."""
+        return sum(each.state is state for each in self.clusters)
+
+    @property
+    def within(self) -> int:
+        """How many clusters are within their objective at the end, also those that are due."""
+        return self.at_end(Protection.PROTECTED) + self.at_end(Protection.DUE)
 
 
 def make_report(
@@ -219,13 +277,7 @@ def make_report(
         requested_at__gte=begin, requested_at__lt=days.end, **here
     )
     causes, by_cluster = _results(asked)
-    clusters = list(
-        Cluster.objects.visible_to(user)
-        .filter(**here)
-        .select_related("project")
-        .defer(*_UNUSED)
-        .order_by()
-    )
+    clusters = _clusters(user, here)
     scopes, objectives, assumed_until = _changes(user, here)
     counted: dict[int, list[Period]] = {}
     for each in clusters:
@@ -261,6 +313,7 @@ def make_report(
         end=end,
         clusters=sorted(reports, key=_worst_first),
         causes=causes,
+        runs=sum((each.runs for each in reports), Counter()),
         sealed=sealed,
         unsealed=sum(each.count for each in causes if each.state in TERMINAL) - sealed,
         trail=_trail(user, project, begin, days.end),
@@ -269,13 +322,24 @@ def make_report(
     )
 
 
-# Columns of a cluster that a report does not need.
-_UNUSED = ("actions", "nodes", "endpoint", "failed_reason", "readiness_detail", "check_error")
+def _clusters(user: User, here: dict[str, Any]) -> list[Cluster]:
+    """The clusters, with what a report shows of them; two queries, for thousands of them."""
+    columns = ("project", "cluster_id", "name", "verified_at")
+    clusters = Cluster.objects.visible_to(user).filter(**here).only(*columns).order_by()
+    projects = {project.pk: project for project in Project.objects.visible_to(user)}
+    found = []
+    for each in clusters:
+        each.project = projects[each.project_id]
+        found.append(each)
+    return found
 
 
 def _worst_first(each: ClusterReport) -> tuple[Any, ...]:
-    share = each.time.share
-    return (share is None, share, -each.time.unprotected, each.cluster.name, each.cluster.pk)
+    """The smallest share first; of equal ones, the longest time without protection."""
+    protected, unprotected = each.time.protected, each.time.unprotected
+    judged = protected + unprotected
+    share = protected / judged if judged else 2.0
+    return share, -unprotected, each.cluster.name, each.cluster.pk
 
 
 def _cluster_report(
@@ -284,7 +348,7 @@ def _cluster_report(
     verified: list[datetime],
     known_since: datetime | None,
     end: datetime,
-    runs: Counter[str],
+    runs: Counter[RunGroup],
 ) -> ClusterReport:
     verified_at = verified[-1] if verified else None
     state = None
@@ -309,7 +373,7 @@ def _state(verified_at: datetime | None, objective: timedelta, end: datetime) ->
     return protection_at(verified_at + objective * DUE_SHARE, verified_at + objective, end)
 
 
-def _results(runs: BackupRunQuerySet) -> tuple[list[CauseCount], dict[int, Counter[str]]]:
+def _results(runs: BackupRunQuerySet) -> tuple[list[CauseCount], dict[int, Counter[RunGroup]]]:
     """Runs by cause, most first within a state, and by cluster and state; one query."""
     message = Case(
         When(state=RunState.FAILED, then=Left("failed_message", MOST_OF_MESSAGE)), default=Value("")
@@ -320,10 +384,10 @@ def _results(runs: BackupRunQuerySet) -> tuple[list[CauseCount], dict[int, Count
         .values_list("cluster_id", "state", "outcome", "error_code", "settled_by_hand", "why")
         .annotate(count=Count("pk"))
     )
-    by_cluster: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    by_cluster: defaultdict[int, Counter[RunGroup]] = defaultdict(Counter)
     causes: Counter[tuple[str, str, str, bool, str]] = Counter()
     for cluster, state, outcome, code, by_hand, why, count in rows:
-        by_cluster[cluster][state] += count
+        by_cluster[cluster][_GROUPS[RunState(state)]] += count
         causes[state, outcome, code, by_hand, why] += count
     order = list(RunState)
     counts = [
@@ -379,25 +443,30 @@ def _verified(
         days: begin and end; of the backups before the begin only the last one is returned.
     """
     begin, end = days
-    found: defaultdict[Key, set[datetime]] = defaultdict(set)
     runs = BackupRun.objects.filter(state=RunState.SUCCEEDED).order_by().annotate(at=_ENDED_AT)
     if not all_projects:
         ids = sorted({each.project.project_id for each in clusters})
         runs = runs.filter(project_id_in_cloud__in=ids)
-    near = runs.filter(requested_at__gte=since - _LONGEST_RUN, requested_at__lt=end + _SKEW)
-    inside = near.filter(at__gte=begin, at__lte=end).values_list(*_KEY, "at")
-    for project, cluster, at in inside.iterator(_AT_ONCE):
-        found[project, cluster].add(at)
-    earlier = [near.filter(at__gte=since, at__lt=begin)]
+    near = runs.filter(
+        requested_at__gte=since - _LONGEST_RUN, requested_at__lt=end + _SKEW, at__gte=since
+    )
+    found: defaultdict[Key, set[datetime]] = defaultdict(set)
+    before, inside = Q(at__lt=begin), Q(at__gte=begin, at__lte=end)
+    for project, cluster, last, moments in near.values_list(*_KEY).annotate(
+        last=Max("at", filter=before), moments=Moments("at", filter=inside)
+    ):
+        texts = moments.split(",") if moments else ()
+        found[project, cluster].update(datetime.fromisoformat(f"{text}Z") for text in texts)
+        if last:
+            found[project, cluster].add(last)
     for each in clusters:  # the last one of all may be of a run that was deleted
         if each.verified_at is not None and each.verified_at <= end:
             found[_key(each)].add(each.verified_at)
     later = [each for each in clusters if each.verified_at and each.verified_at > end]
     if unseen := sorted(each.cluster_id for each in later if not found.get(_key(each))):
-        earlier.append(runs.filter(cluster_cloud_id__in=unseen, at__lt=begin))
-    for rows in earlier:
-        for project, cluster, at in rows.values_list(*_KEY).annotate(last=Max("at")):
-            found[project, cluster].add(at)
+        older = runs.filter(before, cluster_cloud_id__in=unseen).values_list(*_KEY)
+        for project, cluster, last in older.annotate(last=Max("at")):
+            found[project, cluster].add(last)
     return {key: sorted(moments) for key, moments in found.items()}
 
 

@@ -31,7 +31,7 @@ _TRIGGER = re.compile(
     r"^CREATE TRIGGER (\w+)\s+(?:BEFORE|AFTER) \w+(?: OF [\w, ]+)? ON (\w+)", re.MULTILINE
 )
 _FUNCTION = re.compile(r"^CREATE FUNCTION (\w+)\(\)", re.MULTILINE)
-_SQLITE_STATEMENT = re.compile(r"^(CREATE TRIGGER (\w+) .*?^END);$", re.MULTILINE | re.DOTALL)
+_SQLITE_STATEMENT = re.compile(r"^(CREATE TRIGGER (\w+)\s.*?^END);$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

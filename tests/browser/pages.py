@@ -72,6 +72,7 @@ PAGES: dict[str, Entry] = {
     "backups:cluster-bucket": Entry(of="cluster"),
     "backups:log-search": Entry(of="node", statuses=frozenset({200, 400, 502})),
     "backups:protection": Entry(queries=("", "?protection=overdue")),
+    "backups:report": Entry(queries=("", "?span=this_month", "?span=this_month&zone=Asia/Tokyo")),
     # --- batches
     "backups:batches": Entry(),
     "backups:batch-new": Entry(
@@ -121,6 +122,7 @@ NOT_PAGES = {
     "backups:run-live": "parts of a page",
     "backups:connections-live": "parts of a page",
     "backups:run-json": "a file",
+    "backups:report-csv": "a file",
     "version": "JSON",
 }
 

@@ -12,7 +12,6 @@ from backups.models import Cluster, ObjectiveChange, Project, ScopeChange
 from dashboard.db.concurrency import unapplied_migrations
 
 _AT_ONCE = 1000
-_WATCHED = Q(gone_at=None, archived_at=None)
 
 
 def add_missing(using: str, **_: Any) -> None:
@@ -47,20 +46,15 @@ def add_missing(using: str, **_: Any) -> None:
     last = ScopeChange.objects.filter(cluster=OuterRef("pk")).order_by("-pk")
     clusters = Cluster.objects.annotate(
         known=Subquery(last.values("watched")[:1]),
-        hours=Subquery(last.values("objective_hours")[:1]),
-    ).exclude(_same(watched=True) | _same(watched=False))
+        known_hours=Subquery(last.values("objective_hours")[:1]),
+    ).only("registered_at", "gone_at", "archived_at", "objective_hours")
     for cluster in clusters.order_by("pk").iterator(_AT_ONCE):
         left = [at for at in (cluster.gone_at, cluster.archived_at) if at is not None]
         own = {"cluster": cluster, "assumed_at": now, "objective_hours": cluster.objective_hours}
         if cluster.known is None:
             rows.append(ScopeChange(at=cluster.registered_at, watched=True, **own))
-        if cluster.known is not None or left:
-            at = min(left) if cluster.known is None else now
-            rows.append(ScopeChange(at=at, watched=not left, **own))
+            if left:
+                rows.append(ScopeChange(at=min(left), watched=False, **own))
+        elif (cluster.known, cluster.known_hours) != (not left, cluster.objective_hours):
+            rows.append(ScopeChange(at=now, watched=not left, **own))
     ScopeChange.objects.bulk_create(rows, batch_size=_AT_ONCE)
-
-
-def _same(*, watched: bool) -> Q:
-    """Clusters whose last change says what the cluster says."""
-    same_hours = Q(hours=F("objective_hours")) | Q(hours=None, objective_hours=None)
-    return Q(known=watched) & (_WATCHED if watched else ~_WATCHED) & same_hours
