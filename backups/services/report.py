@@ -117,7 +117,7 @@ class RunGroup(TextChoices):
     VERIFIED = "verified", _("Verified")
     FAILED = "failed", _("Backup failed")
     REJECTED = "rejected", _("Rejected")
-    UNPROVEN = "unproven", _("Unknown, not verified or not started")
+    UNPROVEN = "unproven", _("Not proven")  # unknown, not verified or not started
     CANCELLED = "cancelled", _("Cancelled")
     ACTIVE = "active", _("In progress")
 

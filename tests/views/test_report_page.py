@@ -121,6 +121,7 @@ def test_a_bad_range_is_explained_and_nothing_typed_is_lost(web, bad):
 
 
 def test_what_was_done_by_hand_is_for_auditors(web, figures, anna, project):
+    here = query() | {"last": timezone.now().date().isoformat()}
     record(
         Action.RUN_SETTLED, actor=Actor("ben"), target=project, project=project, reason="seen it"
     )
