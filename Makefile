@@ -84,6 +84,7 @@ lint: install-dev ## run ruff, mypy, and the checks of templates, migrations and
 	@# production settings, with valid values that lead nowhere
 	DEPLOYMENT=production SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') \
 	  AUDIT_SIGNING_KEY=$$(head -c 32 /dev/urandom | base64) \
+	  CHANNEL_KEY=$$(head -c 48 /dev/urandom | base64) \
 	  ALLOWED_HOSTS=css-logs.example.com TRUST_X_FORWARDED_PROTO=1 \
 	  DATABASE_URL=postgres://dashboard@127.0.0.1:1/dashboard REDIS_URL=redis://127.0.0.1:1/0 \
 	  $(BIN)/python manage.py check --deploy --fail-level WARNING
@@ -115,6 +116,7 @@ secrets: ## create the missing secret files of docker-compose.yml
 	@umask 077; for name in secret_key database_password; do \
 	  [ -s docker/secrets/$$name ] || od -An -N36 -tx1 /dev/urandom | tr -d ' \n' > docker/secrets/$$name; \
 	done; \
+	[ -s docker/secrets/channel_key ] || head -c 48 /dev/urandom | base64 > docker/secrets/channel_key
 	[ -s docker/secrets/audit_signing_key ] || head -c 32 /dev/urandom | base64 > docker/secrets/audit_signing_key
 	@# readable for the user in the container; the folder itself is closed to other users
 	@chmod 444 docker/secrets/*

@@ -96,7 +96,7 @@ class Trigger(TextChoices):
 
     BUTTON = "button", _("Button")
     BULK = "bulk", _("Bulk")
-    SCHEDULE = "schedule", _("Schedule")  # needs no reason; nothing schedules runs yet
+    SCHEDULE = "schedule", _("Schedule")  # needs no reason
     API = "api", _("API")
     CLI = "cli", _("Command line")
     CLOUD = "cloud", _("The cloud's own")
@@ -165,6 +165,36 @@ class Work(TextChoices):
     ARCHIVE = "archive", _("Archive")
 
 
+class ScheduledWork(TextChoices):
+    """What a schedule does when it fires."""
+
+    BACKUP = "backup", _("Back up")
+
+
+class WhenNotReady(TextChoices):
+    """What a schedule does with clusters that are not ready."""
+
+    SKIP = "skip", _("Skip them, and say so")
+    WAIT = "wait", _("Wait until they are free")
+    ANYWAY = "anyway", _("Request them anyway")
+
+
+class CatchUp(TextChoices):
+    """What a schedule does about slots at which no worker was running."""
+
+    ONE = "one", _("Fire once for all of them")
+    NONE = "none", _("Nothing: wait for the next slot")
+
+
+class FiringResult(TextChoices):
+    """What became of a slot of a schedule."""
+
+    FIRED = "fired", _("Fired")
+    CAUGHT_UP = "caught_up", _("Caught up")
+    SKIPPED = "skipped", _("Skipped")
+    FAILED = "failed", _("Failed")
+
+
 class ItemState(TextChoices):
     """State of a cluster in a batch; a started one is told by its run."""
 
@@ -202,3 +232,48 @@ class Cause(TextChoices):
 PASSABLE = frozenset(
     {Cause.BACKUP_OFF, Cause.STORAGE_MISSING, Cause.BUSY, Cause.UNAVAILABLE, Cause.RUNNING}
 )
+
+# Such a cluster may be free in a few minutes.
+PASSING = frozenset({Cause.BUSY, Cause.RUNNING})
+
+
+class NoticeKind(TextChoices):
+    """What a notification is about. A rule subscribes to those of RULE_KINDS."""
+
+    RUN_FAILED = "run_failed", _("Log backup failed")
+    RUN_REJECTED = "run_rejected", _("Log backup rejected")
+    RUN_UNKNOWN = "run_unknown", _("Outcome unknown")
+    PROTECTION_OVERDUE = "protection_overdue", _("Protection overdue")
+    PROTECTION_RECOVERED = "protection_recovered", _("Protection recovered")
+    SCHEDULE_SKIPPED = "schedule_skipped", _("Schedule skipped")
+    SCHEDULE_STOPPED = "schedule_stopped", _("Schedule stopped")
+    BATCH_ENDED = "batch_ended", _("Batch ended")
+    WORK_STALLED = "work_stalled", _("Work does not flow")
+    WORK_RECOVERED = "work_recovered", _("Work flows again")
+    AUDIT_BROKEN = "audit_broken", _("Audit trail or its guards broken")
+    REPORT = "report", _("Report")
+    TEST = "test", _("Test")
+    PING = "ping", _("Ping")
+
+
+# A report, a test and a ping go to the one channel or address that they are made for.
+RULE_KINDS: tuple[NoticeKind, ...] = tuple(
+    kind for kind in NoticeKind if kind not in (NoticeKind.REPORT, NoticeKind.TEST, NoticeKind.PING)
+)
+
+
+class ChannelKind(TextChoices):
+    """How a channel sends."""
+
+    APPRISE = "apprise", _("Apprise: mail, Slack, Teams and others")
+    WEBHOOK = "webhook", _("Signed webhook")
+
+
+class DeliveryState(TextChoices):
+    """State of a message to a channel."""
+
+    WAITING = "waiting", _("Waiting")
+    SENDING = "sending", _("Sending")
+    SENT = "sent", _("Sent")
+    FAILED = "failed", _("Given up")
+    CANCELLED = "cancelled", _("Cancelled")

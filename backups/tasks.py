@@ -8,6 +8,7 @@ from .services import retention
 from .services.batches import starting
 from .services.clusters import readiness
 from .services.connections import sync
+from .services.notifications import cleaning
 from .services.runs import files, following, sending
 
 
@@ -52,6 +53,7 @@ def sync_connection(connection_id: int) -> None:
 @shared_task(ignore_result=True)
 def run_retention() -> None:
     retention.run_due()
+    cleaning.delete_old()
 
 
 @shared_task(ignore_result=True)

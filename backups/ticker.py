@@ -11,12 +11,10 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 from celery import current_app
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import close_old_connections, connection
 from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -24,8 +22,11 @@ from redis.exceptions import RedisError
 
 from backups import heartbeats, instance
 from backups.models import Ticker
+from backups.services.attempts import Attempts
 from backups.services.batches import starting
+from backups.services.notifications.notifier import Notifier
 from backups.services.runs import sealing, sweeping
+from backups.services.schedules import firing, pings
 
 logger = logging.getLogger(__name__)
 
@@ -209,58 +210,40 @@ class TickerThread(threading.Thread):
         self._lease = Lease(heartbeats.process_name())
         self._schedule = Schedule()
         self._clashes = ClashWatch()
-        self._failing: dict[str, str] = {}
+        self._notifier = Notifier()
+        self._attempts = Attempts(logger)
 
     def run(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
             self.tick()
             self._stopped.wait(max(INTERVAL - (time.monotonic() - began), 0.05))
-        self._attempt("releasing the ticker", self._lease.release)
+        self._attempts.run("releasing the ticker", self._lease.release)
         connection.close()
 
     def stop(self) -> None:
         """End the thread and release the lease."""
         self._stopped.set()
+        self._notifier.stop()
         self.join(timeout=5)
 
     def tick(self) -> None:
         """Run one tick: the work of each process, then the work of the lease's holder."""
         close_old_connections()
-        ticks = self._attempt("the ticker", self._lease.hold)
-        self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
+        ticks = self._attempts.run("the ticker", self._lease.hold)
+        self._attempts.run("looking after lost claims", sweeping.take_over_lost_claims)
         if ticks:
-            self._attempt("the sweep", sweeping.sweep)
-            self._attempt("sealing ended runs", sealing.seal_pending)
-            self._attempt("looking after batches", starting.look_after)
-            self._attempt("publishing periodic tasks", self._schedule.publish_due)
-            self._attempt("looking for another instance with this id", self._look_for_a_clash)
+            self._attempts.run("the sweep", sweeping.sweep)
+            self._attempts.run("sealing ended runs", sealing.seal_pending)
+            self._attempts.run("firing schedules", firing.fire_due)
+            self._attempts.run("looking after batches", starting.look_after)
+            self._attempts.run("queueing pings", pings.queue_due)
+            self._attempts.run("publishing periodic tasks", self._schedule.publish_due)
+            self._attempts.run("looking for another instance with this id", self._look_for_a_clash)
+            self._attempts.run("waking the notifier", self._notifier.wake)
         else:
             self._schedule = Schedule()
 
     def _look_for_a_clash(self) -> None:
         if self._clashes.look(self._lease.term):
             instance.note_clash()
-
-    def _attempt(self, name: str, step: Callable[[], Any]) -> Any:
-        """Run a step; return its result, or None on an error. Logs the first error and the end."""
-        try:
-            result = step()
-        except Exception as error:
-            self._log_failure(name, error)
-            if isinstance(error, DatabaseError | InterfaceError):
-                connection.close()
-            return None
-        if self._failing.pop(name, None) is not None:
-            logger.info("%s works again", name)
-        return result
-
-    def _log_failure(self, name: str, error: Exception) -> None:
-        kind = type(error).__name__
-        if self._failing.get(name) == kind:
-            return
-        self._failing[name] = kind
-        if isinstance(error, DatabaseError | InterfaceError | BrokerError | OSError):
-            logger.warning("%s fails (%s): %s", name, kind, str(error).partition("\n")[0])
-        else:
-            logger.exception("%s fails", name)

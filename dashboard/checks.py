@@ -24,6 +24,7 @@ from .db import triggers
 from .db.roles import current_role
 from .environment import CLOUDS_FILE_NAMES, clouds_search_path
 from .generated import storage_problem
+from .http.addresses import networks
 from .service_urls import checks_certificates
 from .web.middleware import USABLE, clashes
 
@@ -50,6 +51,7 @@ def check_everywhere(
         *_heartbeats(),
         *_data_dir(),
         *_signing_key(),
+        *_notifications(),
         *_hosts(),
         *_clouds_file(),
     ]
@@ -186,6 +188,30 @@ def _signing_key() -> Iterator[CheckMessage]:
             )
 
 
+def _notifications() -> Iterator[CheckMessage]:
+    try:
+        networks(settings.NOTIFY_ALLOWED_NETWORKS)
+    except ValueError as error:
+        yield Error(
+            f"NOTIFY_ALLOWED_NETWORKS: {error}.",
+            hint="Set NOTIFY_ALLOWED_NETWORKS to networks separated by commas, as in 10.0.0.0/8.",
+            id="css.E024",
+        )
+    if settings.PUBLIC_URL and not ORIGIN.fullmatch(settings.PUBLIC_URL):
+        yield Error(
+            "PUBLIC_URL is not scheme and host.",
+            hint="Set PUBLIC_URL to the origin that users open, for example "
+            "https://css-logs.example.com; URL_PREFIX is added.",
+            id="css.E024",
+        )
+    if settings.PING_URL and not settings.PING_URL.startswith(("http://", "https://")):
+        yield Error(  # without its value, which is a secret
+            "PING_URL is not a URL of http or https.",
+            hint="Set PING_URL to the ping URL of a monitoring service.",
+            id="css.E024",
+        )
+
+
 def _data_dir() -> Iterator[CheckMessage]:
     """Check that DATA_DIR is usable, unless everything that it would hold is stored elsewhere."""
     local = not settings.PRODUCTION
@@ -194,6 +220,7 @@ def _data_dir() -> Iterator[CheckMessage]:
         for text, here in (
             ("the database", not settings.DATABASE_URL_GIVEN),
             ("the secret key", not settings.SECRET_KEY_GIVEN and local),
+            ("the key of the channels", not settings.CHANNEL_KEY and local),
             (
                 "the key of the audit trail",
                 not settings.AUDIT_SIGNING_KEY and not settings.PRODUCTION,
@@ -203,8 +230,9 @@ def _data_dir() -> Iterator[CheckMessage]:
     ]
     if not kept or not (problem := storage_problem(Path(settings.DATA_DIR))):
         return
-    # only a warning for the key of the audit trail alone: it is created on first use
-    kind, number = (Warning, "css.W003") if kept[0].endswith("trail") else (Error, "css.E021")
+    # only a warning for the other keys alone: they are created on first use
+    only_keys = kept[0].startswith("the key of")
+    kind, number = (Warning, "css.W003") if only_keys else (Error, "css.E021")
     yield kind(
         f"DATA_DIR={settings.DATA_DIR} cannot keep {', '.join(kept)}: {problem}.",
         hint="Set DATA_DIR to a folder owned by the user that all processes run as, or correct "
@@ -300,6 +328,16 @@ def _exposure() -> Iterator[CheckMessage]:
             hint="Set AUDIT_SIGNING_KEY_FILE to a file with a key, the same for all processes: "
             "openssl genpkey -algorithm ed25519 -out audit.pem",
             id="css.E022",
+        )
+    if len(settings.CHANNEL_KEY) < SHORTEST_SECRET_KEY:
+        missing = f"has fewer than {SHORTEST_SECRET_KEY} characters, so it can be guessed"
+        if not settings.CHANNEL_KEY:
+            missing = "is not set: each container or machine would encrypt with a different key"
+        yield Error(
+            f"CHANNEL_KEY {missing}.",
+            hint="Set CHANNEL_KEY_FILE to a file with a key, the same for all processes: "
+            'python -c "import secrets; print(secrets.token_urlsafe(48))"',
+            id="css.E023",
         )
     if settings.DEBUG:
         yield Error(

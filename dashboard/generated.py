@@ -31,7 +31,7 @@ def storage_problem(folder: Path) -> str:
         return f"{place} is not a folder"
     if not os.access(place, os.W_OK | os.X_OK):
         return f"this user cannot write to {place}"
-    for name in ("db.sqlite3", "secret_key", "audit_signing_key"):
+    for name in ("db.sqlite3", "secret_key", "audit_signing_key", "channel_key"):
         wanted = os.R_OK | (os.W_OK if name == "db.sqlite3" else 0)
         if os.path.exists(folder / name) and not os.access(folder / name, wanted):  # noqa: PTH110
             return f"{folder / name} belongs to another user"

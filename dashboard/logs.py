@@ -68,6 +68,9 @@ def _known_secrets() -> Iterator[str]:
     if settings.configured:
         yield settings.SECRET_KEY
         yield getattr(settings, "AUDIT_SIGNING_KEY", "")
+        yield getattr(settings, "CHANNEL_KEY", "")
+        yield from getattr(settings, "CHANNEL_KEY_FALLBACKS", [])
+        yield getattr(settings, "PING_URL", "")
         yield getattr(settings, "OIDC_CLIENT_SECRET", "")
         yield from (str(database.get("PASSWORD") or "") for database in settings.DATABASES.values())
         for name in ("REDIS_URL", "DATABASE_URL"):

@@ -376,6 +376,23 @@ if AUDIT_VERIFY_INTERVAL > 0:
     _look = min(AUDIT_VERIFY_INTERVAL, 3600.0)
     PERIODIC_TASKS["audit-verify"] = ("dashboard.audit.tasks.verify_when_due", _look)
 
+# --- Notifications; docs/automation.md -----------------------------------------------------------
+CHANNEL_KEY = secret("CHANNEL_KEY")  # default: generated in DATA_DIR
+# previous values, accepted when reading but never used for writing
+CHANNEL_KEY_FALLBACKS = re.findall(r"[^,\s]+", secret("CHANNEL_KEY_FALLBACKS"))
+# scheme and host for links in messages, which are not answers to a request
+PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
+NOTIFY_GROUP_SECONDS = env.float("NOTIFY_GROUP_SECONDS", 30.0)
+NOTIFY_MAX_ATTEMPTS = env.int("NOTIFY_MAX_ATTEMPTS", 10, at_least=1, at_most=100)
+NOTIFY_RETRY_BASE = env.float("NOTIFY_RETRY_BASE", 10.0, above_zero=True)
+NOTIFY_TIMEOUT = env.float("NOTIFY_TIMEOUT", 20.0, above_zero=True, at_most=300.0)
+# networks that messages may go to although they are not public
+NOTIFY_ALLOWED_NETWORKS = env.list("NOTIFY_ALLOWED_NETWORKS", [])
+NOTIFY_KEEP_DAYS = env.int("NOTIFY_KEEP_DAYS", 30, at_least=1, at_most=3650)
+# dead man's switch of the instance: requested while work flows
+PING_URL = secret("PING_URL")
+PING_INTERVAL = env.float("PING_INTERVAL", 60.0, above_zero=True)
+
 # --- The cloud's API -----------------------------------------------------------------------------
 CSS_CONNECT_TIMEOUT = env.float("CSS_CONNECT_TIMEOUT", 5.0, above_zero=True)  # seconds
 CSS_READ_TIMEOUT = env.float("CSS_READ_TIMEOUT", 30.0, above_zero=True)  # seconds between two bytes
@@ -384,6 +401,8 @@ CSS_TOTAL_TIMEOUT = env.float("CSS_TOTAL_TIMEOUT", 60.0, above_zero=True)
 DEMO_CLOUD = env.bool("DEMO_CLOUD", False)  # set by `manage.py run`: show "simulated cloud"
 
 # --- Run rules, in seconds unless the name indicates otherwise; see docs/run-states.md -----------
+# seconds between two firings of a schedule, at least
+SCHEDULE_MIN_INTERVAL = env.int("SCHEDULE_MIN_INTERVAL", 300, at_least=1, at_most=86_400)
 BACKUP_MAX_ATTEMPTS = env.int("BACKUP_MAX_ATTEMPTS", 5, at_least=1)
 BACKUP_RETRY_BASE = env.float("BACKUP_RETRY_BASE", 2.0, above_zero=True)
 BACKUP_RETRY_CAP = env.float("BACKUP_RETRY_CAP", 300.0, above_zero=True)

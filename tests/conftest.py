@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -78,9 +79,13 @@ def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     from django.core.cache import caches
 
     from backups import heartbeats, instance, work
+    from backups.services.notifications import notifier, outbox
 
     # as if it had been read: nobody's queries are one more for having been the first
     monkeypatch.setattr(instance, "_uid", "0123456789abcdef")
+    monkeypatch.setattr(outbox, "_known", (time.monotonic(), frozenset()))
+    # a thread of its own; its tests call what it calls
+    monkeypatch.setattr(notifier.Notifier, "wake", lambda self: None)
     for cache in caches.all(initialized_only=True):
         cache.clear()
     monkeypatch.setattr(heartbeats, "_heartbeats", heartbeats.Watch())

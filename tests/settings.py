@@ -22,11 +22,16 @@ CHANGING = (
         "SECRET_KEY_FILE",
         "STATIC_ROOT",
         "TRUST_X_FORWARDED_PROTO",
+        "CHANNEL_KEY",
+        "CHANNEL_KEY_FALLBACKS",
+        "CHANNEL_KEY_FILE",
+        "PUBLIC_URL",
+        "PING_URL",
     ),
 )
 CHANGING_PREFIXES = (
     *("OS_", "CSS_", "BACKUP_", "CHECK_", "HEARTBEAT_", "AUDIT_"),
-    *("API_", "FILE_", "MFA_", "OIDC_", "SESSION_", "SIGN_IN_"),
+    *("API_", "FILE_", "MFA_", "NOTIFY_", "OIDC_", "SESSION_", "SIGN_IN_"),
 )
 
 for _name in list(os.environ):

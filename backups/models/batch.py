@@ -17,6 +17,7 @@ from dashboard.accounts.access import visible_q
 from .cluster import Cluster
 from .project import Project
 from .run import BackupRun
+from .schedule import Firing
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
@@ -53,7 +54,9 @@ class Batch(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     requested_by_name = models.CharField(max_length=255)
-    trigger = models.CharField(max_length=10, choices=Trigger, help_text="bulk, api or cli")
+    trigger = models.CharField(
+        max_length=10, choices=Trigger, help_text="bulk, schedule, api or cli"
+    )
     token = models.CharField(max_length=255, blank=True, help_text="label of the API token")
     source_ip = models.GenericIPAddressField(null=True, blank=True)
     reason = models.CharField(max_length=500, blank=True)
@@ -66,6 +69,12 @@ class Batch(models.Model):
     retry_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
     )
+    # that requested it; UNIQUE: a slot makes one batch
+    firing = models.OneToOneField(
+        Firing, null=True, blank=True, on_delete=models.PROTECT, related_name="batch"
+    )
+    # of the product's own clock: until then, busy clusters wait instead of being skipped
+    waits_until = models.FloatField(null=True, blank=True)
     # hashes, as in RequestKey
     idempotency_key = models.CharField(max_length=64, null=True, blank=True)
     body = models.CharField(max_length=64, blank=True)

@@ -12,6 +12,7 @@ from backups.models.processes import new_uid
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
+from .notifications.queueing import drop_unsent
 from .runs.sweeping import take_over
 from .runs.transitions import transition
 
@@ -71,6 +72,7 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
             # the original instance continues its batches
             waiting = BatchItem.objects.filter(state__in=[ItemState.WAITING, ItemState.WORKING])
             waiting.update(state=ItemState.CANCELLED)
+            drop_unsent("from a copied database")  # and it sends these messages
             cancelled = sum(
                 transition(run, RunState.CANCELLED, actor=actor.name, note=NOT_SENT)
                 for run in queued

@@ -27,10 +27,12 @@ from backups.models import (
     Batch,
     BatchItem,
     Export,
+    Firing,
     RetentionKind,
     RetentionPolicy,
     RetentionRun,
     RunEvent,
+    Schedule,
 )
 from backups.models.run import BackupRunQuerySet
 from dashboard.audit.models import Action, AuditEvent
@@ -320,6 +322,9 @@ def _mask(run: RetentionRun, lease: leases.Lease) -> None:
     Batch.objects.filter(requested_at__lt=run.cutoff).exclude(finished_at=None).update(
         requested_by=None, requested_by_name="", source_ip=None, cancelled_by_name=""
     )
+    Firing.objects.filter(fired_at__lt=run.cutoff).exclude(by_name="").update(by_name="")
+    # who owns a schedule that still exists is no history
+    Schedule.objects.filter(deleted_at__lt=run.cutoff).update(owner=None, owner_name="")
     told = AuditEvent.objects.get(sequence=run.told)
     events = mask_events(run.cutoff, None, lambda _count: told)
     _unfinished(run).update(done=F("done") + events)

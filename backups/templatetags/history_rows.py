@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups.choices import Evidence, Outcome, Trigger
-from backups.models import BackupRun
+from backups.models import BackupRun, BatchItem
 from backups.views import presentation
 
 from . import runs as tags
@@ -33,7 +33,8 @@ def history_rows(runs: Iterable[BackupRun], *, live: bool = False) -> dict[str, 
         runs: the runs, in the order of the rows.
         live: each row replaces the one on a page that is open.
     """
-    clock = tags.Clock()
+    runs = list(runs)
+    clock, schedules = tags.Clock(), _schedules(runs)
     triggers, outcomes, evidence = _labels(Trigger), _labels(Outcome), _labels(Evidence)
     name = _("Run %(number)d")
     cluster_urls: dict[int, str] = {}  # reverse() takes as long as half a row
@@ -62,6 +63,8 @@ def history_rows(runs: Iterable[BackupRun], *, live: bool = False) -> dict[str, 
             "message": tags.shortened(message, LONGEST_MESSAGE),
             "duration": tags.lasting(run.duration),
         }
+        if run.pk in schedules:
+            values["schedule"], values["schedule_url"] = schedules[run.pk]
         if run.is_active:
             values["active"] = run
         if live or run.is_active:
@@ -71,6 +74,18 @@ def history_rows(runs: Iterable[BackupRun], *, live: bool = False) -> dict[str, 
         return values
 
     return {"rows": [row(run) for run in runs], "live": live, "server_now": clock.now}
+
+
+def _schedules(runs: list[BackupRun]) -> dict[int, tuple[str, str]]:
+    """Name and address of the schedule of each run that one requested; no query without any."""
+    scheduled = [run.pk for run in runs if run.trigger == Trigger.SCHEDULE]
+    if not scheduled:
+        return {}
+    items = BatchItem.objects.filter(run__in=scheduled, batch__firing__isnull=False)
+    named = items.values_list("run", "batch__firing__schedule", "batch__firing__schedule__name")
+    return {
+        run: (name, reverse("backups:schedule", args=[schedule])) for run, schedule, name in named
+    }
 
 
 def _labels(choices: type[TextChoices]) -> dict[str, str]:

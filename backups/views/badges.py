@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from heroicons.templatetags.heroicons import heroicon_mini
 
-from backups.choices import Protection, Readiness, RunState
+from backups.choices import DeliveryState, Protection, Readiness, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,16 @@ PROTECTION: dict[str, Badge] = {
         (Protection.DUE, "warn", "clock"),
         (Protection.OVERDUE, "bad", "shield-exclamation"),
         (Protection.NEVER, "bad", "shield-exclamation"),
+    )
+}
+DELIVERIES: dict[str, Badge] = {
+    state.value: Badge(tone, icon, state.label)
+    for state, tone, icon in (
+        (DeliveryState.WAITING, "busy", "clock"),
+        (DeliveryState.SENDING, "busy", "paper-airplane"),
+        (DeliveryState.SENT, "ok", "check-circle"),
+        (DeliveryState.FAILED, "bad", "x-circle"),
+        (DeliveryState.CANCELLED, "muted", "stop-circle"),
     )
 }
 # of an alert, which is no state

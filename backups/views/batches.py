@@ -160,6 +160,7 @@ def _preview(
     context = {
         "found": found,
         "work": selection.work,
+        "may_schedule": may_somewhere(request.user, Permission.RUN),
         "tabs": _tabs(request.user, selection, pks),
         "rows": [CauseRow(cause, count) for cause, count in found.skipped],
         "most": selecting.MOST,
@@ -266,7 +267,7 @@ def _make(request: PageRequest) -> HttpResponse:
 
 def visible_batch(request: PageRequest, pk: int) -> Batch:
     """Get a batch that the user may see. Raises Http404."""
-    batches = Batch.objects.visible_to(request.user).select_related("retry_of")
+    batches = Batch.objects.visible_to(request.user).select_related("retry_of", "firing__schedule")
     return get_object_or_404(batches, pk=pk)
 
 

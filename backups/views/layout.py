@@ -73,6 +73,7 @@ def _nav_links(path: str, user: User) -> list[NavLink]:
         (_("Clusters"), "backups:clusters", "c", ()),
         (_("History"), "backups:history", "h", ("runs/",)),
         (_("Protection"), "backups:protection", "p", ()),
+        (_("Schedules"), "backups:schedules", "d", ()),
         (_("Audit trail"), "audit:events", "a", ()),
         (_("Settings"), "backups:settings", "s", ()),
     ]

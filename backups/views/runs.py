@@ -21,7 +21,7 @@ from backups.serialize import file_check_of, run_document
 from backups.services.clusters.preflight import blocked_reason
 from backups.services.runs import seal_proof
 from backups.services.runs.related import audit_events, neighbours, resolved_by
-from backups.services.runs.requests import CannotCancel, cancel_run, reason_required
+from backups.services.runs.requests import IN_BATCHES, CannotCancel, cancel_run, reason_required
 from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
 from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
@@ -135,9 +135,9 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
 
 def _batches(run: BackupRun) -> QuerySet[Batch]:
     """The batch that made a run, and those that joined it; a click's run is asked of none."""
-    if run.trigger != Trigger.BULK:
+    if run.trigger not in IN_BATCHES:
         return Batch.objects.none()
-    return Batch.objects.filter(items__run=run).order_by("pk")
+    return Batch.objects.filter(items__run=run).select_related("firing__schedule").order_by("pk")
 
 
 def _token(

@@ -34,6 +34,12 @@ class Action(TextChoices):
     RUN_CORRECTED = "run_corrected", _("Log backup corrected by late evidence")
     BATCH_REQUESTED = "batch_requested", _("Batch requested")
     BATCH_CANCELLED = "batch_cancelled", _("Batch cancelled")
+    SCHEDULE_CREATED = "schedule_created", _("Schedule created")
+    SCHEDULE_CHANGED = "schedule_changed", _("Schedule changed")
+    SCHEDULE_PAUSED = "schedule_paused", _("Schedule paused")
+    SCHEDULE_RESUMED = "schedule_resumed", _("Schedule resumed")
+    SCHEDULE_STOPPED = "schedule_stopped", _("Schedule stopped itself")
+    SCHEDULE_DELETED = "schedule_deleted", _("Schedule deleted")
     RUN_SETTLED = "run_settled", _("Log backup settled manually")
     RUN_FILES_CHECKED = "run_files_checked", _("Files of a log backup checked")
     RUNS_SEALED = "runs_sealed", _("Ended log backups sealed")
@@ -80,6 +86,13 @@ class Action(TextChoices):
     TOKEN_CREATED = "token_created", _("API token created")
     TOKEN_REVOKED = "token_revoked", _("API token revoked")
     TOKEN_REFUSED = "token_refused", _("API token refused")
+
+    CHANNEL_ADDED = "channel_added", _("Channel added")
+    CHANNEL_CHANGED = "channel_changed", _("Channel changed")
+    CHANNEL_REMOVED = "channel_removed", _("Channel deleted")
+    CHANNEL_TESTED = "channel_tested", _("Channel tested")
+    NOTIFICATION_RULE_ADDED = "notification_rule_added", _("Notification rule added")
+    NOTIFICATION_RULE_REMOVED = "notification_rule_removed", _("Notification rule deleted")
 
     INSTANCE_ADOPTED = "instance_adopted", _("Database adopted by this instance")
 

@@ -200,6 +200,7 @@ def send(
     verify: bool | str = True,
     cert: str | tuple[str, str] | None = None,
     secrets: tuple[str, ...] = (),
+    pin: Callable[[str, int], str] | None = None,
 ) -> RawAnswer:
     """Send one request once and read its answer. Redirects are returned, not followed.
 
@@ -218,6 +219,8 @@ def send(
         verify: as in `requests`: whether to verify the certificate, or the path of a CA bundle.
         cert: as in `requests`: client certificate, or certificate and key.
         secrets: values to remove from error messages.
+        pin: chooses the address, by host name and port, and may raise RefusedAddress. Only for a
+            session that is used once: a connection that is kept is not checked again.
 
     Returns:
         The answer, regardless of its status.
@@ -228,7 +231,7 @@ def send(
     """
     began = time.monotonic()
     response: requests.Response | None = None
-    with ExchangeWatch(timeouts) as watch:
+    with ExchangeWatch(timeouts, pin) as watch:
         try:
             response = session.request(
                 method,

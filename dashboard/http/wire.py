@@ -14,6 +14,7 @@ import io
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -62,10 +63,13 @@ class ExchangeWatch:
         proxied: True if the connection goes through a proxy.
         sent_at: `time.monotonic()` immediately before the first byte; None if nothing was sent.
         expired: True after the total time has elapsed.
+        pin: returns the address to connect to, by host name and port; None: any. Not used for a
+            proxy, which resolves the name itself.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, pin: Callable[[str, int], str] | None = None) -> None:
         self.timeouts = timeouts
+        self.pin = pin
         self.phase = Phase.CONNECT
         self.proxied = False
         self.sent_at: float | None = None
@@ -212,7 +216,13 @@ class _Watched(HTTPConnection):
         left = watch.remaining()
         if self.timeout is None or self.timeout > left:
             self.timeout = left
-        connected = super()._new_conn()
+        name = self._dns_host
+        if watch.pin is not None and not watch.proxied:
+            self._dns_host = watch.pin(name, int(self.port or self.default_port))
+        try:
+            connected = super()._new_conn()
+        finally:
+            self._dns_host = name  # certificate and Host header are those of the name
         watch.attach(connected)
         watch.phase = Phase.TLS
         return connected

@@ -158,6 +158,14 @@ MATRIX: dict[str, Url] = {
     "backups:batch-cancel": Url(of="batch", POST=here(RUN)),
     "backups:batch-retry": Url(of="batch", POST=here(RUN)),
     "backups:batch-json": Url(of="batch", GET=here(SEE)),
+    # --- schedules
+    "backups:schedules": Url(GET=SIGNED_IN, lists=True),
+    "backups:schedule-new": Url(GET=somewhere(RUN), POST=somewhere(RUN)),
+    "backups:schedule": Url(of="schedule", GET=here(SEE)),
+    "backups:schedule-edit": Url(of="schedule", GET=here(CONFIGURE), POST=here(CONFIGURE)),
+    "backups:schedule-run": Url(of="schedule", POST=here(RUN)),
+    "backups:schedule-switch": Url(of="schedule", POST=here(CONFIGURE), data={"on": "0"}),
+    "backups:schedule-delete": Url(of="schedule", POST=here(CONFIGURE)),
     # --- history and runs
     "backups:history": Url(GET=SIGNED_IN, query="window=all", lists=True),
     "backups:history-live": Url(GET=SIGNED_IN, shown="run", lists=True),
@@ -193,6 +201,19 @@ MATRIX: dict[str, Url] = {
     "backups:retention": Url(GET=everywhere(AUDIT)),
     "backups:retention-change": Url(POST=everywhere(CONFIGURE)),
     "backups:retention-run": Url(POST=everywhere(CONFIGURE)),
+    "backups:notifications": Url(GET=everywhere(AUDIT)),
+    "backups:delivery-log": Url(GET=everywhere(AUDIT)),
+    "backups:channel-add": Url(GET=everywhere(CONFIGURE), POST=everywhere(CONFIGURE)),
+    "backups:channel": Url(
+        of="channel", GET=everywhere(CONFIGURE), POST=everywhere(CONFIGURE), data={"name": "new"}
+    ),
+    # its address is refused, so the test message fails
+    "backups:channel-test": Url(of="channel", POST=everywhere(CONFIGURE), answers=frozenset({502})),
+    "backups:channel-delete": Url(
+        of="channel", POST=everywhere(CONFIGURE), data={"confirmed": "1"}
+    ),
+    "backups:rule-add": Url(POST=everywhere(CONFIGURE)),
+    "backups:rule-delete": Url(of="rule", POST=everywhere(CONFIGURE)),
     "members:grants": Url(GET=somewhere(AUDIT), lists=True),
     "members:grant-add": Url(POST=somewhere(MEMBERS)),
     "members:grant-withdraw": Url(of="grant", POST=hidden(MEMBERS)),

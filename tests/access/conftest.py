@@ -25,7 +25,9 @@ from backups.models import (
     Project,
     RunEvent,
     SavedView,
+    Schedule,
 )
+from backups.services.notifications.channels import add_channel, add_rule
 from dashboard.accounts.access import PERMISSIONS, Permission, Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
@@ -80,6 +82,13 @@ def everything_in(marker: str) -> dict[str, Model]:
         requested_by_name=f"user-{marker}", trigger=Trigger.BULK, reason=f"reason-{marker}"
     )
     BatchItem.objects.create(batch=batch, cluster=cluster, project=project)
+    schedule = Schedule.objects.create(
+        name=f"schedule-{marker}",
+        cron="30 2 * * *",
+        owner_name=f"user-{marker}",
+        query=f"project={project.pk}&show=present",
+    )
+    schedule.projects.add(project)
     connection = Connection.objects.create(
         cloud=f"cloud-{marker}",
         region="eu-de",
@@ -109,14 +118,21 @@ def everything_in(marker: str) -> dict[str, Model]:
     token, _text = create_token(
         somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}")
     )
+    channel, _secret = add_channel(
+        f"channel-{marker}", "https://127.0.0.1:9/hook", actor=Actor(f"actor-{marker}")
+    )
+    rule = add_rule(channel, ["run_failed"], None, "", actor=Actor(f"actor-{marker}"))
     return {
         "account": somebody,
+        "channel": channel,
+        "rule": rule,
         "api_token": token,
         "group": group,
         "project": project,
         "cluster": cluster,
         "run": run,
         "batch": batch,
+        "schedule": schedule,
         "connection": connection,
         "grant": grant,
         "audit_event": event,

@@ -14,15 +14,17 @@ from backups.models import (
     ClusterTag,
     Connection,
     Export,
+    Firing,
     Project,
     RunEvent,
     SavedView,
+    Schedule,
 )
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
-from tests.browser.typical import Things, make_run, put_in_batch
+from tests.browser.typical import Things, channels_and_messages, make_run, put_in_batch
 
 RIGHT_TO_LEFT = "\u0633\u062c\u0644\u0627\u062a \u0627\u0644\u0637\u0644\u0628\u0627\u062a"
 TEXTS = (
@@ -86,6 +88,8 @@ def fill(root: User) -> Things:
         "node": {"form": f"{clusters[0].pk}?node={TEXTS[0][:60]}"},
         "run": {"2 MB": str(runs[0].pk), "failed": str(runs[1].pk), "queued": str(runs[2].pk)},
         "batch": {"of everything": str(_batch(runs).pk)},
+        "schedule": {"long": str(_schedule(clusters).pk)},
+        "channel": channels_and_messages(list(TEXTS)),
         "audit_event": {f"text {n}": str(events[n].sequence) for n in range(3)},
     }
 
@@ -102,6 +106,23 @@ def _batch(runs: list[BackupRun]) -> Batch:
         else:
             put_in_batch(batch, run.cluster, state="started", run=run)
     return batch
+
+
+def _schedule(clusters: list[Cluster]) -> Schedule:
+    """A schedule with long texts and more firings than a page has."""
+    schedule = Schedule.objects.create(
+        name=TEXTS[0][:100], owner_name=TEXTS[1][:255], cron="0,7,11,19,31 1-7/2 1,15 * MON-FRI",
+        zone="America/Argentina/Buenos_Aires", query=(f"q={TEXTS[2]}" * 20)[:2000], is_on=False,
+        stopped_reason=(TEXTS[1] * 20)[:500], reason=(TEXTS[0] * 20)[:500],
+    )  # fmt: skip
+    schedule.projects.set({each.project_id for each in clusters})
+    now = timezone.now()
+    for number in range(60):
+        Firing.objects.create(
+            schedule=schedule, slot=now - timedelta(hours=number), result="skipped",
+            note=(TEXTS[number % len(TEXTS)] * 9)[:500], by_hand=True, by_name=TEXTS[1][:255],
+        )  # fmt: skip
+    return schedule
 
 
 def _cluster(project: Project, number: int) -> Cluster:

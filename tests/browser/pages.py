@@ -79,6 +79,11 @@ PAGES: dict[str, Entry] = {
         queries=("", "?show=all&work=label", "?work=settings", "?q=no-such-cluster")
     ),
     "backups:batch": Entry(of="batch"),
+    # --- schedules
+    "backups:schedules": Entry(),
+    "backups:schedule-new": Entry(queries=("", "?engine=opensearch")),
+    "backups:schedule": Entry(of="schedule"),
+    "backups:schedule-edit": Entry(of="schedule"),
     # --- history and runs
     "backups:history": Entry(
         queries=(
@@ -94,6 +99,10 @@ PAGES: dict[str, Entry] = {
     "backups:connections": Entry(),
     "backups:connection-entry": Entry(),
     "backups:retention": Entry(),
+    "backups:notifications": Entry(),
+    "backups:channel-add": Entry(),
+    "backups:channel": Entry(of="channel"),
+    "backups:delivery-log": Entry(),
     "backups:adoption": Entry(),
     "members:grants": Entry(queries=("", "?q=no-such-name")),
     "members:accounts": Entry(queries=("", "?q=no-such-name")),

@@ -8,24 +8,39 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from backups.choices import ACTIVE, ConnectionFault, Outcome, RunState, Trigger
+from backups.choices import (
+    ACTIVE,
+    ConnectionFault,
+    DeliveryState,
+    FiringResult,
+    NoticeKind,
+    Outcome,
+    RunState,
+    Trigger,
+)
 from backups.models import (
     ApiCall,
     BackupRun,
     Batch,
     BatchItem,
+    Channel,
     Cluster,
     ClusterTag,
     Connection,
+    Delivery,
     Export,
+    Firing,
     Project,
     RunEvent,
     SavedView,
+    Schedule,
 )
 from backups.models.retention import RetentionKind
 from backups.services import retention
 from backups.services.clusters import readiness
 from backups.services.connections.sync import sync_clusters
+from backups.services.notifications.channels import add_channel, add_rule
+from backups.services.notifications.queueing import new_message_id
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.models import Action
@@ -104,8 +119,31 @@ def fill(root: User) -> Things:
         "run": {f"{run.state} {run.outcome}".strip(): str(run.pk) for run in runs}
         | {"cloud's own": str(_clouds_own(clusters[0], now).pk)},
         "batch": _batches(runs, clusters),
+        "schedule": _schedules(root, clusters),
         "audit_event": events,
+        "channel": channels_and_messages([cluster.name for cluster in clusters]),
     }
+
+
+def channels_and_messages(texts: list[str]) -> dict[str, str]:
+    """A webhook, and a mail channel that is off, with a rule and a message of each state."""
+    who, found = Actor("root"), {}
+    for what, url in (
+        ("webhook", "https://ops.example.com/hooks/1"),
+        ("mail", "mailto://smtp.example.com?from=css@example.com&to=ops@example.com"),
+    ):
+        name = f"{what} {texts[0]}"[:100]
+        channel, _secret = add_channel(name, url, actor=who)
+        add_rule(channel, ["run_failed", "run_rejected", "work_stalled"], None, "", actor=who)
+        found[what] = str(channel.pk)
+        for number, state in enumerate(DeliveryState):
+            Delivery.objects.create(
+                message_id=new_message_id(), channel=channel, channel_name=name, count=number + 1,
+                kind=NoticeKind.RUN_REJECTED, state=state, attempts=number, title=texts[-1][:300],
+                error=texts[-1][:500] if number % 2 else "",
+            )  # fmt: skip
+    Channel.objects.filter(pk=found["mail"]).update(enabled=False)
+    return found
 
 
 def _batches(runs: list[BackupRun], clusters: list[Cluster]) -> dict[str, str]:
@@ -123,6 +161,30 @@ def _batches(runs: list[BackupRun], clusters: list[Cluster]) -> dict[str, str]:
     for cluster in clusters:
         put_in_batch(cancelled, cluster, state="cancelled")
     return {"under way": str(under_way.pk), "cancelled": str(cancelled.pk)}
+
+
+def _schedules(root: User, clusters: list[Cluster]) -> dict[str, str]:
+    """One that fires every night, one that has stopped."""
+    now = timezone.now()
+    nightly = Schedule.objects.create(
+        name="Every night", cron="30 2 * * *", zone="Europe/Berlin", owner=root, owner_name="root",
+        query="show=present", next_slot=now, next_at=now, when_not_ready="wait", wait_minutes=30,
+        jitter=300, ping_sealed="sealed",
+    )  # fmt: skip
+    stopped = Schedule.objects.create(
+        name="Every two hours", interval=7200, owner_name="ben", is_on=False,
+        picked=[each.pk for each in clusters[:2]], stopped_reason="The account was deactivated.",
+    )  # fmt: skip
+    for schedule in (nightly, stopped):
+        schedule.projects.set({each.project_id for each in clusters})
+    for number, result in enumerate(FiringResult):
+        firing = Firing.objects.create(
+            schedule=nightly, slot=now - timedelta(days=number), result=result, matched=12,
+            note="Batch 1 of an earlier firing is still open." if number else "",
+        )  # fmt: skip
+        if not number:
+            Batch.objects.filter(requested_by_name="ben", finished_at=None).update(firing=firing)
+    return {"on": str(nightly.pk), "stopped": str(stopped.pk)}
 
 
 def put_in_batch(batch: Batch, cluster: Cluster, **columns: Any) -> None:

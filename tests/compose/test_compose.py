@@ -220,6 +220,7 @@ def composed(tmp_path: Path) -> Iterator[tuple[Composed, str]]:
     (tmp_path / "secrets" / "database_password").write_text(password + "\n")
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     (tmp_path / "secrets" / "audit_signing_key").write_text(key + "\n")
+    (tmp_path / "secrets" / "channel_key").write_text(secrets.token_urlsafe(48) + "\n")
     web, cloud = _free_port(), _free_port()
     with _role_and_database(password) as database, _redis() as broker:
         mapping = {

@@ -66,6 +66,7 @@ def test_where_nothing_is_kept_the_folder_does_not_matter(settings: Any, tmp_pat
     settings.DATABASE_URL_GIVEN = settings.SECRET_KEY_GIVEN = True
     assert [each.id for each in check_everywhere()] == ["css.W003"]
     settings.AUDIT_SIGNING_KEY = "k3y-" * 10 + "aaa="
+    settings.CHANNEL_KEY = "k3y-" * 16
     assert "css.W003" not in [each.id for each in check_everywhere()]
     settings.SECRET_KEY_GIVEN = False
     assert "css.E021" in [each.id for each in check_everywhere()]

@@ -19,6 +19,7 @@ PRODUCTION = {
     "DEPLOYMENT": "production",
     "SECRET_KEY": KEY + "aZ09_",
     "AUDIT_SIGNING_KEY": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
+    "CHANNEL_KEY": KEY + "channels",
     "ALLOWED_HOSTS": "css-logs.example.com",
     "TRUST_X_FORWARDED_PROTO": "1",
     "DATABASE_URL": "postgres://dashboard:hidden-word@127.0.0.1:1/dashboard",

@@ -29,7 +29,7 @@ from tests.visitor import Visitor
 WRONG = "a-wrong-password-that-was-planted"
 WRONG_KEY = "a-wrong-secret-key-that-was-planted-here"
 # what the product itself keeps as a file of its own, readable by its owner only
-OWN_FILES = {"secret_key", "audit_signing_key", "admin_password"}
+OWN_FILES = {"secret_key", "audit_signing_key", "channel_key", "admin_password"}
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from django.apps import apps
 from django.db import models
+from django.utils.translation import override
 
+from backups.models import Schedule
 from backups.rules.log_settings import LOG_TYPES
+from backups.services.schedules.firing import timing_of
 from dashboard.preferences.forms import AREAS
 from dashboard.web.moments import zone_names
 
@@ -57,6 +60,8 @@ def _leaves(value: object) -> Iterator[str]:
 def pattern() -> re.Pattern[str]:
     """Matches every stored text, the longest first, and the names of things."""
     known = {" ".join(text.split()) for _place, text in texts()} | OWN_NAMES
+    with override("de"):  # cron-descriptor translates its words itself
+        known |= {timing_of(each).words() for each in Schedule.objects.exclude(cron="")}
     return matching(known)
 
 

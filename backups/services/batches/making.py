@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import instance
-from backups.choices import ENDED_BADLY, PASSABLE, Cause, ItemState, RunState, Work
-from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
+from backups import instance, uptime
+from backups.choices import ENDED_BADLY, PASSABLE, PASSING, Cause, ItemState, RunState, Work
+from backups.models import BackupRun, Batch, BatchItem, Cluster, Firing, Project
 from backups.services.dispatch import dispatch_batches
 from backups.services.runs.requests import (
     CannotCancel,
@@ -77,6 +77,8 @@ def make_batch(
     idempotency_key: str = "",
     retry_of: Batch | None = None,
     values: dict[str, Any] | None = None,
+    wait_minutes: int = 0,
+    firing: Firing | None = None,
 ) -> BatchRequest:
     """Request a batch: store it with an item for each of the selected clusters.
 
@@ -90,6 +92,8 @@ def make_batch(
         idempotency_key: the same key from the same requester returns the same batch; "" for none.
         retry_of: the batch whose failed clusters these are.
         values: of other work than a backup (other_work.py).
+        wait_minutes: for how long busy clusters wait until they are free, by the product's clock.
+        firing: the slot of a schedule that requests it.
 
     Returns:
         The new batch, or the one that the key belongs to.
@@ -120,6 +124,8 @@ def make_batch(
                 retry_of=retry_of,
                 idempotency_key=key,
                 body=body,
+                firing=firing,
+                waits_until=uptime.now() + 60 * wait_minutes if wait_minutes else None,
             )
             _store(batch, selection, requester)
             return BatchRequest(batch, created=True)
@@ -163,7 +169,7 @@ def _made(key: str | None, body: str) -> Batch | None:
 
 def _store(batch: Batch, selection: Selection, requester: Requester) -> None:
     found = preview(selection)
-    _refuse(found, anyway=batch.anyway)
+    _refuse(found, anyway=batch.anyway, wait=batch.waits_until is not None)
     batch.requested_by = requester.user
     batch.requested_by_name = requester.name[:255]
     batch.trigger = requester.trigger
@@ -198,13 +204,14 @@ def _store(batch: Batch, selection: Selection, requester: Requester) -> None:
             "not_ready": skipped,
             "anyway": batch.anyway,
             **({"retry_of": batch.retry_of_id} if batch.retry_of_id else {}),
+            **({"schedule": str(batch.firing.schedule)} if batch.firing else {}),
             **({"work": str(batch.work)} if selection.work is not Work.BACKUP else {}),
             **batch.values,
         },
     )
 
 
-def _refuse(found: Preview, *, anyway: bool) -> None:
+def _refuse(found: Preview, *, anyway: bool, wait: bool) -> None:
     if found.is_too_large:
         raise BatchProblem(
             _(
@@ -214,7 +221,7 @@ def _refuse(found: Preview, *, anyway: bool) -> None:
             % {"count": found.total, "most": MOST},
             found,
         )
-    if not (found.possible if anyway else found.ready):
+    if not found.requested(anyway=anyway, wait=wait):
         raise BatchProblem(_nothing(found), found)
 
 
@@ -239,6 +246,8 @@ def _insert_items(batch: Batch, selection: Selection) -> None:
     goes = Q(cause=Cause.NONE)
     if batch.anyway:
         goes |= Q(cause__in=sorted(PASSABLE))
+    if batch.waits_until is not None:
+        goes |= Q(cause__in=sorted(PASSING))
     clusters = selection.with_cause().annotate(
         item_batch=Value(batch.pk, output_field=BigIntegerField()),
         item_state=Case(

@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups.choices import ACTIVE, PASSABLE, Cause, Work
+from backups.choices import ACTIVE, PASSABLE, PASSING, Cause, Work
 from backups.lists.clusters import ClusterFilter
 from backups.models import BackupRun, Cluster, Project
 from backups.models.cluster import ClusterQuerySet
@@ -70,6 +70,18 @@ class Preview:
     def possible(self) -> int:
         """How many are backed up with `anyway`."""
         return self.ready + sum(n for cause, n in self.counts.items() if cause in PASSABLE)
+
+    def requested(self, *, anyway: bool = False, wait: bool = False) -> int:
+        """How many become a part of the batch.
+
+        Args:
+            anyway: also what would probably be rejected.
+            wait: also what may be free in a few minutes.
+        """
+        if anyway:
+            return self.possible
+        waiting = sum(self.counts.get(cause, 0) for cause in PASSING)
+        return self.ready + waiting if wait else self.ready
 
     @property
     def skipped(self) -> list[tuple[Cause, int]]:

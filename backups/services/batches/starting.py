@@ -16,15 +16,28 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
-from backups import instance
-from backups.choices import ACTIVE, PASSABLE, Cause, ItemState, RunState, Trigger, Work
+from backups import instance, uptime
+from backups.choices import (
+    ACTIVE,
+    PASSABLE,
+    PASSING,
+    Cause,
+    ItemState,
+    NoticeKind,
+    RunState,
+    Trigger,
+    Work,
+    in_english,
+)
 from backups.models import BackupRun, Batch, BatchItem, Cluster, Project
 from backups.services import rate
 from backups.services.dispatch import dispatch_batches
+from backups.services.notifications.outbox import announce, is_subscribed
 from backups.services.runs.requests import IN_BATCHES, Requester, request_backups
 
 from .changing import change_waiting
 from .other_work import work_on_waiting
+from .progress import progress_of
 from .selecting import cause_of
 
 logger = logging.getLogger(__name__)
@@ -71,7 +84,9 @@ def start_waiting() -> int:
     until = time.monotonic() + LONGEST
     if instance.problem():
         return 0
-    waiting = BatchItem.objects.filter(state=ItemState.WAITING, batch__work=Work.BACKUP).order_by()
+    waiting = BatchItem.objects.filter(
+        ~_held(), state=ItemState.WAITING, batch__work=Work.BACKUP
+    ).order_by()
     found: dict[int, dict[int, int]] = {}
     for project, batch, number in waiting.values_list("project", "batch").annotate(n=Count("pk")):
         found.setdefault(project, {})[batch] = number
@@ -81,6 +96,15 @@ def start_waiting() -> int:
             break
         started += _start(project, found[project.pk])
     return started + work_on_waiting(until) + change_waiting(until)
+
+
+def _held() -> Q:
+    """Items that wait until their cluster is free; they take no turn and no token meanwhile."""
+    at = uptime.now()
+    if not Batch.objects.open().filter(waits_until__gt=at).exists():
+        return Q(pk__in=[])
+    busy = Cluster.objects.annotate(cause=cause_of(None)).filter(cause__in=sorted(PASSING))
+    return Q(batch__waits_until__gt=at, cluster__in=busy.order_by().values("pk"))
 
 
 def _start(project: Project, waiting: dict[int, int]) -> int:
@@ -125,7 +149,7 @@ def _start_some(batch_pk: int, project: Project, most: int) -> int:
             batch = Batch.objects.select_related("requested_by").get(pk=batch_pk)
             items = list(
                 BatchItem.objects.select_for_update(skip_locked=True, of=("self",))
-                .filter(batch=batch, project=project, state=ItemState.WAITING)
+                .filter(~_held(), batch=batch, project=project, state=ItemState.WAITING)
                 .select_related("cluster__project")
                 .order_by("id")[:most]
             )
@@ -182,7 +206,7 @@ def _verified_since(batch: Batch, pks: list[int]) -> dict[int, BackupRun]:
 def _requester(batch: Batch) -> Requester:
     return Requester(
         batch.requested_by_name,
-        Trigger.BULK,
+        Trigger.SCHEDULE if batch.trigger == Trigger.SCHEDULE else Trigger.BULK,
         user=batch.requested_by,
         source_ip=batch.source_ip,
         reason=batch.reason,
@@ -200,5 +224,41 @@ def end_batches() -> int:
         ~Exists(active),
     )
     pks = list(ended.values_list("pk", flat=True))
-    # an UPDATE without rows would still wait for SQLite's lock
-    return Batch.objects.open().filter(pk__in=pks).update(finished_at=timezone.now()) if pks else 0
+    return sum(map(_end, pks))
+
+
+def _end(pk: int) -> bool:
+    """End a batch, and announce that in the same transaction."""
+    with transaction.atomic():
+        if not Batch.objects.open().filter(pk=pk).update(finished_at=timezone.now()):
+            return False  # another process was faster
+        if is_subscribed(NoticeKind.BATCH_ENDED):
+            _announce_end(Batch.objects.get(pk=pk))
+    return True
+
+
+def _announce_end(batch: Batch) -> None:
+    found = progress_of(batch, None)
+    worked = batch.work == Work.BACKUP
+    counts = {
+        "verified" if worked else "done": found.verified if worked else found.worked,
+        "failed": found.failed + found.unworked,
+        "skipped": sum(found.skipped.values()),
+        "cancelled": found.cancelled,
+    }
+    projects = list(batch.items.order_by().values_list("project", flat=True).distinct()[:2])
+    announce(
+        NoticeKind.BATCH_ENDED,
+        key=f"batch {batch.pk}",
+        project=projects[0] if len(projects) == 1 else None,
+        cause=f"Batch {batch.pk} ({in_english(Work(batch.work).label)})",
+        facts={
+            **counts,
+            "batch": batch.pk,
+            "clusters": found.total,
+            "requested_by": batch.requested_by_name,
+            "text": f"{found.total} clusters: "
+            + ", ".join(f"{number} {name}" for name, number in counts.items() if number),
+            "path": batch.get_absolute_url(),
+        },
+    )

@@ -11,12 +11,21 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, RunState
+from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, NoticeKind, RunState, in_english
 from backups.models import BackupRun, RunEvent
 from backups.services.clusters import checks, protection, readiness
+from backups.services.notifications.outbox import announce
 
 from . import seals
 from .posts import release
+
+NOTICES = {
+    RunState.FAILED: NoticeKind.RUN_FAILED,
+    RunState.UNVERIFIED: NoticeKind.RUN_FAILED,
+    RunState.NOT_STARTED: NoticeKind.RUN_FAILED,
+    RunState.REJECTED: NoticeKind.RUN_REJECTED,
+    RunState.UNKNOWN: NoticeKind.RUN_UNKNOWN,
+}
 
 
 class IllegalTransition(Exception):
@@ -85,7 +94,33 @@ def transition(
         if to in TERMINAL:
             seals.pend(run, changes)
             _tell_the_cluster(run)
+        if to in NOTICES:
+            _announce(run, NOTICES[to])
     return True
+
+
+def _announce(run: BackupRun, kind: NoticeKind) -> None:
+    """Write the notice of a run that ended badly, or whose outcome is unknown."""
+    why = RunState(run.state).label if kind is NoticeKind.RUN_FAILED else run.get_outcome_display()
+    cause = in_english(why) + (f" ({run.error_code})" if run.error_code else "")
+    announce(
+        kind,
+        key=f"run {run.pk}",
+        project=run.project_id,
+        cluster=run.cluster_id,
+        cause=cause,
+        facts={
+            "cluster": run.cluster_name,
+            "project": run.project_name or run.project_id_in_cloud,
+            "cloud": run.cloud,
+            "run": run.pk,
+            "state": run.state,
+            "outcome": run.outcome,
+            "code": run.error_code,
+            "text": run.message or run.note or cause,
+            "path": run.get_absolute_url(),
+        },
+    )
 
 
 def _take_on(run: BackupRun, changes: dict[str, Any]) -> None:

@@ -1,0 +1,23 @@
+"""Encrypt the addresses of channels with the current CHANNEL_KEY."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from backups.services.notifications.channels import rotate_key
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypts the addresses of all channels with the current CHANNEL_KEY. Afterwards, "
+        "CHANNEL_KEY_FALLBACKS is no longer needed."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        done, unreadable = rotate_key()
+        self.stdout.write(f"{done} encrypted with the current key.")
+        if unreadable:
+            names = ", ".join(unreadable)
+            raise CommandError(f"None of the keys opens: {names}. Enter these addresses again.")

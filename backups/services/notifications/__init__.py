@@ -1,0 +1,1 @@
+"""Notifications: what happened is stored in an outbox, grouped, and sent from the database."""

@@ -1,0 +1,1 @@
+"""Notifications against real receivers: SMTP and HTTP servers on loopback."""
