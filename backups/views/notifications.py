@@ -78,8 +78,8 @@ def _page(request: PageRequest, status: int = 200, **more: Any) -> HttpResponse:
 
 
 def _kinds(values: Iterable[str]) -> str:
-    known = {kind.value: str(kind.label) for kind in NoticeKind}
-    return ", ".join(known.get(value, value) for value in values)
+    chosen = set(values)
+    return ", ".join(str(kind.label) for kind in RULE_KINDS if kind.value in chosen)
 
 
 @require_safe
@@ -143,9 +143,7 @@ def _form(request: PageRequest, form: ChannelForm, changed: Channel | None) -> H
 def _saved(request: PageRequest, saved: Channel, secret: str) -> HttpResponse:
     if secret:
         context = {"channel": saved, "secret": secret}
-        response = render(request, "backups/channel_secret.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return render(request, "backups/channel_secret.html", context)
     messages.info(request, _("Saved: %(name)s.") % {"name": saved.name})
     return redirect("backups:notifications")
 

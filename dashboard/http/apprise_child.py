@@ -106,7 +106,7 @@ def run(job: Job) -> Report:
     files = None
     if job.attachment:
         content = base64.b64decode(job.attachment)
-        files = AttachMemory(
+        files = AttachMemory(  # type: ignore[no-untyped-call]
             content=content, name=job.attachment_name, mimetype=job.attachment_type
         )
     refused = _guard(job.allowed)

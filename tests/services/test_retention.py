@@ -17,10 +17,12 @@ from backups.models import (
     ApiCall,
     BackupRun,
     Export,
+    Firing,
     RetentionKind,
     RetentionPolicy,
     RetentionRun,
     RunEvent,
+    Schedule,
 )
 from backups.services import retention
 from dashboard.accounts.models import User
@@ -241,6 +243,16 @@ def test_names_and_addresses_are_masked(make_cluster):
         owner=anna, owner_name="anna", format="csv", requested_before=NOW, finished_at=NOW
     )
     Export.objects.filter(pk=export.pk).update(started_at=NOW - timedelta(days=15))
+    deleted = Schedule.objects.create(
+        name="nightly", cron="30 2 * * *", owner=anna, owner_name="anna", is_on=False,
+        deleted_at=NOW - timedelta(days=15),
+    )  # fmt: skip
+    kept = Schedule.objects.create(name="weekly", cron="@", owner=anna, owner_name="anna")
+    for schedule, days_ago in ((deleted, 15), (kept, 5)):
+        fired_at = NOW - timedelta(days=days_ago)
+        Firing.objects.create(
+            schedule=schedule, slot=fired_at, fired_at=fired_at, result="fired", by_name="anna"
+        )
     current = policy(personal=10)
     assert {p.kind: p.count for p in retention.preview(current)}[RetentionKind.PERSONAL] == 1
     (run,) = run_all()
@@ -254,6 +266,10 @@ def test_names_and_addresses_are_masked(make_cluster):
         assert (each.requested_by_name, each.masked_by) == ("anna", None)
     export.refresh_from_db()
     assert (export.owner, export.owner_name) == (None, "")
+    owners = dict(Schedule.objects.values_list("name", "owner_name"))
+    assert owners == {"nightly": "", "weekly": "anna"}
+    names = dict(Firing.objects.values_list("schedule__name", "by_name"))
+    assert names == {"nightly": "", "weekly": "anna"}
     assert run_all() == []
 
 

@@ -246,7 +246,7 @@ def _announce_end(batch: Batch) -> None:
         "skipped": sum(found.skipped.values()),
         "cancelled": found.cancelled,
     }
-    projects = list(batch.items.order_by().values_list("project", flat=True).distinct()[:2])
+    projects = list(batch.items.order_by().values_list("project_id", flat=True).distinct()[:2])
     announce(
         NoticeKind.BATCH_ENDED,
         key=f"batch {batch.pk}",

@@ -109,7 +109,7 @@ def _subscriptions() -> frozenset[tuple[str, int | None]]:
         # a savepoint within a transaction only: elsewhere it would lock SQLite for a reading
         guard = transaction.atomic() if connection.in_atomic_block else nullcontext()
         with _lock, guard:
-            rules = Rule.objects.filter(channel__enabled=True).values_list("kinds", "project")
+            rules = Rule.objects.filter(channel__enabled=True).values_list("kinds", "project_id")
             pairs = frozenset((kind, project) for kinds, project in rules for kind in kinds)
         _known = known = (time.monotonic(), pairs)
     return known[1]

@@ -77,7 +77,7 @@ def _labels(rules: list[Rule], notices: list[Notice]) -> set[tuple[int, str]]:
     keys = {label.partition("=")[0] for label in wanted}
     tags = ClusterTag.objects.filter(cluster__in=clusters, key__in=keys)
     found = set()
-    for cluster, key, value in tags.values_list("cluster", "key", "value"):
+    for cluster, key, value in tags.values_list("cluster_id", "key", "value"):
         found |= {(cluster, key), (cluster, f"{key}={value}")}
     return found
 

@@ -210,18 +210,21 @@ def projects_of(selection: Selection) -> set[int]:
 
 
 def owner_problem(schedule: Schedule) -> str:
-    """Say in English why a schedule must stop: its owner may not back up its clusters; or ""."""
+    """Say in English why a schedule must stop: its owner may not back up its clusters; or "".
+
+    Without names of people, which nothing could mask there.
+    """
     owner = schedule.owner
     if owner is None:
-        return f"The account of its owner ({schedule.owner_name}) was deleted."
+        return "The account of its owner was deleted."
     if not owner.is_active:
-        return f"The account of its owner ({owner}) was deactivated."
+        return "The account of its owner was deactivated."
     matching = projects_of(selection_of(schedule, None))
     for project in schedule.projects.filter(pk__in=matching):
         if not may(owner, Permission.RUN, project):
-            return f"Its owner ({owner}) may no longer back up clusters of {project}."
+            return f"Its owner may no longer back up clusters of {project}."
     if not may_somewhere(owner, Permission.RUN):
-        return f"Its owner ({owner}) may no longer back up any cluster."
+        return "Its owner may no longer back up any cluster."
     return ""
 
 

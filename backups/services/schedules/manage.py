@@ -117,7 +117,7 @@ def save(
                     _("The schedule has changed since this page was loaded. Load it again.")
                 )
             require_change(user, schedule)
-            before = {**schedule.recorded(), "owner": schedule.owner_name}
+            before = schedule.recorded()
         timing, planned = _timing(schedule), (_timing(schedule), schedule.jitter)
         for name, value in values.items():
             setattr(schedule, name, value)
@@ -147,7 +147,7 @@ def switch(schedule: Schedule, *, on: bool, user: User, actor: Actor) -> None:
     """Pause a schedule, or resume it, from the next slot on.
 
     Raises:
-        RoleRequired: the user may not change it; or, to resume it, its owner may not back up.
+        RoleRequired: the user may not change it, or, to resume it, not back up its clusters.
         ScheduleProblem: it was deleted meanwhile.
     """
     with transaction.atomic():
@@ -222,5 +222,5 @@ def _record(
         project=only_project(schedule),
         reason=schedule.reason,
         before=before,
-        after={**schedule.recorded(), "owner": schedule.owner_name},
+        after=schedule.recorded(),
     )
