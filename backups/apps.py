@@ -13,11 +13,14 @@ class BackupsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import instance
-        from .guards import BEGINNINGS, GUARDS
+        from .guards import BEGINNINGS, CHANGES, GUARDS
         from .lists.text_search import create_search_table
+        from .services.clusters import scope
 
         GUARDS.connect(self)
         BEGINNINGS.connect(self)
+        CHANGES.connect(self)
+        post_migrate.connect(scope.add_missing, sender=self)
         post_migrate.connect(create_search_table, sender=self)
         serving.connect(lambda **_: instance.serve(), weak=False)
         celery_signals.celeryd_init.connect(_belong_to_an_instance, weak=False)

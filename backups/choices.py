@@ -200,6 +200,7 @@ class ScheduledWork(TextChoices):
     """What a schedule does when it fires."""
 
     BACKUP = "backup", _("Back up")
+    REPORT = "report", _("Send the report")
 
 
 class WhenNotReady(TextChoices):

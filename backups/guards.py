@@ -16,3 +16,5 @@ from dashboard.db.triggers import Guards
 GUARDS = Guards("backups", Path(__file__).with_name("sql"))
 # refuses runs that begin with their end; tests and benchmarks, which make such runs, lift it
 BEGINNINGS = Guards("backups", Path(__file__).with_name("sql") / "beginnings")
+# writes ScopeChange and ObjectiveChange, whoever changes a cluster or a project
+CHANGES = Guards("backups", Path(__file__).with_name("sql") / "changes")

@@ -1,6 +1,7 @@
 """The tables of the domain. The database row is the truth about a run."""
 
 from .batch import Batch, BatchItem
+from .changes import ObjectiveChange, ScopeChange
 from .cluster import Cluster, ClusterTag, LogSettings
 from .files import FileCheck, SeenFile
 from .handling import Handling
@@ -37,6 +38,7 @@ __all__ = [
     "LogSettings",
     "Notice",
     "NoticeDelivery",
+    "ObjectiveChange",
     "Post",
     "Project",
     "RequestKey",
@@ -48,6 +50,7 @@ __all__ = [
     "RunSeal",
     "SavedView",
     "Schedule",
+    "ScopeChange",
     "SealBatch",
     "SeenFile",
     "Ticker",

@@ -14,6 +14,7 @@ from django.utils import timezone
 from backups.choices import CatchUp, FiringResult, ScheduledWork, WhenNotReady
 from dashboard.accounts.access import visible_q
 
+from .notification import Channel
 from .project import Project
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # what the audit trail has of a schedule, before and after a change
 RECORDED = (
     *("name", "work", "is_on", "cron", "interval", "zone", "query", "picked", "jitter"),
-    *("when_not_ready", "wait_minutes", "catch_up", "overlap", "reason"),
+    *("when_not_ready", "wait_minutes", "catch_up", "overlap", "reason", "report_span"),
 )
 
 
@@ -74,6 +75,11 @@ class Schedule(models.Model):
     catch_up = models.CharField(max_length=4, choices=CatchUp, default=CatchUp.ONE)
     overlap = models.BooleanField(default=False, help_text="also while its last batch is open")
     reason = models.CharField(max_length=500, blank=True)
+    # of a report: where to, and a lists.report.Span; NULL: the channel was deleted
+    report_channel = models.ForeignKey(
+        Channel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    report_span = models.CharField(max_length=10, blank=True)
     # requested when a firing's batch has ended, with /fail if it did not end well
     ping_sealed = models.TextField(blank=True, help_text="dead man's ping URL, encrypted")
 
@@ -119,7 +125,9 @@ class Schedule(models.Model):
 
     def recorded(self) -> dict[str, Any]:
         """What the audit trail has of it; of the ping URL only whether there is one."""
-        return {name: getattr(self, name) for name in RECORDED} | {"ping": bool(self.ping_sealed)}
+        channel = str(self.report_channel) if self.report_channel else ""
+        values = {name: getattr(self, name) for name in RECORDED}
+        return values | {"ping": bool(self.ping_sealed), "report_channel": channel}
 
 
 class Firing(models.Model):

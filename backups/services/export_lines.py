@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -265,7 +265,23 @@ def _selected(runs: Runs, columns: Mapping[str, Column], shape: LineFormat) -> L
     return Lines(b"".join(parts), count, last)
 
 
-def _csv(rows: list[tuple[object, ...]] | list[list[str]]) -> bytes:
+# What a spreadsheet would read as a formula; the SQL above has the same characters.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def spreadsheet(rows: Iterable[Sequence[object]]) -> bytes:
+    """Rows as CSV for a spreadsheet; the cells of text are quoted as in an export."""
+    safe = [
+        [
+            f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+            for cell in row
+        ]
+        for row in rows
+    ]
+    return _BOM + _csv(safe)
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer).writerows(rows)
     return buffer.getvalue().encode()

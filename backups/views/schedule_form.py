@@ -18,17 +18,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from backups.choices import CatchUp, WhenNotReady
+from backups.choices import CatchUp, ScheduledWork, WhenNotReady
 from backups.forms import MAX_WAIT_MINUTES, ClustersField, form_problems
 from backups.lists.filtering import Chip, active_chips
-from backups.models import Cluster, Project, Schedule
+from backups.lists.report import Span
+from backups.models import Channel, Cluster, Project, Schedule
 from backups.services.batches import selecting
 from backups.services.batches.selecting import Preview
 from backups.services.schedules import manage
 from backups.services.schedules.firing import selection_of, timing_of
 from backups.services.schedules.manage import ScheduleProblem
 from backups.services.schedules.timing import LONGEST_TEXT, BadTiming, Timing, check, parse_cron
-from dashboard.accounts.access import Permission, require_somewhere, visible_q
+from dashboard.accounts.access import Permission, may, require_somewhere, visible_q
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.web.moments import zone_names
@@ -76,6 +77,18 @@ class ScheduleForm(forms.Form):
         label=gettext_lazy("Time zone"),
         choices=_zones,
         help_text=gettext_lazy("of the cron text, daylight saving time included"),
+    )
+    work = forms.ChoiceField(
+        label=gettext_lazy("Work"), choices=ScheduledWork.choices, required=False
+    )
+    report_channel = forms.ModelChoiceField(
+        Channel.objects.all(), label=gettext_lazy("Channel of the report"), required=False
+    )
+    report_span = forms.ChoiceField(
+        label=gettext_lazy("Range of the report"),
+        choices=[(span.value, span.label) for span in (Span.LAST_MONTH, Span.LAST_WEEK)],
+        required=False,
+        help_text=gettext_lazy("in the time zone above; its filter can only be project=…"),
     )
     query = forms.CharField(
         label=gettext_lazy("Filter of the clusters page"),
@@ -130,6 +143,9 @@ class ScheduleForm(forms.Form):
         self.user = user
         self.named: Project | None = None
         self.chips: list[Chip] = []
+        if not may(user, Permission.CONFIGURE):  # channels are for admins of all projects
+            offered: Any = self.fields["report_channel"]
+            offered.queryset = Channel.objects.none()
 
     def clean_query(self) -> str:
         text = str(self.cleaned_data["query"])
@@ -152,6 +168,8 @@ class ScheduleForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         waits = cleaned.get("when_not_ready") == WhenNotReady.WAIT
+        if cleaned.get("work") == ScheduledWork.REPORT:
+            self._clean_report(cleaned)
         if waits and not cleaned.get("wait_minutes") and "wait_minutes" not in self.errors:
             self.add_error("wait_minutes", _("Enter for how many minutes."))
         field = "minutes" if cleaned.get("every") == INTERVAL else "cron"
@@ -161,6 +179,18 @@ class ScheduleForm(forms.Form):
             except BadTiming as problem:
                 self.add_error(field, str(problem))
         return cleaned
+
+    def _clean_report(self, cleaned: dict[str, Any]) -> None:
+        if not may(self.user, Permission.CONFIGURE):
+            self.add_error("work", _("Sending reports requires the role Admin for all projects."))
+        if not cleaned.get("report_channel"):
+            self.add_error("report_channel", _("Choose a channel."))
+        if not cleaned.get("report_span"):
+            self.add_error("report_span", _("Choose a range."))
+        # `show` is in each selection; a report has its own rule of what counts
+        named = set(QueryDict(cleaned.get("query") or "")) - {"show"}
+        if cleaned.get("cluster") or named - {"project"}:
+            self.add_error("query", _("A report is about one project, as in project=1, or all."))
 
     def _timing(self, cleaned: dict[str, Any]) -> Timing:
         zone = ZoneInfo(cleaned["zone"])
@@ -178,9 +208,13 @@ class ScheduleForm(forms.Form):
         """Columns of the schedule; the form must be valid."""
         cleaned, timing = self.cleaned_data, self.cleaned_data["timing"]
         waits = cleaned["when_not_ready"] == WhenNotReady.WAIT
+        reports = cleaned["work"] == ScheduledWork.REPORT
         return {
             **{name: cleaned[name] for name in ("name", "zone", "when_not_ready", "catch_up")},
             **{name: cleaned[name] for name in ("overlap", "reason")},
+            "work": cleaned["work"] or ScheduledWork.BACKUP,
+            "report_channel": cleaned["report_channel"] if reports else None,
+            "report_span": cleaned["report_span"] if reports else "",
             "cron": timing.cron,
             "interval": timing.interval,
             "query": "" if cleaned["cluster"] else cleaned["query"],
@@ -200,6 +234,7 @@ class ScheduleForm(forms.Form):
         """The fields by what they say, each with a heading."""
         groups = {
             _("When"): ("name", "every", "cron", "minutes", "zone", "jitter"),
+            _("What"): ("work", "report_channel", "report_span"),
             _("How"): ("when_not_ready", "wait_minutes", "catch_up", "reason", "overlap"),
             _("Tell another service"): ("ping_url", "no_ping"),
         }
@@ -286,6 +321,7 @@ def schedule_edit(request: PageRequest, pk: int) -> HttpResponse:
         return _submitted(request, schedule)
     initial = {
         **schedule.recorded(),
+        "report_channel": schedule.report_channel_id,
         "every": INTERVAL if schedule.interval else CRON,
         "minutes": schedule.interval // 60 or None,
         "cluster": schedule.picked,

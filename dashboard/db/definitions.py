@@ -14,7 +14,8 @@ _FUNCTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _TRIGGER = re.compile(
-    r"^CREATE TRIGGER (?P<name>\w+) BEFORE (?P<event>\w+) ON (?P<table>\w+)\s+"
+    r"^CREATE TRIGGER (?P<name>\w+)\s+(?P<event>(?:BEFORE|AFTER) \w+(?: OF [\w, ]+)?) "
+    r"ON (?P<table>\w+)\s+"
     r"FOR EACH (?P<level>\w+)\s+EXECUTE FUNCTION (?P<function>\w+)\(\);",
     re.MULTILINE,
 )
@@ -58,7 +59,7 @@ def different(connection: BaseDatabaseWrapper, sql: str) -> set[str]:
         name = found["name"]
         # One without a WHEN condition, whose text would depend on the server's version.
         trigger = (
-            f"CREATE TRIGGER {name} BEFORE {found['event']} ON {found['table']} "
+            f"CREATE TRIGGER {name} {found['event']} ON {found['table']} "
             f"FOR EACH {found['level']} EXECUTE FUNCTION {found['function']}()"
         )
         if present.get(name) != (trigger, _as_postgresql(functions[found["function"]])):

@@ -1,4 +1,4 @@
-"""Guards: database triggers that reject changes to immutable rows.
+"""Guards: database triggers that reject changes to immutable rows, or record changes of others.
 
 Each app defines them in `sql/guards.sqlite.sql` and `sql/guards.postgresql.sql`; what only SQLite
 needs is in `sql/replace.sqlite.sql`. The owner of the database can drop triggers; they protect
@@ -27,9 +27,11 @@ from .concurrency import unapplied_migrations
 logger = logging.getLogger(__name__)
 Plan = Iterable[tuple[Any, bool]]  # (migration, is reversed)
 
-_TRIGGER = re.compile(r"^CREATE TRIGGER (\w+) BEFORE \w+ ON (\w+)", re.MULTILINE)
+_TRIGGER = re.compile(
+    r"^CREATE TRIGGER (\w+)\s+(?:BEFORE|AFTER) \w+(?: OF [\w, ]+)? ON (\w+)", re.MULTILINE
+)
 _FUNCTION = re.compile(r"^CREATE FUNCTION (\w+)\(\)", re.MULTILINE)
-_SQLITE_STATEMENT = re.compile(r"^(CREATE TRIGGER (\w+) .*?^END);$", re.MULTILINE | re.DOTALL)
+_SQLITE_STATEMENT = re.compile(r"^(CREATE TRIGGER (\w+)\s.*?^END);$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

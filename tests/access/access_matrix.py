@@ -155,6 +155,8 @@ MATRIX: dict[str, Url] = {
     "backups:handling-end": Url(of="handling", POST=here(RUN)),
     # --- protection
     "backups:protection": Url(GET=SIGNED_IN, lists=True),
+    "backups:report": Url(GET=SIGNED_IN, query="span=this_month", lists=True),
+    "backups:report-csv": Url(GET=SIGNED_IN, query="span=this_month", lists=True),
     "backups:project-objective": Url(of="project", POST=here(CONFIGURE), data={"hours": "12"}),
     # --- batches
     "backups:batches": Url(GET=SIGNED_IN, POST=somewhere(RUN), lists=True, lists_by="GET"),

@@ -73,6 +73,7 @@ PAGES: dict[str, Entry] = {
     "backups:log-search": Entry(of="node", statuses=frozenset({200, 400, 502})),
     "backups:protection": Entry(queries=("", "?protection=overdue")),
     "backups:handle": Entry(queries=("?cause=never", "?cause=backup_off&back=/protection/")),
+    "backups:report": Entry(queries=("", "?span=this_month", "?span=this_month&zone=Asia/Tokyo")),
     # --- batches
     "backups:batches": Entry(),
     "backups:batch-new": Entry(
@@ -132,6 +133,7 @@ NOT_PAGES = {
     "backups:connections-live": "parts of a page",
     "backups:run-json": "a file",
     "audit:chain-status": "part of a page",
+    "backups:report-csv": "a file",
     "version": "JSON",
 }
 

@@ -18,7 +18,15 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from backups import instance
-from backups.choices import CatchUp, Cause, FiringResult, NoticeKind, Trigger, WhenNotReady
+from backups.choices import (
+    CatchUp,
+    Cause,
+    FiringResult,
+    NoticeKind,
+    ScheduledWork,
+    Trigger,
+    WhenNotReady,
+)
 from backups.models import Batch, Firing, Project, Schedule
 from backups.services.batches.making import BatchProblem, make_batch
 from backups.services.batches.selecting import Preview, Selection, of_filter, of_rows, preview
@@ -29,6 +37,7 @@ from dashboard.accounts.models import User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
+from .reporting import queue_report
 from .timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -263,6 +272,11 @@ def run_now(schedule: Schedule, user: User, requester: Requester) -> Firing:
 def _fire(firing: Firing, user: User, requester: Requester) -> None:
     """Store a firing with its batch, or why it is skipped; the user's permissions apply."""
     schedule = firing.schedule
+    if schedule.work == ScheduledWork.REPORT:
+        _store(firing)
+        if why := queue_report(firing, user):
+            _skip(firing, why)
+        return
     still = Batch.objects.open().filter(firing__schedule=schedule).order_by("pk").first()
     if still is not None and not schedule.overlap:
         _skip(firing, f"Batch {still.pk} of an earlier firing is still open.")

@@ -7,6 +7,7 @@ import logging
 from django.db import transaction
 from django.db.models import Q
 
+from backups.choices import FiringResult, ScheduledWork
 from backups.models import Batch, Firing
 from backups.services.batches.progress import progress_of
 from backups.services.notifications.queueing import queue_ping
@@ -52,6 +53,9 @@ def problem_of(firing: Firing) -> str:
     that a cluster has not been backed up for weeks.
     """
     batch: Batch | None = getattr(firing, "batch", None)
+    sent = firing.result in (FiringResult.FIRED, FiringResult.CAUGHT_UP)
+    if firing.schedule.work == ScheduledWork.REPORT and sent:
+        return ""
     if batch is None:
         return firing.note or "It has no batch."
     progress = progress_of(batch, None)
