@@ -52,7 +52,7 @@ def refuse_unknown(request: HttpRequest, known: Iterable[str]) -> None:
     """
     names = sorted(known)
     unknown = [name for name in request.GET if name not in names]
-    if "page" in unknown and "cursor" in names:
+    if "page" in unknown and "limit" in names:
         raise NoPageNumbers
     text = _("unknown parameter; known are: %(names)s") % {"names": ", ".join(names) or "-"}
     wrong = [(name[:100], text) for name in unknown]
