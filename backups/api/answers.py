@@ -424,7 +424,7 @@ class UsedToken(Schema):
 
 class HeldRole(Schema):
     role: str
-    project: Project | None
+    project: ProjectLine | None
     group: str
 
 

@@ -22,6 +22,8 @@ from backups.models import (
     BatchItem,
     Cluster,
     Connection,
+    Export,
+    LogSettings,
     Project,
     RunEvent,
     SavedView,
@@ -109,8 +111,13 @@ def everything_in(marker: str) -> dict[str, Model]:
     token, _text = create_token(
         somebody, f"token-{marker}", Scope.READ, 30, Actor(f"actor-{marker}")
     )
+    export = Export.objects.create(
+        owner=somebody, owner_name=somebody.username, format="csv", requested_before=timezone.now()
+    )
+    LogSettings.objects.create(cluster=cluster, enabled=False, read_at=timezone.now())
     return {
         "account": somebody,
+        "export": export,
         "api_token": token,
         "group": group,
         "project": project,
@@ -217,6 +224,14 @@ def give_token(world: World, user: User) -> None:
     assert isinstance(token, ApiToken)
     token.user, token.name = user, "a token"
     token.save()
+
+
+def give_export(world: World, user: User) -> None:
+    """Give the export to a user; it belongs to no project."""
+    export = world.own["export"]
+    assert isinstance(export, Export)
+    export.owner = user
+    export.save()
 
 
 MakeUser = Callable[..., User]

@@ -20,7 +20,7 @@ from tests.tokens_made import token_of
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 # Of each operation. `make api-contract` tries more.
 EXAMPLES = os.environ.get("API_CONTRACT_EXAMPLES", "4")
-SECONDS = float(os.environ.get("API_CONTRACT_SECONDS", "300"))  # then it hangs
+SECONDS = float(os.environ.get("API_CONTRACT_SECONDS", "600"))  # then it hangs
 # Filters are also checked against each other and the database, so a value that fits its schema can
 # be refused; and which objects exist changes while they are archived and revoked.
 LEFT_OUT = "positive_data_acceptance,use_after_free,ensure_resource_availability"
@@ -33,6 +33,7 @@ def no_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("role", list(Role))
 def test_every_answer_is_as_described(
     role: Role, live_server: Any, redis_url: str, tmp_path: Path, no_cloud: None, settings: Any
@@ -41,11 +42,12 @@ def test_every_answer_is_as_described(
     everything_in(OWN)
     everything_in(OTHER)
     token = token_of(give(User.objects.create_user(role), role), Scope.MANAGE)
+    phases = "examples,coverage,fuzzing" if role is Role.ADMIN else "examples,fuzzing"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", str(SCHEMA)),
             *("--url", live_server.url, "--header", f"Authorization: Bearer {token}"),
-            *("--phases", "examples,coverage,fuzzing", "--exclude-checks", LEFT_OUT),
+            *("--phases", phases, "--exclude-checks", LEFT_OUT),
             # its own token would not survive
             *("--exclude-operation-id", "revoke_own_token"),
             *("--max-examples", EXAMPLES, "--seed", "1"),
@@ -61,3 +63,4 @@ def test_every_answer_is_as_described(
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert "No issues found" in done.stdout, done.stdout[-3000:]
+    print(done.stdout[-2000:])
