@@ -138,7 +138,11 @@ class Resource(Router):
             response=dict(schemas),
             url_name=name,
             summary=summary,
-            openapi_extra={"parameters": parameters, "responses": responses},
+            openapi_extra={
+                "parameters": parameters,
+                "responses": responses,
+                "x-token-scope": str(auth.needed),
+            },
         )
 
         def decorate(view: View) -> View:

@@ -19,6 +19,7 @@ from .account import API_VERSION as VERSION
 from .token import READ
 
 LARGEST_BODY = 16_384  # bytes
+BASE = f"api/{VERSION}/"  # below the URL prefix
 _JSON = ("application/json", problems.CONTENT_TYPE)
 _FILES = ("text/csv", "application/jsonl")  # of exports
 
@@ -100,7 +101,7 @@ def _beyond_limits(request: HttpRequest) -> HttpResponse | None:
 
 def description() -> dict[str, Any]:
     """The OpenAPI description of this instance."""
-    return openapi.describe(api, f"{get_script_prefix()}api/{VERSION}/")
+    return openapi.describe(api, f"{get_script_prefix()}{BASE}")
 
 
 def openapi_json(request: HttpRequest) -> HttpResponse:

@@ -132,6 +132,7 @@ MATRIX: dict[str, Url] = {
     "backups:home": Url(GET=SIGNED_IN, lists=True),
     "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),
     "backups:frame-live": Url(GET=SIGNED_IN),
+    "backups:api-reference": Url(GET=SIGNED_IN),
     "backups:search": Url(GET=SIGNED_IN, query="q=e", lists=True),
     # --- clusters
     "backups:clusters": Url(GET=SIGNED_IN, lists=True),
