@@ -36,7 +36,8 @@ class Shown:
 
     Attributes:
         tag: its group.
-        answers: pairs of status and what it means.
+        answers: pairs of status and what it means, without the problems that all have.
+        problems: the statuses of these.
         example: a command line.
     """
 
@@ -50,6 +51,7 @@ class Shown:
     parameters: list[Field]
     fields: list[Field]
     answers: list[tuple[str, str]]
+    problems: str
     example: str
 
 
@@ -81,7 +83,9 @@ def _shown(method: str, path: str, operation: Schema, components: Schema) -> Sho
         for name, each in body.get("properties", {}).items()
     ]
     example = body.get("examples", [{}])[0]
-    wanted = {name: value for name, value in example.items() if name in required}
+    sent = required or ("filter", "reason")
+    wanted = {name: value for name, value in example.items() if name in sent}
+    answers = operation["responses"].items()
     return Shown(
         operation["tags"][0],
         operation["operationId"],
@@ -96,10 +100,8 @@ def _shown(method: str, path: str, operation: Schema, components: Schema) -> Sho
             if each["in"] != "path"
         ],
         fields,
-        [
-            (status, each.get("description") or _named(each, components))
-            for status, each in operation["responses"].items()
-        ],
+        [(status, each["description"]) for status, each in answers if "$ref" not in each],
+        ", ".join(status for status, each in answers if "$ref" in each),
         _curl(method, f"/{path}", wanted),
     )
 
@@ -116,11 +118,6 @@ def _resolved(schema: Schema, components: Schema) -> Schema:
             found: Schema = components["schemas"][each["$ref"].rpartition("/")[2]]
             return found
     return schema
-
-
-def _named(answer: Schema, components: Schema) -> str:
-    text: str = components["responses"][answer["$ref"].rpartition("/")[2]]["description"]
-    return text
 
 
 def _type(schema: Schema) -> str:
