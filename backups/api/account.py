@@ -95,9 +95,9 @@ def list_tokens(request: ApiRequest) -> Json:
 )
 def revoke_own_token(request: ApiRequest, pk: int, body: NoFields | None = None) -> Json:
     """Revoke one of the account's tokens: itself, or with the scope “manage” any."""
-    found = get_object_or_404(ApiToken.objects.of(request.user).select_related("user"), pk=pk)
-    if found.pk != request.auth.pk:
+    if pk != request.auth.pk:
         require_scope(request, Permission.CONFIGURE)
+    found = get_object_or_404(ApiToken.objects.of(request.user).select_related("user"), pk=pk)
     revoke_token(found, Actor.of(request))
     found.refresh_from_db()
     return token_line(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from django.db.models import F
 from django.db.models.expressions import OrderBy
@@ -30,7 +31,7 @@ from .token import ApiRequest, require_scope
 
 router = Resource("batches")
 
-_MADE = {
+_MADE: dict[str, Any] = {
     "schemas": {202: answers.BatchDocument, 200: answers.BatchDocument},
     "parameters": [IDEMPOTENCY_KEY],
     "refusals": {409: "There is nothing to do, or too many clusters are selected."},

@@ -14,7 +14,7 @@ from backups.choices import ACTIVE, Trigger
 from backups.forms import ArchiveForm, BackupForm
 from backups.lists.clusters import ClusterFilter, ProtectionFilter
 from backups.models import Cluster, Connection, LogSettings
-from backups.models.cluster import ClusterQuerySet, attach_latest_runs
+from backups.models.cluster import attach_latest_runs
 from backups.serialize import Json, cluster_document, cluster_line, iso
 from backups.services.clusters import manage
 from backups.services.clusters.preflight import would_be_rejected
@@ -57,7 +57,7 @@ def list_clusters(request: ApiRequest) -> Json:
     found = ClusterFilter(request.GET, user=request.user)
     valid(found)
 
-    def prepare(rows: ClusterQuerySet) -> list[Cluster]:
+    def prepare(rows: Any) -> list[Cluster]:
         parts = rows.with_latest_run().select_related("project").prefetch_related("tags")
         listed = list(parts)
         attach_latest_runs(listed)
@@ -207,7 +207,7 @@ def check_cluster(request: ApiRequest, pk: int, body: NoFields | None = None) ->
 
 
 # of a request for a backup
-REQUESTED = {
+REQUESTED: dict[str, Any] = {
     "schemas": {202: answers.RunDocument, 200: answers.RunDocument},
     "parameters": [IDEMPOTENCY_KEY],
     "refusals": {409: "The cloud would reject it, or the cluster cannot be backed up."},

@@ -174,12 +174,11 @@ def _answering(view: Callable[..., Any], known: list[str]) -> Callable[..., Http
 
 def _conditional(request: Any, response: HttpResponseBase, made: Any) -> HttpResponseBase:
     """Add the entity tag; 304 if the client has this answer."""
-    if not isinstance(made, dict):
+    if not isinstance(made, dict) or not isinstance(response, HttpResponse):
         return response
     lasting = {name: value for name, value in made.items() if name not in _MOMENTS}
     text = json.dumps(lasting, sort_keys=True, default=str)
     # weak, because answers are also sent compressed
     tag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
     response["ETag"] = tag
-    found: HttpResponse = get_conditional_response(request, etag=tag, response=response)
-    return found
+    return get_conditional_response(request, etag=tag, response=response) or response

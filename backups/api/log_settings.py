@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import Http404, JsonResponse
 from django.utils.translation import gettext as _
 
@@ -33,7 +35,7 @@ _REFUSALS = {
     409: "The cloud refused the change, or another change is in progress.",
     502: "The cloud could not be reached, or it is not known what it did.",
 }
-_CHANGED = {
+_CHANGED: dict[str, Any] = {
     "schemas": {200: answers.LogSettings, 202: answers.LogSettings},
     "auth": MANAGE,
     "refusals": _REFUSALS,

@@ -149,7 +149,7 @@ def _described(name: str, field: forms.Field) -> dict[str, Any]:
     if isinstance(field, forms.ModelChoiceField):
         schema = {"type": "integer"}
     elif isinstance(field, forms.ChoiceField):
-        pairs = field.choices if isinstance(field.choices, list) else list(field.choices)
+        pairs: Any = field.choices
         schema = {"type": "string", "enum": [str(value) for value, _label in pairs if value]}
     elif isinstance(field, forms.IntegerField):
         schema = {"type": "integer", "minimum": field.min_value or 1}

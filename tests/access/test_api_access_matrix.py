@@ -150,6 +150,7 @@ def test_looking_by_token_changes_nothing_but_its_last_use(world: World, redis_u
     root = next(person for person in world.people if person.name == "superuser")
     assert root.user is not None
     token = token_of(root.user, Scope.RUN)
+    give_export(world, root.user)
     before = everything_stored()
     for name, entry in API_MATRIX.items():
         if entry.GET is None:
