@@ -59,7 +59,8 @@ def ask(program: Program, method: str, path: str, body: Any = None, **headers: s
     with transaction.atomic():
         answer = program.ask(method, path, body, **headers)
         transaction.set_rollback(True)
-    assert answer.status < 500, f"{method} {path} {body!r}"
+    # 502: there is no cloud
+    assert answer.status < 500 or answer.status == 502, f"{method} {path} {body!r}"
     if answer.status >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert {"type", "title", "status", "detail", "request_id"} <= set(answer.body)
