@@ -59,7 +59,8 @@ class Shown:
 def api_reference(request: PageRequest) -> HttpResponse:
     """All operations, by group."""
     base = request.build_absolute_uri(f"{get_script_prefix()}{BASE}").rstrip("/")
-    context = {"groups": _groups(), "base": base, "described": description()["info"]}
+    variables = f"export CSS={base}\nexport TOKEN=csslb_…"
+    context = {"groups": _groups(), "variables": variables}
     return render(request, "backups/api_reference.html", context)
 
 
