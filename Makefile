@@ -47,6 +47,11 @@ check: lint ## run the linters and the fast tests, in under two minutes
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not e2e and not browser" $(PYTEST_ARGS) \
 	  tests/rules tests/views tests/access tests/language tests/docs/test_docs.py tests/docs/test_imports.py
 
+.PHONY: api-contract
+api-contract: install-dev ## have schemathesis try more of the API, with a token of each role (API_CONTRACT_EXAMPLES=50)
+	API_CONTRACT_EXAMPLES=$${API_CONTRACT_EXAMPLES:-50} API_CONTRACT_SECONDS=3600 \
+	  $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/api/test_api_contract.py
+
 .PHONY: chaos
 chaos: install-dev ## kill workers, broker and database under load, then verify the history (CHAOS_ARGS)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)

@@ -221,17 +221,20 @@ def cluster_document(
         "failed_reason": cluster.failed_reason,
         "created_in_cloud_at": iso(cluster.created_in_cloud_at),
         "registered_at": iso(cluster.registered_at),
-        "log_settings": None
-        if settings is None
-        else {
-            "enabled": settings.enabled,
-            "bucket": settings.bucket,
-            "base_path": settings.base_path,
-            "agency": settings.agency,
-            "automatic": settings.automatic,
-            "period": settings.period,
-            "read_at": iso(settings.read_at),
-        },
+        "log_settings": log_settings_document(settings) if settings else None,
+    }
+
+
+def log_settings_document(settings: LogSettings) -> Json:
+    """The log backup settings of a cluster as last read."""
+    return {
+        "enabled": settings.enabled,
+        "bucket": settings.bucket,
+        "base_path": settings.base_path,
+        "agency": settings.agency,
+        "automatic": settings.automatic,
+        "period": settings.period,
+        "read_at": iso(settings.read_at),
     }
 
 

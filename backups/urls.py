@@ -4,6 +4,7 @@ from django.conf import settings
 from django.urls import path
 
 from .views import (
+    api_reference,
     attention,
     backup,
     batches,
@@ -34,6 +35,7 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("live/", home.home_live, name="home-live"),
     path("frame/live/", layout.frame_live, name="frame-live"),
+    path("api-reference/", api_reference.api_reference, name="api-reference"),
     path("search/", search.search, name="search"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/live/", clusters.clusters_live, name="clusters-live"),

@@ -15,6 +15,7 @@ from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.tokens.issuing import create_token
 from dashboard.tokens.models import ApiToken, Scope
+from tests.described import check_described
 
 
 def token_of(user: User, scope: Scope = Scope.RUN, name: str = "", days: int = 30) -> str:
@@ -62,6 +63,7 @@ class Program:
         text = answer.getvalue().decode()  # of a streamed one, too
         is_json = "json" in answer.headers.get("Content-Type", "")
         got = json.loads(text) if text and is_json else text or None
+        check_described(method, url, answer.status_code, got if is_json else None)
         return Answer(answer.status_code, got, answer.headers)
 
     def get(self, path: str, **headers: str) -> Answer:

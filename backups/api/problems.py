@@ -27,6 +27,20 @@ logger = logging.getLogger("django.request")
 TYPES = "urn:css-log-backup:"
 REALM = 'Bearer realm="css-log-backup"'
 CONTENT_TYPE = "application/problem+json"
+# what every operation can answer, by status: descriptions
+EVERYWHERE = {
+    400: "A parameter, field or body cannot be used.",
+    401: "The token is missing, wrong, expired or revoked.",
+    403: "The account or the token may not do this.",
+    404: "It does not exist, or the account may not see it.",
+    406: "The client does not accept the content type.",
+    411: "The body has no Content-Length.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "Lists have no page numbers; an idempotency key was used with another body.",
+    429: "Too many invalid tokens from this address.",
+    500: "An error in the dashboard.",
+}
 
 
 class Invalid(Exception):
@@ -59,10 +73,17 @@ class NotNow(Exception):
         facts: further members of the problem.
     """
 
-    def __init__(self, kind: str, detail: str, **facts: str) -> None:
-        self.kind, self.detail = kind, detail
-        self.facts: dict[str, Any] = dict(facts)
+    def __init__(self, kind: str, detail: str, **facts: Any) -> None:
+        self.kind, self.detail, self.facts = kind, detail, facts
         super().__init__(detail)
+
+
+class CloudFailed(NotNow):
+    """The cloud could not be reached, or it is not known what it did: 502."""
+
+
+class NoPageNumbers(Exception):
+    """The request asks for a page by its number, which no list has."""
 
 
 class OutOfScope(Exception):
@@ -137,6 +158,17 @@ def not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
     )
 
 
+def not_acceptable(request: HttpRequest, types: Iterable[str]) -> HttpResponse:
+    """406 for a client that takes none of the content types."""
+    return problem(
+        request,
+        406,
+        "not-acceptable",
+        _("Not acceptable"),
+        _("Responses are: %(types)s.") % {"types": ", ".join(types)},
+    )
+
+
 def invalid(request: HttpRequest, errors: Iterable[tuple[str, str]]) -> HttpResponse:
     """400 that names each invalid field or parameter."""
     listed = [{"field": field, "problem": text} for field, text in errors]
@@ -195,7 +227,7 @@ def _refused(request: HttpRequest, error: RoleRequired) -> HttpResponse:
 
 
 def _out_of_scope(request: HttpRequest, error: OutOfScope) -> HttpResponse:
-    detail = _("The token is read-only. Create one with the scope “%(scope)s”.") % {
+    detail = _("The token's scope does not include this. Create one with “%(scope)s”.") % {
         "scope": error.needed.label
     }
     _record_refusal(request, detail)
@@ -235,6 +267,23 @@ def _key_reused(request: HttpRequest, error: KeyReused | BatchKeyReused) -> Http
 
 def _not_now(request: HttpRequest, error: NotNow) -> HttpResponse:
     return problem(request, 409, error.kind, _("Not possible now"), error.detail, **error.facts)
+
+
+def _cloud_failed(request: HttpRequest, error: CloudFailed) -> HttpResponse:
+    return problem(
+        request, 502, error.kind, _("No usable answer of the cloud"), error.detail, **error.facts
+    )
+
+
+def _no_page_numbers(request: HttpRequest, error: Exception) -> HttpResponse:
+    return problem(
+        request,
+        422,
+        "no-page-numbers",
+        _("Lists have no page numbers"),
+        _("Leave “page” out, and follow “next” of each response until it is null."),
+        errors=[{"field": "page", "problem": _("Lists have no page numbers")}],
+    )
 
 
 def _validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
@@ -277,6 +326,8 @@ def register(api: NinjaAPI) -> None:
         KeyReused: _key_reused,
         BatchKeyReused: _key_reused,
         NotNow: _not_now,
+        CloudFailed: _cloud_failed,
+        NoPageNumbers: _no_page_numbers,
         NotAuthenticated: _unauthenticated,
         TooManyFailures: _too_many,
         SecondFactorMissing: _second_factor_missing,

@@ -1,32 +1,38 @@
-"""Runs: list, details, export and cancellation."""
+"""Runs: list, details, export, cancellation and settling."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from django.http import HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.db.models import F
+from django.db.models.expressions import OrderBy
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from ninja import Router, Schema
-from pydantic import ConfigDict, Field
 
+from backups.choices import Ruling
 from backups.lists.history import RUN_KEYSET, HistoryFilter, pinned
-from backups.models import BackupRun, ExportAs
+from backups.models import BackupRun, Export, ExportAs
 from backups.serialize import Json, run_document, run_line
-from backups.services.exports import begin, knows_zone, line_format, stream
-from backups.services.runs import seal_proof
+from backups.serialize_admin import export_line
+from backups.services.exports import LOST_AFTER, begin, knows_zone, line_format, stream
+from backups.services.runs import requests, seal_proof
 from backups.services.runs.related import audit_events, neighbours, resolved_by
-from backups.services.runs.requests import cancel_run
+from backups.services.runs.settling import CannotSettle, settle_by_hand
 from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.audit.trail import Actor
 from dashboard.db.keyset import BadCursor, Cursor, PageQuery
 
-from .problems import Invalid
-from .queries import LIMIT, described, limit_of, refuse_unknown, valid
-from .token import READ, RUN, ApiRequest
+from . import answers
+from .bodies import ExportBody, NoFields, SettleBody
+from .declare import Resource
+from .problems import Invalid, NotNow
+from .queries import LIMIT, PAGED, described, limit_of, page_of, valid
+from .token import MANAGE, READ, ApiRequest
 
-router = Router(tags=["runs"])
+router = Resource("runs")
+exports_router = Resource("exports")
 
 _PLACES = {
     "older": "Runs older than a position: the value of “older” in a response.",
@@ -34,31 +40,22 @@ _PLACES = {
 }
 
 
-class NoFields(Schema):
-    """An empty body."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-@router.get(
+@router.read(
     "",
-    auth=READ,
-    url_name="runs",
+    answers.Runs,
+    name="runs",
     summary="List runs",
-    openapi_extra={
-        "parameters": [
-            *described(HistoryFilter),
-            *(
-                {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
-                for name, text in _PLACES.items()
-            ),
-            LIMIT,
-        ]
-    },
+    parameters=[
+        *described(HistoryFilter),
+        *(
+            {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+            for name, text in _PLACES.items()
+        ),
+        LIMIT,
+    ],
 )
-def runs(request: ApiRequest) -> JsonResponse:
+def list_runs(request: ApiRequest) -> Json:
     """A page of the runs that match the filters of the history, newest first."""
-    refuse_unknown(request, [*HistoryFilter.base_filters, *_PLACES, "limit"])
     limit, wanted = limit_of(request.GET), _page_query(request)
     found = HistoryFilter(request.GET, user=request.user)
     valid(found)
@@ -70,36 +67,25 @@ def runs(request: ApiRequest) -> JsonResponse:
     for name in _PLACES:
         query.pop(name, None)
     query["older"] = older or ""
-    return JsonResponse(
-        {
-            "items": [run_line(run) for run in rows],
-            "window": str(found.window_in_force),
-            "older": older,
-            "newer": newer,
-            "next": f"{request.path}?{query.urlencode()}" if older else None,
-        }
-    )
+    return {
+        "items": [run_line(run) for run in rows],
+        "window": str(found.window_in_force),
+        "older": older,
+        "newer": newer,
+        "next": f"{request.path}?{query.urlencode()}" if older else None,
+    }
 
 
-class ExportBody(Schema):
-    """Optional fields of an export."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    format: Literal["csv", "excel", "jsonl"] = "csv"
-    time_zone: Annotated[str, Field(max_length=64)] = ""
-
-
-@router.post(
+@router.act(
     "/export",
-    auth=READ,
-    url_name="runs-export",
+    {200: None},
+    name="runs-export",
     summary="Export runs",
-    openapi_extra={"parameters": described(HistoryFilter)},
+    auth=READ,
+    parameters=described(HistoryFilter),
 )
-def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResponseBase:
+def export_runs(request: ApiRequest, body: ExportBody | None = None) -> HttpResponseBase:
     """All runs that match the filters, as a file. Recorded in the audit trail."""
-    refuse_unknown(request, HistoryFilter.base_filters)
     require_somewhere(request.user, Permission.EXPORT)
     body = body or ExportBody()
     kind = ExportAs(body.format)
@@ -113,9 +99,34 @@ def runs_export(request: ApiRequest, body: ExportBody | None = None) -> HttpResp
     shape = line_format(kind, body.time_zone)
     query = pinned(request.GET, found.form.cleaned_data).urlencode()
     export = begin(found, kind, shape, query=query, actor=Actor.of(request))
+    headers = {**kind.headers(now), "Location": reverse("api:export", args=[export.pk])}
     return StreamingHttpResponse(
-        stream(export, found, shape), content_type=kind.content_type, headers=kind.headers(now)
+        stream(export, found, shape), content_type=kind.content_type, headers=headers
     )
+
+
+@exports_router.read(
+    "",
+    answers.Page[answers.Export],
+    name="exports",
+    summary="List exports",
+    parameters=PAGED,
+)
+def list_exports(request: ApiRequest) -> Json:
+    """The account's exports, newest first."""
+    made, newest = Export.objects.filter(owner=request.user), [OrderBy(F("pk"), descending=True)]
+    return page_of(request, made, newest, _export_line, kind="exports")
+
+
+@exports_router.read("/{int:pk}", answers.Export, name="export", summary="Get an export")
+def get_export(request: ApiRequest, pk: int) -> Json:
+    """The progress of one of the account's exports; its rows were the response to its request."""
+    return _export_line(get_object_or_404(Export, owner=request.user, pk=pk))
+
+
+def _export_line(export: Export) -> Json:
+    lost = export.changed_at < timezone.now() - LOST_AFTER
+    return export_line(export, is_lost=lost and export.state == Export.State.RUNNING)
 
 
 def _page_query(request: ApiRequest) -> PageQuery:
@@ -148,19 +159,46 @@ def document_of(request: ApiRequest, pk: int) -> Json:
     )
 
 
-@router.get("/{int:pk}", auth=READ, url_name="run", summary="A run")
-def run(request: ApiRequest, pk: int) -> JsonResponse:
+@router.read("/{int:pk}", answers.RunDocument, name="run", summary="Get a run")
+def get_run(request: ApiRequest, pk: int) -> Json:
     """A run with all events and API calls, as the JSON download of its page."""
-    refuse_unknown(request, ())
-    return JsonResponse(document_of(request, pk))
+    return document_of(request, pk)
 
 
-@router.post("/{int:pk}/cancel", auth=RUN, url_name="run-cancel", summary="Cancel a run")
-def run_cancel(request: ApiRequest, pk: int, body: NoFields | None = None) -> JsonResponse:
-    """Cancel a run that has not been sent to the cloud."""
-    refuse_unknown(request, ())
+def run_for(request: ApiRequest, pk: int, permission: Permission) -> BackupRun:
+    """Get a run for which the user has a permission. Raises Http404, RoleRequired."""
     visible = BackupRun.objects.visible_to(request.user).select_related("project")
     found = get_object_or_404(visible, pk=pk)
-    require(request.user, Permission.RUN, found.project)
-    cancel_run(found, actor=Actor.of(request))
-    return JsonResponse(document_of(request, pk))
+    require(request.user, permission, found.project)
+    return found
+
+
+@router.act(
+    "/{int:pk}/cancel",
+    {200: answers.RunDocument},
+    name="run-cancel",
+    summary="Cancel a run",
+    refusals={409: "The run was sent, or has ended."},
+)
+def cancel_run(request: ApiRequest, pk: int, body: NoFields | None = None) -> Json:
+    """Cancel a run that has not been sent to the cloud."""
+    requests.cancel_run(run_for(request, pk, Permission.RUN), actor=Actor.of(request))
+    return document_of(request, pk)
+
+
+@router.act(
+    "/{int:pk}/settle",
+    {200: answers.RunDocument},
+    name="run-settle",
+    summary="Settle a run by hand",
+    auth=MANAGE,
+    refusals={409: "The run cannot be settled by hand, or not yet."},
+)
+def settle_run(request: ApiRequest, pk: int, body: SettleBody) -> Json:
+    """End a run whose outcome the cloud's records cannot tell, with what somebody found out."""
+    found = run_for(request, pk, Permission.SETTLE)
+    try:
+        settle_by_hand(found, Ruling(body.ruling), actor=Actor.of(request), reason=body.reason)
+    except CannotSettle as error:
+        raise NotNow("cannot-settle", str(error)) from None
+    return document_of(request, pk)

@@ -1,22 +1,16 @@
-"""Bearer tokens: authentication, scopes, and what a token may do."""
+"""Bearer tokens: authentication and scopes."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
-from ninja import Router
+from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
-from backups.serialize import iso
-from dashboard.accounts.access import Permission, may, may_somewhere
+from dashboard.accounts.access import Permission
 from dashboard.accounts.models import User
 from dashboard.tokens.authentication import authenticate
 from dashboard.tokens.models import ApiToken, Scope
 
 from .problems import OutOfScope
-from .queries import refuse_unknown
-
-router = Router(tags=["token"])
 
 
 class ApiRequest(HttpRequest):
@@ -24,7 +18,7 @@ class ApiRequest(HttpRequest):
 
     Attributes:
         auth: the token.
-        user: its account, limited to the permissions of the token.
+        user: its account, limited to the permissions and projects of the token.
     """
 
     auth: ApiToken
@@ -48,29 +42,10 @@ class BearerToken(AuthBase):
         return token
 
 
-READ, RUN = BearerToken(Scope.READ), BearerToken(Scope.RUN)
+READ, RUN, MANAGE = (BearerToken(scope) for scope in Scope)
 
 
-@router.get("", auth=READ, url_name="token", summary="Describe the token")
-def token(request: ApiRequest) -> JsonResponse:
-    """What the token may do: the intersection of its scope and its account's roles."""
-    refuse_unknown(request, ())
-    used = request.auth
-    return JsonResponse(
-        {
-            "name": used.name,
-            "scope": used.scope,
-            "created_at": iso(used.created_at),
-            "expires_at": iso(used.expires_at),
-            "account": used.user.get_username(),
-            "may": {
-                "everywhere": _held(request.user),
-                "somewhere": [str(p) for p in Permission if may_somewhere(request.user, p)],
-            },
-            "now": iso(timezone.now()),
-        }
-    )
-
-
-def _held(user: User) -> list[str]:
-    return [str(permission) for permission in Permission if may(user, permission)]
+def require_scope(request: ApiRequest, permission: Permission) -> None:
+    """Raise OutOfScope unless the token's scope includes a permission."""
+    if permission not in Scope(request.auth.scope).permissions:
+        raise OutOfScope(next(scope for scope in Scope if permission in scope.permissions))

@@ -14,11 +14,14 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
-from . import batches, clusters, problems, runs, token
+from . import account, audit, batches, clusters, connections, log_settings, openapi, problems, runs
+from .account import API_VERSION as VERSION
 from .token import READ
 
 LARGEST_BODY = 16_384  # bytes
-VERSION = "v1"
+BASE = f"api/{VERSION}/"  # below the URL prefix
+_JSON = ("application/json", problems.CONTENT_TYPE)
+_FILES = ("text/csv", "application/jsonl")  # of exports
 
 
 class Api(NinjaAPI):
@@ -36,11 +39,22 @@ api = Api(
     openapi_url=None,  # served below, with a token or a session
     urls_namespace="api",
 )
-api.add_router("/clusters", clusters.router)
-api.add_router("/runs", runs.router)
-api.add_router("/batches", batches.router)
-api.add_router("/protection", clusters.protection_router)
-api.add_router("/token", token.router)
+# a new resource is a module with a router, and a line here
+ROUTERS = {
+    "/clusters": (clusters.router, log_settings.router),
+    "/protection": (clusters.protection_router,),
+    "/runs": (runs.router,),
+    "/exports": (runs.exports_router,),
+    "/batches": (batches.router,),
+    "/connections": (connections.router,),
+    "/projects": (connections.projects_router,),
+    "/audit": (audit.router,),
+    "/retention": (audit.retention_router,),
+    "": (account.router,),
+}
+for _prefix, _routers in ROUTERS.items():
+    for _router in _routers:
+        api.add_router(_prefix, _router)
 problems.register(api)
 
 View = Callable[..., HttpResponse]
@@ -64,6 +78,9 @@ def api_view(view: View) -> View:
 
 def _beyond_limits(request: HttpRequest) -> HttpResponse | None:
     """Reject a request by its headers, before the body is read."""
+    types = (*_JSON, *_FILES) if request.path_info.endswith("/runs/export") else _JSON
+    if not any(request.accepts(kind) for kind in types):
+        return problems.not_acceptable(request, types)
     length = request.headers.get("Content-Length") or "0"
     if "Transfer-Encoding" in request.headers and length == "0":
         return problems.problem(request, 411, "length-required", _("Content-Length is missing"))
@@ -82,7 +99,12 @@ def _beyond_limits(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def openapi(request: HttpRequest) -> HttpResponse:
+def description() -> dict[str, Any]:
+    """The OpenAPI description of this instance."""
+    return openapi.describe(api, f"{get_script_prefix()}{BASE}")
+
+
+def openapi_json(request: HttpRequest) -> HttpResponse:
     """The OpenAPI document, for signed-in users and tokens."""
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET", "HEAD"])
@@ -91,14 +113,13 @@ def openapi(request: HttpRequest) -> HttpResponse:
             READ(request)
         except Exception as error:
             return api.on_exception(request, error)
-    schema = api.get_openapi_schema(path_prefix=f"{get_script_prefix()}api/{VERSION}/")
-    return JsonResponse(schema, json_dumps_params={"indent": 2})
+    return JsonResponse(description(), json_dumps_params={"indent": 2})
 
 
 app_name = "api"
 _operations, _app, _namespace = api.urls
 urlpatterns = [
-    path(f"{VERSION}/openapi.json", api_view(openapi), name="openapi"),
+    path(f"{VERSION}/openapi.json", api_view(openapi_json), name="openapi"),
     *(
         path(f"{VERSION}/{each.pattern}", api_view(each.callback), name=each.name)
         for each in _operations

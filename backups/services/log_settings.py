@@ -11,7 +11,7 @@ between, the decision remains.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -143,15 +143,16 @@ def fingerprint(settings: LogSettingsInfo | StoredSettings) -> str:
     return hashlib.sha256(repr(sorted(as_facts(settings).items())).encode()).hexdigest()[:32]
 
 
-def is_as_requested(decision: Decision, now: LogSettingsInfo) -> bool:
+def is_as_requested(decision: Decision, now: LogSettingsInfo | StoredSettings) -> bool:
     """Whether settings are as requested."""
+    automatic = now.auto_enabled if isinstance(now, LogSettingsInfo) else now.automatic
     if decision.change in (Change.ENABLE, Change.CHANGE):
         return _goes_to(decision.storage, now)
     if decision.change is Change.DISABLE:
         return not now.enabled
     if decision.change is Change.SET_POLICY:
-        return now.auto_enabled and now.period == decision.period
-    return not now.auto_enabled
+        return automatic and now.period == decision.period
+    return not automatic
 
 
 def _goes_to(storage: LogStorage | None, now: LogSettingsInfo | StoredSettings) -> bool:
@@ -202,6 +203,20 @@ def read_settings(cluster: Cluster) -> StoredSettings:
     began = timezone.now()
     client = client_for(cluster, timeouts=INTERACTIVE)
     return store_settings(cluster, client.get_log_settings(cluster.cluster_id), began)
+
+
+def read_again(cluster: Cluster) -> str:
+    """Read a cluster's settings and store them; why they cannot be read, "" if they were."""
+    try:
+        read_settings(cluster)
+    except CssApiError as error:
+        return str(error)
+    return ""
+
+
+def storage_of(cleaned: Mapping[str, str]) -> LogStorage:
+    """The storage in the cleaned data of a form."""
+    return LogStorage(cleaned["bucket"], cleaned["base_path"], cleaned["agency"])
 
 
 def decide(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResult:
@@ -267,6 +282,33 @@ def set_storage(
     if result.ending is ChangeOutcome.STALE and result.now and _goes_to(storage, result.now):
         return replace(result, ending=ChangeOutcome.ALREADY)
     return result
+
+
+def bring_about(cluster: Cluster, decision: Decision, actor: Actor) -> ChangeResult:
+    """Carry out a program's decision, unless the cloud's settings are already as requested.
+
+    Programs state what they want, and have seen no settings: they are read first. Do not call it in
+    a transaction.
+
+    Args:
+        cluster: the cluster.
+        decision: the change, validated; of ENABLE and CHANGE the one that the cluster needs is
+            made. `seen` is not used.
+        actor: for the audit trail.
+
+    Returns:
+        The result, as of `decide`, or ALREADY, which nothing records.
+    """
+    try:
+        known = read_settings(cluster)
+    except CssApiError as error:
+        return _not_read(cluster, decision, actor, error)
+    if decision.storage is not None:
+        change = Change.CHANGE if known.enabled else Change.ENABLE
+        decision = replace(decision, change=change)
+    if is_as_requested(decision, known):
+        return ChangeResult(ChangeOutcome.ALREADY)
+    return decide(cluster, replace(decision, seen=fingerprint(known)), actor)
 
 
 def _claim(cluster: Cluster) -> leases.Lease | None:

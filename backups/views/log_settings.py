@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from backups.choices import Outcome, Readiness, Trigger
 from backups.css_api.errors import ApiError, CssApiError
-from backups.css_api.types import Answer, LogStorage
+from backups.css_api.types import Answer
 from backups.forms import LogBackupOffForm, LogPolicyForm, LogStorageForm, SettingsFormBase
 from backups.guide import explain
 from backups.models import Cluster, LogSettings
@@ -31,6 +31,7 @@ from backups.services.log_settings import (
     decide,
     fingerprint,
     read_settings,
+    storage_of,
 )
 from backups.services.runs.requests import reason_required
 from dashboard.accounts.access import Permission, grantors, may, require
@@ -84,7 +85,7 @@ def _decision(change: Change, form: SettingsFormBase) -> Decision:
     cleaned = form.cleaned_data
     storage = None
     if change in (Change.ENABLE, Change.CHANGE):
-        storage = LogStorage(cleaned["bucket"], cleaned["base_path"], cleaned["agency"])
+        storage = storage_of(cleaned)
     return Decision(
         change,
         storage=storage,

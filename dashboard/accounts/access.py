@@ -91,17 +91,21 @@ def _permissions_of(user: User | AnonymousUser) -> Mapping[int | None, frozenset
     return user.held_permissions if user.is_authenticated else {}
 
 
-def restrict_permissions(user: User, permissions: Collection[Permission]) -> None:
+def restrict_permissions(
+    user: User, permissions: Collection[Permission], projects: Collection[int] | None = None
+) -> None:
     """Restrict a user to these permissions, on this object only.
 
     Args:
         user: the user of this request; other requests have their own object.
         permissions: what the scope of a token allows.
+        projects: primary keys of the projects that a token is limited to; None: not limited.
     """
-    kept = frozenset(permissions)
-    user.__dict__["held_permissions"] = {
-        project: held & kept for project, held in user.held_permissions.items()
-    }
+    kept, held = frozenset(permissions), user.held_permissions
+    if projects is not None:
+        everywhere = held.get(None, frozenset())
+        held = {project: everywhere | held.get(project, frozenset()) for project in projects}
+    user.__dict__["held_permissions"] = {project: some & kept for project, some in held.items()}
 
 
 def may(user: User | AnonymousUser, permission: Permission, project: Model | None = None) -> bool:

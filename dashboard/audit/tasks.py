@@ -8,6 +8,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
 
 from . import refusals, trail, verification
 from .models import AuditEvent, EmittedHead, Verification
@@ -55,6 +56,21 @@ def verify(*, complete: bool = True) -> None:
         logger.error("audit trail broken at event %d: %s", requested.broken_at, requested.problem)
     elif requested.result == "broken":
         logger.error("sealed records differ from the audit trail: %s", requested.problem)
+
+
+def verify_soon() -> tuple[Verification, bool]:
+    """Queue a verification of the whole chain, unless one is waiting.
+
+    Returns:
+        It, and whether the broker took it: otherwise it runs with the next scheduled one.
+    """
+    requested = verification.request_verification()
+    try:
+        verify.delay()
+    except (BrokerError, OSError) as error:
+        logger.warning("broker unreachable, the verification stays queued: %s", error)
+        return requested, False
+    return requested, True
 
 
 @shared_task(ignore_result=True)

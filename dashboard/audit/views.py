@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
-from kombu.exceptions import OperationalError as BrokerError
 
 from dashboard.accounts.access import (
     AuthenticatedHttpRequest,
@@ -30,8 +29,7 @@ from .forms import EventFilter, EventWindow
 from .models import Action, AuditEvent, AuditEventQuerySet, Verification
 from .refusals import access_denied
 from .targets import attach_target_urls
-from .tasks import verify
-from .verification import request_verification
+from .tasks import verify_soon
 
 logger = logging.getLogger(__name__)
 
@@ -152,11 +150,8 @@ def chain_status(request: AuthenticatedHttpRequest) -> HttpResponse:
 def verify_now(request: AuthenticatedHttpRequest) -> HttpResponse:
     """Queue a verification of the whole chain, unless one is waiting."""
     require(request.user, Permission.AUDIT)
-    request_verification()
-    try:
-        verify.delay()
-    except (BrokerError, OSError) as error:
-        logger.warning("broker unreachable, the verification stays queued: %s", error)
+    _requested, sent = verify_soon()
+    if not sent:
         messages.warning(
             request,
             _(

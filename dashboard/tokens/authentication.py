@@ -83,7 +83,7 @@ def authenticate(request: HttpRequest) -> ApiToken:
     if not token.second_factor_by_provider and account_lacks_second_factor(token.user):
         _record_refusal(request, token, "second factor missing")
         raise SecondFactorMissing
-    restrict_permissions(token.user, Scope(token.scope).permissions)
+    restrict_permissions(token.user, Scope(token.scope).permissions, token.project_ids)
     request.user = token.user
     request.token_label = token.label  # type: ignore[attr-defined]
     _update_last_used(token, client_ip(request))

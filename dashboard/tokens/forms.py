@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
@@ -10,20 +10,32 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.accounts.access import Permission, projects_with
+from dashboard.accounts.models import User
+
 from .models import Scope
 
 DEFAULT_DAYS = 90
 
 
 class TokenForm(forms.Form):
-    """A new token."""
+    """A new token.
+
+    Args:
+        user: its owner, who can limit it to projects that they see.
+    """
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=80)
     scope = forms.ChoiceField(label=gettext_lazy("Scope"), choices=Scope)
+    projects: forms.ModelMultipleChoiceField[Any] = forms.ModelMultipleChoiceField(
+        label=gettext_lazy("Projects"), queryset=None, required=False
+    )
     days = forms.IntegerField(label=gettext_lazy("Expires after (days)"), min_value=1)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        projects = cast("forms.ModelMultipleChoiceField[Any]", self.fields["projects"])
+        projects.queryset = projects_with(user, Permission.SEE)
         self.longest = settings.API_TOKEN_MAX_DAYS
         self.fields["days"].initial = min(DEFAULT_DAYS, self.longest)
 

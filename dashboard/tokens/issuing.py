@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from allauth.core import context
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -33,6 +34,7 @@ def create_token(
     days: int,
     actor: Actor,
     *,
+    projects: Sequence[Model] | None = None,
     second_factor_by_provider: bool = False,
 ) -> tuple[ApiToken, TokenText]:
     """Create a token.
@@ -43,6 +45,7 @@ def create_token(
         scope: what it allows.
         days: lifetime.
         actor: who creates it.
+        projects: the projects that it is limited to; None: all of its owner, those to come too.
         second_factor_by_provider: the identity provider verified a second factor.
 
     Returns:
@@ -70,6 +73,7 @@ def create_token(
                     user=user,
                     name=name,
                     scope=scope,
+                    project_ids=None if projects is None else [each.pk for each in projects],
                     lookup=text.lookup,
                     digest=text.digest,
                     second_factor_by_provider=second_factor_by_provider,
@@ -81,7 +85,9 @@ def create_token(
             raise TokenNotCreated(
                 _("You already have a token of this name. Choose another name.")
             ) from error
-        _record(Action.TOKEN_CREATED, token, actor, scope=str(scope), expires_at=token.expires_at)
+        limits = {} if projects is None else {"projects": [str(each) for each in projects]}
+        facts = {"scope": str(scope), "expires_at": token.expires_at, **limits}
+        _record(Action.TOKEN_CREATED, token, actor, **facts)
     return token, text
 
 

@@ -12,14 +12,15 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q, TextChoices
+from django.db.models import Q, QuerySet, TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.accounts.access import all_projects
 from dashboard.accounts.roles import Permission
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Scope(TextChoices):
 
     READ = "read", _("Read")
     RUN = "run", _("Read and run")
+    MANAGE = "manage", _("Read, run and configure")
 
     @property
     def permissions(self) -> frozenset[Permission]:
@@ -89,10 +91,17 @@ class Scope(TextChoices):
 
 # an export has no more than the pages of a list
 _READ = frozenset({Permission.SEE, Permission.AUDIT, Permission.EXPORT})
-_SCOPE_PERMISSIONS = {Scope.READ: _READ, Scope.RUN: _READ | {Permission.RUN}}
+_RUN = _READ | {Permission.RUN}
+_SCOPE_PERMISSIONS = {
+    Scope.READ: _READ,
+    Scope.RUN: _RUN,
+    # never MEMBERS: a program cannot grant roles
+    Scope.MANAGE: _RUN | {Permission.CONFIGURE, Permission.SETTLE},
+}
 _SCOPE_DESCRIPTIONS = {
     Scope.READ: _("views clusters, protection and runs, and exports runs"),
     Scope.RUN: _("also requests backups and cancels queued runs"),
+    Scope.MANAGE: _("also changes clusters, connections and log backup settings"),
 }
 
 
@@ -115,6 +124,8 @@ class ApiToken(models.Model):
         second_factor_by_provider: created in a session for which the identity provider verified a
             second factor.
         last_used_at, last_used_ip: of the last accepted request, to the minute.
+        project_ids: keys of the projects that the token is limited to; None: all of its account.
+            Plain keys: a token of deleted projects must not become one of all.
         revoked_why: "password" or "expired"; "" if a person revoked it.
     """
 
@@ -123,6 +134,7 @@ class ApiToken(models.Model):
     )
     name = models.CharField(max_length=80)
     scope = models.CharField(max_length=8, choices=Scope)
+    project_ids = models.JSONField(null=True, blank=True)
     lookup = models.CharField(max_length=12, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     second_factor_by_provider = models.BooleanField(default=False)
@@ -163,6 +175,13 @@ class ApiToken(models.Model):
     def is_usable(self) -> bool:
         """Whether the token is neither revoked nor expired. Its account may be deactivated."""
         return self.revoked_at is None and not self.is_expired
+
+    @property
+    def projects(self) -> QuerySet[Any] | None:
+        """The projects that the token is limited to; None: all of its account."""
+        if self.project_ids is None:
+            return None
+        return all_projects().filter(pk__in=self.project_ids)
 
     @property
     def label(self) -> str:

@@ -59,7 +59,7 @@ def own(request: AuthenticatedHttpRequest) -> HttpResponse:
 @reauthentication_required(app="tokens")
 def create(request: AuthenticatedHttpRequest) -> HttpResponse:
     """Create a token, and show it once."""
-    form = TokenForm(request.POST if request.method == "POST" else None)
+    form = TokenForm(request.POST if request.method == "POST" else None, user=request.user)
     if form.is_valid():
         wanted = form.cleaned_data
         try:
@@ -69,6 +69,7 @@ def create(request: AuthenticatedHttpRequest) -> HttpResponse:
                 Scope(wanted["scope"]),
                 wanted["days"],
                 Actor.of(request),
+                projects=list(wanted["projects"]) or None,
                 second_factor_by_provider=provider_verified_second_factor(request),
             )
         except TokenNotCreated as problem:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any
 
 from dashboard.accounts.access import Permission
 from dashboard.tokens.models import Scope
@@ -71,22 +72,23 @@ class Url:
 
     Attributes:
         of: the kind of thing whose key is in the URL; "" for none.
-        GET, POST: what the method needs; None where it is answered with 405.
+        GET, POST, PUT: what the method needs; None where it is answered with 405.
         query: sent with a GET.
         shown: a kind: both projects' things of it are sent as what a page shows.
-        data: sent with a POST.
+        data: sent with a POST; to the API as JSON, and with a PUT.
         lists: it shows rows: those of one's projects and no others.
         lists_by: the method that shows them; "" for the POST where there is one.
         answers: statuses that mean that the method was permitted.
-        scope: what a token needs for a POST.
+        scope: what a token needs for a POST or PUT.
     """
 
     of: str = ""
     GET: Need | None = None
     POST: Need | None = None
+    PUT: Need | None = None
     query: str = ""
     shown: str = ""
-    data: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
     lists: bool = False
     lists_by: str = ""
     answers: frozenset[int] = frozenset({200, 204, 302, 400, 409, 422})
@@ -130,6 +132,7 @@ MATRIX: dict[str, Url] = {
     "backups:home": Url(GET=SIGNED_IN, lists=True),
     "backups:home-live": Url(GET=SIGNED_IN, query=ALL_PARTS, lists=True),
     "backups:frame-live": Url(GET=SIGNED_IN),
+    "backups:api-reference": Url(GET=SIGNED_IN),
     "backups:search": Url(GET=SIGNED_IN, query="q=e", lists=True),
     # --- clusters
     "backups:clusters": Url(GET=SIGNED_IN, lists=True),
@@ -254,23 +257,105 @@ MATRIX: dict[str, Url] = {
 }
 
 # Addresses of the API: sessions count for nothing there, tokens do. A GET needs a token that may
-# read, a POST one of the scope `scope`; what the account needs beside that is said as above.
+# read, other methods one of the scope `scope`; what the account needs beside that is said as above.
 # Methods that are not named are answered with 405 to everybody.
+MANAGE = Scope.MANAGE
 API_MATRIX: dict[str, Url] = {
     "api:token": Url(GET=SIGNED_IN),
+    "api:me": Url(GET=SIGNED_IN),
+    "api:version": Url(GET=SIGNED_IN),
+    "api:tokens": Url(GET=SIGNED_IN),
+    # a token may revoke itself with any scope
+    "api:token-revoke": Url(of="api_token", POST=OWNER, scope=MANAGE),
     "api:openapi": Url(GET=SIGNED_IN),
-    "api:clusters": Url(GET=SIGNED_IN, lists=True),
+    "api:clusters": Url(
+        GET=SIGNED_IN,
+        POST=everywhere(CONFIGURE),
+        scope=MANAGE,
+        data={"connection": 2**40, "cluster_id": "x"},
+        answers=frozenset({200, 404}),
+        lists=True,
+    ),
     "api:cluster": Url(of="cluster", GET=here(SEE)),
     "api:cluster-backups": Url(of="cluster", POST=here(RUN), answers=frozenset({200, 202})),
+    "api:cluster-check": Url(of="cluster", POST=here(RUN), answers=frozenset({202})),
+    "api:cluster-archive": Url(
+        of="cluster", POST=here(CONFIGURE), scope=MANAGE, data={"reason": "x"}
+    ),
+    "api:cluster-restore": Url(of="cluster", POST=here(CONFIGURE), scope=MANAGE),
+    "api:cluster-labels": Url(
+        of="cluster", PUT=here(CONFIGURE), scope=MANAGE, data={"labels": {"team": "a"}}
+    ),
+    "api:cluster-objective": Url(
+        of="cluster", PUT=here(CONFIGURE), scope=MANAGE, data={"hours": 12}
+    ),
+    # 502: there is no cloud
+    "api:log-settings": Url(
+        of="cluster",
+        GET=here(SEE),
+        PUT=here(CONFIGURE),
+        scope=MANAGE,
+        data={"enabled": False},
+        answers=frozenset({200, 502}),
+    ),
+    "api:log-settings-read": Url(
+        of="cluster", POST=here(CONFIGURE), scope=MANAGE, answers=frozenset({502})
+    ),
+    "api:log-policy": Url(
+        of="cluster",
+        PUT=here(CONFIGURE),
+        scope=MANAGE,
+        data={"enabled": False},
+        answers=frozenset({502}),
+    ),
     "api:protection": Url(GET=SIGNED_IN),
+    "api:projects": Url(GET=SIGNED_IN, lists=True),
+    "api:project-objective": Url(
+        of="project", PUT=here(CONFIGURE), scope=MANAGE, data={"hours": 12}
+    ),
     "api:runs": Url(GET=SIGNED_IN, query="window=all", lists=True),
     "api:runs-export": Url(POST=somewhere(EXPORT), scope=Scope.READ),
     "api:run": Url(of="run", GET=here(SEE)),
     "api:run-cancel": Url(of="run", POST=here(RUN)),
+    "api:run-settle": Url(
+        of="run", POST=here(SETTLE), scope=MANAGE, data={"ruling": "started", "reason": "x"}
+    ),
+    "api:run-retry": Url(of="run", POST=here(RUN), answers=frozenset({200, 202})),
+    "api:exports": Url(GET=SIGNED_IN),
+    "api:export": Url(of="export", GET=OWNER),
     "api:batches": Url(GET=SIGNED_IN, POST=somewhere(RUN), lists=True, lists_by="GET"),
     "api:batch": Url(of="batch", GET=here(SEE)),
     "api:batch-cancel": Url(of="batch", POST=here(RUN)),
     "api:batch-retry": Url(of="batch", POST=here(RUN)),
+    "api:connections": Url(
+        GET=SIGNED_IN,
+        POST=everywhere(CONFIGURE),
+        scope=MANAGE,
+        data={"cloud": "no-such"},
+        answers=frozenset({200, 404}),
+        lists=True,
+    ),
+    "api:connection": Url(of="connection", GET=hidden(SEE)),
+    "api:connection-test": Url(
+        POST=everywhere(CONFIGURE),
+        scope=MANAGE,
+        data={"cloud": "no-such"},
+        answers=frozenset({404}),
+    ),
+    "api:connection-disconnect": Url(of="connection", POST=everywhere(CONFIGURE), scope=MANAGE),
+    "api:connection-sync": Url(of="connection", POST=here(RUN), answers=frozenset({200, 202})),
+    "api:connection-file-checks": Url(
+        of="connection", PUT=everywhere(CONFIGURE), scope=MANAGE, data={"enabled": True}
+    ),
+    "api:audit": Url(GET=somewhere(AUDIT), query="window=all", lists=True),
+    "api:audit-event": Url(of="audit_event", GET=somewhere(AUDIT)),
+    "api:verifications": Url(
+        GET=everywhere(AUDIT),
+        POST=everywhere(AUDIT),
+        scope=Scope.READ,
+        answers=frozenset({200, 202}),
+    ),
+    "api:retention": Url(GET=everywhere(AUDIT)),
     # any other path below /api/: a 404 in JSON for everybody
     "api:unknown": Url(),
 }

@@ -22,7 +22,9 @@ from backups.models import (
     BatchItem,
     Cluster,
     Connection,
+    Export,
     Handling,
+    LogSettings,
     Project,
     RunEvent,
     SavedView,
@@ -132,10 +134,15 @@ def everything_in(marker: str) -> dict[str, Model]:
         f"channel-{marker}", "https://127.0.0.1:9/hook", actor=Actor(f"actor-{marker}")
     )
     rule = add_rule(channel, ["run_failed"], None, "", actor=Actor(f"actor-{marker}"))
+    export = Export.objects.create(
+        owner=somebody, owner_name=somebody.username, format="csv", requested_before=timezone.now()
+    )
+    LogSettings.objects.create(cluster=cluster, enabled=False, read_at=timezone.now())
     return {
         "account": somebody,
         "channel": channel,
         "rule": rule,
+        "export": export,
         "api_token": token,
         "group": group,
         "project": project,
@@ -244,6 +251,14 @@ def give_token(world: World, user: User) -> None:
     assert isinstance(token, ApiToken)
     token.user, token.name = user, "a token"
     token.save()
+
+
+def give_export(world: World, user: User) -> None:
+    """Give the export to a user; it belongs to no project."""
+    export = world.own["export"]
+    assert isinstance(export, Export)
+    # not save(), which moves `changed_at`
+    Export.objects.filter(pk=export.pk).update(owner=user)
 
 
 MakeUser = Callable[..., User]

@@ -115,7 +115,7 @@ def test_the_list_is_paged(program: Program, reader: Program, cluster: Cluster) 
     first = reader.get(f"{URL}?limit=2").body
     assert [item["batch_id"] for item in first["items"]] == numbers[:0:-1]
     assert [item["batch_id"] for item in reader.get(first["next"]).body["items"]] == numbers[:1]
-    assert reader.get(f"{URL}?before=x").status == 400
+    assert reader.get(f"{URL}?cursor=x").status == 400
 
 
 def test_a_reader_requests_nothing_and_a_stranger_sees_nothing(

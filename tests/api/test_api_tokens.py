@@ -274,8 +274,8 @@ def test_a_scope_narrows_what_the_account_may_everywhere_in_the_request(anna: Us
         assert request.user == root
         held = {each for each in Permission if may(request.user, each)}
         assert held == scope.permissions
-        assert Permission.CONFIGURE not in held
-    assert may(root, Permission.CONFIGURE), "the account itself keeps what it has"
+        assert Permission.MEMBERS not in held
+    assert may(root, Permission.MEMBERS), "the account itself keeps what it has"
 
 
 def test_a_role_that_needs_a_second_factor_needs_it_for_tokens(

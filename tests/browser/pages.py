@@ -61,6 +61,7 @@ PAGES: dict[str, Entry] = {
     "mfa_generate_recovery_codes": Entry(who=(KEYHOLDER,)),
     # --- home, search
     "backups:home": Entry(who=(ROOT, NOBODY)),
+    "backups:api-reference": Entry(),
     "backups:search": Entry(queries=("", "?q=orders", "?q=no-such-thing")),
     # --- clusters
     "backups:clusters": Entry(

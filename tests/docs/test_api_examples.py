@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from backups.api.queries import MOST, USUAL_LIMIT
 from backups.api.urls import LARGEST_BODY, urlpatterns
 from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, BackupForm
 from backups.lists.clusters import ClusterFilter
 from backups.lists.history import HistoryFilter
+from dashboard.audit.forms import EventFilter
 from dashboard.tokens.models import Scope
 from tests.instances import ROOT, Instance
 from tests.tokens_made import make_by_page
@@ -50,7 +52,7 @@ def objects(text: str) -> list[dict[str, object]]:
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_the_examples_do_what_the_page_says(instance: Instance, tmp_path: Path) -> None:
     admin = Visitor(instance.url).sign_in("admin", instance.password)
-    token = make_by_page(admin, "examples", Scope.RUN)
+    token = make_by_page(admin, "examples", Scope.MANAGE)
     settings = EXAMPLES[0]
     settings = settings.replace("http://127.0.0.1:8000", instance.url).replace("csslb_…", token)
     script = "set -eu\n" + settings + "\n".join(EXAMPLES[1:])
@@ -67,17 +69,47 @@ def test_the_examples_do_what_the_page_says(instance: Instance, tmp_path: Path) 
     printed = objects(answer.stdout)
     assert len(printed) == 9
     token_itself, clusters, run, overdue, failed, protection, batch, its_runs, cancel = printed
-    assert (token_itself["name"], token_itself["scope"]) == ("examples", "run")
+    assert (token_itself["name"], token_itself["scope"]) == ("examples", "manage")
     assert [each["cluster"] for each in clusters["items"]] == ["orders-prod"]  # type: ignore[attr-defined]
     assert (run["trigger"], run["reason"]) == ("api", "before the upgrade")
     assert run["state"] == "succeeded"
-    assert set(overdue) == {"items", "count", "page", "pages", "next"}
+    assert set(overdue) == {"items", "count", "next"}
     assert (failed["window"], failed["items"]) == ("7d", [])
     assert protection["total"] > 0  # type: ignore[operator]
     assert (batch["filter"], batch["reason"]) == ("show=present", "weekly")
     assert batch["clusters"] > 10  # type: ignore[operator]
     assert {each["trigger"] for each in its_runs["items"]} <= {"bulk"}  # type: ignore[attr-defined]
     assert cancel["type"] == "urn:css-log-backup:cannot-cancel"
+    put_again(settings, token, instance, tmp_path)
+
+
+def put_again(settings: str, token: str, instance: Instance, folder: Path) -> None:
+    """What the page puts is there, and putting it again changes nothing and records nothing."""
+    managing = next(each for each in EXAMPLES if each.startswith("put()"))
+    cluster = next(each for each in EXAMPLES if "CLUSTER=$(" in each).partition("# the request")[0]
+
+    def events() -> list[str]:
+        actions = ("objective_changed", "cluster_labelled", "log_policy_changed")
+        query = "&".join(f"action={action}" for action in actions)
+        found = requests.get(
+            f"{instance.url}/api/v1/audit?{query}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+        )
+        return [each["action"] for each in found.json()["items"]]
+
+    before = events()
+    assert sorted(before) == ["cluster_labelled", "log_policy_changed", "objective_changed"]
+    for _again in range(2):
+        subprocess.run(
+            ["sh", "-c", "set -eu\n" + settings + cluster + managing],
+            cwd=folder,
+            env={**os.environ, "NO_PROXY": "*"},
+            capture_output=True,
+            timeout=150,
+            check=True,
+        )
+    assert events() == before
 
 
 # --- the rest of the page
@@ -87,7 +119,7 @@ def test_every_address_is_on_the_page() -> None:
     listed = {
         line.split("`")[1].split(" ")[1].lstrip("/").replace("ID", "<int:pk>")
         for line in PAGE.splitlines()
-        if re.match(r"\| `(GET|POST) ", line)
+        if re.match(r"\| `(GET|POST|PUT) ", line)
     }
     served = {str(each.pattern).removeprefix("v1/") for each in urlpatterns}
     assert listed == served - {""}
@@ -95,6 +127,7 @@ def test_every_address_is_on_the_page() -> None:
 
 def test_every_filter_and_field_is_on_the_page() -> None:
     names = {*ClusterFilter.base_filters, *HistoryFilter.base_filters, *BackupForm.base_fields}
+    names = names - {"page"} | set(EventFilter.base_fields) - {"older", "newer"}
     assert len(names) > 20
     assert not [name for name in names if f"`{name}`" not in PAGE]
 
@@ -102,7 +135,7 @@ def test_every_filter_and_field_is_on_the_page() -> None:
 def test_every_kind_of_problem_is_on_the_page() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "backups" / "api").glob("*.py"))
     kinds = set(re.findall(r'\b\d{3},\s+"([a-z-]+)",', sources))
-    kinds |= set(re.findall(r'NotNow\(\s*"([a-z-]+)"', sources))
+    kinds |= set(re.findall(r'(?:NotNow|CloudFailed)\(\s*"([a-z-]+)"', sources))
     assert len(kinds) > 12
     assert not [kind for kind in kinds if f"`{kind}`" not in PAGE]
 

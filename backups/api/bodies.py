@@ -1,0 +1,143 @@
+"""What requests may contain. Unknown fields are refused by name, and types are not converted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from ninja import Schema
+from pydantic import ConfigDict, Field
+
+from backups.choices import Ruling, Work
+from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, STOP_AFTER
+from backups.models.project import LONGEST_OBJECTIVE_HOURS
+from backups.models.run_log import LONGEST_RULING
+
+MOST_NAMED = 1000  # clusters that a request names; a filter selects more
+MOST_LABELS = 50
+
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
+Reason = Annotated[str, Field(max_length=LONGEST_REASON, pattern=_NO_NUL)]
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$|^$")]
+Hours = Annotated[int, Field(ge=1, le=LONGEST_OBJECTIVE_HOURS)]
+Number = Annotated[int, Field(ge=1, lt=2**63)]
+Name = Annotated[str, Field(max_length=100, pattern=_NO_NUL)]
+Text = Annotated[str, Field(max_length=512, pattern=_NO_NUL)]
+Labels = Annotated[dict[Text, Text], Field(max_length=MOST_LABELS)]
+
+
+class NoFields(Schema):
+    """An empty body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ReasonBody(NoFields):
+    """An optional reason."""
+
+    reason: Reason = ""
+
+
+class AgainBody(ReasonBody):
+    """Optional fields of a retry."""
+
+    idempotency_key: Key = ""
+    anyway: bool = False
+
+
+class BackupBody(AgainBody):
+    """Optional fields of a request for a backup."""
+
+    wait_minutes: Annotated[int, Field(ge=0, le=MAX_WAIT_MINUTES)] = 0
+
+
+class BatchBody(AgainBody):
+    """Fields of a request for a batch: either `filter` or `clusters`, and what the work needs."""
+
+    filter: Annotated[str, Field(max_length=2000)] = ""
+    clusters: Annotated[list[Number], Field(max_length=MOST_NAMED)] = []
+    work: Literal[*Work.values] = Work.BACKUP.value  # type: ignore[valid-type]
+    labels: Labels = {}
+    remove: Annotated[list[Text], Field(max_length=MOST_LABELS)] = []
+    hours: Hours | None = None
+    bucket: Text = ""
+    base_path: Text = ""
+    agency: Text = ""
+    stop_after: Annotated[int, Field(ge=0, le=10_000)] = STOP_AFTER
+
+    def values(self) -> dict[str, Any]:
+        """What other work than a backup needs, as `BatchForm.values`."""
+        names = {
+            Work.LABEL: {"labels", "remove"},
+            Work.OBJECTIVE: {"hours"},
+            Work.SETTINGS: {"bucket", "base_path", "agency", "stop_after"},
+        }
+        return self.model_dump(include=names.get(Work(self.work), set()))
+
+
+class SettleBody(NoFields):
+    """What became of a run, and how that is known."""
+
+    ruling: Literal[*Ruling.values]  # type: ignore[valid-type]
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_RULING, pattern=_NO_NUL)]
+
+
+class ExportBody(NoFields):
+    """Optional fields of an export."""
+
+    format: Literal["csv", "excel", "jsonl"] = "csv"
+    time_zone: Annotated[str, Field(max_length=64)] = ""
+
+
+class RegisterBody(NoFields):
+    """A cluster by the cloud's id, and the connection that reaches it."""
+
+    connection: Number
+    cluster_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class LabelsBody(NoFields):
+    """All labels of a cluster; "" for a label without a value."""
+
+    labels: Labels
+
+
+class ObjectiveBody(NoFields):
+    """The objective of a cluster; null for its project's."""
+
+    hours: Hours | None
+
+
+class ProjectObjectiveBody(NoFields):
+    """The objective of a project."""
+
+    hours: Hours
+
+
+class LogSettingsBody(ReasonBody):
+    """Log backup on, with its place, or off."""
+
+    enabled: bool
+    bucket: Text = ""
+    base_path: Text = ""
+    agency: Text = ""
+
+
+class LogPolicyBody(ReasonBody):
+    """The cloud's daily log backup: hour and UTC offset, or off."""
+
+    enabled: bool
+    hour: Annotated[int, Field(ge=0, le=23)] = 0
+    offset: Annotated[str, Field(pattern=r"^[+-]\d\d:\d\d$")] = "+00:00"
+
+
+class EntryBody(NoFields):
+    """An entry of clouds.yaml and a region."""
+
+    cloud: Annotated[Name, Field(min_length=1)]
+    region: Name = ""
+
+
+class FileChecksBody(NoFields):
+    """Whether files in the bucket are checked."""
+
+    enabled: bool
