@@ -25,9 +25,15 @@ class Migration(migrations.Migration):
                 (
                     "scope",
                     models.CharField(
-                        choices=[("read", "Read"), ("run", "Read and run")], max_length=8
+                        choices=[
+                            ("read", "Read"),
+                            ("run", "Read and run"),
+                            ("manage", "Read, run and configure"),
+                        ],
+                        max_length=8,
                     ),
                 ),
+                ("project_ids", models.JSONField(blank=True, null=True)),
                 ("lookup", models.CharField(editable=False, max_length=12, unique=True)),
                 ("digest", models.CharField(editable=False, max_length=64)),
                 ("second_factor_by_provider", models.BooleanField(default=False)),
@@ -57,7 +63,7 @@ class Migration(migrations.Migration):
                         name="token_name_once_per_user",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("scope__in", ["read", "run"])),
+                        condition=models.Q(("scope__in", ["read", "run", "manage"])),
                         name="token_of_known_scope",
                     ),
                 ],
