@@ -273,7 +273,7 @@ def test_where_retention_has_deleted_backups_protection_is_not_known(project, us
     now = timezone.now()
     cluster = registered(project, at=now - 30 * DAY)
     make_run(cluster, now - 20 * DAY)
-    make_run(cluster, now - 9 * DAY)
+    make_run(cluster, now - 8 * DAY)
     days = Range((now - 15 * DAY).date(), now.date(), "UTC")
     assert make_report(user, days, now=now).time.unknown == ZERO
     retention.change({**RetentionPolicy().as_dict(), "successes_days": 10}, actor=ANNA)
@@ -284,10 +284,11 @@ def test_where_retention_has_deleted_backups_protection_is_not_known(project, us
     ((kind, cutoff),) = report.cuts
     assert kind is RetentionKind.SUCCESSES
     time = only(report).time
-    # until the objective after the cutoff, and from the end of what the other one protected
+    # a deleted one may have protected it until the objective after the cutoff
     assert time.unknown == cutoff + DAY - days.begin
     assert time.protected == DAY
-    assert time.unprotected == now - (now - 9 * DAY) - DAY + (now - 9 * DAY - (cutoff + DAY))
+    assert time.unprotected == (now - 8 * DAY) - (cutoff + DAY) + 7 * DAY
+    assert time.in_scope == now - days.begin
 
 
 # --- agreement with the history and with protection

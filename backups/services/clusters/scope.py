@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connections
-from django.db.models import F, Min, OuterRef, Q, Subquery
+from django.db.models import Min, OuterRef, Subquery
 from django.utils import timezone
 
 from backups.models import Cluster, ObjectiveChange, Project, ScopeChange
@@ -25,36 +25,35 @@ def add_missing(using: str, **_: Any) -> None:
         return
     now = timezone.now()
     latest = ObjectiveChange.objects.filter(project=OuterRef("pk")).order_by("-pk")
-    projects = (
-        Project.objects.annotate(
-            known=Subquery(latest.values("objective_hours")[:1]),
-            first=Min("clusters__registered_at"),
-        )
-        .filter(Q(known=None) | ~Q(known=F("objective_hours")))
-        .order_by("pk")
-    )
+    known = Subquery(latest.values("objective_hours")[:1])
+    projects = Project.objects.annotate(known=known, first=Min("clusters__registered_at"))
+    rows = projects.order_by("pk").values_list("pk", "objective_hours", "known", "first")
     ObjectiveChange.objects.bulk_create(
         ObjectiveChange(
-            project=project,
-            at=(project.first or now) if project.known is None else now,
+            project_id=pk,
+            at=(first or now) if before is None else now,
             assumed_at=now,
-            objective_hours=project.objective_hours,
+            objective_hours=hours,
         )
-        for project in projects
+        for pk, hours, before, first in rows
+        if before != hours
     )
-    rows: list[ScopeChange] = []
     last = ScopeChange.objects.filter(cluster=OuterRef("pk")).order_by("-pk")
     clusters = Cluster.objects.annotate(
         known=Subquery(last.values("watched")[:1]),
         known_hours=Subquery(last.values("objective_hours")[:1]),
-    ).only("registered_at", "gone_at", "archived_at", "objective_hours")
-    for cluster in clusters.order_by("pk").iterator(_AT_ONCE):
-        left = [at for at in (cluster.gone_at, cluster.archived_at) if at is not None]
-        own = {"cluster": cluster, "assumed_at": now, "objective_hours": cluster.objective_hours}
-        if cluster.known is None:
-            rows.append(ScopeChange(at=cluster.registered_at, watched=True, **own))
+    ).order_by("pk")
+    found: list[ScopeChange] = []
+    columns = ("pk", "registered_at", "gone_at", "archived_at", "objective_hours")
+    for pk, registered, gone, archived, hours, watched, known_hours in clusters.values_list(
+        *columns, "known", "known_hours"
+    ).iterator(_AT_ONCE):
+        left = [at for at in (gone, archived) if at is not None]
+        own = {"cluster_id": pk, "assumed_at": now, "objective_hours": hours}
+        if watched is None:
+            found.append(ScopeChange(at=registered, watched=True, **own))
             if left:
-                rows.append(ScopeChange(at=min(left), watched=False, **own))
-        elif (cluster.known, cluster.known_hours) != (not left, cluster.objective_hours):
-            rows.append(ScopeChange(at=now, watched=not left, **own))
-    ScopeChange.objects.bulk_create(rows, batch_size=_AT_ONCE)
+                found.append(ScopeChange(at=min(left), watched=False, **own))
+        elif (watched, known_hours) != (not left, hours):
+            found.append(ScopeChange(at=now, watched=not left, **own))
+    ScopeChange.objects.bulk_create(found, batch_size=_AT_ONCE)
