@@ -25,6 +25,7 @@ from backups.models import BackupRun, Post
 from backups.services.cloud import client_for
 from dashboard.db import leases
 from dashboard.db.concurrency import retry_while_unavailable, several_reads
+from dashboard.db.prepared import Param, Prepared
 
 from .call_log import CallLog
 from .posts import (
@@ -280,6 +281,15 @@ def _conclude(
         return moved
 
 
+_ANSWERED = Prepared(
+    lambda: (
+        Post.objects.filter(run=Param("run"), job_id__in=[Param("job"), Param("record")])
+        .order_by("pk")
+        .values_list("date_after")[:1]
+    )
+)
+
+
 def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
     """Whether a proven job, by its record, had ended before its POST was answered.
 
@@ -287,10 +297,9 @@ def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
     """
     if run.evidence != Evidence.PROVEN or record.finished_at is None:
         return False
-    post = run.posts.filter(job_id__in=[run.job_id, run.record_id]).first()
-    if post is None or post.date_after is None:
-        return False
-    return record.finished_at < post.date_after - tolerance()
+    dates = _ANSWERED.fetch(run=run.pk, job=run.job_id, record=run.record_id)
+    date = dates[0][0] if dates else None
+    return date is not None and record.finished_at < date - tolerance()
 
 
 def _advance(
@@ -456,15 +465,23 @@ def next_check(now: datetime, age: float, typical: float | None = None) -> datet
     return now + timedelta(seconds=min(max(pause, 1.0), LONGEST_PAUSE))
 
 
+_LAST_JOBS = Prepared(
+    lambda: (
+        BackupRun.objects.filter(cluster=Param("cluster"), state=RunState.SUCCEEDED)
+        .order_by("-requested_at", "-id")
+        .values_list("job_created_at", "job_finished_at")[:LAST_JOBS]
+    )
+)
+
+
 def typical_seconds(run: BackupRun) -> float | None:
     """How long a job of a run's cluster usually takes: the median of its latest jobs.
 
     Returns:
         Seconds, plus 10 % because records are listed a little late; None without earlier jobs.
     """
-    ended = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
-    times = ended.order_by("-requested_at", "-id").values_list("job_created_at", "job_finished_at")
-    lasted = [(end - begin).total_seconds() for begin, end in times[:LAST_JOBS] if begin and end]
+    times = _LAST_JOBS.fetch(cluster=run.cluster_id)
+    lasted = [(end - begin).total_seconds() for begin, end in times if begin and end]
     return 1.1 * median(lasted) if lasted else None
 
 

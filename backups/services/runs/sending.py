@@ -13,8 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, When
-from django.db.models.expressions import Expression
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
 from django.utils import timezone
 from django.utils.translation import override
 
@@ -22,12 +21,13 @@ from backups import heartbeats, instance, uptime
 from backups.choices import Outcome, RunState, in_english
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecords
-from backups.models import BackupRun, Post, RunEvent
+from backups.models import BackupRun, Post
 from backups.rules.matching import record_keys
 from backups.rules.outcomes import Next, Verdict, classify
 from backups.services import rate
 from backups.services.cloud import client_for
 from dashboard.db.concurrency import retry_while_unavailable
+from dashboard.db.prepared import Param, Prepared
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
@@ -43,7 +43,7 @@ from .posts import (
     taken_keys,
 )
 from .requests import IN_BATCHES
-from .transitions import transition
+from .transitions import NEXT_VERSION, add_event, take_on, transition
 
 logger = logging.getLogger(__name__)
 
@@ -65,72 +65,74 @@ def send_run(run_id: int) -> bool:
     Returns:
         Whether to read the cloud's records now: the cloud has accepted the request, or may have.
     """
-    with in_hand(run_id), lane_for(run_id) as free:
-        if not free:
+    with in_hand(run_id):
+        queued = next(iter(_QUEUED.fetch(pk=run_id)), None)
+        if queued is None:  # the run of a second message is claimed
             return False
-        with transaction.atomic():
-            run = claim(run_id, only_if=~_kept_by_another())
-            # POSTs with an inferred job as well, because their own job may still be created.
-            lately, earlier = ([], []) if run is None else earlier_posts(run)
-        if run is None:
-            # The run of a second message is claimed. A run that is still queued notes why it waits.
-            queued = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).exists()
-            if queued and not postponed(run_id):
-                _say_why_not(run_id)
+        with lane_for(queued) as free:
+            return free and _send(queued)
+
+
+def _send(queued: BackupRun) -> bool:
+    """Send a run whose lane is taken; see `send_run`."""
+    run_id = queued.pk
+    with transaction.atomic():
+        run = _claim(queued, _CLAIMABLE_ALONE)
+        # POSTs with an inferred job as well, because their own job may still be created.
+        lately, earlier = ([], []) if run is None else earlier_posts(run)
+    if run is None:
+        # A run that is still queued notes why it waits.
+        still = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).exists()
+        if still and not postponed(run_id):
+            _say_why_not(run_id)
+        return False
+    settling = list({post.pk: post for post in [*lately, *earlier]}.values())
+    read = CallLog(run, "baseline")
+    reading = read_baseline(run, read)
+    if reading is not None:
+        learn_date(settling, reading.date)
+        if had_started(run, reading, earlier):
+            retry_while_unavailable(read.store)
+            return run.is_active
+        wait = open_for(settling, reading.date)
+        if wait > timedelta(0):
+            wait_for_earlier(run, wait)
+            retry_while_unavailable(read.store)
             return False
-        settling = list({post.pk: post for post in [*lately, *earlier]}.values())
-        read = CallLog(run, "baseline")
-        reading = read_baseline(run, read)
-        if reading is not None:
-            learn_date(settling, reading.date)
-            if had_started(run, reading, earlier):
-                retry_while_unavailable(read.store)
-                return run.is_active
-            wait = open_for(settling, reading.date)
-            if wait > timedelta(0):
-                wait_for_earlier(run, wait)
-                retry_while_unavailable(read.store)
-                return False
-        log = CollectLog(run, baseline_of(reading), read=read.calls, with_transition=True)
-        try:
-            result = ask_cloud(run, log=log)
-        except ClaimLost:
-            logger.warning("run %s was taken over before it was sent", run_id)
-            retry_while_unavailable(log.store)
-            return False
-        except ClusterTaken:
-            wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
-            retry_while_unavailable(log.store)
-            return False
-        apply_result(run, result, actor=heartbeats.process_name(), log=log)
-        return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
+    log = CollectLog(run, baseline_of(reading), read=read.calls, with_transition=True)
+    try:
+        result = ask_cloud(run, log=log)
+    except ClaimLost:
+        logger.warning("run %s was taken over before it was sent", run_id)
+        retry_while_unavailable(log.store)
+        return False
+    except ClusterTaken:
+        wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
+        retry_while_unavailable(log.store)
+        return False
+    apply_result(run, result, actor=heartbeats.process_name(), log=log)
+    return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
 
 
 @contextmanager
-def lane_for(run_id: int) -> Iterator[bool]:
+def lane_for(run: BackupRun) -> Iterator[bool]:
     """Take one of the threads that may send for the run's project (lanes.py), and its token.
 
     A run that gets none waits a second, without an attempt. The first attempt of a batch's run has
     had its token since before the run was created.
 
     Args:
-        run_id: primary key.
+        run: the queued run.
 
     Yields:
         Whether the run may be sent.
     """
-    columns = ("project_id", "project_id_in_cloud", "trigger", "attempt")
-    row = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).values_list(*columns).first()
-    if row is None:  # somebody else sends it: the claim fails
-        yield True
-        return
-    project, project_id_in_cloud, trigger, attempt = row
-    batch = trigger in IN_BATCHES
-    with LANES.enter(project, batch=batch) as free:
+    batch = run.trigger in IN_BATCHES
+    with LANES.enter(run.project_id, batch=batch) as free:
         if not free:
-            _wait_for_lane(run_id)
-        elif attempt or not batch:
-            rate.note_request(project_id_in_cloud)
+            _wait_for_lane(run.pk)
+        elif run.attempt or not batch:
+            rate.note_request(run.project_id_in_cloud)
         yield free
 
 
@@ -201,7 +203,24 @@ def is_in_hand(run_id: int) -> bool:
         return run_id in _hands
 
 
-def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | None:
+_QUEUED = Prepared(lambda: BackupRun.objects.filter(pk=Param("pk"), state=RunState.QUEUED))
+
+
+def _claimable() -> QuerySet[BackupRun]:
+    return BackupRun.objects.filter(
+        ~instance.is_elsewhere(Param("instance")),
+        pk=Param("pk"),
+        state=RunState.QUEUED,
+        attempt=Param("attempt"),
+        not_before__lte=Param("now"),
+    )
+
+
+_CLAIMABLE = Prepared(_claimable)
+_CLAIMABLE_ALONE = Prepared(lambda: _claimable().filter(~_kept_by_another()))
+
+
+def claim(run_id: int) -> BackupRun | None:
     """Claim a queued run for this process: QUEUED → SENDING.
 
     The claim counts the attempt and clears ``sent_at``. From then on, an empty ``sent_at`` proves
@@ -209,46 +228,44 @@ def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | 
 
     Args:
         run_id: primary key.
-        only_if: a further condition of the UPDATE.
 
     Returns:
         The run, None if it cannot be claimed.
     """
+    queued = next(iter(_QUEUED.fetch(pk=run_id)), None)
+    return None if queued is None else _claim(queued, _CLAIMABLE)
+
+
+def _claim(run: BackupRun, claimable: Prepared[BackupRun]) -> BackupRun | None:
     now = timezone.now()
     worker = heartbeats.process_name()
+    changes: dict[str, Any] = {
+        "state": RunState.SENDING.value,
+        "attempt": run.attempt + 1,
+        "claimed_by": worker,
+        "claimed_at": now,
+        "step_uptime": uptime.stamp(),
+        "sent_at": None,
+        "answered_at": None,
+        # the result of the previous attempt is in its event and its calls
+        "outcome": Outcome.NONE.value,
+        "http_status": None,
+        "error_code": "",
+        "message": "",
+        "request_id": "",
+        "conflict_holder": "",
+        "conflict_run": None,
+        "note": "",
+        "version": NEXT_VERSION,
+    }
     with transaction.atomic(savepoint=False):
-        queued = BackupRun.objects.filter(
-            ~instance.is_elsewhere(), pk=run_id, state=RunState.QUEUED, not_before__lte=now
-        )
-        claimed = (queued if only_if is None else queued.filter(only_if)).update(
-            state=RunState.SENDING,
-            attempt=F("attempt") + 1,
-            claimed_by=worker,
-            claimed_at=now,
-            step_uptime=uptime.stamp(),
-            sent_at=None,
-            answered_at=None,
-            # the result of the previous attempt is in its event and its calls
-            outcome=Outcome.NONE,
-            http_status=None,
-            error_code="",
-            message="",
-            request_id="",
-            conflict_holder="",
-            conflict_run=None,
-            note="",
-            version=F("version") + 1,
-        )
-        if not claimed:
+        if not claimable.update(
+            changes, instance=instance.uid(), pk=run.pk, attempt=run.attempt, now=now
+        ):
             return None
-        run = BackupRun.objects.get(pk=run_id)
-        RunEvent.objects.create(
-            run=run,
-            from_state=RunState.QUEUED,
-            to_state=RunState.SENDING,
-            note=f"Attempt {run.attempt}",
-            actor=worker,
-        )
+        take_on(run, changes)
+        note = f"Attempt {run.attempt}"
+        add_event(run, RunState.QUEUED, RunState.SENDING, note, worker)
     return run
 
 
