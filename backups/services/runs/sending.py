@@ -47,7 +47,7 @@ from .transitions import NEXT_VERSION, add_event, take_on, transition
 
 logger = logging.getLogger(__name__)
 
-LANE_PAUSE = 1.0  # seconds until a run without a lane is tried again, spread
+LANE_PAUSE = 1.0  # seconds for which a thread waits for a lane, and then its run, spread
 SPREAD = 1.2  # the longest of spread pauses, as a factor
 
 # The runs that this process is sending, counted because a message may be delivered twice.
@@ -128,7 +128,7 @@ def lane_for(run: BackupRun) -> Iterator[bool]:
         Whether the run may be sent.
     """
     batch = run.trigger in IN_BATCHES
-    with LANES.enter(run.project_id, batch=batch) as free:
+    with LANES.enter(run.project_id, batch=batch, patience=LANE_PAUSE) as free:
         if not free:
             _wait_for_lane(run.pk)
         elif run.attempt or not batch:
