@@ -75,14 +75,31 @@ def follow_runs(run_ids: Sequence[int]) -> None:
     """
     with several_reads():
         sent = BackupRun.objects.filter(pk__in=run_ids, state__in=FOLLOWED, sent_at__isnull=False)
-        runs = list(sent)
-        # Before the reading, so that the reading comes after every POST that is not under way.
-        # A run whose job is known needs none: the POSTs left are those of other runs.
-        posts = without_job_each([run for run in runs if run.job_id is None])
-        # Before the reading as well: storing it may have to wait for the database, and a job that
-        # is listed in the meantime must not count as missing.
+        readings = readings_of(list(sent))
+    read_and_conclude(readings)
+
+
+def readings_of(runs: Sequence[BackupRun], ticked: float | None = None) -> list[Reading]:
+    """Prepare a reading of each run's records, with what must be known before it begins.
+
+    Call it in a transaction, if possible in one that the caller has anyway.
+
+    Args:
+        runs: accepted or unknown runs as they are in the database.
+        ticked: `uptime.now()` of just now; None to read it.
+    """
+    # Before the reading, so that the reading comes after every POST that is not under way.
+    # A run whose job is known needs none: the POSTs left are those of other runs.
+    posts = without_job_each([run for run in runs if run.job_id is None])
+    # Before the reading as well: storing it may have to wait for the database, and a job that
+    # is listed in the meantime must not count as missing.
+    if ticked is None:
         ticked = uptime.now() if runs else 0.0
-    readings = [_Reading(run, posts.get(run.pk, ()), ticked) for run in runs]
+    return [Reading(run, posts.get(run.pk, ()), ticked) for run in runs]
+
+
+def read_and_conclude(readings: Sequence[Reading]) -> None:
+    """Read the records concurrently and store the conclusions; see `follow_runs`."""
     if len(readings) == 1:
         readings[0].read()
         _keep(readings)
@@ -105,7 +122,7 @@ def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, "records")
 
 
-class _Reading:
+class Reading:
     """One reading of a run's records.
 
     Args:
@@ -141,7 +158,7 @@ class _Reading:
             self.error = str(error)
 
 
-def _keep(readings: Sequence[_Reading]) -> None:
+def _keep(readings: Sequence[Reading]) -> None:
     """Store the readings in one transaction; if that fails, each in its own."""
     try:
         retry_while_unavailable(lambda: _conclude_all(readings))
@@ -157,7 +174,7 @@ def _keep(readings: Sequence[_Reading]) -> None:
                 logger.exception("run %s: its reading could not be stored", reading.run.pk)
 
 
-def _conclude_all(readings: Sequence[_Reading]) -> None:
+def _conclude_all(readings: Sequence[Reading]) -> None:
     read = [(each, each.records) for each in readings if each.records is not None]
     for each, records in read:
         learn_date(each.posts, records.date)

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,6 +31,7 @@ from dashboard.db.prepared import Param, Prepared
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
+from .following import FOLLOWED, Reading, readings_of
 from .lanes import LANES
 from .posts import (
     earlier_posts,
@@ -55,7 +56,7 @@ _hands: Counter[int] = Counter()
 _hands_lock = threading.Lock()
 
 
-def send_run(run_id: int) -> bool:
+def send_run(run_id: int) -> Sequence[Reading]:
     """Send a queued run to the cloud, unless another worker does or its time has not come.
 
     Args:
@@ -63,17 +64,18 @@ def send_run(run_id: int) -> bool:
             that is delivered twice does nothing the second time.
 
     Returns:
-        Whether to read the cloud's records now: the cloud has accepted the request, or may have.
+        The reading of the cloud's records to make now, if the cloud has accepted the request, or
+        may have; else none.
     """
     with in_hand(run_id):
         queued = next(iter(_QUEUED.fetch(pk=run_id)), None)
         if queued is None:  # the run of a second message is claimed
-            return False
+            return ()
         with lane_for(queued) as free:
-            return free and _send(queued)
+            return _send(queued) if free else ()
 
 
-def _send(queued: BackupRun) -> bool:
+def _send(queued: BackupRun) -> Sequence[Reading]:
     """Send a run whose lane is taken; see `send_run`."""
     run_id = queued.pk
     with transaction.atomic():
@@ -85,7 +87,7 @@ def _send(queued: BackupRun) -> bool:
         still = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).exists()
         if still and not postponed(run_id):
             _say_why_not(run_id)
-        return False
+        return ()
     settling = list({post.pk: post for post in [*lately, *earlier]}.values())
     read = CallLog(run, "baseline")
     reading = read_baseline(run, read)
@@ -93,25 +95,26 @@ def _send(queued: BackupRun) -> bool:
         learn_date(settling, reading.date)
         if had_started(run, reading, earlier):
             retry_while_unavailable(read.store)
-            return run.is_active
+            return readings_of([run]) if run.run_state is RunState.UNKNOWN else ()
         wait = open_for(settling, reading.date)
         if wait > timedelta(0):
             wait_for_earlier(run, wait)
             retry_while_unavailable(read.store)
-            return False
+            return ()
     log = CollectLog(run, baseline_of(reading), read=read.calls, with_transition=True)
     try:
         result = ask_cloud(run, log=log)
     except ClaimLost:
         logger.warning("run %s was taken over before it was sent", run_id)
         retry_while_unavailable(log.store)
-        return False
+        return ()
     except ClusterTaken:
         wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
         retry_while_unavailable(log.store)
-        return False
-    apply_result(run, result, actor=heartbeats.process_name(), log=log)
-    return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
+        return ()
+    readings: list[Reading] = []
+    apply_result(run, result, actor=heartbeats.process_name(), log=log, readings=readings)
+    return readings
 
 
 @contextmanager
@@ -379,6 +382,7 @@ def apply_result(
     actor: str,
     answered_at: datetime | None = None,
     log: CollectLog | None = None,
+    readings: list[Reading] | None = None,
 ) -> bool:
     """Move a run to the state that follows from the result of its POST.
 
@@ -391,6 +395,7 @@ def apply_result(
         actor: name of the process that applies it.
         answered_at: when the result came, if it was stored by a worker that died; None for now.
         log: the POST's recorder, if its calls are not stored yet; None if they are.
+        readings: a list for the reading of the cloud's records that is to be made now.
 
     Returns:
         True if the run was moved.
@@ -402,11 +407,18 @@ def apply_result(
         retry_while_unavailable(log.store)  # another call follows, which may take long
     # Take the time before looking for the job that keeps the cluster busy.
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
-    facts["step_uptime"] = uptime.stamp()
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
-    return retry_while_unavailable(lambda: _apply(run, verdict, result, facts, holder, actor, log))
+
+    def apply() -> bool:
+        ticked = facts["step_uptime"] = uptime.now()
+        moved = _apply(run, verdict, result, facts, holder, actor, log)
+        if readings is not None and run.run_state in FOLLOWED:
+            readings[:] = readings_of([run], ticked)
+        return moved
+
+    return retry_while_unavailable(apply)
 
 
 def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:
