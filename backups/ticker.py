@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import current_app
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 INTERVAL = 1.0  # seconds between two ticks
 TAKE_OVER_AFTER = 5.0  # seconds without a renewal after which the lease is taken over
 PUBLISH_AGAIN = 10.0  # seconds until a failed publication is retried
+CLOCKS_EVERY = 10.0  # seconds between two looks for due times that lie too far ahead
+CLOCK_STEP = 0.5  # seconds by which a wall clock is set back at once; NTP slews more slowly
 CLASH_KEY = "ticker"  # after the instance's prefix
 CLASH_LOOK_EVERY = 5.0  # seconds between two looks at CLASH_KEY
 CLASH_LOOKS = 3  # foreign tokens in a row that prove a clash
@@ -200,6 +203,33 @@ class ClashWatch:
         return before.decode() if isinstance(before, bytes) else before or ""
 
 
+class ClockWatch:
+    """Decides when a sweep looks for due times that lie too far ahead (`runs.due_times`).
+
+    That takes seven queries. So it is done when this process takes the lease, when its own wall
+    clock was set back, and every CLOCKS_EVERY seconds, because other machines have their own.
+    """
+
+    def __init__(self) -> None:
+        self._term = 0
+        self._due = 0.0
+        self._ahead = 0.0
+
+    def may_be_set_back(self, term: int) -> bool:
+        """Whether to look now; called with each tick.
+
+        Args:
+            term: `Lease.term`.
+        """
+        now = time.monotonic()
+        ahead = timezone.now().timestamp() - now
+        set_back, self._ahead = ahead < self._ahead - CLOCK_STEP, ahead
+        if term == self._term and now < self._due and not set_back:
+            return False
+        self._term, self._due = term, now + CLOCKS_EVERY
+        return True
+
+
 class TickerThread(threading.Thread):
     """Ticks, or waits for the lease, until it is stopped. No error ends it."""
 
@@ -209,6 +239,7 @@ class TickerThread(threading.Thread):
         self._lease = Lease(heartbeats.process_name())
         self._schedule = Schedule()
         self._clashes = ClashWatch()
+        self._clocks = ClockWatch()
         self._failing: dict[str, str] = {}
 
     def run(self) -> None:
@@ -228,14 +259,15 @@ class TickerThread(threading.Thread):
         """Run one tick: the work of each process, then the work of the lease's holder."""
         close_old_connections()
         ticks = self._attempt("the ticker", self._lease.hold)
-        self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
         if ticks:
-            self._attempt("the sweep", sweeping.sweep)
+            clocks = self._clocks.may_be_set_back(self._lease.term)
+            self._attempt("the sweep", partial(sweeping.sweep, clocks=clocks))
             self._attempt("sealing ended runs", sealing.seal_pending)
             self._attempt("looking after batches", starting.look_after)
             self._attempt("publishing periodic tasks", self._schedule.publish_due)
             self._attempt("looking for another instance with this id", self._look_for_a_clash)
         else:
+            self._attempt("looking after lost claims", sweeping.take_over_lost_claims)
             self._schedule = Schedule()
 
     def _look_for_a_clash(self) -> None:

@@ -171,8 +171,8 @@ def insert(*rows: models.Model, returning: bool = False) -> None:
     """Insert rows of one table with one statement, without signals.
 
     Args:
-        rows: the rows, without primary keys; at most twenty or so. A value can be a `RawSQL`
-            without parameters, in the same columns of all rows.
+        rows: the rows, at most twenty or so, without primary keys that the database assigns. A
+            value can be a `RawSQL` without parameters, in the same columns of all rows.
         returning: also set their primary keys.
     """
     if returning and not connection.features.can_return_rows_from_bulk_insert:
@@ -203,11 +203,14 @@ def insert(*rows: models.Model, returning: bool = False) -> None:
 def _columns(
     model: type[models.Model],
 ) -> tuple[dict[str, Callable[[Any, BaseDatabaseWrapper], Any]], str]:
-    """How to adapt the value of each column but the primary key, by attribute, and that key."""
+    """How to adapt the value of each column, by attribute, and the primary key."""
     key = model._meta.pk
     assert key is not None  # noqa: S101 - every concrete model has one
-    fields = [field for field in model._meta.local_concrete_fields if field is not key]
-    return {field.attname: field.get_db_prep_save for field in fields}, key.attname
+    fields = model._meta.local_concrete_fields
+    numbered = isinstance(key, models.AutoField)
+    return {
+        field.attname: field.get_db_prep_save for field in fields if not (numbered and field is key)
+    }, key.attname
 
 
 @functools.cache
@@ -217,7 +220,9 @@ def _insertion(
     columns, key = _columns(model)
     quote, given = connection.ops.quote_name, dict(raw)
     names = ", ".join(
-        quote(field.column) for field in model._meta.local_concrete_fields if field.attname != key
+        quote(field.column)
+        for field in model._meta.local_concrete_fields
+        if field.attname in columns
     )
     places = ", ".join(f"({given[name]})" if name in given else "%s" for name in columns)
     sql = f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES "  # noqa: S608

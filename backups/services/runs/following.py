@@ -502,6 +502,15 @@ def typical_seconds(run: BackupRun) -> float | None:
     return 1.1 * median(lasted) if lasted else None
 
 
+_DUE = Prepared(
+    lambda: (
+        BackupRun.objects.filter(state__in=FOLLOWED, next_check_at__lte=Param("now"))
+        .order_by()
+        .values_list("pk")[:1]
+    )
+)
+
+
 def due_for_check(limit: int) -> list[int]:
     """Lease the runs whose records are due, so that each goes to one sweep only.
 
@@ -515,6 +524,8 @@ def due_for_check(limit: int) -> list[int]:
         Their primary keys. Their next check is moved ahead, in case the task is lost.
     """
     now = timezone.now()
+    if not _DUE.fetch(now=now):
+        return []
     lease = now + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
     return leases.claim_due(
         BackupRun.objects.filter(state__in=FOLLOWED).order_by("next_check_at"),
