@@ -249,7 +249,7 @@ class Measurement:
         self._delays()
         named = {"web": [stack.web], "worker": stack.workers}
         named |= {"redis": [stack.redis], "simulator": [stack.simulator]}
-        commits = stack.commits()
+        commits, stored = stack.commits(), stack.statements(stack.web)
         for worker in stack.workers:
             worker.start()
         if not until(lambda: bool(stack.control.ledger(endpoint="collect")), 60):
@@ -290,6 +290,10 @@ class Measurement:
             self._tell(f"peak memory of {name}", usage.peak[name] / 2**20, "MB")
         self._tell("pages meanwhile, median", statistics.median(times), "s")
         self._tell("pages meanwhile, longest", max(times), "s")
+        # pages are read outside of transactions: each of their statements is a commit
+        looked = stack.statements(stack.web)
+        looked.subtract(stored)
+        self._tell("commits of pages meanwhile", sum(looked.values()) / count, "a run")
         self._per_run("burst", commits, Counter(), stack.workers, count, own=2 * polls)
         logs = [worker.log.read_text() for worker in stack.workers]
         self._tell("lock errors in the log", sum(log.count("locked") for log in logs))
@@ -364,6 +368,8 @@ class Measurement:
         worker.start()
         if not until(lambda: bool(app.control.ping(timeout=1)), 60):
             raise worker.fail("does not answer")
+        if options.clicks:
+            self._start_of_plain()
         usage, commits = Usage({"plain": [worker]}, stack), stack.commits()
         began = time.monotonic()
         for cluster in ids:
@@ -385,6 +391,23 @@ class Measurement:
             after = stack.commits()
             self._tell("plain Celery: commits", (after - commits - polls) / len(ids), "a run")  # type: ignore[operator]
         worker.stop()
+
+    def _start_of_plain(self) -> None:
+        """Measure the time from `.delay()` to the start of a plain task, without other load."""
+        from .plain import started
+
+        waits = []
+        for number in range(self.options.clicks):
+            path = self.stack.folder / f"started-{number}"
+            time.sleep(0.3)
+            at = time.time()
+            started.delay(str(path))
+            if not until(path.exists, 10):
+                raise StackError("a plain task did not start within 10 s")
+            waits.append(float(path.read_text()) - at)
+        median = 1000 * statistics.median(waits)
+        self._tell("plain Celery: .delay() → start, median", median, "ms")
+        self._tell("click → POST beside it", self.figures["click → POST, median"] / median)
 
     def _rest(self) -> None:
         """Measure one worker with nothing to send and readiness checks at their usual interval."""
