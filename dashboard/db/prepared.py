@@ -55,9 +55,9 @@ class Param(Expression):
         super().__init__(output_field=output_field)
         self.slot = _Slot(name)
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """Return a placeholder, and the slot in place of a value."""
-        return "%s", [self.slot]
+        return "%s", (self.slot,)
 
 
 class _Value(Param):
@@ -100,7 +100,7 @@ class Prepared(Generic[M]):
         statement = self._select
         with connection.cursor() as cursor:
             cursor.execute(statement.sql, _filled(statement.params, values, {}))
-            rows = cursor.fetchall()
+            rows: list[Any] = cursor.fetchall()
         if statement.converters:
             rows = [_converted(row, statement.converters) for row in rows]
         if not statement.names:
@@ -137,7 +137,7 @@ class Prepared(Generic[M]):
         select = [column[0] for column in (compiler.select or [])[: compiler.col_count]]
         converters = compiler.get_converters(select)
         names: tuple[str, ...] = ()
-        if rows._iterable_class is ModelIterable:  # type: ignore[attr-defined]
+        if rows._iterable_class is ModelIterable:
             names = tuple(expression.target.attname for expression in select)
         return _Statement(
             sql,
@@ -153,7 +153,7 @@ class Prepared(Generic[M]):
     def _update(self, changes: Mapping[str, Any]) -> _Statement:
         rows = self._rows()
         fields = {name: _field(rows.model, name) for name in changes}
-        query = rows.query.chain(UpdateQuery)
+        query = cast("UpdateQuery", rows.query.chain(UpdateQuery))
         query.clear_ordering(force=True)
         query.add_update_values(
             {
@@ -219,15 +219,11 @@ def _insertion(
 ) -> str:
     columns, key = _columns(model)
     quote, given = connection.ops.quote_name, dict(raw)
-    names = ", ".join(
-        quote(field.column)
-        for field in model._meta.local_concrete_fields
-        if field.attname in columns
-    )
+    names = ", ".join(quote(_field(model, name).column or "") for name in columns)
     places = ", ".join(f"({given[name]})" if name in given else "%s" for name in columns)
     sql = f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES "  # noqa: S608
     sql += ", ".join([f"({places})"] * rows)
-    return f"{sql} RETURNING {quote(model._meta.get_field(key).column)}" if returning else sql
+    return f"{sql} RETURNING {quote(_field(model, key).column or '')}" if returning else sql
 
 
 def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
