@@ -40,9 +40,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=20, help="of each worker")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--clicks", type=int, default=0, help="single clicks while nothing else is")
-    parser.add_argument(
-        "--rest", type=float, default=0.0, help="seconds of rest, CHECK_INTERVAL=300"
-    )
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds of rest")
+    parser.add_argument("--check-interval", type=int, default=300, help="at rest, in seconds")
     parser.add_argument("--no-peers", action="store_true", help="the product alone")
     parser.add_argument("--tables", action="store_true", help="statements by verb and table")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for all runs to end")
@@ -412,10 +411,15 @@ class Measurement:
     def _rest(self) -> None:
         """Measure one worker with nothing to send and readiness checks at their usual interval."""
         self.stack.control.clear_faults()
-        self._spread_checks(300)
-        worker = self.stack.worker(100, CHECK_INTERVAL="300", SYNC_INTERVAL="300")
+        from backups.models import FileCheck
+
+        interval = self.options.check_interval
+        self._spread_checks(interval)
+        worker = self.stack.worker(100, CHECK_INTERVAL=str(interval), SYNC_INTERVAL="300")
         worker.start()
         time.sleep(15)
+        if not until(lambda: not FileCheck.objects.filter(checked_at=None).exists(), 600):
+            raise worker.fail("does not check the files of the runs")
         spent = _cpu(worker)
         time.sleep(self.options.rest)
         self._tell(
