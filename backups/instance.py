@@ -23,6 +23,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.models import Exists, F, Q
+from django.db.models.expressions import Expression
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
@@ -95,12 +96,16 @@ def look_around() -> None:
             _uid = _settled()
 
 
-def is_elsewhere() -> Exists:
+def is_elsewhere(mine: str | Expression | None = None) -> Exists:
     """Condition for an UPDATE: this process must not send anything to a cloud.
 
     Adds no query. Raises DatabaseError.
+
+    Args:
+        mine: this instance's id, for a prepared statement; None for `uid()`.
     """
-    return Exists(Instance.objects.filter(~Q(uid=uid()) | Q(adopted=False), pk=1))
+    mine = uid() if mine is None else mine
+    return Exists(Instance.objects.filter(~Q(uid=mine) | Q(adopted=False), pk=1))
 
 
 def problem() -> str:

@@ -16,9 +16,9 @@ from .services.runs import files, following, sending
 @shared_task(ignore_result=True)
 def send_run(run_id: int) -> None:
     with bound_contextvars(run=run_id):
-        if sending.send_run(run_id):
+        if readings := sending.send_run(run_id):
             # At once: only while the job is running can it be proven to be the run's.
-            following.follow_run(run_id)
+            following.read_and_conclude(readings)
 
 
 @shared_task(ignore_result=True)

@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 import time
+from functools import partial
 
 from celery import current_app
 from django.conf import settings
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 INTERVAL = 1.0  # seconds between two ticks
 TAKE_OVER_AFTER = 5.0  # seconds without a renewal after which the lease is taken over
 PUBLISH_AGAIN = 10.0  # seconds until a failed publication is retried
+CLOCKS_EVERY = 10.0  # seconds between two looks for due times that lie too far ahead
+CLOCK_STEP = 0.5  # seconds by which a wall clock is set back at once; NTP slews more slowly
 CLASH_KEY = "ticker"  # after the instance's prefix
 CLASH_LOOK_EVERY = 5.0  # seconds between two looks at CLASH_KEY
 CLASH_LOOKS = 3  # foreign tokens in a row that prove a clash
@@ -201,6 +204,33 @@ class ClashWatch:
         return before.decode() if isinstance(before, bytes) else before or ""
 
 
+class ClockWatch:
+    """Decides when a sweep looks for due times that lie too far ahead (`runs.due_times`).
+
+    That takes seven queries. So it is done when this process takes the lease, when its own wall
+    clock was set back, and every CLOCKS_EVERY seconds, because other machines have their own.
+    """
+
+    def __init__(self) -> None:
+        self._term = 0
+        self._due = 0.0
+        self._ahead = 0.0
+
+    def may_be_set_back(self, term: int) -> bool:
+        """Whether to look now; called with each tick.
+
+        Args:
+            term: `Lease.term`.
+        """
+        now = time.monotonic()
+        ahead = timezone.now().timestamp() - now
+        set_back, self._ahead = ahead < self._ahead - CLOCK_STEP, ahead
+        if term == self._term and now < self._due and not set_back:
+            return False
+        self._term, self._due = term, now + CLOCKS_EVERY
+        return True
+
+
 class TickerThread(threading.Thread):
     """Ticks, or waits for the lease, until it is stopped. No error ends it."""
 
@@ -212,6 +242,7 @@ class TickerThread(threading.Thread):
         self._clashes = ClashWatch()
         self._notifier = Notifier()
         self._attempts = Attempts(logger)
+        self._clocks = ClockWatch()
 
     def run(self) -> None:
         while not self._stopped.is_set():
@@ -231,9 +262,9 @@ class TickerThread(threading.Thread):
         """Run one tick: the work of each process, then the work of the lease's holder."""
         close_old_connections()
         ticks = self._attempts.run("the ticker", self._lease.hold)
-        self._attempts.run("looking after lost claims", sweeping.take_over_lost_claims)
         if ticks:
-            self._attempts.run("the sweep", sweeping.sweep)
+            clocks = self._clocks.may_be_set_back(self._lease.term)
+            self._attempts.run("the sweep", partial(sweeping.sweep, clocks=clocks))
             self._attempts.run("sealing ended runs", sealing.seal_pending)
             self._attempts.run("firing schedules", firing.fire_due)
             self._attempts.run("looking after batches", starting.look_after)
@@ -242,6 +273,7 @@ class TickerThread(threading.Thread):
             self._attempts.run("looking for another instance with this id", self._look_for_a_clash)
             self._attempts.run("waking the notifier", self._notifier.wake)
         else:
+            self._attempts.run("looking after lost claims", sweeping.take_over_lost_claims)
             self._schedule = Schedule()
 
     def _look_for_a_clash(self) -> None:

@@ -15,6 +15,7 @@ from backups.models import Ticker
 # Written out because each run needs it some ten times, and Django would take five times as long to
 # put the text together as the database takes to answer.
 _UPTIME = f"SELECT uptime FROM {Ticker._meta.db_table} WHERE id = 1"  # noqa: S608 - no input
+_STAMP = RawSQL(f"COALESCE(({_UPTIME}), 0.0)", (), output_field=FloatField())  # noqa: S611
 
 
 def now() -> float:
@@ -26,9 +27,11 @@ def now() -> float:
 
 
 def stamp() -> RawSQL:
-    """Return `now()` as an expression for an UPDATE, without a query of its own."""
-    constant = f"COALESCE(({_UPTIME}), 0.0)"
-    return RawSQL(constant, (), output_field=FloatField())  # noqa: S611 - no input in it
+    """Return `now()` as an expression for an UPDATE, without a query of its own.
+
+    It is always the same object, as `dashboard.db.prepared` requires.
+    """
+    return _STAMP
 
 
 def since(stamp: float | None, at: float | None = None) -> float:

@@ -22,6 +22,7 @@ from .work import message_arrived
 
 logger = logging.getLogger(__name__)
 
+SEND_RUN = "backups.tasks.send_run"
 _reporter: Reporter | None = None
 _ticker: TickerThread | None = None
 
@@ -43,8 +44,14 @@ def _worker_is_up(sender: Any = None, **_: object) -> None:
 
 
 @signals.task_prerun.connect
+@signals.task_postrun.connect
 @signals.task_revoked.connect  # an expired message has arrived, too
-def _message_arrived(**_: object) -> None:
+def _message_arrived(signal: object = None, sender: Any = None, **_: object) -> None:
+    # A request that somebody waits for is sent first. Where all threads hang in such requests, no
+    # other message arrives either.
+    sends = getattr(sender, "name", "") == SEND_RUN
+    if signal is (signals.task_prerun if sends else signals.task_postrun):
+        return
     if _reporter is not None:  # only in a worker process
         message_arrived()
 

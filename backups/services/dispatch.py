@@ -41,7 +41,9 @@ def _publish(
     )
 
 
-def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH) -> None:
+def dispatch_send(
+    run_ids: Iterable[int], *, priority: Priority = Priority.BATCH, noted: bool = False
+) -> None:
     """Queue runs for sending; called after their rows are committed.
 
     A message contains one run, or a few if a batch has many, which a thread sends one after
@@ -52,10 +54,14 @@ def dispatch_send(run_ids: Iterable[int], *, priority: Priority = Priority.BATCH
     Args:
         run_ids: primary keys of queued runs.
         priority: CLICK if a user waits for them, otherwise BATCH.
+        noted: they were stored with a new `dispatched_at`.
     """
     ids = list(run_ids)
-    # Written before publishing: a worker may be faster than this process.
-    BackupRun.objects.filter(pk__in=ids, state=RunState.QUEUED).update(dispatched_at=timezone.now())
+    if not ids:
+        return
+    if not noted:  # before publishing: a worker may be faster than this process
+        queued = BackupRun.objects.filter(pk__in=ids, state=RunState.QUEUED)
+        queued.update(dispatched_at=timezone.now())
     size = min(max(len(ids) // MANY, 1), SENDS) if priority is Priority.BATCH else 1
     for start in range(0, len(ids), size):
         try:

@@ -40,9 +40,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=20, help="of each worker")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--clicks", type=int, default=0, help="single clicks while nothing else is")
-    parser.add_argument(
-        "--rest", type=float, default=0.0, help="seconds of rest, CHECK_INTERVAL=300"
-    )
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds of rest")
+    parser.add_argument("--check-interval", type=int, default=300, help="at rest, in seconds")
     parser.add_argument("--no-peers", action="store_true", help="the product alone")
     parser.add_argument("--tables", action="store_true", help="statements by verb and table")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for all runs to end")
@@ -249,7 +248,7 @@ class Measurement:
         self._delays()
         named = {"web": [stack.web], "worker": stack.workers}
         named |= {"redis": [stack.redis], "simulator": [stack.simulator]}
-        commits = stack.commits()
+        commits, stored = stack.commits(), stack.statements(stack.web)
         for worker in stack.workers:
             worker.start()
         if not until(lambda: bool(stack.control.ledger(endpoint="collect")), 60):
@@ -290,6 +289,10 @@ class Measurement:
             self._tell(f"peak memory of {name}", usage.peak[name] / 2**20, "MB")
         self._tell("pages meanwhile, median", statistics.median(times), "s")
         self._tell("pages meanwhile, longest", max(times), "s")
+        # pages are read outside of transactions: each of their statements is a commit
+        looked = stack.statements(stack.web)
+        looked.subtract(stored)
+        self._tell("commits of pages meanwhile", sum(looked.values()) / count, "a run")
         self._per_run("burst", commits, Counter(), stack.workers, count, own=2 * polls)
         logs = [worker.log.read_text() for worker in stack.workers]
         self._tell("lock errors in the log", sum(log.count("locked") for log in logs))
@@ -364,6 +367,8 @@ class Measurement:
         worker.start()
         if not until(lambda: bool(app.control.ping(timeout=1)), 60):
             raise worker.fail("does not answer")
+        if options.clicks:
+            self._start_of_plain()
         usage, commits = Usage({"plain": [worker]}, stack), stack.commits()
         began = time.monotonic()
         for cluster in ids:
@@ -386,13 +391,35 @@ class Measurement:
             self._tell("plain Celery: commits", (after - commits - polls) / len(ids), "a run")  # type: ignore[operator]
         worker.stop()
 
+    def _start_of_plain(self) -> None:
+        """Measure the time from `.delay()` to the start of a plain task, without other load."""
+        from .plain import started
+
+        waits = []
+        for number in range(self.options.clicks):
+            path = self.stack.folder / f"started-{number}"
+            time.sleep(0.3)
+            at = time.time()
+            started.delay(str(path))
+            if not until(path.exists, 10):
+                raise StackError("a plain task did not start within 10 s")
+            waits.append(float(path.read_text()) - at)
+        median = 1000 * statistics.median(waits)
+        self._tell("plain Celery: .delay() → start, median", median, "ms")
+        self._tell("click → POST beside it", self.figures["click → POST, median"] / median)
+
     def _rest(self) -> None:
         """Measure one worker with nothing to send and readiness checks at their usual interval."""
         self.stack.control.clear_faults()
-        self._spread_checks(300)
-        worker = self.stack.worker(100, CHECK_INTERVAL="300", SYNC_INTERVAL="300")
+        from backups.models import FileCheck
+
+        interval = self.options.check_interval
+        self._spread_checks(interval)
+        worker = self.stack.worker(100, CHECK_INTERVAL=str(interval), SYNC_INTERVAL="300")
         worker.start()
         time.sleep(15)
+        if not until(lambda: not FileCheck.objects.filter(checked_at=None).exists(), 600):
+            raise worker.fail("does not check the files of the runs")
         spent = _cpu(worker)
         time.sleep(self.options.rest)
         self._tell(

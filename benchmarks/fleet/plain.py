@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import django
@@ -24,3 +25,12 @@ def collect(cluster: str) -> None:
     if not _clouds:
         _clouds.append(Cloud(Path(os.environ["OS_CLIENT_CONFIG_FILE"])))
     _clouds[0].whole(cluster)
+
+
+@app.task(ignore_result=True)
+def started(path: str) -> None:
+    """Write down when it started."""
+    at = time.time()
+    new = Path(f"{path}.new")
+    new.write_text(repr(at))
+    new.replace(path)

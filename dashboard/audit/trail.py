@@ -12,6 +12,7 @@ from django.db import connection, models, transaction
 from django.http import HttpRequest
 from django.utils.timezone import now
 
+from dashboard.db.prepared import insert
 from dashboard.web.client_ip import client_ip
 
 from .models import Action, Anchor, AuditEvent
@@ -192,4 +193,4 @@ def append(event: AuditEvent) -> None:
     # to the millisecond, the precision of Django's dumpdata
     event.at = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
     event.hash = event.content_hash()
-    event.save(force_insert=True)
+    insert(event)

@@ -202,7 +202,7 @@ def test_the_worker_that_ticks_finds_it(
     settings: Any,
 ) -> None:
     settings.PERIODIC_TASKS = {}
-    monkeypatch.setattr(sweeping, "sweep", lambda: None)
+    monkeypatch.setattr(sweeping, "sweep", lambda clocks: None)
     monkeypatch.setattr(ticker, "close_old_connections", lambda: None)
     thread, other = TickerThread(), ClashWatch()
     for _ in range(8 * int(CLASH_LOOK_EVERY)):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from celery import current_app
 
 from backups.services import rate
+from backups.services.runs import lanes as lanes_module
 from backups.services.runs.lanes import Lanes
 
 _numbers = itertools.count(1)
@@ -95,6 +98,61 @@ def test_half_of_the_threads_are_for_one_project_and_one_of_them_for_clicks() ->
                 assert (full, elsewhere) == (False, True)
     with lanes.enter(1, batch=True) as again:
         assert again
+
+
+def test_a_project_that_answers_quickly_earns_lanes_and_loses_them_when_it_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(lanes_module.time, "monotonic", lambda: now[0])
+    lanes = Lanes(threads=20)
+    with ExitStack() as held:
+        taken = 0
+        while held.enter_context(lanes.enter(1, batch=True)):
+            taken += 1
+        assert taken == 9, "at first less than half"
+    with ExitStack() as held:
+        held.enter_context(lanes.enter(1, batch=True))
+        for _ in range(20):
+            with lanes.enter(1, batch=True) as free:
+                assert free
+        taken = 1
+        while held.enter_context(lanes.enter(1, batch=True)):
+            taken += 1
+        assert taken == 15, "four fifths, and one of them for clicks"
+        with lanes.enter(1, batch=False) as click, lanes.enter(2, batch=True) as elsewhere:
+            assert (click, elsewhere) == (True, True)
+        now[0] += lanes_module.SLOW + 1
+        with lanes.enter(1, batch=False) as late:
+            assert not late, "what is under way takes too long"
+    with ExitStack() as held:
+        taken = 0
+        while held.enter_context(lanes.enter(1, batch=True)):
+            taken += 1
+        assert taken == 9, "nothing was under way: it starts anew"
+
+
+def test_a_thread_waits_for_a_lane_if_not_too_many_do() -> None:
+    lanes = Lanes(threads=4)
+    waits = threading.Event()
+    found: list[bool] = []
+
+    def wait() -> None:
+        with lanes.enter(1, batch=True, patience=30) as free:
+            found.append(free)
+
+    with lanes.enter(1, batch=True):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not lanes._waiting and time.monotonic() < deadline:
+            waits.wait(0.01)
+        began = time.monotonic()
+        with lanes.enter(1, batch=True, patience=30) as second:
+            assert not second, "one of four threads waits already"
+        assert time.monotonic() - began < 15, "it did not wait"
+    thread.join(30)
+    assert found == [True]
 
 
 def test_without_a_worker_lanes_are_not_limited() -> None:

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from backups import heartbeats, ticker, uptime
 from backups.models import Heartbeat, Ticker
 from backups.services.runs import sweeping
-from backups.ticker import Lease, Schedule, TickerThread
+from backups.ticker import ClockWatch, Lease, Schedule, TickerThread
 
 pytestmark = pytest.mark.django_db
 
@@ -171,7 +171,7 @@ def test_whatever_fails_the_ticker_goes_on_and_says_so_once(
     broken = [True]
     swept: list[int] = []
 
-    def sweep() -> None:
+    def sweep(*, clocks: bool) -> None:
         if broken[0]:
             raise OperationalError("server closed the connection\nmore of it")
         swept.append(1)
@@ -201,11 +201,35 @@ def test_a_worker_whose_turn_it_is_not_looks_after_its_own_claims_only(
 ) -> None:
     Lease("another:1:0").hold()
     done: list[str] = []
-    monkeypatch.setattr(sweeping, "sweep", lambda: done.append("sweep"))
+    monkeypatch.setattr(sweeping, "sweep", lambda clocks: done.append("sweep"))
     monkeypatch.setattr(sweeping, "take_over_lost_claims", lambda: done.append("own"))
     monkeypatch.setattr(ticker, "close_old_connections", lambda: None)
     TickerThread().tick()
     assert done == ["own"]
+
+
+def test_due_times_are_looked_at_when_a_clock_may_have_been_set_back(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = [timezone.now()]
+    monkeypatch.setattr(ticker.timezone, "now", lambda: wall[0])
+    watch = ClockWatch()
+
+    def pass_(seconds: float, by_the_wall: float) -> None:
+        clock.now += seconds
+        wall[0] += timedelta(seconds=by_the_wall)
+
+    assert watch.may_be_set_back(1), "it has just taken the lease"
+    pass_(1, 1.1)
+    assert not watch.may_be_set_back(1)
+    pass_(1, -3600)
+    assert watch.may_be_set_back(1), "an hour back"
+    pass_(1, 7200)
+    assert not watch.may_be_set_back(1), "times in the past are due anyway"
+    pass_(ticker.CLOCKS_EVERY, ticker.CLOCKS_EVERY)
+    assert watch.may_be_set_back(1), "another machine's clock"
+    assert not watch.may_be_set_back(1)
+    assert watch.may_be_set_back(2), "another had the lease in between"
 
 
 # --- what the pages know ------------------------------------------------------------------------

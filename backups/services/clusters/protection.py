@@ -16,10 +16,26 @@ from backups.models.cluster import protection_q
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Action, Actor, record
+from dashboard.db.prepared import Param, Prepared
 
 # A backup is due in the last quarter of its objective: time to act before it is overdue.
 DUE_SHARE = 0.75
 _OBJECTIVES = ("objective_hours", "project__objective_hours")
+_OBJECTIVE = Prepared(lambda: Cluster.objects.filter(pk=Param("pk")).values_list(*_OBJECTIVES))
+# the rows of one cluster of the cloud, with their objectives
+_SAME = Prepared(
+    lambda: (
+        Cluster.objects.filter(cluster_id=Param("cluster"), project__project_id=Param("project"))
+        .order_by("pk")
+        .values_list("pk", *_OBJECTIVES)
+    )
+)
+# a cluster without a newer verified backup
+_OLDER = Prepared(
+    lambda: Cluster.objects.filter(
+        Q(verified_at=None) | Q(verified_at__lte=Param("at")), pk=Param("pk")
+    )
+)
 
 
 class Summary(NamedTuple):
@@ -53,8 +69,8 @@ def verified(cluster_id: int, at: datetime, hours: int | None = None) -> bool:
     if hours is None:
         hours = _objective(cluster_id)
     while True:
-        older = Cluster.objects.filter(Q(verified_at=None) | Q(verified_at__lte=at), pk=cluster_id)
-        if not older.update(verified_at=at, **_deadlines(at, hours)):
+        changes = {"verified_at": at} | _deadlines(at, hours)
+        if not _OLDER.update(changes, pk=cluster_id, at=at):
             return False
         # The UPDATE may have waited for another that changed the objective.
         if (current := _objective(cluster_id)) == hours:
@@ -73,8 +89,7 @@ def verified_for(subject: BackupRun | Cluster, at: datetime) -> None:
         cloud_id, project_id = subject.cluster_id, subject.project.project_id
     else:
         cloud_id, project_id = subject.cluster_cloud_id, subject.project_id_in_cloud
-    same = Cluster.objects.filter(cluster_id=cloud_id, project__project_id=project_id)
-    for pk, own, projects in same.order_by("pk").values_list("pk", *_OBJECTIVES):
+    for pk, own, projects in _SAME.fetch(cluster=cloud_id, project=project_id):
         verified(pk, at, own or projects)
 
 
@@ -150,7 +165,7 @@ def summarised(by_state: dict[Protection, int]) -> Summary:
 
 def _objective(cluster_id: int) -> int:
     """The objective that applies to a cluster, in hours."""
-    own, projects = Cluster.objects.values_list(*_OBJECTIVES).get(pk=cluster_id)
+    ((own, projects),) = _OBJECTIVE.fetch(pk=cluster_id)
     hours: int = own or projects
     return hours
 

@@ -41,6 +41,7 @@ from backups.services.cloud import client_for
 from backups.services.runs import files, importing
 from backups.services.runs.posts import without_job
 from dashboard.db.concurrency import retry_while_unavailable
+from dashboard.db.prepared import Param, Prepared
 
 from . import checks
 from .columns import policy_columns, settings_columns, state_columns
@@ -130,6 +131,9 @@ def store_settings(
     return stored.get()
 
 
+_BUSY = Prepared(lambda: Cluster.objects.filter(pk=Param("pk"), readiness=Readiness.BUSY))
+
+
 def run_ended(run: BackupRun) -> None:
     """Request a check where the end of a run says something about the cluster's readiness.
 
@@ -142,8 +146,7 @@ def run_ended(run: BackupRun) -> None:
         checks.request_check(run.cluster_id)
     elif run.sent_at is not None:
         # it may have been busy with this run
-        busy = Cluster.objects.filter(pk=run.cluster_id, readiness=Readiness.BUSY)
-        busy.update(check_due_at=checks.ASKED_FOR)
+        _BUSY.update({"check_due_at": checks.ASKED_FOR}, pk=run.cluster_id)
 
 
 def _read(cluster: Cluster, posts: list[Post]) -> _Found:

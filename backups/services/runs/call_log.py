@@ -20,8 +20,22 @@ from backups.css_api.errors import NotSent
 from backups.css_api.types import Answer
 from backups.models import ApiCall, BackupRun, Post
 from dashboard.db.concurrency import retry_while_unavailable
+from dashboard.db.prepared import Param, Prepared, insert
 
 from .posts import release
+
+INSERTED = 20  # rows of calls in one statement
+# the claim that an attempt must still have to send anything
+_CLAIMED = Prepared(
+    lambda: BackupRun.objects.filter(
+        ~instance.is_elsewhere(Param("instance")),
+        pk=Param("pk"),
+        state=RunState.SENDING,
+        attempt=Param("attempt"),
+        claimed_by=Param("worker"),
+    )
+)
+_CALL = Prepared(lambda: ApiCall.objects.filter(pk=Param("pk")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +123,9 @@ def _insert(calls: Sequence[ApiCall], *, again: bool) -> None:
         )
         call.pk = same.values_list("pk", flat=True).first()
         call._state.adding = call.pk is None
-    ApiCall.objects.bulk_create([call for call in calls if call.pk is None])
+    new = [call for call in calls if call.pk is None]
+    for start in range(0, len(new), INSERTED):
+        insert(*new[start : start + INSERTED], returning=True)
 
 
 class ClusterTaken(Exception):
@@ -166,13 +182,13 @@ class CollectLog(CallLog):
     def _store(self, request: ShownRequest, now: datetime) -> ApiCall:
         again, self._fenced = self._fenced, True
         with transaction.atomic(savepoint=False):
-            held = BackupRun.objects.filter(
-                ~instance.is_elsewhere(),
+            held = _CLAIMED.update(
+                {"sent_at": now, "step_uptime": uptime.stamp()},
+                instance=instance.uid(),
                 pk=self.run.pk,
-                state=RunState.SENDING,
                 attempt=self.run.attempt,
-                claimed_by=self.run.claimed_by,
-            ).update(sent_at=now, step_uptime=uptime.stamp())
+                worker=self.run.claimed_by,
+            )
             if not held:
                 raise ClaimLost(f"run {self.run.pk} attempt {self.run.attempt}")
             self.run.sent_at = now
@@ -185,21 +201,24 @@ class CollectLog(CallLog):
 
     def _store_post(self, now: datetime, *, again: bool) -> None:
         # again: the first try was answered 401, or the connection broke during its COMMIT
-        mine = Post.objects.filter(run=self.run, attempt=self.run.attempt)
-        if again and mine.update(sent_at=now, step_uptime=uptime.stamp()):
+        if again and Post.objects.filter(run=self.run, attempt=self.run.attempt).update(
+            sent_at=now, step_uptime=uptime.stamp()
+        ):
             return
         if self.run.attempt > 1:  # this attempt takes the place of an earlier one
             release(self.run)
         try:
-            Post.objects.create(
-                run=self.run,
-                attempt=self.run.attempt,
-                sent_at=now,
-                step_uptime=uptime.stamp(),
-                project_id_in_cloud=self.run.project_id_in_cloud,
-                cluster_cloud_id=self.run.cluster_cloud_id,
-                baseline=self.baseline.keys,
-                date_before=self.baseline.date,
+            insert(
+                Post(
+                    run_id=self.run.pk,
+                    attempt=self.run.attempt,
+                    sent_at=now,
+                    step_uptime=uptime.stamp(),
+                    project_id_in_cloud=self.run.project_id_in_cloud,
+                    cluster_cloud_id=self.run.cluster_cloud_id,
+                    baseline=self.baseline.keys,
+                    date_before=self.baseline.date,
+                )
             )
         except IntegrityError as error:
             raise ClusterTaken(f"run {self.run.pk} attempt {self.run.attempt}") from error
@@ -221,7 +240,7 @@ class CollectLog(CallLog):
 
     def _store_answers(self) -> None:
         for call in self._answered:
-            call.save(update_fields=ANSWER)
+            _CALL.update({name: getattr(call, name) for name in ANSWER}, pk=call.pk)
 
 
 # the columns of a call that `fill` writes

@@ -2,9 +2,9 @@
 
 Due times and leases are stored as wall-clock times, so that people and the database can read them.
 If the clock is set back by hours, each of them lies that far in the future, and nothing would be
-followed, checked or synchronised until then. So each sweep looks for times that are later than
-their writer can have meant, and makes those rows due now. A clock that is set ahead makes
-everything due at once, which does no harm.
+followed, checked or synchronised until then. So sweeps look for times that are later than their
+writer can have meant (`ticker.ClockWatch` says when), and make those rows due now. A clock that is
+set ahead makes everything due at once, which does no harm.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 from dashboard.audit.values import instant, sha256
 from dashboard.db import leases
-from dashboard.db.concurrency import retry_while_unavailable
+from dashboard.db.concurrency import retry_while_unavailable, several_reads
 
 from .posts import skew
 
@@ -125,11 +125,14 @@ def check_files(run_ids: Iterable[int]) -> None:
 
 def _check(pk: int) -> None:
     pending = FileCheck.objects.filter(run=pk, checked_at=None)
-    check = pending.select_related("run__cluster", "run__project").first()
-    if check is None:
-        return
+    with several_reads():
+        check = pending.select_related("run__cluster", "run__project").first()
+        if check is None:
+            return
+        run = check.run
+        place, window, why = _place(run), _window(run), _switched_off(run)
     try:
-        found = _look(check)
+        found = _look(check, place, window, why)
     except Exception:  # the other runs of the message must not wait for it
         logger.exception("run %s: its files could not be checked", pk)
         found = _failed("An error in the dashboard; its log says more.")
@@ -141,18 +144,25 @@ def _check(pk: int) -> None:
     retry_while_unavailable(lambda: _conclude(check.run, found))
 
 
-def _look(check: FileCheck) -> Conclusion | None:
-    """Look into the bucket; None: look again later."""
+def _look(
+    check: FileCheck, place: tuple[str, str], window: tuple[datetime, datetime], why: str
+) -> Conclusion | None:
+    """Look into the bucket; None: look again later.
+
+    Args:
+        check: the pending check.
+        place: bucket and prefix.
+        window: when the files were written, on the cloud's clock.
+        why: why the bucket is not asked, "" where it is.
+    """
     run, last = check.run, check.attempts > len(PAUSES)
-    place = _place(run)
-    window = _window(run)
     columns: dict[str, Any] = {
         "bucket": place[0][:255],
         "prefix": place[1][:1024],
         "since": window[0],
         "until": window[1],
     }
-    if why := _switched_off(run):
+    if why:
         return _failed(why, columns)
     try:
         written = [
@@ -168,9 +178,10 @@ def _look(check: FileCheck) -> Conclusion | None:
         return _failed(str(error), columns)
     except CssApiError as error:
         return _failed(str(error), columns) if last else None
-    known = _seen_before(run, window[0])
+    with several_reads():
+        known, neighbours = _seen_before(run, window[0]), _neighbours(run, *place)
     written = [each for each in written if (each.name, each.etag, each.modified_at) not in known]
-    found = attribute(written, run.cluster_name, _neighbours(run, *place))
+    found = attribute(written, run.cluster_name, neighbours)
     if not found.mine and check.attempts < LOOKS:
         return None  # the storage may list them late
     return Conclusion(columns | _seen(found), found.mine[:MOST_NAMES])

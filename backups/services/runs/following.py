@@ -25,6 +25,7 @@ from backups.models import BackupRun, Post
 from backups.services.cloud import client_for
 from dashboard.db import leases
 from dashboard.db.concurrency import retry_while_unavailable, several_reads
+from dashboard.db.prepared import Param, Prepared
 
 from .call_log import CallLog
 from .posts import (
@@ -74,14 +75,31 @@ def follow_runs(run_ids: Sequence[int]) -> None:
     """
     with several_reads():
         sent = BackupRun.objects.filter(pk__in=run_ids, state__in=FOLLOWED, sent_at__isnull=False)
-        runs = list(sent)
-        # Before the reading, so that the reading comes after every POST that is not under way.
-        # A run whose job is known needs none: the POSTs left are those of other runs.
-        posts = without_job_each([run for run in runs if run.job_id is None])
-        # Before the reading as well: storing it may have to wait for the database, and a job that
-        # is listed in the meantime must not count as missing.
+        readings = readings_of(list(sent))
+    read_and_conclude(readings)
+
+
+def readings_of(runs: Sequence[BackupRun], ticked: float | None = None) -> list[Reading]:
+    """Prepare a reading of each run's records, with what must be known before it begins.
+
+    Call it in a transaction, if possible in one that the caller has anyway.
+
+    Args:
+        runs: accepted or unknown runs as they are in the database.
+        ticked: `uptime.now()` of just now; None to read it.
+    """
+    # Before the reading, so that the reading comes after every POST that is not under way.
+    # A run whose job is known needs none: the POSTs left are those of other runs.
+    posts = without_job_each([run for run in runs if run.job_id is None])
+    # Before the reading as well: storing it may have to wait for the database, and a job that
+    # is listed in the meantime must not count as missing.
+    if ticked is None:
         ticked = uptime.now() if runs else 0.0
-    readings = [_Reading(run, posts.get(run.pk, ()), ticked) for run in runs]
+    return [Reading(run, posts.get(run.pk, ()), ticked) for run in runs]
+
+
+def read_and_conclude(readings: Sequence[Reading]) -> None:
+    """Read the records concurrently and store the conclusions; see `follow_runs`."""
     if len(readings) == 1:
         readings[0].read()
         _keep(readings)
@@ -104,7 +122,7 @@ def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, "records")
 
 
-class _Reading:
+class Reading:
     """One reading of a run's records.
 
     Args:
@@ -140,7 +158,7 @@ class _Reading:
             self.error = str(error)
 
 
-def _keep(readings: Sequence[_Reading]) -> None:
+def _keep(readings: Sequence[Reading]) -> None:
     """Store the readings in one transaction; if that fails, each in its own."""
     try:
         retry_while_unavailable(lambda: _conclude_all(readings))
@@ -156,7 +174,7 @@ def _keep(readings: Sequence[_Reading]) -> None:
                 logger.exception("run %s: its reading could not be stored", reading.run.pk)
 
 
-def _conclude_all(readings: Sequence[_Reading]) -> None:
+def _conclude_all(readings: Sequence[Reading]) -> None:
     read = [(each, each.records) for each in readings if each.records is not None]
     for each, records in read:
         learn_date(each.posts, records.date)
@@ -280,6 +298,15 @@ def _conclude(
         return moved
 
 
+_ANSWERED = Prepared(
+    lambda: (
+        Post.objects.filter(run=Param("run"), job_id__in=[Param("job"), Param("record")])
+        .order_by("pk")
+        .values_list("date_after")[:1]
+    )
+)
+
+
 def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
     """Whether a proven job, by its record, had ended before its POST was answered.
 
@@ -287,10 +314,9 @@ def _was_seen_after_its_end(run: BackupRun, record: LogRecord) -> bool:
     """
     if run.evidence != Evidence.PROVEN or record.finished_at is None:
         return False
-    post = run.posts.filter(job_id__in=[run.job_id, run.record_id]).first()
-    if post is None or post.date_after is None:
-        return False
-    return record.finished_at < post.date_after - tolerance()
+    dates = _ANSWERED.fetch(run=run.pk, job=run.job_id, record=run.record_id)
+    date = dates[0][0] if dates else None
+    return date is not None and record.finished_at < date - tolerance()
 
 
 def _advance(
@@ -456,16 +482,33 @@ def next_check(now: datetime, age: float, typical: float | None = None) -> datet
     return now + timedelta(seconds=min(max(pause, 1.0), LONGEST_PAUSE))
 
 
+_LAST_JOBS = Prepared(
+    lambda: (
+        BackupRun.objects.filter(cluster=Param("cluster"), state=RunState.SUCCEEDED)
+        .order_by("-requested_at", "-id")
+        .values_list("job_created_at", "job_finished_at")[:LAST_JOBS]
+    )
+)
+
+
 def typical_seconds(run: BackupRun) -> float | None:
     """How long a job of a run's cluster usually takes: the median of its latest jobs.
 
     Returns:
         Seconds, plus 10 % because records are listed a little late; None without earlier jobs.
     """
-    ended = BackupRun.objects.filter(cluster=run.cluster_id, state=RunState.SUCCEEDED)
-    times = ended.order_by("-requested_at", "-id").values_list("job_created_at", "job_finished_at")
-    lasted = [(end - begin).total_seconds() for begin, end in times[:LAST_JOBS] if begin and end]
+    times = _LAST_JOBS.fetch(cluster=run.cluster_id)
+    lasted = [(end - begin).total_seconds() for begin, end in times if begin and end]
     return 1.1 * median(lasted) if lasted else None
+
+
+_DUE = Prepared(
+    lambda: (
+        BackupRun.objects.filter(state__in=FOLLOWED, next_check_at__lte=Param("now"))
+        .order_by()
+        .values_list("pk")[:1]
+    )
+)
 
 
 def due_for_check(limit: int) -> list[int]:
@@ -481,6 +524,8 @@ def due_for_check(limit: int) -> list[int]:
         Their primary keys. Their next check is moved ahead, in case the task is lost.
     """
     now = timezone.now()
+    if not _DUE.fetch(now=now):
+        return []
     lease = now + timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
     return leases.claim_due(
         BackupRun.objects.filter(state__in=FOLLOWED).order_by("next_check_at"),

@@ -1,16 +1,23 @@
 """How many threads of this worker send requests for one project, and which runs they send.
 
-A project whose cloud hangs holds each thread for as long as an exchange may take. At most half of
-the threads are for one project, so that a request for another finds one free. Batches get one
-less, so that a single request for the same project does, too.
+A project whose cloud hangs holds each thread for as long as an exchange may take. So at first at
+most half of the threads are for one project, and a request for another finds one free. Batches get
+one less, so that a single request for the same project does, too. A project that answers quickly
+gets one more with each request that ended within SLOW seconds, up to four fifths of the threads,
+until a request takes longer or none is under way.
+
+A thread that finds no lane waits for one, because putting the run off costs as much as sending it.
+At most a quarter of the threads wait.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db.models import Case, F, When
@@ -23,11 +30,26 @@ from backups.services.jitter import jittered
 
 from .requests import IN_BATCHES
 
-LANE_PAUSE = 1.0  # seconds until a run without a lane is tried again, spread
+LANE_PAUSE = 1.0  # seconds for which a thread waits for a lane, and then its run, spread
+
+SLOW = 2.0  # seconds; a project with a request under way for longer gets no more than half
 
 # The runs that this process is sending, counted because a message may be delivered twice.
 _sending: Counter[int] = Counter()
 _sending_lock = threading.Lock()
+
+
+@dataclass(slots=True)
+class _Project:
+    """Requests under way for a project.
+
+    Attributes:
+        began: when each of them took its lane, on the monotonic clock, oldest first.
+        extra: lanes that it has earned beyond half of the threads.
+    """
+
+    began: dict[object, float] = field(default_factory=dict)
+    extra: int = 0
 
 
 class Lanes:
@@ -38,69 +60,91 @@ class Lanes:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._lock = threading.Lock()
-        self._busy: Counter[int] = Counter()
+        self._changed = threading.Condition()
+        self._projects: dict[int, _Project] = {}
+        self._waiting = 0
         self.threads = threads
 
-    def limit(self, *, batch: bool) -> int | None:
-        """The most threads for one project; None without a limit."""
-        if self.threads is None:
-            return None
-        half = max(self.threads // 2, 1)
-        return max(half - 1, 1) if batch else half
-
     @contextmanager
-    def enter(self, project_id: int, *, batch: bool) -> Iterator[bool]:
+    def enter(self, project_id: int, *, batch: bool, patience: float = 0.0) -> Iterator[bool]:
         """Take a lane while the block runs.
 
         Args:
             project_id: primary key.
             batch: the request belongs to a batch.
+            patience: seconds to wait for a lane, if not too many threads wait already.
 
         Yields:
             False if all lanes of the project are taken: send nothing.
         """
-        limit = self.limit(batch=batch)
-        with self._lock:
-            free = limit is None or self._busy[project_id] < limit
-            self._busy[project_id] += int(free)
+        mark = object()
+        with self._changed:
+            free = self._is_free(project_id, batch=batch)
+            if not free and patience and self._waiting < max((self.threads or 0) // 4, 1):
+                self._waiting += 1
+                try:
+                    free = self._changed.wait_for(
+                        lambda: self._is_free(project_id, batch=batch), patience
+                    )
+                finally:
+                    self._waiting -= 1
+            if free:
+                self._projects.setdefault(project_id, _Project()).began[mark] = time.monotonic()
         try:
             yield free
         finally:
-            with self._lock:
-                self._busy[project_id] -= int(free)
-                if not self._busy[project_id]:
-                    del self._busy[project_id]
+            if free:
+                with self._changed:
+                    self._leave(project_id, mark)
+
+    def _is_free(self, project_id: int, *, batch: bool) -> bool:
+        if self.threads is None:
+            return True
+        half = max(self.threads // 2, 1)
+        if (project := self._projects.get(project_id)) is None:
+            return True
+        oldest = next(iter(project.began.values()))
+        if time.monotonic() - oldest > SLOW:
+            project.extra = 0
+        busy = len(project.began)
+        if busy < max(half - 1 if batch else half, 1):
+            return True
+        limit = min(half + project.extra, self.threads * 4 // 5)
+        in_all = sum(len(each.began) for each in self._projects.values())
+        return busy < limit - int(batch) and in_all < self.threads * 4 // 5
+
+    def _leave(self, project_id: int, mark: object) -> None:
+        project = self._projects[project_id]
+        took = time.monotonic() - project.began.pop(mark)
+        project.extra = project.extra + 1 if took <= SLOW else 0
+        project.extra = min(project.extra, self.threads or 0)
+        if not project.began:
+            del self._projects[project_id]
+        self._changed.notify_all()
 
 
 LANES = Lanes()
 
 
 @contextmanager
-def lane_for(run_id: int) -> Iterator[bool]:
-    """Take one of the threads that may send for the run's project (lanes.py), and its token.
+def lane_for(run: BackupRun) -> Iterator[bool]:
+    """Take one of the threads that may send for the run's project , and its token.
 
     A run that gets none waits a second, without an attempt. The first attempt of a batch's run has
     had its token since before the run was created.
 
     Args:
-        run_id: primary key.
+        run: the queued run.
 
     Yields:
         Whether the run may be sent.
     """
-    columns = ("project_id", "project_id_in_cloud", "trigger", "attempt")
-    row = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).values_list(*columns).first()
-    if row is None:  # somebody else sends it: the claim fails
-        yield True
-        return
-    project, project_id_in_cloud, trigger, attempt = row
-    batch = trigger in IN_BATCHES
-    with LANES.enter(project, batch=batch) as free:
+    batch = run.trigger in IN_BATCHES
+    with LANES.enter(run.project_id, batch=batch, patience=LANE_PAUSE) as free:
         if not free:
-            _wait_for_lane(run_id)
-        elif attempt or not batch:
-            rate.note_request(project_id_in_cloud)
+            _wait_for_lane(run.pk)
+        elif run.attempt or not batch:
+            rate.note_request(run.project_id_in_cloud)
         yield free
 
 

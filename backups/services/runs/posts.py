@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
@@ -21,12 +23,37 @@ from backups.css_api.types import Answer, LogRecord, LogRecords, RecordStatus
 from backups.models import BackupRun, Cluster, Post
 from backups.rules.matching import SECOND, Match, PostWindow, match, record_key, record_keys
 from backups.rules.outcomes import Next, Verdict
+from dashboard.db.prepared import Param, Prepared
 
 LONGEST_KEY = 64
 MOST = 100  # POSTs of a cluster compared with a reading; older ones were compared many times
 OPEN = ("open", "accepted")
 _LATELY = 5
 UNLIMITED = datetime.max.replace(tzinfo=UTC)
+MOST_KEYS = 50  # for which a prepared statement is kept, one for each number
+
+
+def _at_place() -> Q:
+    return Q(project_id_in_cloud=Param("project"), cluster_cloud_id=Param("cluster"))
+
+
+# `earlier_posts` and `without_job` of one cluster
+_EARLIER = Prepared(
+    lambda: Post.objects.filter(
+        _at_place(), Q(job_id="") | Q(result=Post.Result.OPEN), result__in=OPEN
+    ).order_by("-id")[:MOST]
+)
+_WITHOUT_JOB = Prepared(
+    lambda: Post.objects.filter(_at_place(), result__in=OPEN, job_id="").order_by("-id")[:MOST]
+)
+# the POST of an attempt, while its result is open; those that hold a cluster; any one
+_UNDER_WAY = Prepared(
+    lambda: Post.objects.filter(
+        run=Param("run"), attempt=Param("attempt"), result=Post.Result.OPEN, job_id=""
+    )
+)
+_HOLDING = Prepared(lambda: Post.objects.filter(run=Param("run"), active=True))
+_POST = Prepared(lambda: Post.objects.filter(pk=Param("pk")))
 
 
 def tolerance() -> timedelta:
@@ -141,8 +168,7 @@ def lately_open(run: BackupRun) -> list[Post]:
 
 def earlier_posts(run: BackupRun) -> tuple[list[Post], list[Post]]:
     """`lately_open` and `without_job` of a run's cluster, in one query."""
-    posts = Post.objects.filter(same_cluster(run), result__in=OPEN)
-    found = list(posts.filter(Q(job_id="") | Q(result=Post.Result.OPEN)).order_by("-id")[:MOST])
+    found = _EARLIER.fetch(project=run.project_id_in_cloud, cluster=run.cluster_cloud_id)
     if len(found) == MOST:  # there may be more of either
         return lately_open(run), without_job(run)
     lately = [post for post in found if post.result == Post.Result.OPEN][:_LATELY]
@@ -154,6 +180,10 @@ def without_job_each(runs: Sequence[BackupRun]) -> dict[int, list[Post]]:
     if not runs:  # no condition would select every cluster
         return {}
     # Without their runs, which are wide rows, and wanted only of the POSTs of dead workers.
+    if len(places := {_place(run) for run in runs}) == 1:
+        ((project, cluster),) = places
+        same = _WITHOUT_JOB.fetch(project=project, cluster=cluster)
+        return {run.pk: same for run in runs}
     posts = Post.objects.filter(_same_clusters(runs), result__in=OPEN, job_id="")
     found: dict[tuple[str, str], list[Post]] = {}
     for post in posts.order_by("-id"):
@@ -205,11 +235,7 @@ def taken_keys_each(
     keys = {key for run, records in read if run.job_id is None for key in stored_keys(records)}
     found: list[tuple[int, tuple[str, str], set[str]]] = []
     if keys:
-        rows = BackupRun.objects.filter(_same_clusters([run for run, _ in read])).filter(
-            Q(job_id__in=keys) | Q(record_id__in=keys)
-        )
-        columns = ("pk", "project_id_in_cloud", "cluster_cloud_id", "job_id", "record_id")
-        for pk, project, cluster, *ids in rows.values_list(*columns):
+        for pk, project, cluster, *ids in _rows_with_keys([run for run, _ in read], keys):
             found.append((pk, (project, cluster), {key for key in ids if key}))
     return {
         run.pk: _with_both_ids(
@@ -218,6 +244,26 @@ def taken_keys_each(
         )
         for run, records in read
     }
+
+
+_KEYED = ("pk", "project_id_in_cloud", "cluster_cloud_id", "job_id", "record_id")
+
+
+def _rows_with_keys(runs: Sequence[BackupRun], keys: set[str]) -> Iterable[tuple[Any, ...]]:
+    """The columns _KEYED of the clusters' runs that have one of the keys."""
+    if len({_place(run) for run in runs}) == 1 and len(keys) <= MOST_KEYS:
+        given = {f"key{number}": key for number, key in enumerate(keys)}
+        project, cluster = _place(runs[0])
+        return _with_keys(len(keys)).fetch(project=project, cluster=cluster, **given)
+    rows = BackupRun.objects.filter(_same_clusters(runs))
+    return rows.filter(Q(job_id__in=keys) | Q(record_id__in=keys)).values_list(*_KEYED)
+
+
+@cache
+def _with_keys(number: int) -> Prepared[BackupRun]:
+    keys = [Param(f"key{each}") for each in range(number)]
+    known = Q(job_id__in=keys) | Q(record_id__in=keys)
+    return Prepared(lambda: BackupRun.objects.filter(_at_place(), known).values_list(*_KEYED))
 
 
 def _with_both_ids(found: set[str], records: Iterable[LogRecord]) -> set[str]:
@@ -419,14 +465,12 @@ def note_result(
         changes |= {"status": answer.status, "date_after": answer.date}
     if kind is Post.Result.REFUSED:
         changes["active"] = False
-    Post.objects.filter(run=run, attempt=run.attempt, result=Post.Result.OPEN, job_id="").update(
-        **changes
-    )
+    _UNDER_WAY.update(changes, run=run.pk, attempt=run.attempt)
 
 
 def release(run: BackupRun) -> None:
     """Allow other POSTs to the cluster, because the run no longer waits for one of its own."""
-    Post.objects.filter(run=run, active=True).update(active=False)
+    _HOLDING.update({"active": False}, run=run.pk)
 
 
 def credit(post: Post, key: str, evidence: Evidence) -> None:
@@ -443,7 +487,7 @@ def credit(post: Post, key: str, evidence: Evidence) -> None:
     changes: dict[str, object] = {"active": False}
     if evidence is Evidence.PROVEN or is_dated(post):
         changes["job_id"] = key
-    Post.objects.filter(pk=post.pk).update(**changes)
+    _POST.update(changes, pk=post.pk)
 
 
 def is_dated(post: Post) -> bool:

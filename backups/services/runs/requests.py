@@ -255,6 +255,7 @@ def _run(
         idempotency_key=key,
         requested_at=now,
         not_before=now,
+        dispatched_at=now,  # by `_dispatch_later`; here it takes no statement of its own
         retry_conflict_until=now + timedelta(minutes=wait_minutes) if wait_minutes else None,
     )
 
@@ -275,7 +276,7 @@ def _dispatch_later(runs: Sequence[BackupRun], requester: Requester) -> None:
         run_events.requested(run)
     ids = [run.pk for run in runs]
     priority = Priority.BATCH if requester.trigger in IN_BATCHES else Priority.CLICK
-    transaction.on_commit(lambda: dispatch_send(ids, priority=priority))
+    transaction.on_commit(lambda: dispatch_send(ids, priority=priority, noted=True))
 
 
 def _join(run: BackupRun, requester: Requester) -> None:

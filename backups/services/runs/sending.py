@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.expressions import Expression
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import override
 
@@ -19,16 +18,18 @@ from backups import heartbeats, instance, uptime
 from backups.choices import Outcome, RunState, in_english
 from backups.css_api.errors import CssApiError
 from backups.css_api.types import Answer, LogRecords
-from backups.models import BackupRun, Post, RunEvent
+from backups.models import BackupRun, Post
 from backups.rules.matching import record_keys
 from backups.rules.outcomes import Next, Verdict, classify
 from backups.services import rate
 from backups.services.cloud import client_for
 from backups.services.jitter import jittered
 from dashboard.db.concurrency import retry_while_unavailable
+from dashboard.db.prepared import Param, Prepared
 
 from .call_log import Baseline, CallLog, ClaimLost, ClusterTaken, CollectLog
 from .conflicts import Holder, find_holder
+from .following import FOLLOWED, Reading, readings_of
 from .lanes import lane_for, sending_here
 from .posts import (
     earlier_posts,
@@ -40,12 +41,12 @@ from .posts import (
     taken_by,
     taken_keys,
 )
-from .transitions import transition
+from .transitions import NEXT_VERSION, add_event, take_on, transition
 
 logger = logging.getLogger(__name__)
 
 
-def send_run(run_id: int) -> bool:
+def send_run(run_id: int) -> Sequence[Reading]:
     """Send a queued run to the cloud, unless another worker does or its time has not come.
 
     Args:
@@ -53,47 +54,57 @@ def send_run(run_id: int) -> bool:
             that is delivered twice does nothing the second time.
 
     Returns:
-        Whether to read the cloud's records now: the cloud has accepted the request, or may have.
+        The reading of the cloud's records to make now, if the cloud has accepted the request, or
+        may have; else none.
     """
-    with sending_here(run_id), lane_for(run_id) as free:
-        if not free:
-            return False
-        with transaction.atomic():
-            run = claim(run_id, only_if=~_kept_by_another())
-            # POSTs with an inferred job as well, because their own job may still be created.
-            lately, earlier = ([], []) if run is None else earlier_posts(run)
-        if run is None:
-            # The run of a second message is claimed. A run that is still queued notes why it waits.
-            queued = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).exists()
-            if queued and not postponed(run_id):
-                _say_why_not(run_id)
-            return False
-        settling = list({post.pk: post for post in [*lately, *earlier]}.values())
-        read = CallLog(run, "baseline")
-        reading = read_baseline(run, read)
-        if reading is not None:
-            learn_date(settling, reading.date)
-            if had_started(run, reading, earlier):
-                retry_while_unavailable(read.store)
-                return run.is_active
-            wait = open_for(settling, reading.date)
-            if wait > timedelta(0):
-                wait_for_earlier(run, wait)
-                retry_while_unavailable(read.store)
-                return False
-        log = CollectLog(run, baseline_of(reading), read=read.calls, with_transition=True)
-        try:
-            result = ask_cloud(run, log=log)
-        except ClaimLost:
-            logger.warning("run %s was taken over before it was sent", run_id)
-            retry_while_unavailable(log.store)
-            return False
-        except ClusterTaken:
-            wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
-            retry_while_unavailable(log.store)
-            return False
-        apply_result(run, result, actor=heartbeats.process_name(), log=log)
-        return run.run_state in (RunState.ACCEPTED, RunState.UNKNOWN)
+    with sending_here(run_id):
+        queued = next(iter(_QUEUED.fetch(pk=run_id)), None)
+        if queued is None:  # the run of a second message is claimed
+            return ()
+        with lane_for(queued) as free:
+            return _send(queued) if free else ()
+
+
+def _send(queued: BackupRun) -> Sequence[Reading]:
+    """Send a run whose lane is taken; see `send_run`."""
+    run_id = queued.pk
+    with transaction.atomic():
+        run = _claim(queued, _CLAIMABLE_ALONE)
+        # POSTs with an inferred job as well, because their own job may still be created.
+        lately, earlier = ([], []) if run is None else earlier_posts(run)
+    if run is None:
+        # A run that is still queued notes why it waits.
+        still = BackupRun.objects.filter(pk=run_id, state=RunState.QUEUED).exists()
+        if still and not postponed(run_id):
+            _say_why_not(run_id)
+        return ()
+    settling = list({post.pk: post for post in [*lately, *earlier]}.values())
+    read = CallLog(run, "baseline")
+    reading = read_baseline(run, read)
+    if reading is not None:
+        learn_date(settling, reading.date)
+        if had_started(run, reading, earlier):
+            retry_while_unavailable(read.store)
+            return readings_of([run]) if run.run_state is RunState.UNKNOWN else ()
+        wait = open_for(settling, reading.date)
+        if wait > timedelta(0):
+            wait_for_earlier(run, wait)
+            retry_while_unavailable(read.store)
+            return ()
+    log = CollectLog(run, baseline_of(reading), read=read.calls, with_transition=True)
+    try:
+        result = ask_cloud(run, log=log)
+    except ClaimLost:
+        logger.warning("run %s was taken over before it was sent", run_id)
+        retry_while_unavailable(log.store)
+        return ()
+    except ClusterTaken:
+        wait_for_earlier(run, timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER))
+        retry_while_unavailable(log.store)
+        return ()
+    readings: list[Reading] = []
+    apply_result(run, result, actor=heartbeats.process_name(), log=log, readings=readings)
+    return readings
 
 
 def _kept_by_another() -> Exists:
@@ -129,7 +140,24 @@ def postponed(run_id: int) -> bool:
     return True
 
 
-def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | None:
+_QUEUED = Prepared(lambda: BackupRun.objects.filter(pk=Param("pk"), state=RunState.QUEUED))
+
+
+def _claimable() -> QuerySet[BackupRun]:
+    return BackupRun.objects.filter(
+        ~instance.is_elsewhere(Param("instance")),
+        pk=Param("pk"),
+        state=RunState.QUEUED,
+        attempt=Param("attempt"),
+        not_before__lte=Param("now"),
+    )
+
+
+_CLAIMABLE = Prepared(_claimable)
+_CLAIMABLE_ALONE = Prepared(lambda: _claimable().filter(~_kept_by_another()))
+
+
+def claim(run_id: int) -> BackupRun | None:
     """Claim a queued run for this process: QUEUED → SENDING.
 
     The claim counts the attempt and clears ``sent_at``. From then on, an empty ``sent_at`` proves
@@ -137,46 +165,44 @@ def claim(run_id: int, *, only_if: Q | Expression | None = None) -> BackupRun | 
 
     Args:
         run_id: primary key.
-        only_if: a further condition of the UPDATE.
 
     Returns:
         The run, None if it cannot be claimed.
     """
+    queued = next(iter(_QUEUED.fetch(pk=run_id)), None)
+    return None if queued is None else _claim(queued, _CLAIMABLE)
+
+
+def _claim(run: BackupRun, claimable: Prepared[BackupRun]) -> BackupRun | None:
     now = timezone.now()
     worker = heartbeats.process_name()
+    changes: dict[str, Any] = {
+        "state": RunState.SENDING.value,
+        "attempt": run.attempt + 1,
+        "claimed_by": worker,
+        "claimed_at": now,
+        "step_uptime": uptime.stamp(),
+        "sent_at": None,
+        "answered_at": None,
+        # the result of the previous attempt is in its event and its calls
+        "outcome": Outcome.NONE.value,
+        "http_status": None,
+        "error_code": "",
+        "message": "",
+        "request_id": "",
+        "conflict_holder": "",
+        "conflict_run": None,
+        "note": "",
+        "version": NEXT_VERSION,
+    }
     with transaction.atomic(savepoint=False):
-        queued = BackupRun.objects.filter(
-            ~instance.is_elsewhere(), pk=run_id, state=RunState.QUEUED, not_before__lte=now
-        )
-        claimed = (queued if only_if is None else queued.filter(only_if)).update(
-            state=RunState.SENDING,
-            attempt=F("attempt") + 1,
-            claimed_by=worker,
-            claimed_at=now,
-            step_uptime=uptime.stamp(),
-            sent_at=None,
-            answered_at=None,
-            # the result of the previous attempt is in its event and its calls
-            outcome=Outcome.NONE,
-            http_status=None,
-            error_code="",
-            message="",
-            request_id="",
-            conflict_holder="",
-            conflict_run=None,
-            note="",
-            version=F("version") + 1,
-        )
-        if not claimed:
+        if not claimable.update(
+            changes, instance=instance.uid(), pk=run.pk, attempt=run.attempt, now=now
+        ):
             return None
-        run = BackupRun.objects.get(pk=run_id)
-        RunEvent.objects.create(
-            run=run,
-            from_state=RunState.QUEUED,
-            to_state=RunState.SENDING,
-            note=f"Attempt {run.attempt}",
-            actor=worker,
-        )
+        take_on(run, changes)
+        note = f"Attempt {run.attempt}"
+        add_event(run, RunState.QUEUED, RunState.SENDING, note, worker)
     return run
 
 
@@ -290,6 +316,7 @@ def apply_result(
     actor: str,
     answered_at: datetime | None = None,
     log: CollectLog | None = None,
+    readings: list[Reading] | None = None,
 ) -> bool:
     """Move a run to the state that follows from the result of its POST.
 
@@ -302,6 +329,7 @@ def apply_result(
         actor: name of the process that applies it.
         answered_at: when the result came, if it was stored by a worker that died; None for now.
         log: the POST's recorder, if its calls are not stored yet; None if they are.
+        readings: a list for the reading of the cloud's records that is to be made now.
 
     Returns:
         True if the run was moved.
@@ -313,11 +341,18 @@ def apply_result(
         retry_while_unavailable(log.store)  # another call follows, which may take long
     # Take the time before looking for the job that keeps the cluster busy.
     facts = _facts(verdict, result) | {"answered_at": answered_at or timezone.now()}
-    facts["step_uptime"] = uptime.stamp()
     holder = find_holder(run) if verdict.outcome is Outcome.CONFLICT else None
     if holder is not None:
         facts |= {"conflict_holder": holder.text, "conflict_run": holder.run}
-    return retry_while_unavailable(lambda: _apply(run, verdict, result, facts, holder, actor, log))
+
+    def apply() -> bool:
+        ticked = facts["step_uptime"] = uptime.now()
+        moved = _apply(run, verdict, result, facts, holder, actor, log)
+        if readings is not None and run.run_state in FOLLOWED:
+            readings[:] = readings_of([run], ticked)
+        return moved
+
+    return retry_while_unavailable(apply)
 
 
 def _facts(verdict: Verdict, result: Answer | CssApiError) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from backups.services.dispatch import (
     dispatch_sync,
 )
 from dashboard.db.leases import expired
+from dashboard.db.prepared import Param, Prepared
 
 from .call_log import stored_result
 from .due_times import pull_in
@@ -36,16 +37,38 @@ from .transitions import transition
 logger = logging.getLogger(__name__)
 
 BATCH = 500
+# Cheap looks, once a second, that decide whether the costly queries are worth making.
+_SENDING = Prepared(
+    lambda: BackupRun.objects.filter(state=RunState.SENDING).order_by().values_list("pk")[:1]
+)
+_WAITING = Prepared(
+    lambda: (
+        BackupRun.objects.filter(state=RunState.QUEUED, not_before__lte=Param("now"))
+        .order_by()
+        .values_list("pk")[:1]
+    )
+)
+_CLAIMED = Prepared(
+    lambda: (
+        BackupRun.objects.filter(state=RunState.SENDING, claimed_by=Param("worker"))
+        .order_by()
+        .values_list("pk")
+    )
+)
 
 
-def sweep() -> None:
+def sweep(*, clocks: bool = True) -> None:
     """Dispatch work that is due and take over runs of dead workers.
 
     Any number of sweeps can run at once, because each step is a conditional UPDATE.
+
+    Args:
+        clocks: also repair due times, because a wall clock may have been set back.
     """
-    pull_in()
-    take_over_dead_claims()
     take_over_lost_claims()
+    if clocks:
+        pull_in()
+    take_over_dead_claims()
     dispatch_send(due_for_sending(BATCH))
     dispatch_follow(due_for_check(BATCH))
     dispatch_checks()
@@ -68,6 +91,8 @@ def due_for_sending(limit: int) -> list[int]:
         Their primary keys.
     """
     now, worth = timezone.now(), timedelta(seconds=settings.BACKUP_REDISPATCH_AFTER)
+    if not _WAITING.fetch(now=now):
+        return []
     lost = expired("dispatched_at", worth)
     consumed = BackupRun.objects.filter(
         state__in=[RunState.SENDING, RunState.ACCEPTED, RunState.UNKNOWN],
@@ -84,7 +109,7 @@ def due_for_sending(limit: int) -> list[int]:
 
 def take_over_dead_claims() -> None:
     """Settle runs in SENDING whose worker has not been seen for HEARTBEAT_STALE_AFTER seconds."""
-    if not heartbeats.may_judge_silence():
+    if not heartbeats.may_judge_silence() or not _SENDING.fetch():
         return
     # A new worker may have claimed or sent the run before its first heartbeat.
     old = Q(step_uptime__lt=uptime.stamp() - settings.HEARTBEAT_STALE_AFTER) | Q(step_uptime=None)
@@ -102,9 +127,11 @@ def take_over_lost_claims() -> None:
     or if the connection breaks during the claim's COMMIT, which can succeed although the worker
     sees an error. The worker's heartbeat would keep such a claim forever.
     """
-    mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=heartbeats.process_name())
     # Read the rows first: a run is marked as in hand before its claim becomes visible.
-    for run in list(mine):
+    claimed = _CLAIMED.fetch(worker=heartbeats.process_name())
+    lost = [pk for (pk,) in claimed if not is_sending_here(pk)]
+    mine = BackupRun.objects.filter(state=RunState.SENDING, claimed_by=heartbeats.process_name())
+    for run in mine.filter(pk__in=lost) if lost else ():
         if not is_sending_here(run.pk):
             take_over(run, why="The worker lost hold of it")
 

@@ -16,6 +16,7 @@ from backups.choices import ALLOWED, CORRECTABLE, TERMINAL, NoticeKind, RunState
 from backups.models import BackupRun, RunEvent
 from backups.services.clusters import checks, protection, readiness
 from backups.services.notifications.outbox import announce
+from dashboard.db.prepared import Param, Prepared, insert
 
 from . import seals
 from .posts import release
@@ -27,6 +28,11 @@ NOTICES = {
     RunState.REJECTED: NoticeKind.RUN_REJECTED,
     RunState.UNKNOWN: NoticeKind.RUN_UNKNOWN,
 }
+NEXT_VERSION = F("version") + 1
+# a run as the caller knows it
+_KNOWN = Prepared(
+    lambda: BackupRun.objects.filter(pk=Param("pk"), state=Param("state"), attempt=Param("attempt"))
+)
 
 
 class IllegalTransition(Exception):
@@ -71,24 +77,14 @@ def transition(
         changes |= {"claimed_by": "", "claimed_at": None}
     if to in TERMINAL:
         changes |= {"finished_at": timezone.now(), "next_check_at": None}
-    changes |= {"state": to.value, "version": F("version") + 1}
+    changes |= {"state": to.value, "version": NEXT_VERSION}
     # Crediting a job has released its POST, which is the only one of a first attempt.
     held = run.job_id is None or run.attempt > 1
     with transaction.atomic(savepoint=False):
-        row = BackupRun.objects.filter(pk=run.pk, state=expected, attempt=run.attempt)
-        if only_if is not None:
-            row = row.filter(only_if)
-        if not row.update(**changes):
+        if not _update(run, expected, changes, only_if):
             return False
-        _take_on(run, changes)
-        RunEvent.objects.create(
-            run=run,
-            from_state=expected,
-            to_state=to,
-            outcome=run.outcome,
-            note=note[:500],
-            actor=actor[:255],
-        )
+        take_on(run, changes)
+        add_event(run, expected, to, note, actor)
         # A run that is queued after a 503 keeps its POST active: its job may still be created.
         if to in TERMINAL and held:
             release(run)
@@ -125,7 +121,32 @@ def _announce(run: BackupRun, kind: NoticeKind) -> None:
     )
 
 
-def _take_on(run: BackupRun, changes: dict[str, Any]) -> None:
+def _update(
+    run: BackupRun, expected: RunState, changes: dict[str, Any], only_if: Q | None = None
+) -> int:
+    if only_if is None:
+        return _KNOWN.update(changes, pk=run.pk, state=expected.value, attempt=run.attempt)
+    row = BackupRun.objects.filter(only_if, pk=run.pk, state=expected, attempt=run.attempt)
+    return row.update(**changes)
+
+
+def add_event(
+    run: BackupRun, from_state: RunState, to_state: RunState, note: str, actor: str
+) -> None:
+    """Add a step to a run's timeline, in the transaction that takes it."""
+    insert(
+        RunEvent(
+            run_id=run.pk,
+            from_state=from_state.value,
+            to_state=to_state.value,
+            outcome=run.outcome,
+            note=note[:500],
+            actor=actor[:255],
+        )
+    )
+
+
+def take_on(run: BackupRun, changes: dict[str, Any]) -> None:
     """Apply a row's changes to its object; values computed by the database load on access."""
     for name, value in changes.items():
         if hasattr(value, "resolve_expression"):
@@ -160,19 +181,11 @@ def amend(run: BackupRun, *, actor: str = "", event: str = "", **changes: Any) -
     """
     if "state" in changes:
         raise IllegalTransition("amend() never writes the state")
-    changes["version"] = F("version") + 1
+    changes["version"] = NEXT_VERSION
     with transaction.atomic(savepoint=False):
-        row = BackupRun.objects.filter(pk=run.pk, state=run.state, attempt=run.attempt)
-        if not row.update(**changes):
+        if not _update(run, run.run_state, changes):
             return False
-        _take_on(run, changes)
+        take_on(run, changes)
         if event:
-            RunEvent.objects.create(
-                run=run,
-                from_state=run.state,
-                to_state=run.state,
-                outcome=run.outcome,
-                note=event[:500],
-                actor=actor[:255],
-            )
+            add_event(run, run.run_state, run.run_state, event, actor)
     return True
