@@ -46,16 +46,15 @@ from backups.models import (
 from backups.models.cluster import protection_at
 from backups.models.run import BackupRunQuerySet
 from backups.rules.protected_time import ZERO, Period, ProtectedTime, periods, protected_time
-from dashboard.accounts.access import Permission, may, may_somewhere, permitted_q, visible_q
+from dashboard.accounts.access import Permission, may, visible_q
 from dashboard.accounts.models import User
-from dashboard.audit.models import Action, AuditEvent, Verification
 
 from .clusters.protection import DUE_SHARE
+from .report_trail import TrailReport, trail_of
 
 # Verified runs are found by the time of their request; one that took longer is not found.
 _LONGEST_RUN = timedelta(days=31)
 _SKEW = timedelta(days=1)  # between the clocks of the cloud and of the product
-MOST_EVENTS = 10_000
 MOST_OF_MESSAGE = 200  # characters
 
 # When a verified backup ended: as services.clusters.protection has it, never after it was stored.
@@ -85,30 +84,6 @@ class Moments(Aggregate):
 # The cloud's ids of a cluster: several entries of clouds.yaml can reach it.
 Key = tuple[str, str]
 _KEY = ("project_id_in_cloud", "cluster_cloud_id")
-
-# What people do: no sign-ins, no single backups (the history has them), nothing of the product's.
-BY_HAND = (
-    Action.BATCH_REQUESTED,
-    Action.BATCH_CANCELLED,
-    Action.RUN_CANCELLED,
-    Action.RUN_SETTLED,
-    Action.LOG_CHANGE_FAILED,
-    Action.LOG_BACKUP_ENABLED,
-    Action.LOG_BACKUP_CHANGED,
-    Action.LOG_BACKUP_DISABLED,
-    Action.LOG_POLICY_CHANGED,
-    Action.LOG_POLICY_DISABLED,
-    Action.CONNECTION_ADDED,
-    Action.CONNECTION_REMOVED,
-    Action.FILE_CHECKS_ENABLED,
-    Action.FILE_CHECKS_DISABLED,
-    Action.CLUSTER_REGISTERED,
-    Action.CLUSTER_ARCHIVED,
-    Action.CLUSTER_RESTORED,
-    Action.OBJECTIVE_CHANGED,
-    Action.RETENTION_CHANGED,
-    Action.GUARDS_RESTORED,
-)
 
 
 class RunGroup(TextChoices):
@@ -175,24 +150,6 @@ class CauseCount:
     by_hand: bool
     message: str
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrailReport:
-    """The audit trail in the range, for those who may read it.
-
-    Attributes:
-        events: what people did, oldest first; at most MOST_EVENTS.
-        more: there were more of them.
-        first, last: the first and the last event of the range, of all projects.
-        verification: the last one that ended.
-    """
-
-    events: list[AuditEvent]
-    more: bool
-    first: AuditEvent | None
-    last: AuditEvent | None
-    verification: Verification | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +273,7 @@ def make_report(
         runs=sum((each.runs for each in reports), Counter()),
         sealed=sealed,
         unsealed=sum(each.count for each in causes if each.state in TERMINAL) - sealed,
-        trail=_trail(user, project, begin, days.end),
+        trail=trail_of(user, project, begin, days.end),
         cuts=sorted((kind, cutoff) for kind, cutoff in cuts.items() if cutoff > begin),
         assumed_until=assumed_until if assumed_until and assumed_until > begin else None,
     )
@@ -478,26 +435,3 @@ def _cuts() -> dict[RetentionKind, datetime]:
     """Until when retention has deleted or masked something, by kind."""
     newest = RetentionRun.objects.order_by().values_list("kind").annotate(cutoff=Max("cutoff"))
     return {RetentionKind(kind): cutoff for kind, cutoff in newest}
-
-
-def _trail(
-    user: User, project: Project | None, begin: datetime, end: datetime
-) -> TrailReport | None:
-    """The audit trail; None for those who may not read it. Four queries."""
-    allowed = (
-        may(user, Permission.AUDIT, project) if project else may_somewhere(user, Permission.AUDIT)
-    )
-    if not allowed:
-        return None
-    inside = AuditEvent.objects.filter(at__gte=begin, at__lt=end)
-    mine = inside.filter(permitted_q(user, Permission.AUDIT, "project_id"), action__in=BY_HAND)
-    if project:
-        mine = mine.filter(project_id=project.pk)
-    events = list(mine.order_by("at", "sequence")[: MOST_EVENTS + 1])
-    return TrailReport(
-        events=events[:MOST_EVENTS],
-        more=len(events) > MOST_EVENTS,
-        first=inside.order_by("at", "sequence").first(),
-        last=inside.order_by("-at", "-sequence").first(),
-        verification=Verification.objects.exclude(result="waiting").order_by("-pk").first(),
-    )
