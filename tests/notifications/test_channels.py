@@ -236,6 +236,21 @@ def test_secrets_are_nowhere(
     assert any("HTTP 500" in row.error for row in rows)
 
 
+def test_after_a_lost_key_the_address_is_entered_again(
+    web: Client, webhook: Channel, receiver: Receiver, settings: Any
+) -> None:
+    settings.CHANNEL_KEY = "a new key " * 6
+    url = f"/settings/notifications/channels/{webhook.pk}/"
+    values = {"name": "hook", "enabled": "1"}
+    answer = web.post(url, {**values, "renew_secret": "1"})
+    assert answer.status_code == 422
+    assert "another CHANNEL_KEY" in answer.content.decode()
+    answer = web.post(url, {**values, "url": receiver.url})
+    assert "whsec_" in answer.content.decode()
+    queue_message(webhook, NoticeKind.REPORT, "t", "b", key="k")
+    assert [row.state for row in deliver_due()] == ["sent"]
+
+
 def test_the_key_is_changed_without_entering_addresses_again(
     webhook: Channel, receiver: Receiver, settings: Any
 ) -> None:

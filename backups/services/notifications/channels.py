@@ -80,12 +80,17 @@ def change_channel(
 
     Raises:
         NameTaken: another channel has this name.
-        Undecipherable: the secret is to be renewed, and the address cannot be read.
+        Undecipherable: the secret is to be renewed, and no key opens the address.
     """
     secret = ""
     before = _facts(channel)
     if url or renew_secret:
-        old = _stored(channel) if not url or not renew_secret else {}
+        try:
+            old = _stored(channel)
+        except Undecipherable:
+            if not url:
+                raise
+            old = {}  # its key is lost, and the address was entered again
         target = url or old["url"]
         kept = old.get("secret", "")
         if is_webhook(target) and (renew_secret or not kept):

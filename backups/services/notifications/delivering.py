@@ -126,7 +126,7 @@ def _attempt(delivery: Delivery, lease: leases.Lease) -> None:
             wait = timedelta(seconds=_wait(delivery.attempts, result.retry_after))
             lease.release(state=DeliveryState.WAITING, next_at=now + wait, **free)
     except leases.LeaseLost:
-        logger.warning("message %s took too long; it is sent again", delivery.message_id)
+        logger.warning("message %s was cancelled or taken over meanwhile", delivery.message_id)
 
 
 def _wait(attempts: int, retry_after: float | None) -> float:
