@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from backups.services.notifications.channels import rotate_key
+from dashboard.commands import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Encrypts the addresses of all channels with the current CHANNEL_KEY. Afterwards, "
-        "CHANNEL_KEY_FALLBACKS is no longer needed."
+        "CHANNEL_KEY_FALLBACKS is no longer needed. Exit status: 1 if an address cannot be read, 4 "
+        "if the database cannot be used."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
