@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from backups.choices import RunState, Trigger
 from backups.guards import BEGINNINGS
-from backups.models import BackupRun, Cluster, Post, Project, RetentionKind, RunSeal
+from backups.models import BackupRun, Cluster, Post, Project, RetentionKind, RunSeal, ScopeChange
 from backups.services.runs import sealing
 from dashboard.audit.models import Action, Anchor, AuditEvent
 from dashboard.audit.trail import Actor, record
@@ -228,16 +228,19 @@ def test_a_dump_with_sealed_and_pending_runs_is_loaded_and_verifies(
         ended(project, answered_at=now, http_status=200)
         sealing.seal_pending()
         ended(project, 2, answered_at=now)
+    changes = ScopeChange.objects.count()
     path = tmp_path / "dump.json"
     call_command("dumpdata", "audit", "backups", output=str(path), verbosity=0)
     with guards_lifted(), transaction.atomic(), connection.cursor() as cursor:
         for table in (
             *("backups_run_seal", "backups_seal_batch", "backups_runevent", "backups_apicall"),
-            *(RUN, "backups_cluster", "backups_project", "audit_event", "audit_verification"),
+            *(RUN, "backups_scope_change", "backups_objective_change"),
+            *("backups_cluster", "backups_project", "audit_event", "audit_verification"),
         ):
             cursor.execute(f"DELETE FROM {table}")
     call_command("load_dump", str(path), verbosity=0)
     assert BackupRun.objects.get(job_id="j1").answered_at == now.replace(microsecond=123_000)
+    assert ScopeChange.objects.count() == changes > 0, "those of the dump, and no others"
     assert triggers.missing(connection) == set()
     sealing.seal_pending()
     asked = request_verification()
