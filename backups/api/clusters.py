@@ -266,7 +266,9 @@ def key_of(request: ApiRequest, body: AgainBody) -> str:
     Raises:
         Invalid: they contain two.
     """
-    header = request.headers.get("Idempotency-Key", "")
+    header = request.headers.get("Idempotency-Key")
+    if header == "":
+        raise Invalid([("Idempotency-Key", _("Give a value, or leave the header out."))])
     if header and body.idempotency_key and header != body.idempotency_key:
         raise Invalid([("idempotency_key", _("The header contains another key."))])
     return header or body.idempotency_key

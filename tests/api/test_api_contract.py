@@ -26,6 +26,9 @@ SECONDS = float(os.environ.get("API_CONTRACT_SECONDS", "600"))  # then it hangs
 LEFT_OUT = "positive_data_acceptance,use_after_free,ensure_resource_availability"
 
 
+NEED_A_CLOUD = ("read_log_settings", "set_log_settings", "set_log_policy")
+
+
 @pytest.fixture
 def no_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "clouds.yaml").write_text("clouds: {}\n")
@@ -50,6 +53,8 @@ def test_every_answer_is_as_described(
             *("--phases", phases, "--exclude-checks", LEFT_OUT),
             # its own token would not survive
             *("--exclude-operation-id", "revoke_own_token"),
+            # there is no cloud, so they answer 502, which schemathesis takes for an error of ours
+            *(part for name in NEED_A_CLOUD for part in ("--exclude-operation-id", name)),
             *("--max-examples", EXAMPLES, "--seed", "1"),
             *("--generation-deterministic", "--no-shrink", "--continue-on-failure"),
             *("--warnings", "off", "--no-color", "--output-truncate", "true"),
