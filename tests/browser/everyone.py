@@ -69,6 +69,7 @@ FOCUS = """
   const found = [], seen = new Set();
   const look = (e) => { const s = getComputedStyle(e);
     return [s.outlineStyle, s.outlineWidth, s.outlineColor, s.boxShadow, s.borderColor].join(); };
+  for (const row of document.querySelectorAll(".rows tr")) row.classList.add("whole"); // as a click does
   const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
   for (const e of all) {
     if (e.disabled || e.type === "hidden" || e.tabIndex < 0 || !e.checkVisibility({visibilityProperty: true})) continue;
