@@ -77,13 +77,13 @@ def test_a_change_is_shown_within_a_second_and_moves_nothing(
     screen.locator(f"#cluster-{read.cluster_id}").scroll_into_view_if_needed()
     screen.locator(f"#cancel-{focused.cluster_id}").focus()
     screen.evaluate(
-        "id => getSelection().selectAllChildren(document.querySelector(`#cluster-${id} .id`))",
+        "id => getSelection().selectAllChildren(document.querySelector(`#cluster-${id} .name`))",
         read.cluster_id,
     )
     place = "[scrollX, scrollY, getSelection().toString().trim(), document.activeElement.id]"
     before = screen.evaluate(place)
     assert before[1] > 0
-    assert before[2:] == [f"id-{read.cluster_name}", f"cancel-{focused.cluster_id}"]
+    assert before[2:] == [read.cluster_name, f"cancel-{focused.cluster_id}"]
 
     for run in changed:
         assert transition(run, RunState.SENDING, actor="worker")
@@ -102,13 +102,13 @@ def test_what_is_selected_in_a_row_is_not_taken_away_by_its_change(
     screen.reload()
     read, other = runs[0], runs[1]
     screen.evaluate(
-        "id => getSelection().selectAllChildren(document.querySelector(`#cluster-${id} .id`))",
+        "id => getSelection().selectAllChildren(document.querySelector(`#cluster-${id} .name`))",
         read.cluster_id,
     )
     for run in (read, other):
         assert transition(run, RunState.SENDING, actor="worker")
     expect(screen.locator(f"#cluster-{other.cluster_id} .last .badge")).to_have_text("Sending")
-    assert screen.evaluate("getSelection().toString().trim()") == f"id-{read.cluster_name}"
+    assert screen.evaluate("getSelection().toString().trim()") == read.cluster_name
     screen.evaluate("getSelection().removeAllRanges()")
     expect(screen.locator(f"#cluster-{read.cluster_id} .last .badge")).to_have_text("Sending")
 
