@@ -283,11 +283,10 @@ def _clusters(user: User, here: dict[str, Any]) -> list[Cluster]:
     """The clusters, with what a report shows of them; two queries, for thousands of them."""
     columns = ("project", "cluster_id", "name", "verified_at")
     clusters = Cluster.objects.visible_to(user).filter(**here).only(*columns).order_by()
+    found = list(clusters)  # first: a project that is added now has no cluster in it
     projects = {project.pk: project for project in Project.objects.visible_to(user)}
-    found = []
-    for each in clusters:
+    for each in found:
         each.project = projects[each.project_id]
-        found.append(each)
     return found
 
 

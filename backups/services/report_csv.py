@@ -72,6 +72,8 @@ def _figures(report: Report, viewer: User) -> Iterator[Sequence[object]]:
     if trail := report.trail:
         yield "first_event", _head(trail.first)
         yield "last_event", _head(trail.last)
+        if trail.more:
+            yield "actions_not_listed", f"only the first {len(trail.events)} are"
         if checked := trail.verification:
             yield "verification", checked.result
             yield "verified_at", _at(checked.finished_at)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Q
+
 from backups.models import Project
 from dashboard.accounts.access import Permission, may, may_somewhere, permitted_q
 from dashboard.accounts.models import User
@@ -31,9 +33,25 @@ BY_HAND = (
     Action.CLUSTER_REGISTERED,
     Action.CLUSTER_ARCHIVED,
     Action.CLUSTER_RESTORED,
+    Action.NEED_HANDLED,
+    Action.NEED_RETURNED,
     Action.OBJECTIVE_CHANGED,
+    Action.SCHEDULE_CREATED,
+    Action.SCHEDULE_CHANGED,
+    Action.SCHEDULE_PAUSED,
+    Action.SCHEDULE_RESUMED,
+    Action.SCHEDULE_DELETED,
+    Action.CHANNEL_ADDED,
+    Action.CHANNEL_CHANGED,
+    Action.CHANNEL_REMOVED,
+    Action.NOTIFICATION_RULE_ADDED,
+    Action.NOTIFICATION_RULE_REMOVED,
     Action.RETENTION_CHANGED,
     Action.GUARDS_RESTORED,
+)
+# A batch of a schedule is in its owner's name; only “Run now” comes with a request.
+_BY_PEOPLE = (
+    ~Q(action=Action.BATCH_REQUESTED) | ~Q(request_id="") | Q(details__schedule__isnull=True)
 )
 
 
@@ -65,7 +83,9 @@ def trail_of(
     if not allowed:
         return None
     inside = AuditEvent.objects.filter(at__gte=begin, at__lt=end)
-    mine = inside.filter(permitted_q(user, Permission.AUDIT, "project_id"), action__in=BY_HAND)
+    mine = inside.filter(
+        permitted_q(user, Permission.AUDIT, "project_id"), _BY_PEOPLE, action__in=BY_HAND
+    )
     if project:
         mine = mine.filter(project_id=project.pk)
     events = list(mine.order_by("at", "sequence")[: MOST_EVENTS + 1])

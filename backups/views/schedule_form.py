@@ -243,7 +243,8 @@ class ScheduleForm(forms.Form):
     def picked(self) -> list[Cluster]:
         """The clusters that are selected by hand, as far as the user may see them."""
         given = self["cluster"].value() or []
-        pks = [int(pk) for pk in given if str(pk).isascii() and str(pk).isdigit()][:100]
+        texts = [str(pk) for pk in given[:100]]
+        pks = [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 19]
         found = Cluster.objects.visible_to(self.user).filter(pk__in=pks)
         return list(found.select_related("project").order_by("name", "pk"))
 

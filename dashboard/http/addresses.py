@@ -13,6 +13,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Network = IPv4Network | IPv6Network
 
 _NAT64 = ip_network("64:ff9b::/96")
+# Of IPv6, the only addresses of the Internet. Others may be translated to IPv4 on the way, such as
+# 64:ff9b:1::/48, ::/96 and ::ffff:0:0:0/96.
+_UNICAST = ip_network("2000::/3")
+# What `is_global` lets through: protocol assignments, relays, and the metadata service of Azure.
+_SPECIAL = [ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")]
 
 
 class RefusedAddress(Exception):
@@ -44,12 +49,20 @@ def require_address(address: str, allowed: Sequence[Network]) -> None:
         real = _real(address)
     except ValueError:
         raise RefusedAddress(f"{address} is not an IP address") from None
-    if (real.is_global and not real.is_multicast) or is_allowed(address, allowed):
+    if _is_public(real) or is_allowed(address, allowed):
         return
     raise RefusedAddress(
         f"refused to connect to {address}, which is not a public address"
         " (NOTIFY_ALLOWED_NETWORKS can allow it)"
     )
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if not address.is_global or address.is_multicast:
+        return False
+    if address.version == 6:
+        return address in _UNICAST
+    return not any(address in network for network in _SPECIAL)
 
 
 def pinned_address(host: str, port: int, allowed: Sequence[Network]) -> str:

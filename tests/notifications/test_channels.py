@@ -13,14 +13,15 @@ from django.db import connection
 from django.test import Client
 
 from backups.choices import NoticeKind
-from backups.models import Channel, Delivery, Project, Rule
-from backups.services.notifications.channels import add_channel, add_rule
+from backups.models import Channel, Delivery, Project, Rule, Schedule
+from backups.services.notifications.channels import add_channel, add_rule, change_channel
 from backups.services.notifications.queueing import queue_message, queue_ping
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import User
 from dashboard.audit.models import Action, AuditEvent
-from dashboard.encryption import decrypt
+from dashboard.encryption import decrypt, encrypt
 from tests.grants import give
+from tests.services.schedules import make_schedule
 
 from .conftest import ADMIN, Mailbox, Receiver, deliver_due
 
@@ -257,13 +258,21 @@ def test_the_key_is_changed_without_entering_addresses_again(
     old = "an old key " * 5
     settings.CHANNEL_KEY = old
     channel, _ = add_channel("old", receiver.url, actor=ADMIN)
+    stale = Channel.objects.get(pk=channel.pk)
+    schedule = make_schedule(User.objects.create_user("olga"), due=None)
+    Schedule.objects.update(ping_sealed=encrypt(receiver.url))
     settings.CHANNEL_KEY, settings.CHANNEL_KEY_FALLBACKS = "a new key " * 6, [old]
     out = StringIO()
     with pytest.raises(CommandError, match="None of the keys opens: hook"):
         call_command("rotate_channel_key", stdout=out)  # `webhook` has the generated key
-    assert "1 encrypted with the current key." in out.getvalue()
+    assert "2 encrypted with the current key." in out.getvalue()
     settings.CHANNEL_KEY_FALLBACKS = []
+    schedule.refresh_from_db()
+    assert decrypt(schedule.ping_sealed).reveal() == receiver.url
+    # somebody who had loaded the page before writes no old address back
+    change_channel(stale, actor=ADMIN, name="new name", enabled=True)
     channel.refresh_from_db()
+    assert channel.name == "new name"
     assert json.loads(decrypt(channel.sealed).reveal())["url"] == receiver.url
     queue_message(webhook, NoticeKind.REPORT, "t", "b", key="k")
     (row,) = deliver_due()

@@ -24,8 +24,15 @@ from backups.choices import NoticeKind
 from backups.models import Channel, Delivery, Instance
 from backups.services.notifications import delivering
 from backups.services.notifications.channels import add_channel, change_channel
+from backups.services.notifications.notifier import SENDERS, Notifier
 from backups.services.notifications.queueing import Attachment, queue_message, queue_ping
-from backups.services.notifications.senders import send_ping, url_problem
+from backups.services.notifications.senders import (
+    SCHEMES,
+    send_ping,
+    shown_url,
+    url_problem,
+    url_secrets,
+)
 from dashboard.http.addresses import RefusedAddress, networks, require_address
 
 from .conftest import ADMIN, Mailbox, Receiver, deliver_due, wait_for
@@ -296,6 +303,12 @@ def test_a_ping_is_a_get_or_a_post_to_fail(db: None, receiver: Receiver) -> None
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::a9fe:a9fe", False),
         ("2002:7f00:1::", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::7f00:1", False),
+        ("::ffff:0:7f00:1", False),
+        ("fec0::1", False),
+        ("168.63.129.16", False),
+        ("192.0.0.192", False),
         ("not-an-address", False),
         ("80.158.1.1", True),
         ("2a00:1450:4001::1", True),
@@ -398,6 +411,10 @@ def test_apprise_follows_no_redirect(db: None, receiver: Receiver) -> None:
         "dbus://",
         "mailto://example.com?template=/etc/passwd",
         "mailto://a:b@example.com?to=c@example.com&pgpkey=/etc/passwd",
+        "mailto://a:b@example.com?to=c@example.com&pgpprv=/etc/passwd",
+        "mailto://a:b@example.com?to=c@example.com&+%20pgppub=/etc/passwd",
+        "mailto://a:b?b@example.com?optional=yes",
+        "mmost://example.com/abcdefghijklmnop?optional=yes",
         "slack://a/b/c?redirect=yes",
         "slack://",
         "https://user:password@example.com/",
@@ -422,3 +439,48 @@ def test_addresses_that_can_be_used(url: str) -> None:
 
 
 Make = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "secret"),
+    [
+        ("rockets://first0token/second0token@chat.example.com/#a", "rockets:///…", "first0token"),
+        (f"matrix://{'ab12' * 16}", "matrix:///…", "ab12" * 16),
+        ("mmosts://chat.example.com/t0k3n", "mmosts://chat.example.com/…", "t0k3n"),
+        ("https://ops.example.com/@me/t0k3n", "https://ops.example.com/…", "t0k3n"),
+    ],
+)
+def test_no_part_of_an_address_is_shown_that_may_be_a_token(
+    url: str, shown: str, secret: str
+) -> None:
+    assert shown_url(url) == shown
+    assert secret in url_secrets(url)
+
+
+def test_apprise_knows_each_scheme_that_is_offered() -> None:
+    import apprise
+
+    known: set[str] = set()
+    for each in apprise.Apprise().details()["schemas"]:
+        known |= {*(each["protocols"] or ()), *(each["secure_protocols"] or ())}
+    assert known >= SCHEMES
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_messages_to_a_receiver_that_hangs_do_not_hold_up_others(
+    webhook: Channel, receiver: Receiver, mail_channel: Channel, mail: Mailbox
+) -> None:
+    for number in range(10 * SENDERS + 1):
+        queue(webhook, key=f"k{number}")
+    queue(mail_channel)
+    receiver.hang.clear()
+    notifier = Notifier()
+    notifier._deliver()
+    assert not mail.mails
+    notifier._deliver()
+    wait_for(lambda: Delivery.objects.filter(channel=mail_channel, state="sent"), "the mail")
+    assert len(receiver.requests) <= 1
+    receiver.hang.set()
+    for each in notifier._sending.values():
+        each.join()
+    assert Delivery.objects.filter(channel=webhook, state="waiting").count() == 10 * SENDERS

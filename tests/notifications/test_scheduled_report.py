@@ -7,16 +7,18 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from backups.choices import FiringResult, NoticeKind, ScheduledWork
+from backups.choices import FiringResult, NoticeKind, ScheduledWork, Trigger
 from backups.lists.report import Range, Span
 from backups.models import Channel, Delivery, Project, Schedule, ScopeChange
 from backups.services.report import make_report
-from backups.services.schedules import firing, pings
+from backups.services.runs.requests import Requester
+from backups.services.schedules import firing, pings, reporting
 from backups.views.schedule_form import ScheduleForm
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
@@ -56,7 +58,7 @@ def test_a_report_arrives_once_by_mail(admin, mail: Mailbox, mail_channel, make_
     assert not hasattr(fired, "batch")
     # the same slot again, as after a crash of the process that queued it
     again = schedule.firings.get()
-    firing._fire(again, admin, None)
+    firing._fire(again, admin, None, None)
     assert [each.state for each in deliver_due()] == ["sent"]
     assert deliver_due() == []
     (message,) = mail.mails
@@ -80,6 +82,7 @@ def test_it_stops_when_its_owner_is_no_admin_any_more(admin, mail_channel, proje
     fired = schedule.firings.get()
     assert fired.result == FiringResult.SKIPPED
     assert "channels" in fired.note
+    assert "olga" not in fired.note
     assert not Delivery.objects.filter(kind=NoticeKind.REPORT)
 
 
@@ -142,3 +145,33 @@ def test_a_saved_one_is_shown_with_its_channel(admin, mail_channel, client: Clie
     assert "Sends the report to" in client.get(answer["Location"]).content.decode()
     assert client.get(f"{answer['Location']}edit/").status_code in (200, 404)
     assert datetime.now(UTC) < schedule.next_slot
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_no_writer_waits_while_it_is_made(
+    admin, mail_channel, make_cluster, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+):
+    make_cluster()
+    schedule = report_schedule(admin, mail_channel)
+    within: list[bool] = []
+
+    def make(*args, **more):
+        within.append(connection.in_atomic_block)
+        return make_report(*args, **more)
+
+    monkeypatch.setattr(reporting, "make_report", make)
+    if by_hand:
+        firing.run_now(schedule, admin, Requester("olga", Trigger.SCHEDULE, user=admin))
+    else:
+        assert firing.fire_due() == 1
+    assert within == [False]
+    assert Delivery.objects.filter(kind=NoticeKind.REPORT).count() == 1
+
+
+def test_one_that_was_changed_meanwhile_is_made_again(admin, mail_channel, project):
+    schedule = report_schedule(admin, mail_channel)
+    ready = reporting.prepare_report(schedule, admin, schedule.next_slot)
+    Schedule.objects.update(query=f"project={project.pk}")
+    assert firing._fire_slot(schedule.pk, ready=ready)
+    assert f"project={project.pk}" in Delivery.objects.get(kind=NoticeKind.REPORT).body

@@ -35,6 +35,7 @@ from backups.models import (
 from backups.services import rate
 from backups.services.batches.starting import advance
 from backups.services.notifications.outbox import forget_rules
+from backups.services.report_trail import trail_of
 from backups.services.runs.requests import Requester, request_backup
 from backups.services.schedules import manage
 from backups.services.schedules.firing import fire_due, jitter, run_now
@@ -542,6 +543,35 @@ def test_run_now_by_somebody_who_may_do_more_adds_no_cluster(
     firing = run_now(schedule, root, Requester("root", Trigger.SCHEDULE, user=root))
     assert firing.batch.items.count() == 2
     assert list(schedule.projects.all()) == [project]
+
+
+def test_an_operator_of_one_of_its_projects_cannot_run_it(
+    anna: User, project: Project, make_clusters: Make
+) -> None:
+    make_clusters()
+    hidden = Project.objects.create(cloud="otc", project_id="hidden", name="hidden")
+    make_clusters(1, project=hidden)
+    schedule = make_schedule(anna, project, hidden, due=-HOURS)
+    carl = give(User.objects.create_user("carl"), Role.OPERATOR, project=project)
+    with pytest.raises(RoleRequired) as refused:
+        manage.require_run(carl, schedule)
+    assert "hidden" not in str(refused.value)
+
+
+def test_the_report_has_no_batch_of_a_slot_among_what_was_done_by_hand(
+    anna: User, project: Project, make_clusters: Make
+) -> None:
+    make_clusters()
+    schedule = make_schedule(anna, project, due=JUST_NOW, overlap=True)
+    assert fire_due() == 1
+    asks = Requester("anna", Trigger.SCHEDULE, user=anna, request_id="r1")
+    by_hand = run_now(schedule, anna, asks)
+    root = User.objects.create_superuser("root")
+    now = timezone.now()
+    trail = trail_of(root, None, now - HOURS, now + HOURS)
+    assert trail is not None
+    (event,) = [each for each in trail.events if each.action == Action.BATCH_REQUESTED]
+    assert event.target_id == str(by_hand.batch.pk)
 
 
 def test_a_change_of_the_name_does_not_lose_a_slot_that_is_due(

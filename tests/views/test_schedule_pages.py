@@ -133,6 +133,10 @@ def test_what_is_wrong_is_said_and_nothing_is_lost(
     assert not Schedule.objects.exists()
 
 
+def test_a_cluster_with_thousands_of_digits_is_refused(web: Client) -> None:
+    assert "not valid" in problems(web.post(NEW, fields(cluster="9" * 5000)))
+
+
 def test_an_address_that_was_pasted_with_its_filter(web: Client, make_cluster: MakeCluster) -> None:
     make_cluster()
     web.post(NEW, fields(query="https://logs.example/clusters/?q=a%3Fb&sort=-name&page=3"))

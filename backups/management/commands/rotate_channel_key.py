@@ -1,4 +1,4 @@
-"""Encrypt the addresses of channels with the current CHANNEL_KEY."""
+"""Encrypt the addresses of channels and pings with the current CHANNEL_KEY."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.commands import DatabaseCommand
 
 class Command(DatabaseCommand):
     help = (
-        "Encrypts the addresses of all channels with the current CHANNEL_KEY. Afterwards, "
+        "Encrypts the addresses of channels and pings with the current CHANNEL_KEY. Afterwards, "
         "CHANNEL_KEY_FALLBACKS is no longer needed. Exit status: 1 if an address cannot be read, 4 "
         "if the database cannot be used."
     )

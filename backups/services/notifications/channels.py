@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from backups.choices import ChannelKind
-from backups.models import Channel, Delivery, Project, Rule
+from backups.models import Channel, Delivery, Project, Rule, Schedule
 from dashboard.audit.trail import Action, Actor, record
 from dashboard.encryption import Undecipherable, decrypt, encrypt, reencrypt
 
@@ -83,6 +83,7 @@ def change_channel(
         Undecipherable: the secret is to be renewed, and no key opens the address.
     """
     secret = ""
+    columns = ["name", "enabled"]
     before = _facts(channel)
     if url or renew_secret:
         try:
@@ -97,6 +98,7 @@ def change_channel(
             secret = kept = new_secret()
         for column, value in _address(target, kept if is_webhook(target) else "").items():
             setattr(channel, column, value)
+            columns.append(column)
     channel.name, channel.enabled = name, enabled
     after = _facts(channel)
     details = {"address": "changed"} if url else {}
@@ -106,7 +108,8 @@ def change_channel(
         return ""
     try:
         with transaction.atomic():
-            channel.save()
+            # only these: an address that `rotate_key` has encrypted meanwhile stays
+            channel.save(update_fields=columns)
             _record(
                 Action.CHANNEL_CHANGED, channel, actor, before=before, after=after, details=details
             )
@@ -185,16 +188,23 @@ def rotate_key() -> tuple[int, list[str]]:
         How many were, and the names of channels that none of the keys opens.
     """
     done, unreadable = 0, []
-    rows: list[tuple[Any, str]] = [(each, each.name) for each in Channel.objects.all()]
-    rows += [(each, f"ping {each.pk}") for each in Delivery.objects.exclude(sealed="")]
-    for row, name in rows:
+    rows: list[tuple[Any, str, str]] = [
+        *((each, "sealed", each.name) for each in Channel.objects.all()),
+        *((each, "sealed", f"ping {each.pk}") for each in Delivery.objects.exclude(sealed="")),
+        *(
+            (each, "ping_sealed", f"the ping of {each}")
+            for each in Schedule.objects.exclude(ping_sealed="")
+        ),
+    ]
+    for row, column, name in rows:
+        stored = getattr(row, column)
         try:
-            sealed = reencrypt(row.sealed)
+            sealed = reencrypt(stored)
         except Undecipherable:
             unreadable.append(name)
             continue
         # conditional: an address that was changed meanwhile has the current key already
-        type(row).objects.filter(pk=row.pk, sealed=row.sealed).update(sealed=sealed)
+        type(row).objects.filter(pk=row.pk, **{column: stored}).update(**{column: sealed})
         done += 1
     return done, unreadable
 

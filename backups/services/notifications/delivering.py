@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
@@ -45,8 +46,12 @@ def _free() -> Q:
     return waiting | Q(state=DeliveryState.SENDING) & leases.expired("leased_at", lease)
 
 
-def due(most: int) -> list[tuple[int, int | None]]:
+def due(most: int, *, but_of: Collection[int] = ()) -> list[tuple[int, int | None]]:
     """Primary keys of due messages and of their channels, longest waiting first.
+
+    Args:
+        most: how many.
+        but_of: channels whose messages are left out, because one of them is being sent.
 
     Messages to a channel that is switched off wait until it is on again, and none is sent from a
     copied database before it is adopted.
@@ -54,6 +59,8 @@ def due(most: int) -> list[tuple[int, int | None]]:
     unsent = Delivery.objects.filter(state__in=[DeliveryState.WAITING, DeliveryState.SENDING])
     ready = Q(channel__enabled=True) | Q(kind=NoticeKind.PING)
     rows = unsent.filter(~instance.is_elsewhere(), _free(), ready).order_by("next_at", "pk")
+    if but_of:
+        rows = rows.exclude(channel__in=but_of)
     return list(rows.values_list("pk", "channel_id")[:most])
 
 

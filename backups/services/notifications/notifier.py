@@ -86,7 +86,9 @@ class Notifier:
 
     def _deliver(self) -> None:
         self._sending = {key: each for key, each in self._sending.items() if each.is_alive()}
-        for pk, channel in delivering.due(10 * SENDERS):
+        # the messages of a receiver that hangs must not fill the list
+        busy = [key for key in self._sending if key is not None and key > 0]
+        for pk, channel in delivering.due(10 * SENDERS, but_of=busy):
             if len(self._sending) >= SENDERS:
                 return
             key = channel or -pk  # a ping has no channel: no other waits for it

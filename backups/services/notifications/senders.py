@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 from django.conf import settings
 
@@ -36,7 +37,7 @@ USER_AGENT = "css-log-backup"
 # Apprise's schemes that may be used. Others start programs, write files or talk to this machine.
 SCHEMES = frozenset(
     {
-        *("mailto", "mailtos", "slack", "msteams", "workflow", "workflows", "discord"),
+        *("mailto", "mailtos", "slack", "workflow", "workflows", "discord"),
         *("mmost", "mmosts", "rocket", "rockets", "gchat", "webex", "wxteams", "zulip"),
         *("matrix", "matrixs", "tgram", "ntfy", "ntfys", "gotify", "gotifys"),
         *("pagerduty", "opsgenie", "splunk", "victorops", "pover", "signl4", "squadcast", "ilert"),
@@ -46,11 +47,19 @@ SCHEMES = frozenset(
 HOSTED = frozenset(
     {
         *("http", "https", "mailto", "mailtos", "mmost", "mmosts", "rocket", "rockets"),
-        *("matrix", "matrixs", "gotify", "gotifys"),
+        *("gotify", "gotifys"),
     }
 )
-# Parameters that make a plugin read a file or that change what we bound.
-_REFUSED_PARAMETERS = frozenset({"template", "pgp", "pgpkey", "keyfile", "key", "cert", "redirect"})
+# Parameters that make a plugin read a file, that change what we bound, or with which a message that
+# was not sent counts as sent.
+_REFUSED_PARAMETERS = frozenset(
+    {
+        *("template", "pgp", "pgpkey", "pgppub", "pgpprv", "wkd", "keyfile", "key", "cert"),
+        *("redirect", "optional", "retry", "wait", "store"),
+    }
+)
+# As a plugin may read them: wherever the query begins, with whatever is trimmed.
+_PARAMETER = re.compile(r"[?&;]\s*([\w-]+)\s*=")
 _KEPT_VARIABLES = (
     *("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -119,7 +128,7 @@ def url_problem(url: str) -> str:
         return ""
     if scheme_of(url) not in SCHEMES:
         return f"Use https:// for a webhook, or one of {', '.join(sorted(SCHEMES))}."
-    if found := _REFUSED_PARAMETERS & {name.lower() for name, _ in parse_qsl(parts.query)}:
+    if found := _REFUSED_PARAMETERS & set(_PARAMETER.findall(unquote_plus(url).lower())):
         return f"The parameter {sorted(found)[0]} is not allowed."
     report = _in_child(Job(url, check=True))
     return "" if report.ok else _clean(report.error, url)
@@ -128,8 +137,16 @@ def url_problem(url: str) -> str:
 def shown_url(url: str) -> str:
     """An address without its secrets: the scheme, and the host where that is none."""
     scheme = scheme_of(url)
-    host = urlsplit(url).hostname if scheme in HOSTED else None
-    return f"{scheme}://{host or ''}/…"[:255]
+    return f"{scheme}://{_host_of(url)}/…"[:255]
+
+
+def _host_of(url: str) -> str:
+    """The host, where it is one and no secret; else ""."""
+    parts = urlsplit(url)
+    # rocket://TOKEN/TOKEN@HOST: the host comes after what looks like it
+    if scheme_of(url) not in HOSTED or (not is_webhook(url) and "@" in parts.path + parts.fragment):
+        return ""
+    return parts.hostname or ""
 
 
 def send_apprise(url: str, message: Message) -> Result:
@@ -286,7 +303,7 @@ def url_secrets(url: str) -> tuple[str, ...]:
     except ValueError:
         return (url,)
     pieces += [*parts.path.split("/"), *(value for _name, value in parse_qsl(parts.query))]
-    if scheme_of(url) not in HOSTED:
+    if not _host_of(url):
         pieces += [parts.netloc, host]
     return tuple({form for piece in pieces for form in (piece, unquote(piece)) if len(form) > 3})
 

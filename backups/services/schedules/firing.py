@@ -37,7 +37,7 @@ from dashboard.accounts.models import User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
 
-from .reporting import queue_report
+from .reporting import ReadyReport, prepare_report, queue_report
 from .timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def fire_due() -> int:
     fired = 0
     for pk in pks:
         try:
-            fired += _fire_slot(pk)
+            fired += _fire_slot(pk, ready=_report_of(pk))
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # of one schedule: the others must not wait for it
@@ -117,7 +117,21 @@ def _note_failure(pk: int, error: Exception) -> bool:
         return bool(Schedule.objects.filter(pk=pk).update(**off))
 
 
-def _fire_slot(pk: int, broken: Exception | None = None) -> bool:
+def _report_of(pk: int) -> ReadyReport | str | None:
+    """Make the report of a slot that is due, before the transaction in which it fires."""
+    rows = Schedule.objects.select_related("owner", "report_channel")
+    schedule = rows.filter(pk=pk, work=ScheduledWork.REPORT, next_at__lte=timezone.now()).first()
+    if schedule is None or schedule.owner is None or schedule.next_slot is None:
+        return None
+    if owner_problem(schedule):
+        return None
+    slot = _newest_due(schedule, schedule.next_slot, timezone.now())
+    return prepare_report(schedule, schedule.owner, slot)
+
+
+def _fire_slot(
+    pk: int, broken: Exception | None = None, ready: ReadyReport | str | None = None
+) -> bool:
     with transaction.atomic():
         rows = Schedule.objects.select_for_update(of=("self",)).select_related("owner")
         schedule = rows.filter(pk=pk, next_at__isnull=False).first()
@@ -158,7 +172,7 @@ def _fire_slot(pk: int, broken: Exception | None = None) -> bool:
         else:
             name = owner.get_username()
             asks = Requester(name, Trigger.SCHEDULE, user=owner, reason=schedule.reason)
-            _fire(firing, owner, asks)
+            _fire(firing, owner, asks, ready)
     return True
 
 
@@ -252,12 +266,16 @@ def run_now(schedule: Schedule, user: User, requester: Requester) -> Firing:
     Raises:
         Schedule.DoesNotExist: it was deleted meanwhile.
     """
-    with transaction.atomic(), override("en"):  # stored texts are English
+    slot, ready = timezone.now(), None
+    with override("en"):  # stored texts are English
+        if schedule.work == ScheduledWork.REPORT and not instance.problem():
+            ready = prepare_report(schedule, user, slot)
+    with transaction.atomic(), override("en"):
         rows = Schedule.objects.existing().select_for_update(of=("self",))
         schedule = rows.get(pk=schedule.pk)
         firing = Firing(
             schedule=schedule,
-            slot=timezone.now(),
+            slot=slot,
             result=FiringResult.FIRED,
             by_hand=True,
             by_name=requester.name[:255],
@@ -265,16 +283,18 @@ def run_now(schedule: Schedule, user: User, requester: Requester) -> Firing:
         if why := instance.problem():
             _skip(firing, why)
         else:
-            _fire(firing, user, requester)
+            _fire(firing, user, requester, ready)
     return firing
 
 
-def _fire(firing: Firing, user: User, requester: Requester) -> None:
+def _fire(
+    firing: Firing, user: User, requester: Requester, ready: ReadyReport | str | None
+) -> None:
     """Store a firing with its batch, or why it is skipped; the user's permissions apply."""
     schedule = firing.schedule
     if schedule.work == ScheduledWork.REPORT:
         _store(firing)
-        if why := queue_report(firing, user):
+        if why := queue_report(firing, user, ready):
             _skip(firing, why)
         return
     still = Batch.objects.open().filter(firing__schedule=schedule).order_by("pk").first()

@@ -39,6 +39,8 @@ def require_run(user: User, schedule: Schedule, named: Project | None = None) ->
         pks |= set(schedule.projects.values_list("pk", flat=True))
     for project in Project.objects.visible_to(user).filter(pk__in=pks):
         require(user, Permission.RUN, project)
+    if schedule.pk and not may_run(user, schedule):  # in a project that they may not see
+        require(user, Permission.RUN)
 
 
 def may_run(user: User, schedule: Schedule) -> bool:
