@@ -145,6 +145,17 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(reader: Program, clust
     assert (changed.status, changed.body["cluster"]) == (200, "renamed")
 
 
+def test_other_conditions_than_that_of_the_tag_are_ignored(reader: Program) -> None:
+    tag = reader.get("version").headers["ETag"]
+    for name, value in (
+        ("If-Match", tag),
+        ("If-Unmodified-Since", "Thu, 01 Jan 2026 00:00:00 GMT"),
+    ):
+        assert reader.get("version", **{name: value}).status == 200, name
+    for known in ("*", tag.removeprefix("W/"), f'"other", {tag}'):
+        assert reader.get("version", **{"If-None-Match": known}).status == 304, known
+
+
 def test_a_page_with_a_next_one_has_the_same_tag_later(
     reader: Program, project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
