@@ -73,6 +73,9 @@ def requested(run: BackupRun) -> None:
     """Log and count a new run, once it is committed."""
 
     def tell() -> None:
+        if current := correlation.current():
+            with _known_lock:
+                _remember(run.pk, current)
         REQUESTED.labels(run.trigger).inc()
         logger.info("run requested", **_about(run))
 
@@ -133,18 +136,16 @@ _known_lock = threading.Lock()
 
 
 def _correlation_of(run_id: int) -> str:
-    """The correlation id of a run: of this task or request, or as the audit trail has it.
+    """The correlation id of a run: of its request or of this task, or as the audit trail has it.
 
     A run that the sweeper sends or follows comes with a message of the sweeper's, without the id.
+    A request that cancels or settles a run is not the one that asked for it.
     """
-    current = correlation.current()
     with _known_lock:
         found = _known.get(run_id)
-        if found is None and current:
-            found = current
-            _remember(run_id, found)
     if found is None:
-        found = _on_record(run_id)
+        found = correlation.current() if correlation.in_task() else ""
+        found = found or _on_record(run_id)
         with _known_lock:
             _remember(run_id, found)
     return found

@@ -25,6 +25,11 @@ def current() -> str:
     return str(get_contextvars().get("correlation_id", ""))
 
 
+def in_task() -> bool:
+    """Return whether a task is running here; its correlation id came with its message."""
+    return bool(get_contextvars().get("task"))
+
+
 def _send_along(headers: dict[str, Any] | None = None, **_: object) -> None:
     if headers is not None and (found := current()):
         headers[HEADER] = found

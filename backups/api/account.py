@@ -13,7 +13,7 @@ from dashboard.accounts.access import Permission, may, may_somewhere
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.tokens.issuing import revoke_token
-from dashboard.tokens.models import ApiToken
+from dashboard.tokens.models import ApiToken, ApiTokenQuerySet
 from dashboard.version import VERSION
 
 from . import answers
@@ -51,9 +51,11 @@ def get_token(request: ApiRequest) -> Json:
 
 @router.read("/me", answers.Account, name="me", summary="Describe the account")
 def get_me(request: ApiRequest) -> Json:
-    """The token's account: its roles, and what it may do with this token."""
-    user = request.user
+    """The token's account: its roles where the token is valid, and what it may do with it."""
+    user, limits = request.user, request.auth.project_ids
     own = Grant.objects.filter(Q(user=user) | Q(group__user=user)).order_by("pk")
+    if limits is not None:
+        own = own.filter(Q(project=None) | Q(project__in=limits))
     return {
         "id": user.pk,
         "name": user.get_username(),
@@ -81,9 +83,18 @@ def get_version(request: ApiRequest) -> Json:
     "/tokens", answers.Page[answers.Token], name="tokens", summary="List tokens", parameters=PAGED
 )
 def list_tokens(request: ApiRequest) -> Json:
-    """The account's own tokens, newest first, without their secrets."""
-    found, newest = ApiToken.objects.of(request.user), [OrderBy(F("pk"), descending=True)]
-    return page_of(request, found, newest, token_line, kind="tokens")
+    """The account's own tokens, newest first, without their secrets; a limited one lists itself."""
+    newest = [OrderBy(F("pk"), descending=True)]
+    return page_of(request, _in_reach(request), newest, token_line, kind="tokens")
+
+
+def _in_reach(request: ApiRequest) -> ApiTokenQuerySet:
+    """The account's tokens; for a token that is limited to projects itself alone.
+
+    Others may be valid in other projects.
+    """
+    own = ApiToken.objects.of(request.user)
+    return own if request.auth.project_ids is None else own.filter(pk=request.auth.pk)
 
 
 @router.act(
@@ -94,10 +105,10 @@ def list_tokens(request: ApiRequest) -> Json:
     auth=READ,
 )
 def revoke_own_token(request: ApiRequest, pk: int, body: NoFields | None = None) -> Json:
-    """Revoke one of the account's tokens: itself, or with the scope “manage” any."""
+    """Revoke one of the account's tokens: itself, or any if unlimited and of the scope “manage”."""
     if pk != request.auth.pk:
         require_scope(request, Permission.CONFIGURE)
-    found = get_object_or_404(ApiToken.objects.of(request.user).select_related("user"), pk=pk)
+    found = get_object_or_404(_in_reach(request).select_related("user"), pk=pk)
     revoke_token(found, Actor.of(request))
     found.refresh_from_db()
     return token_line(found)

@@ -240,7 +240,7 @@ def _filled(
         if not isinstance(each, _Slot):
             filled.append(each)
         elif each.field is None:
-            filled.append(_adapted(values[each.name]))
+            filled.append(_adapted(each.name, values[each.name]))
         else:
             value = changes[each.name]
             if hasattr(value, "prepare_database_save"):  # a row: its key is written
@@ -249,7 +249,9 @@ def _filled(
     return filled
 
 
-def _adapted(value: Any) -> Any:
+def _adapted(name: str, value: Any) -> Any:
+    if value is None:  # the ORM would write IS NULL, which is another statement
+        raise ValueError(f"{name}: nothing equals NULL, so the condition needs __isnull")
     if isinstance(value, datetime):
         return connection.ops.adapt_datetimefield_value(value)
     return value

@@ -248,3 +248,21 @@ def test_a_token_whose_projects_are_gone_may_nothing(admin: User, cluster: Clust
     limited = Program(text.text)
     assert limited.get("clusters").body["items"] == []
     assert limited.get("audit").status == 403
+
+
+def test_a_limited_token_reaches_no_other_token_and_names_no_other_project(
+    project: Project, other_project: Project, redis_url: str
+) -> None:
+    boss = give(User.objects.create_user("boss"), Role.ADMIN, project=project)
+    give(boss, Role.ADMIN, project=other_project)
+    actor = Actor(boss.username)
+    _made, text = create_token(boss, "one", Scope.MANAGE, 30, actor, projects=[project])
+    wide = Program(token_of(boss, Scope.MANAGE, "all"))
+    limited, other = Program(text.text), ApiToken.objects.get(name="all")
+    assert [each["name"] for each in limited.get("tokens").body["items"]] == ["one"]
+    assert limited.post(f"tokens/{other.pk}/revoke").status == 404
+    assert [each["project"]["name"] for each in limited.get("me").body["roles"]] == ["shop"]
+    assert wide.get("token").status == 200
+    assert [each["project"]["name"] for each in wide.get("me").body["roles"]] == ["shop", "bank"]
+    assert limited.post(f"tokens/{limited.get('me').body['token']['id']}/revoke").status == 200
+    assert limited.get("token").status == 401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from io import StringIO
 from typing import Any
 
@@ -14,6 +15,7 @@ from backups.api.problems import EVERYWHERE
 from backups.api.urls import description
 from tests.access.access_matrix import MATRIX
 from tests.access.test_access_matrix import ALL
+from tests.api.conftest import cluster_in
 from tests.instances import ROOT
 from tests.tokens_made import Program
 
@@ -141,6 +143,31 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(reader: Program, clust
     cluster.save()
     changed = reader.get(f"clusters/{cluster.pk}", **{"If-None-Match": tag})
     assert (changed.status, changed.body["cluster"]) == (200, "renamed")
+
+
+def test_other_conditions_than_that_of_the_tag_are_ignored(reader: Program) -> None:
+    tag = reader.get("version").headers["ETag"]
+    for name, value in (
+        ("If-Match", tag),
+        ("If-Unmodified-Since", "Thu, 01 Jan 2026 00:00:00 GMT"),
+    ):
+        assert reader.get("version", **{name: value}).status == 200, name
+    for known in ("*", tag.removeprefix("W/"), f'"other", {tag}'):
+        assert reader.get("version", **{"If-None-Match": known}).status == 304, known
+
+
+def test_a_page_with_a_next_one_has_the_same_tag_later(
+    reader: Program, project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        cluster_in(project, f"c{number}")
+    first = reader.get("clusters?limit=2")
+    assert first.body["next"]
+    later = time.time() + 100
+    monkeypatch.setattr("django.core.signing.time.time", lambda: later)
+    again = reader.get("clusters?limit=2", **{"If-None-Match": first.headers["ETag"]})
+    assert again.status == 304
+    assert reader.get(first.body["next"]).status == 200
 
 
 def test_lists_are_compressed_for_who_asks(reader: Program, cluster: Any) -> None:

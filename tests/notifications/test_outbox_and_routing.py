@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -75,6 +75,27 @@ def test_the_same_event_twice_is_one_notice(
     assert tell(cluster)
     assert tell(cluster)
     assert Notice.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_breaks_meanwhile_is_told_to_the_caller(
+    webhook: Channel, make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a savepoint to return to, Django would roll the caller back without an error."""
+    add_rule(webhook, [REJECTED], None, "", actor=ADMIN)
+    cluster = make_cluster()
+
+    def break_off(event: object) -> Notice:
+        connection.connection.close()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(outbox, "_row", break_off)
+    with pytest.raises(OperationalError, match="unexpectedly"), transaction.atomic():
+        Cluster.objects.update(name="changed")
+        tell(cluster)
+    assert Cluster.objects.get(pk=cluster.pk).name == cluster.name
+    monkeypatch.undo()
+    assert tell(cluster)
 
 
 @pytest.mark.parametrize("broken", ["facts", "database"])

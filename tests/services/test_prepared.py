@@ -66,6 +66,14 @@ def test_an_update_counts_the_rows_that_match_its_condition(make_run: Any) -> No
     assert other.note == ""
 
 
+def test_a_condition_refuses_null_instead_of_finding_nothing(make_run: Any) -> None:
+    mine = Prepared(lambda: BackupRun.objects.filter(job_id=Param("job")))
+    with pytest.raises(ValueError, match="job"):
+        mine.fetch(job=None)
+    with pytest.raises(ValueError, match="job"):
+        mine.update({"note": ""}, job=None)
+
+
 def test_the_database_computes_values(make_run: Any) -> None:
     Ticker.objects.update_or_create(pk=1, defaults={"uptime": 12.5})
     run = make_run()

@@ -104,6 +104,23 @@ def test_a_cancelled_run_has_ended_and_was_not_sent(
     assert [each["event"] for each in lines(caplog)] == ["run requested", "run ended"]
 
 
+def test_another_request_that_ends_a_run_does_not_lend_it_its_id(
+    make_cluster: MakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="backups.runs")
+    run = clicked(make_cluster)
+    run_events._known.clear()  # another web process cancels it
+    with (
+        bound_contextvars(correlation_id="cancel-18"),
+        TestCase.captureOnCommitCallbacks(execute=True),
+    ):
+        cancel_run(run, actor=Actor("anna"))
+    assert [(each["event"], each["correlation_id"]) for each in lines(caplog)] == [
+        ("run requested", "click-17"),
+        ("run ended", "click-17"),
+    ]
+
+
 def test_what_is_rolled_back_is_neither_logged_nor_counted(
     make_cluster: MakeCluster, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -50,8 +50,8 @@ def announce(
 
     Costs nothing unless an enabled channel has a rule for the kind and the project: each process
     knows the rules for FRESH seconds, so a new rule takes that long to have an effect everywhere.
-    Rules for a label are applied later, when the notice is routed. Never raises: an error is logged
-    and the caller's transaction goes on, because a notification must not cost a run.
+    Rules for a label are applied later, when the notice is routed. An error is logged and the
+    caller's transaction goes on, because a notification must not cost a run.
 
     Args:
         kind: what happened.
@@ -66,6 +66,9 @@ def announce(
 
     Returns:
         Whether a rule subscribes to it.
+
+    Raises:
+        DatabaseError, InterfaceError: the caller's transaction can no longer be committed.
     """
     return announce_all([Event(kind, key, project, cluster, cause, facts)]) > 0
 
@@ -79,6 +82,8 @@ def announce_all(events: Iterable[Event]) -> int:
                 Notice.objects.bulk_create(map(_row, wanted), 500, ignore_conflicts=True)
         return len(wanted)
     except Exception:
+        if connection.in_atomic_block and connection.needs_rollback:
+            raise  # the connection broke: the caller's transaction is lost, and must be repeated
         logger.exception("a notification was not stored")
         return 0
 
