@@ -90,9 +90,14 @@ def test_a_connection_that_breaks_meanwhile_is_told_to_the_caller(
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(outbox, "_row", break_off)
-    with pytest.raises(OperationalError, match="unexpectedly"), transaction.atomic():
+
+    @transaction.atomic
+    def change_and_tell() -> None:
         Cluster.objects.update(name="changed")
         tell(cluster)
+
+    with pytest.raises(OperationalError, match="unexpectedly"):
+        change_and_tell()
     assert Cluster.objects.get(pk=cluster.pk).name == cluster.name
     monkeypatch.undo()
     assert tell(cluster)
