@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from backups import work
 from backups.choices import NoticeKind
-from backups.models import Alert, Channel, Cluster, Notice
+from backups.models import Alert, Channel, Cluster, Notice, Project
 from backups.services.clusters.protection import verified
 from backups.services.notifications import notifier, watching
 from backups.services.notifications.channels import add_rule
@@ -84,6 +84,20 @@ def test_archived_and_gone_clusters_are_neither_overdue_nor_recovered(
     watching.look_at_protection()
     assert len(told()) == 1
     assert not Alert.objects.exists()
+
+
+def test_a_rule_for_one_project_leaves_others_to_later_rules(
+    webhook: Channel, project: Project, make_cluster: Make
+) -> None:
+    other = Project.objects.create(cloud="otc", region="eu-nl", project_id="other")
+    age(make_cluster(), 30)
+    late = make_cluster(project=other)
+    age(late, 30)
+    add_rule(webhook, [NoticeKind.PROTECTION_OVERDUE], project, "", actor=ADMIN)
+    assert watching.look_at_protection() == 1
+    add_rule(webhook, [NoticeKind.PROTECTION_OVERDUE], other, "", actor=ADMIN)
+    assert watching.look_at_protection() == 1
+    assert told()[-1] == ("protection_overdue", late.pk)
 
 
 def test_without_a_rule_nothing_is_noted_and_a_rule_tells_of_what_is_overdue_now(

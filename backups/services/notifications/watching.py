@@ -46,7 +46,8 @@ def _announce_overdue(now: datetime) -> int:
         Q(overdue_at__lte=now) | Q(verified_at=None, registered_at__lte=now - timedelta(hours=1))
     )
     rows = late.filter(~known).select_related("project").order_by("overdue_at", "pk")
-    found = [cluster for cluster in rows if _overdue_since(cluster) <= now]
+    # an alert that nobody is told would keep a rule that is added later from telling it
+    found = [each for each in rows if _overdue_since(each) <= now and _concerns(each.project_id)]
     for start in range(0, len(found), CHUNK):
         chunk = found[start : start + CHUNK]
         with transaction.atomic():
@@ -59,6 +60,10 @@ def _announce_overdue(now: datetime) -> int:
             )
             announce_all([_overdue(each) for each in chunk])
     return len(found)
+
+
+def _concerns(project_id: int) -> bool:
+    return is_subscribed(_OVERDUE, project_id) or is_subscribed(_RECOVERED, project_id)
 
 
 def _overdue_since(cluster: Cluster) -> datetime:
