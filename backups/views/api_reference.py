@@ -101,7 +101,11 @@ def _shown(method: str, path: str, operation: Schema, components: Schema) -> Sho
             if each["in"] != "path"
         ],
         fields,
-        [(status, each["description"]) for status, each in answers if "$ref" not in each],
+        [
+            (status, each["description"] if each["description"] != "OK" else "")
+            for status, each in answers
+            if "$ref" not in each
+        ],
         ", ".join(status for status, each in answers if "$ref" in each),
         _curl(method, f"/{path}", wanted),
     )

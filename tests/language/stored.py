@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from django.apps import apps
 from django.db import models
@@ -15,6 +17,7 @@ from backups.services.schedules.firing import timing_of
 from dashboard.preferences.forms import AREAS
 from dashboard.web.moments import zone_names
 
+ROOT = Path(__file__).resolve().parents[2]
 SHORTEST = 3
 # Names that are nobody's to translate: of the product, engines, formats, languages, zones, and the
 # cloud's own words for kinds of logs and their levels.
@@ -59,10 +62,17 @@ def _leaves(value: object) -> Iterator[str]:
 
 def pattern() -> re.Pattern[str]:
     """Matches every stored text, the longest first, and the names of things."""
-    known = {" ".join(text.split()) for _place, text in texts()} | OWN_NAMES
+    known = {" ".join(text.split()) for _place, text in texts()} | OWN_NAMES | described()
     with override("de"):  # cron-descriptor translates its words itself
         known |= {timing_of(each).words() for each in Schedule.objects.exclude(cron="")}
     return matching(known)
+
+
+def described() -> set[str]:
+    """The texts of the API's description, which its reference page shows in English."""
+    leaves = set(_leaves(json.loads((ROOT / "docs" / "openapi.json").read_text())))
+    leaves |= {"list of", "or null", "no, yes"}  # of the types that the page writes
+    return {" ".join(each.split()) for each in leaves | {each.capitalize() for each in leaves}}
 
 
 def matching(texts: Iterable[str]) -> re.Pattern[str]:

@@ -167,7 +167,7 @@ def test_a_catalogue_in_the_folder_is_all_that_a_language_takes(
     text = root.get("/no-such-page/").content.decode()
     assert '<html lang="he" dir="rtl">' in text
     assert "<h1>אין דף כזה</h1>" in text
-    assert "Go to the clusters" in text  # what a catalogue lacks is shown in English
+    assert "Go to the home page" in text  # what a catalogue lacks is shown in English
 
 
 def test_a_folder_without_a_compiled_catalogue_is_no_language(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ FOR_DEVELOPERS = {"styleguide.html"}
 IN_PLACE = re.compile(
     r"\|(?:default|default_if_none|yesno|pluralize|add):(?:\"([^\"]*)\"|'([^']*)')"
 )
+# what a template extends, by a condition
+FILES = re.compile(r"[\w,]+\.html(,[\w]+\.html)*")
 
 
 def words_of(source: str) -> list[str]:
@@ -29,6 +31,7 @@ def words_of(source: str) -> list[str]:
     in_place = [first or second for first, second in IN_PLACE.findall(rest)]
     found = [*pseudo.shown(EMPTY.sub(" ", TAG.sub(" ", rest))), *in_place]
     names = stored.matching(stored.OWN_NAMES)
+    found = [text for text in found if not FILES.fullmatch(text)]
     left = [" ".join(pseudo.FORMATS.sub(" ", names.sub(" ", text)).split()) for text in found]
     return [text for text in left if pseudo.LETTERS.search(text)]
 
