@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from backups.css_api.errors import NotSent, TransportKind, Unanswered
-from backups.css_api.session import Grant
+from backups.css_api.session import Authorization
 from backups.css_api.types import ProjectIdentity
 from dashboard.http.redact import Secret
 from dashboard.http.transport import RawAnswer
@@ -316,8 +316,8 @@ class Connection:
     def identity(self) -> ProjectIdentity:
         return self._identity
 
-    def grant(self, refused: object = None) -> Grant:
-        return Grant(Secret("token"), self._identity)
+    def grant(self, refused: object = None) -> Authorization:
+        return Authorization(Secret("token"), self._identity)
 
     def http(self) -> None:
         return None
