@@ -316,7 +316,7 @@ class Connection:
     def identity(self) -> ProjectIdentity:
         return self._identity
 
-    def grant(self, refused: object = None) -> Authorization:
+    def authorization(self, rejected: object = None) -> Authorization:
         return Authorization(Secret("token"), self._identity)
 
     def http(self) -> None:
