@@ -129,7 +129,8 @@ def match(
     ours = [record for record in free if fits(record, window)]
     alive = [record for record in ours if _alive_at_the_answer(record, window)]
     around = [record for record in free if fits(record, window, window.skew)]
-    if len(alive) == 1:
+    others = [record for record in ours if record not in alive]
+    if len(alive) == 1 and not any(_began_after_baseline(each, window) for each in others):
         # A record just outside the window, or one from the future: `Date` may be wrong.
         unexplained = [r for r in around if r not in ours and not _is_contested(r, rivals)]
         doubtful = bool(unexplained) or _clocks_differ(reading, window)
@@ -177,6 +178,16 @@ def _alive_at_the_answer(record: LogRecord, window: PostWindow) -> bool:
         return record.finished_at > window.answered + SECOND + window.tolerance
     # Matched readings began after the response.
     return record.status is RecordStatus.RUNNING
+
+
+def _began_after_baseline(record: LogRecord, window: PostWindow) -> bool:
+    """Whether a job may have begun after the baseline, by the cloud's `Date` of that.
+
+    If it then ended before the answer, it may be the POST's, and the running one somebody else's.
+    """
+    if record.created_at is None:
+        return True
+    return record.created_at >= _shifted(window.earliest, window.tolerance)
 
 
 def _seen_at_once(record: LogRecord, reading: LogRecords, window: PostWindow) -> bool:

@@ -82,6 +82,17 @@ def test_a_short_job_before_ours_is_not_taken_for_ours():
     assert (found.record, len(found.candidates)) == (None, 2), "two that ended at once: not told"
 
 
+def test_a_job_that_begins_and_ends_before_a_slow_answer_makes_the_next_one_doubtful():
+    """Ours may be the one that ended, and the running one somebody else's; or the other way."""
+    short, running = record("short", at=0.1, ended=1.8), record("next", at=2)
+    slow = window(last=4, accepted=True, answered=after(2))
+    assert grade(matched([running], slow, date=after(2))) == ("next", "proven")
+    found = matched([short, running], slow, date=after(2))
+    assert (found.record, len(found.candidates)) == (None, 2)
+    later = matched([short, record("next", at=2, ended=60)], slow, date=after(61))
+    assert (later.record, len(later.candidates)) == (None, 2)
+
+
 def test_a_job_that_ended_before_the_answer_is_inferred_at_most():
     assert grade(matched([record(ended=1)], accepted())) == ("j1", "inferred")
 
