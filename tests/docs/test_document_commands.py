@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 
 import pytest
 
@@ -241,10 +242,11 @@ def environment_file(place: Place, database: str, folder: Path) -> None:
         assert written in text
         text = text.replace(written, here)
     (etc / "environment").write_text(text)
-    (etc / "secret_key").write_text("k3y-" * 16)
+    # each file that it names has a secret
+    for name in re.findall(r"^\w+_FILE=.*/etc/(\w+)$", text, re.M):
+        (etc / name).write_text(token_urlsafe(48))
     new_key = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(etc / "audit.pem")]
     subprocess.run(new_key, check=True)
-    (etc / "database_password").write_text("not-asked-for")
     shutil.copy(clouds_file(place.instance.data_dir / "simulator"), etc / "clouds.yaml")
 
 
