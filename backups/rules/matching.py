@@ -130,7 +130,7 @@ def match(
     alive = [record for record in ours if _alive_at_the_answer(record, window)]
     around = [record for record in free if fits(record, window, window.skew)]
     others = [record for record in ours if record not in alive]
-    if len(alive) == 1 and not any(_began_after_baseline(each, window) for each in others):
+    if len(alive) == 1 and not any(_came_and_went(each, window) for each in others):
         # A record just outside the window, or one from the future: `Date` may be wrong.
         unexplained = [r for r in around if r not in ours and not _is_contested(r, rivals)]
         doubtful = bool(unexplained) or _clocks_differ(reading, window)
@@ -180,14 +180,15 @@ def _alive_at_the_answer(record: LogRecord, window: PostWindow) -> bool:
     return record.status is RecordStatus.RUNNING
 
 
-def _began_after_baseline(record: LogRecord, window: PostWindow) -> bool:
-    """Whether a job may have begun after the baseline, by the cloud's `Date` of that.
+def _came_and_went(record: LogRecord, window: PostWindow) -> bool:
+    """Whether a job that was not alive at the answer may have begun between baseline and answer.
 
-    If it then ended before the answer, it may be the POST's, and the running one somebody else's.
+    It may be the POST's, and the one that was alive somebody else's.
     """
-    if record.created_at is None:
+    if record.created_at is None or window.answered is None:
         return True
-    return record.created_at >= _shifted(window.earliest, window.tolerance)
+    began = _shifted(window.earliest, window.tolerance)
+    return began <= record.created_at <= window.answered + SECOND
 
 
 def _seen_at_once(record: LogRecord, reading: LogRecords, window: PostWindow) -> bool:
