@@ -83,12 +83,16 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     models.CharField(
-                        blank=True, help_text="the cloud's word: 200, 100, …", max_length=20
+                        blank=True,
+                        help_text="status code from the cloud, such as 200",
+                        max_length=20,
                     ),
                 ),
                 (
                     "actions",
-                    models.JSONField(blank=True, default=list, help_text="operations under way"),
+                    models.JSONField(
+                        blank=True, default=list, help_text="operations in progress in the cloud"
+                    ),
                 ),
                 (
                     "nodes",
@@ -101,13 +105,13 @@ class Migration(migrations.Migration):
                 (
                     "gone_at",
                     models.DateTimeField(
-                        blank=True, help_text="first sync that missed it", null=True
+                        blank=True, help_text="first synchronisation without it", null=True
                     ),
                 ),
                 ("by_hand", models.BooleanField(default=False)),
                 (
                     "archived_at",
-                    models.DateTimeField(blank=True, help_text="set: out of the way", null=True),
+                    models.DateTimeField(blank=True, help_text="null: not archived", null=True),
                 ),
                 (
                     "readiness",
@@ -126,18 +130,18 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "readiness_detail",
-                    models.CharField(blank=True, help_text="in which way", max_length=500),
+                    models.CharField(
+                        blank=True, help_text="reason for the readiness", max_length=500
+                    ),
                 ),
                 (
                     "checked_at",
-                    models.DateTimeField(
-                        blank=True, help_text="last check that could tell", null=True
-                    ),
+                    models.DateTimeField(blank=True, help_text="last conclusive check", null=True),
                 ),
                 ("check_due_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "check_leased_until",
-                    models.DateTimeField(blank=True, help_text="set: under way", null=True),
+                    models.DateTimeField(blank=True, help_text="set while a check runs", null=True),
                 ),
                 (
                     "check_leased_by",
@@ -146,14 +150,14 @@ class Migration(migrations.Migration):
                 (
                     "check_error",
                     models.CharField(
-                        blank=True, help_text="why the last one failed", max_length=500
+                        blank=True, help_text="why the last check failed", max_length=500
                     ),
                 ),
                 (
                     "objective_hours",
                     models.PositiveSmallIntegerField(
                         blank=True,
-                        help_text="empty: the project's",
+                        help_text="null: the project's objective",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(1),
@@ -174,7 +178,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Canary",
+            name="Firing",
             fields=[
                 (
                     "id",
@@ -182,85 +186,49 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("number", models.PositiveBigIntegerField(default=0)),
-                ("arrived_at", models.DateTimeField(help_text="the worker's wall clock")),
-            ],
-            options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_canary")
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Heartbeat",
-            fields=[
                 (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    "slot",
+                    models.DateTimeField(help_text="for a firing by hand, when it was asked for"),
                 ),
-                ("kind", models.CharField(choices=[("worker", "worker")], max_length=10)),
-                ("name", models.CharField(max_length=120, unique=True)),
-                ("started_at", models.DateTimeField()),
-                ("seen_at", models.DateTimeField()),
+                ("fired_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
-                    "seen_uptime",
-                    models.FloatField(
-                        blank=True, help_text="Ticker.uptime when it wrote", null=True
-                    ),
-                ),
-            ],
-            options={
-                "indexes": [models.Index(fields=["kind", "-seen_at"], name="heartbeat_newest")],
-            },
-        ),
-        migrations.CreateModel(
-            name="Instance",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("uid", models.CharField(default=backups.models.processes.new_uid, max_length=32)),
-                (
-                    "home",
-                    models.JSONField(
-                        default=dict, help_text="facts of the place; empty: never served"
-                    ),
-                ),
-                (
-                    "generation",
-                    models.PositiveIntegerField(default=0, help_text="counts changes of this row"),
-                ),
-                ("adopted", models.BooleanField(default=True)),
-                (
-                    "origin",
+                    "result",
                     models.CharField(
-                        blank=True, help_text="uid that the copy came with", max_length=32
+                        choices=[
+                            ("fired", "Fired"),
+                            ("caught_up", "Caught up"),
+                            ("skipped", "Skipped"),
+                            ("failed", "Failed"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                ("note", models.CharField(blank=True, help_text="why, in English", max_length=500)),
+                (
+                    "matched",
+                    models.PositiveIntegerField(
+                        default=0, help_text="clusters that the selection had"
                     ),
                 ),
                 (
-                    "differs",
-                    models.CharField(
-                        blank=True, help_text="in which facts, when noticed", max_length=200
-                    ),
+                    "requested",
+                    models.PositiveIntegerField(default=0, help_text="clusters of the batch"),
+                ),
+                ("by_hand", models.BooleanField(default=False)),
+                (
+                    "by_name",
+                    models.CharField(blank=True, help_text="who fired it by hand", max_length=255),
                 ),
                 (
-                    "noticed_at",
-                    models.DateTimeField(blank=True, help_text="that it is a copy", null=True),
+                    "awaits_ping",
+                    models.BooleanField(
+                        default=False, help_text="its ping has not been queued yet"
+                    ),
                 ),
             ],
-            options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_instance")
-                ],
-            },
         ),
         migrations.CreateModel(
-            name="LogSettings",
+            name="SealBatch",
             fields=[
                 (
                     "id",
@@ -268,86 +236,21 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("enabled", models.BooleanField()),
-                ("bucket", models.CharField(blank=True, max_length=255)),
-                ("base_path", models.CharField(blank=True, max_length=1024)),
-                ("agency", models.CharField(blank=True, max_length=255)),
+                ("root", models.CharField(max_length=64)),
+                ("runs", models.PositiveIntegerField(help_text="number of leaves")),
                 (
-                    "automatic",
-                    models.BooleanField(default=False, help_text="the cloud's daily policy is on"),
-                ),
-                (
-                    "period",
-                    models.CharField(
-                        blank=True, help_text="such as 00:00 GMT+08:00", max_length=40
-                    ),
-                ),
-                ("read_at", models.DateTimeField(help_text="when the cloud was asked")),
-                (
-                    "changed_at",
-                    models.DateTimeField(blank=True, help_text="first seen like this", null=True),
-                ),
-                (
-                    "changing_until",
-                    models.DateTimeField(
+                    "event",
+                    models.BigIntegerField(
                         blank=True,
-                        help_text="somebody's change is under way, at most until then",
+                        db_index=True,
+                        help_text="sequence of the audit event; set once",
                         null=True,
                     ),
                 ),
-                (
-                    "cluster",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="log_settings",
-                        to="backups.cluster",
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Project",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("cloud", models.CharField(help_text="entry in clouds.yaml", max_length=100)),
-                ("region", models.CharField(blank=True, max_length=100)),
-                ("project_id", models.CharField(max_length=64)),
-                ("name", models.CharField(blank=True, max_length=255)),
-                (
-                    "objective_hours",
-                    models.PositiveSmallIntegerField(
-                        default=24,
-                        help_text="the longest time between verified backups",
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(8784),
-                        ],
-                    ),
-                ),
             ],
             options={
-                "ordering": ["cloud", "region", "name"],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("cloud", "region", "project_id"),
-                        name="project_once_per_cloud_and_region",
-                    )
-                ],
+                "db_table": "backups_seal_batch",
             },
-        ),
-        migrations.AddField(
-            model_name="cluster",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="clusters",
-                to="backups.project",
-            ),
         ),
         migrations.CreateModel(
             name="BackupRun",
@@ -431,9 +334,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "note",
-                    models.CharField(blank=True, help_text="what it waits for", max_length=500),
+                    models.CharField(
+                        blank=True, help_text="what the run is waiting for", max_length=500
+                    ),
                 ),
-                ("attempt", models.PositiveIntegerField(default=0, help_text="claims so far")),
+                ("attempt", models.PositiveIntegerField(default=0, help_text="number of claims")),
                 (
                     "claimed_by",
                     models.CharField(blank=True, help_text="Heartbeat.name", max_length=120),
@@ -441,18 +346,23 @@ class Migration(migrations.Migration):
                 ("claimed_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "dispatched_at",
-                    models.DateTimeField(blank=True, help_text="handed to the broker", null=True),
+                    models.DateTimeField(
+                        blank=True, help_text="when it was published to the broker", null=True
+                    ),
                 ),
                 (
                     "not_before",
                     models.DateTimeField(
-                        default=django.utils.timezone.now, help_text="earliest next attempt"
+                        default=django.utils.timezone.now,
+                        help_text="earliest time of the next attempt",
                     ),
                 ),
                 ("retry_conflict_until", models.DateTimeField(blank=True, null=True)),
                 (
                     "sent_at",
-                    models.DateTimeField(blank=True, help_text="before the first byte", null=True),
+                    models.DateTimeField(
+                        blank=True, help_text="just before the first byte", null=True
+                    ),
                 ),
                 ("answered_at", models.DateTimeField(blank=True, null=True)),
                 ("http_status", models.PositiveSmallIntegerField(blank=True, null=True)),
@@ -472,14 +382,16 @@ class Migration(migrations.Migration):
                 ("checks", models.PositiveIntegerField(default=0)),
                 (
                     "records_readable_at",
-                    models.DateTimeField(blank=True, help_text="last read well", null=True),
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="when the records were last read successfully",
+                        null=True,
+                    ),
                 ),
                 (
                     "readable_uptime",
                     models.FloatField(
-                        blank=True,
-                        help_text="Ticker.uptime when they were last read well",
-                        null=True,
+                        blank=True, help_text="Ticker.uptime at that time", null=True
                     ),
                 ),
                 ("job_id", models.CharField(blank=True, max_length=64, null=True)),
@@ -502,25 +414,28 @@ class Migration(migrations.Migration):
                 (
                     "settled_by_hand",
                     models.BooleanField(
-                        default=False,
-                        help_text="somebody's word ended it, nothing that the cloud said",
+                        default=False, help_text="settled by a user, not by the cloud's records"
                     ),
                 ),
                 (
                     "corrected_from",
-                    models.CharField(blank=True, help_text="the state before", max_length=12),
+                    models.CharField(
+                        blank=True, help_text="state before the correction", max_length=12
+                    ),
                 ),
                 (
                     "corrected_by",
                     models.BigIntegerField(
-                        blank=True, help_text="sequence of the audit event that says so", null=True
+                        blank=True,
+                        help_text="sequence of the audit event of the correction",
+                        null=True,
                     ),
                 ),
                 (
                     "masked_by",
                     models.BigIntegerField(
                         blank=True,
-                        help_text="sequence of the audit event that says who masked it",
+                        help_text="sequence of the audit event of the masking",
                         null=True,
                     ),
                 ),
@@ -552,971 +467,7 @@ class Migration(migrations.Migration):
                         to="backups.cluster",
                     ),
                 ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="runs",
-                        to="backups.project",
-                    ),
-                ),
             ],
-        ),
-        migrations.CreateModel(
-            name="RequestKey",
-            fields=[
-                ("key", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("body", models.CharField(max_length=64)),
-                ("used_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="request_keys",
-                        to="backups.backuprun",
-                    ),
-                ),
-            ],
-            options={
-                "db_table": "backups_request_key",
-            },
-        ),
-        migrations.CreateModel(
-            name="RetentionPolicy",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "successes_days",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(36500),
-                        ],
-                    ),
-                ),
-                (
-                    "failures_days",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(36500),
-                        ],
-                    ),
-                ),
-                (
-                    "audit_days",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(36500),
-                        ],
-                    ),
-                ),
-                (
-                    "personal_days",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(36500),
-                        ],
-                    ),
-                ),
-            ],
-            options={
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("pk", 1)), name="one_retention_policy"
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="RetentionRun",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("successes", "Verified runs"),
-                            ("failures", "All other runs"),
-                            ("audit", "Audit trail"),
-                            ("personal", "Names and addresses"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("cutoff", models.DateTimeField(help_text="what is older goes; a whole second")),
-                (
-                    "told",
-                    models.BigIntegerField(
-                        help_text="sequence of the audit event that announced it, and says who",
-                        unique=True,
-                    ),
-                ),
-                ("automatic", models.BooleanField(default=False)),
-                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "claimed_by",
-                    models.CharField(blank=True, help_text="the process at work", max_length=120),
-                ),
-                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "done",
-                    models.PositiveBigIntegerField(default=0, help_text="deleted or masked so far"),
-                ),
-            ],
-            options={
-                "ordering": ["-pk"],
-                "indexes": [
-                    models.Index(fields=["kind", "-cutoff"], name="retention_newest_cutoff")
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("finished_at__isnull", True)),
-                        fields=("kind",),
-                        name="one_open_retention_run_per_kind",
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="RunEvent",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("from_state", models.CharField(blank=True, max_length=12)),
-                ("to_state", models.CharField(max_length=12)),
-                ("outcome", models.CharField(blank=True, max_length=20)),
-                ("note", models.CharField(blank=True, max_length=500)),
-                (
-                    "actor",
-                    models.CharField(blank=True, help_text="a user, or a process", max_length=255),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="events",
-                        to="backups.backuprun",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="SavedView",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=80)),
-                (
-                    "query",
-                    models.CharField(blank=True, help_text="the URL's query", max_length=2000),
-                ),
-                ("shared", models.BooleanField(default=False, help_text="offered to everyone")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "owner",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="saved_views",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["name", "id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Ticker",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "holder",
-                    models.CharField(
-                        blank=True, help_text="Heartbeat.name; empty: free", max_length=120
-                    ),
-                ),
-                (
-                    "ticks",
-                    models.PositiveBigIntegerField(
-                        default=0, help_text="counts renewals and take-overs"
-                    ),
-                ),
-                ("uptime", models.FloatField(default=0.0, help_text="seconds")),
-                (
-                    "ticked_at",
-                    models.DateTimeField(
-                        blank=True, help_text="the holder's wall clock, for people", null=True
-                    ),
-                ),
-            ],
-            options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_ticker")
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="ApiCall",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("attempt", models.PositiveIntegerField()),
-                (
-                    "purpose",
-                    models.CharField(help_text="collect, records, baseline", max_length=20),
-                ),
-                ("method", models.CharField(max_length=8)),
-                ("path", models.CharField(max_length=500)),
-                ("url", models.CharField(blank=True, max_length=2000)),
-                ("request_headers", models.JSONField(blank=True, default=dict)),
-                ("request_body", models.TextField(blank=True)),
-                ("started_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                ("duration_ms", models.PositiveIntegerField(blank=True, null=True)),
-                ("status", models.PositiveSmallIntegerField(blank=True, null=True)),
-                (
-                    "answer_date",
-                    models.DateTimeField(blank=True, help_text="the cloud's clock", null=True),
-                ),
-                ("request_id", models.CharField(blank=True, max_length=128)),
-                ("error_code", models.CharField(blank=True, max_length=64)),
-                ("message", models.TextField(blank=True)),
-                ("transport_error", models.CharField(blank=True, max_length=30)),
-                ("sent", models.BooleanField(default=True)),
-                (
-                    "retry_after",
-                    models.FloatField(
-                        blank=True, help_text="seconds the cloud asked for", null=True
-                    ),
-                ),
-                ("body_kind", models.CharField(blank=True, max_length=20)),
-                ("body_size", models.PositiveBigIntegerField(default=0)),
-                ("excerpt", models.TextField(blank=True)),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="api_calls",
-                        to="backups.backuprun",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["id"],
-                "indexes": [models.Index(fields=["started_at"], name="call_by_time")],
-            },
-        ),
-        migrations.CreateModel(
-            name="ClusterTag",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("cloud", "Tag in the cloud"), ("own", "Label")], max_length=5
-                    ),
-                ),
-                ("key", models.CharField(max_length=128)),
-                ("value", models.CharField(blank=True, max_length=255)),
-                (
-                    "cluster",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="tags",
-                        to="backups.cluster",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["origin", "key"],
-                "indexes": [models.Index(fields=["key", "value"], name="tag_by_key_and_value")],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("cluster", "origin", "key"), name="tag_once_per_cluster_and_origin"
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Export",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("owner_name", models.CharField(max_length=255)),
-                (
-                    "format",
-                    models.CharField(
-                        choices=[("csv", "CSV"), ("jsonl", "JSON Lines")], max_length=5
-                    ),
-                ),
-                (
-                    "query",
-                    models.CharField(
-                        blank=True, help_text="the filter, as in the URL", max_length=2000
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("running", "Running"),
-                            ("complete", "Complete"),
-                            ("broken_off", "Broken off"),
-                        ],
-                        default="running",
-                        max_length=10,
-                    ),
-                ),
-                ("rows", models.PositiveBigIntegerField(default=0, help_text="written so far")),
-                ("requested_before", models.DateTimeField()),
-                ("started_at", models.DateTimeField(auto_now_add=True)),
-                ("changed_at", models.DateTimeField(auto_now=True)),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "owner",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="exports",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "indexes": [
-                    models.Index(fields=["owner", "-started_at"], name="export_newest_of_owner")
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Post",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("attempt", models.PositiveIntegerField()),
-                ("project_id_in_cloud", models.CharField(max_length=64)),
-                ("cluster_cloud_id", models.CharField(max_length=64)),
-                ("sent_at", models.DateTimeField(help_text="before the first byte, our clock")),
-                (
-                    "answered_at",
-                    models.DateTimeField(
-                        blank=True,
-                        help_text="the answer, or the end of waiting for it, our clock",
-                        null=True,
-                    ),
-                ),
-                (
-                    "step_uptime",
-                    models.FloatField(
-                        blank=True,
-                        help_text="Ticker.uptime when it was sent, then answered",
-                        null=True,
-                    ),
-                ),
-                (
-                    "result",
-                    models.CharField(
-                        choices=[
-                            ("open", "Open"),
-                            ("accepted", "Accepted"),
-                            ("refused", "Refused"),
-                        ],
-                        default="open",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "status",
-                    models.PositiveSmallIntegerField(blank=True, help_text="HTTP", null=True),
-                ),
-                ("baseline", models.JSONField(blank=True, null=True)),
-                (
-                    "date_before",
-                    models.DateTimeField(blank=True, help_text="of the baseline", null=True),
-                ),
-                (
-                    "date_after",
-                    models.DateTimeField(
-                        blank=True,
-                        help_text="of the answer, or of the first reading after it",
-                        null=True,
-                    ),
-                ),
-                (
-                    "date_closed",
-                    models.DateTimeField(
-                        blank=True,
-                        help_text="of the first reading the grace time after it",
-                        null=True,
-                    ),
-                ),
-                ("job_id", models.CharField(blank=True, max_length=64)),
-                ("active", models.BooleanField(default=True)),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="posts",
-                        to="backups.backuprun",
-                    ),
-                ),
-            ],
-            options={
-                "indexes": [
-                    models.Index(
-                        fields=["project_id_in_cloud", "cluster_cloud_id", "-id"],
-                        name="post_of_cluster",
-                    ),
-                    models.Index(
-                        condition=models.Q(
-                            ("job_id", ""), models.Q(("result", "refused"), _negated=True)
-                        ),
-                        fields=["project_id_in_cloud", "cluster_cloud_id", "-id"],
-                        name="post_without_job",
-                    ),
-                ],
-                "constraints": [
-                    models.UniqueConstraint(fields=("run", "attempt"), name="one_post_per_attempt"),
-                    models.UniqueConstraint(
-                        condition=models.Q(("active", True)),
-                        fields=("project_id_in_cloud", "cluster_cloud_id"),
-                        name="one_active_post_per_cluster",
-                    ),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Connection",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("cloud", models.CharField(help_text="entry in clouds.yaml", max_length=100)),
-                ("region", models.CharField(blank=True, max_length=100)),
-                ("connected_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "file_checks",
-                    models.BooleanField(
-                        default=True, help_text="look for the files of verified runs in the bucket"
-                    ),
-                ),
-                (
-                    "disconnected_at",
-                    models.DateTimeField(
-                        blank=True, help_text="set: it is no longer synchronised", null=True
-                    ),
-                ),
-                ("next_sync_at", models.DateTimeField(blank=True, help_text="due then", null=True)),
-                (
-                    "sync_started_at",
-                    models.DateTimeField(blank=True, help_text="set while one runs", null=True),
-                ),
-                (
-                    "sync_step",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "Nothing"),
-                            ("waiting", "Waiting for a worker"),
-                            ("signing_in", "Signing in"),
-                            ("listing", "Listing clusters"),
-                            ("storing", "Storing"),
-                        ],
-                        help_text="what it is doing",
-                        max_length=20,
-                    ),
-                ),
-                (
-                    "version",
-                    models.PositiveIntegerField(default=0, help_text="counts visible changes"),
-                ),
-                (
-                    "synced_at",
-                    models.DateTimeField(
-                        blank=True, help_text="last one that ended well", null=True
-                    ),
-                ),
-                (
-                    "sync_ended_at",
-                    models.DateTimeField(blank=True, help_text="last one, well or not", null=True),
-                ),
-                (
-                    "sync_duration",
-                    models.DurationField(blank=True, help_text="of that one", null=True),
-                ),
-                ("sync_error", models.TextField(blank=True, help_text="why the last one failed")),
-                (
-                    "sync_fault",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "No fault"),
-                            ("configuration", "The entry cannot be used"),
-                            ("refused", "Sign-in refused"),
-                            ("second_factor", "A second factor is wanted"),
-                            ("address", "No identity service there"),
-                            ("catalog", "Not in the catalog"),
-                            ("dns", "Host name not found"),
-                            ("tls", "No secure connection"),
-                            ("proxy", "Stopped by a proxy"),
-                            ("unreachable", "Not reachable"),
-                            ("unanswered", "No answer"),
-                            ("forbidden", "Not permitted"),
-                            ("not_found", "Nothing at that address"),
-                            ("throttled", "Too many requests"),
-                            ("server_error", "Error of the cloud"),
-                            ("malformed", "Unusable answer"),
-                            ("internal", "Error of the dashboard"),
-                        ],
-                        help_text="the same in one word",
-                        max_length=20,
-                    ),
-                ),
-                ("listed", models.PositiveIntegerField(default=0)),
-                ("added", models.PositiveIntegerField(default=0)),
-                ("gone", models.PositiveIntegerField(default=0)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="connections",
-                        to="backups.project",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["cloud", "region"],
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("disconnected_at__isnull", True)),
-                        fields=["next_sync_at"],
-                        name="connection_sync_due",
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("cloud", "region"), name="connection_once_per_region"
-                    )
-                ],
-            },
-        ),
-        migrations.AddIndex(
-            model_name="cluster",
-            index=models.Index(fields=["name", "id"], name="cluster_by_name"),
-        ),
-        migrations.AddIndex(
-            model_name="cluster",
-            index=models.Index(fields=["cluster_id"], name="cluster_by_cloud_id"),
-        ),
-        migrations.AddIndex(
-            model_name="cluster",
-            index=models.Index(
-                condition=models.Q(("archived_at__isnull", True), ("gone_at__isnull", True)),
-                fields=["check_due_at"],
-                name="cluster_check_due",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="cluster",
-            index=models.Index(
-                condition=models.Q(("check_leased_until__isnull", False)),
-                fields=["check_leased_until"],
-                name="cluster_check_leased",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="cluster",
-            index=models.Index(fields=["overdue_at", "id"], name="cluster_by_overdue"),
-        ),
-        migrations.AddConstraint(
-            model_name="cluster",
-            constraint=models.UniqueConstraint(
-                fields=("project", "cluster_id"), name="cluster_once_per_project"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(fields=["-requested_at", "-id"], name="run_newest"),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["cluster", "-requested_at", "-id"], name="run_newest_of_cluster"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["project", "-requested_at", "-id"], name="run_newest_of_project"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["state", "-requested_at", "-id"], name="run_newest_by_state"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["outcome", "-requested_at", "-id"], name="run_newest_by_outcome"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["http_status", "-requested_at", "-id"], name="run_newest_by_http_status"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                condition=models.Q(backups.models.run.IsGiven("error_code")),
-                fields=["error_code", "-requested_at", "-id"],
-                name="run_newest_by_code",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                condition=models.Q(backups.models.run.IsGiven("error_code")),
-                fields=["error_code", "requested_by_name", "-requested_at", "-id"],
-                name="run_by_code_and_user",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["trigger", "-requested_at", "-id"], name="run_newest_by_trigger"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["requested_by_name", "-requested_at", "-id"], name="run_newest_by_user"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["requested_by_name", "state", "-requested_at", "-id"],
-                name="run_by_user_and_state",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["cluster", "state", "-requested_at", "-id"], name="run_by_cluster_and_state"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["project", "state", "-requested_at", "-id"], name="run_by_project_and_state"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backuprun",
-            index=models.Index(
-                fields=["request_id"], name="run_by_request_id", opclasses=["varchar_pattern_ops"]
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backuprun",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state__in", ["accepted", "queued", "sending", "unknown"])),
-                fields=("cluster",),
-                name="one_active_run_per_cluster",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backuprun",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("job_id__isnull", False)),
-                fields=("project_id_in_cloud", "cluster_cloud_id", "job_id"),
-                name="one_run_per_cloud_job",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backuprun",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(backups.models.run.IsGiven("record_id")),
-                fields=("project_id_in_cloud", "cluster_cloud_id", "record_id"),
-                name="one_run_per_cloud_record",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backuprun",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("idempotency_key__isnull", False)),
-                fields=("idempotency_key",),
-                name="one_run_per_idempotency_key",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="savedview",
-            constraint=models.UniqueConstraint(
-                fields=("owner", "name"), name="saved_view_once_per_name"
-            ),
-        ),
-        migrations.CreateModel(
-            name="SealBatch",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("root", models.CharField(max_length=64)),
-                ("runs", models.PositiveIntegerField(help_text="number of leaves")),
-                (
-                    "event",
-                    models.BigIntegerField(
-                        blank=True,
-                        db_index=True,
-                        help_text="sequence of its event; set once",
-                        null=True,
-                    ),
-                ),
-            ],
-            options={
-                "db_table": "backups_seal_batch",
-            },
-        ),
-        migrations.CreateModel(
-            name="RunSeal",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("run_id", models.BigIntegerField()),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("end", "End"),
-                            ("correction", "Correction"),
-                            ("existing", "Existing"),
-                        ],
-                        default="end",
-                        max_length=10,
-                    ),
-                ),
-                ("made_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("facts", models.TextField()),
-                (
-                    "place",
-                    models.PositiveIntegerField(
-                        default=0, help_text="index of the leaf in its batch"
-                    ),
-                ),
-                (
-                    "digest",
-                    models.CharField(
-                        blank=True, help_text="of row, events and calls", max_length=64
-                    ),
-                ),
-                ("covers", models.TextField(blank=True)),
-                (
-                    "altered",
-                    models.CharField(
-                        blank=True,
-                        help_text="facts that changed between the end and the seal",
-                        max_length=300,
-                    ),
-                ),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="seals",
-                        to="backups.sealbatch",
-                    ),
-                ),
-            ],
-            options={
-                "db_table": "backups_run_seal",
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("batch", None)), fields=["id"], name="seal_pending"
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("run_id", "kind"), name="one_seal_per_run_and_kind"
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="SeenFile",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=1024)),
-                ("size", models.PositiveBigIntegerField(help_text="bytes")),
-                ("etag", models.CharField(blank=True, max_length=100)),
-                ("modified_at", models.DateTimeField(help_text="the storage's clock")),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="seen_files",
-                        to="backups.backuprun",
-                    ),
-                ),
-            ],
-            options={
-                "db_table": "backups_seen_file",
-                "ordering": ["id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="FileCheck",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "due_at",
-                    models.DateTimeField(
-                        blank=True, help_text="or the end of the lease", null=True
-                    ),
-                ),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("checked_at", models.DateTimeField(blank=True, help_text="concluded", null=True)),
-                (
-                    "result",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("seen", "Files seen"),
-                            ("nothing", "Nothing new was written"),
-                            ("unattributed", "Not attributable"),
-                            ("not_checked", "Files not checked"),
-                        ],
-                        max_length=12,
-                    ),
-                ),
-                ("why", models.CharField(blank=True, max_length=500)),
-                ("problem", models.CharField(blank=True, max_length=20)),
-                ("bucket", models.CharField(blank=True, max_length=255)),
-                ("prefix", models.CharField(blank=True, max_length=1024)),
-                ("since", models.DateTimeField(blank=True, null=True)),
-                ("until", models.DateTimeField(blank=True, null=True)),
-                ("files", models.PositiveIntegerField(blank=True, null=True)),
-                (
-                    "size",
-                    models.PositiveBigIntegerField(blank=True, help_text="bytes of all", null=True),
-                ),
-                ("newest_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "digest",
-                    models.CharField(
-                        blank=True, help_text="of all this and the files", max_length=64
-                    ),
-                ),
-                (
-                    "event",
-                    models.BigIntegerField(
-                        blank=True,
-                        help_text="sequence of the audit event with the digest",
-                        null=True,
-                    ),
-                ),
-                (
-                    "run",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="file_check",
-                        to="backups.backuprun",
-                    ),
-                ),
-            ],
-            options={
-                "db_table": "backups_file_check",
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("due_at__isnull", False)),
-                        fields=["due_at"],
-                        name="file_check_due",
-                    )
-                ],
-            },
         ),
         migrations.CreateModel(
             name="Batch",
@@ -1545,7 +496,7 @@ class Migration(migrations.Migration):
                 (
                     "values",
                     models.JSONField(
-                        blank=True, default=dict, help_text="of other work: labels, hours, bucket"
+                        blank=True, default=dict, help_text="parameters: labels, hours, bucket"
                     ),
                 ),
                 ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -1561,7 +512,7 @@ class Migration(migrations.Migration):
                             ("cli", "Command line"),
                             ("cloud", "The cloud's own"),
                         ],
-                        help_text="bulk, api or cli",
+                        help_text="bulk, schedule, api or cli",
                         max_length=10,
                     ),
                 ),
@@ -1576,25 +527,34 @@ class Migration(migrations.Migration):
                 (
                     "anyway",
                     models.BooleanField(
-                        default=False, help_text="also what would probably be rejected"
+                        default=False,
+                        help_text="include clusters that the cloud would probably reject",
                     ),
                 ),
                 (
                     "query",
                     models.CharField(
                         blank=True,
-                        help_text="the filter; empty: rows were selected",
+                        help_text="query string of the filter; empty: selected rows",
                         max_length=2000,
                     ),
                 ),
-                ("digest", models.CharField(blank=True, help_text="SHA-256", max_length=64)),
+                (
+                    "digest",
+                    models.CharField(
+                        blank=True, help_text="SHA-256 of the sorted cluster ids", max_length=64
+                    ),
+                ),
+                ("waits_until", models.FloatField(blank=True, null=True)),
                 ("idempotency_key", models.CharField(blank=True, max_length=64, null=True)),
                 ("body", models.CharField(blank=True, max_length=64)),
                 ("cancelled_at", models.DateTimeField(blank=True, null=True)),
                 ("cancelled_by_name", models.CharField(blank=True, max_length=255)),
                 (
                     "finished_at",
-                    models.DateTimeField(blank=True, help_text="its last run has ended", null=True),
+                    models.DateTimeField(
+                        blank=True, help_text="when the last run ended", null=True
+                    ),
                 ),
                 (
                     "requested_by",
@@ -1616,13 +576,23 @@ class Migration(migrations.Migration):
                         to="backups.batch",
                     ),
                 ),
+                (
+                    "firing",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="batch",
+                        to="backups.firing",
+                    ),
+                ),
             ],
             options={
                 "verbose_name_plural": "batches",
             },
         ),
         migrations.CreateModel(
-            name="BatchItem",
+            name="Canary",
             fields=[
                 (
                     "id",
@@ -1630,694 +600,14 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("waiting", "Waiting"),
-                            ("started", "Started"),
-                            ("working", "In progress"),
-                            ("done", "Done"),
-                            ("failed", "Failed"),
-                            ("skipped", "Skipped"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="waiting",
-                        max_length=9,
-                    ),
-                ),
-                (
-                    "cause",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "Ready"),
-                            ("backup_off", "Log backup is off"),
-                            ("storage_missing", "Bucket or agency missing"),
-                            ("busy", "Busy"),
-                            ("unavailable", "Not available"),
-                            ("running", "Already being backed up"),
-                            ("gone", "Gone from the cloud"),
-                            ("archived", "Archived"),
-                            ("disconnected", "Cloud disconnected"),
-                            ("not_permitted", "Not permitted"),
-                            ("joined", "Backed up by another request"),
-                            ("impossible", "Not possible"),
-                            ("stopped", "Stopped after failures"),
-                        ],
-                        default="",
-                        max_length=15,
-                    ),
-                ),
-                (
-                    "note",
-                    models.CharField(
-                        blank=True, help_text="what the work led to, or why not", max_length=200
-                    ),
-                ),
-                ("code", models.CharField(blank=True, max_length=40)),
-                ("begun_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="items",
-                        to="backups.batch",
-                    ),
-                ),
-                (
-                    "cluster",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="backups.cluster",
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="backups.project",
-                    ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="batch_items",
-                        to="backups.backuprun",
-                    ),
-                ),
+                ("number", models.PositiveBigIntegerField(default=0)),
+                ("arrived_at", models.DateTimeField(help_text="by the worker's wall clock")),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="batch",
-            index=models.Index(
-                condition=models.Q(("finished_at", None)), fields=["id"], name="batch_open"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="batch",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("idempotency_key__isnull", False)),
-                fields=("idempotency_key",),
-                name="one_batch_per_idempotency_key",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="batchitem",
-            index=models.Index(
-                condition=models.Q(("state", "waiting")),
-                fields=["project", "batch", "id"],
-                name="batch_item_waiting",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="batchitem",
-            constraint=models.UniqueConstraint(
-                fields=("batch", "cluster"), name="cluster_once_per_batch"
-            ),
-        ),
-        migrations.CreateModel(
-            name="Firing",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "slot",
-                    models.DateTimeField(help_text="for a firing by hand, when it was asked for"),
-                ),
-                ("fired_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "result",
-                    models.CharField(
-                        choices=[
-                            ("fired", "Fired"),
-                            ("caught_up", "Caught up"),
-                            ("skipped", "Skipped"),
-                            ("failed", "Failed"),
-                        ],
-                        max_length=9,
-                    ),
-                ),
-                ("note", models.CharField(blank=True, help_text="why, in English", max_length=500)),
-                (
-                    "matched",
-                    models.PositiveIntegerField(
-                        default=0, help_text="clusters that the selection had"
-                    ),
-                ),
-                (
-                    "requested",
-                    models.PositiveIntegerField(default=0, help_text="clusters of the batch"),
-                ),
-                ("by_hand", models.BooleanField(default=False)),
-                (
-                    "by_name",
-                    models.CharField(blank=True, help_text="who fired it by hand", max_length=255),
-                ),
-                (
-                    "awaits_ping",
-                    models.BooleanField(
-                        default=False, help_text="its ping has not been queued yet"
-                    ),
-                ),
-            ],
-        ),
-        migrations.AddField(
-            model_name="batch",
-            name="waits_until",
-            field=models.FloatField(blank=True, null=True),
-        ),
-        migrations.AlterField(
-            model_name="apicall",
-            name="answer_date",
-            field=models.DateTimeField(blank=True, help_text="the answer's Date header", null=True),
-        ),
-        migrations.AlterField(
-            model_name="apicall",
-            name="purpose",
-            field=models.CharField(help_text="collect, records or baseline", max_length=20),
-        ),
-        migrations.AlterField(
-            model_name="apicall",
-            name="retry_after",
-            field=models.FloatField(
-                blank=True, help_text="seconds, from the cloud's Retry-After", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="attempt",
-            field=models.PositiveIntegerField(default=0, help_text="number of claims"),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="corrected_by",
-            field=models.BigIntegerField(
-                blank=True, help_text="sequence of the audit event of the correction", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="corrected_from",
-            field=models.CharField(
-                blank=True, help_text="state before the correction", max_length=12
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="dispatched_at",
-            field=models.DateTimeField(
-                blank=True, help_text="when it was published to the broker", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="masked_by",
-            field=models.BigIntegerField(
-                blank=True, help_text="sequence of the audit event of the masking", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="not_before",
-            field=models.DateTimeField(
-                default=django.utils.timezone.now, help_text="earliest time of the next attempt"
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="note",
-            field=models.CharField(
-                blank=True, help_text="what the run is waiting for", max_length=500
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="readable_uptime",
-            field=models.FloatField(blank=True, help_text="Ticker.uptime at that time", null=True),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="records_readable_at",
-            field=models.DateTimeField(
-                blank=True, help_text="when the records were last read successfully", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="sent_at",
-            field=models.DateTimeField(
-                blank=True, help_text="just before the first byte", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="backuprun",
-            name="settled_by_hand",
-            field=models.BooleanField(
-                default=False, help_text="settled by a user, not by the cloud's records"
-            ),
-        ),
-        migrations.AlterField(
-            model_name="batch",
-            name="anyway",
-            field=models.BooleanField(
-                default=False, help_text="include clusters that the cloud would probably reject"
-            ),
-        ),
-        migrations.AlterField(
-            model_name="batch",
-            name="digest",
-            field=models.CharField(
-                blank=True, help_text="SHA-256 of the sorted cluster ids", max_length=64
-            ),
-        ),
-        migrations.AlterField(
-            model_name="batch",
-            name="finished_at",
-            field=models.DateTimeField(blank=True, help_text="when the last run ended", null=True),
-        ),
-        migrations.AlterField(
-            model_name="batch",
-            name="query",
-            field=models.CharField(
-                blank=True,
-                help_text="query string of the filter; empty: selected rows",
-                max_length=2000,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="batch",
-            name="trigger",
-            field=models.CharField(
-                choices=[
-                    ("button", "Button"),
-                    ("bulk", "Bulk"),
-                    ("schedule", "Schedule"),
-                    ("api", "API"),
-                    ("cli", "Command line"),
-                    ("cloud", "The cloud's own"),
+            options={
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_canary")
                 ],
-                help_text="bulk, schedule, api or cli",
-                max_length=10,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="batch",
-            name="values",
-            field=models.JSONField(
-                blank=True, default=dict, help_text="parameters: labels, hours, bucket"
-            ),
-        ),
-        migrations.AlterField(
-            model_name="batchitem",
-            name="note",
-            field=models.CharField(
-                blank=True, help_text="result, or why it was skipped or failed", max_length=200
-            ),
-        ),
-        migrations.AlterField(
-            model_name="canary",
-            name="arrived_at",
-            field=models.DateTimeField(help_text="by the worker's wall clock"),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="actions",
-            field=models.JSONField(
-                blank=True, default=list, help_text="operations in progress in the cloud"
-            ),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="archived_at",
-            field=models.DateTimeField(blank=True, help_text="null: not archived", null=True),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="check_error",
-            field=models.CharField(
-                blank=True, help_text="why the last check failed", max_length=500
-            ),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="check_leased_until",
-            field=models.DateTimeField(blank=True, help_text="set while a check runs", null=True),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="checked_at",
-            field=models.DateTimeField(blank=True, help_text="last conclusive check", null=True),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="gone_at",
-            field=models.DateTimeField(
-                blank=True, help_text="first synchronisation without it", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="objective_hours",
-            field=models.PositiveSmallIntegerField(
-                blank=True,
-                help_text="null: the project's objective",
-                null=True,
-                validators=[
-                    django.core.validators.MinValueValidator(1),
-                    django.core.validators.MaxValueValidator(8784),
-                ],
-            ),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="readiness_detail",
-            field=models.CharField(
-                blank=True, help_text="reason for the readiness", max_length=500
-            ),
-        ),
-        migrations.AlterField(
-            model_name="cluster",
-            name="status",
-            field=models.CharField(
-                blank=True, help_text="status code from the cloud, such as 200", max_length=20
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="disconnected_at",
-            field=models.DateTimeField(
-                blank=True, help_text="set: no longer synchronised", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="next_sync_at",
-            field=models.DateTimeField(
-                blank=True, help_text="when the next synchronisation is due", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="sync_duration",
-            field=models.DurationField(
-                blank=True, help_text="duration of the last synchronisation", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="sync_ended_at",
-            field=models.DateTimeField(
-                blank=True,
-                help_text="end of the last synchronisation, successful or not",
-                null=True,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="sync_error",
-            field=models.TextField(blank=True, help_text="why the last synchronisation failed"),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="sync_fault",
-            field=models.CharField(
-                blank=True,
-                choices=[
-                    ("", "No fault"),
-                    ("configuration", "Invalid entry in clouds.yaml"),
-                    ("refused", "Sign-in rejected"),
-                    ("second_factor", "Second factor required"),
-                    ("address", "No identity service at the address"),
-                    ("catalog", "Missing from the catalog"),
-                    ("dns", "Host name not found"),
-                    ("tls", "TLS connection failed"),
-                    ("proxy", "Blocked by a proxy"),
-                    ("unreachable", "Unreachable"),
-                    ("unanswered", "No answer"),
-                    ("forbidden", "Not permitted"),
-                    ("not_found", "Nothing at that address"),
-                    ("throttled", "Too many requests"),
-                    ("server_error", "Cloud error"),
-                    ("malformed", "Unusable answer"),
-                    ("internal", "Dashboard error"),
-                ],
-                help_text="kind of that failure",
-                max_length=20,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="sync_started_at",
-            field=models.DateTimeField(
-                blank=True, help_text="set while a synchronisation runs", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="sync_step",
-            field=models.CharField(
-                blank=True,
-                choices=[
-                    ("", "Nothing"),
-                    ("waiting", "Waiting for a worker"),
-                    ("signing_in", "Signing in"),
-                    ("listing", "Listing clusters"),
-                    ("storing", "Storing"),
-                ],
-                help_text="current step",
-                max_length=20,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="connection",
-            name="synced_at",
-            field=models.DateTimeField(
-                blank=True, help_text="last successful synchronisation", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="export",
-            name="query",
-            field=models.CharField(
-                blank=True, help_text="query string of the exported filter", max_length=2000
-            ),
-        ),
-        migrations.AlterField(
-            model_name="filecheck",
-            name="checked_at",
-            field=models.DateTimeField(blank=True, help_text="when the check ended", null=True),
-        ),
-        migrations.AlterField(
-            model_name="filecheck",
-            name="digest",
-            field=models.CharField(
-                blank=True, help_text="SHA-256 of this row and its files", max_length=64
-            ),
-        ),
-        migrations.AlterField(
-            model_name="filecheck",
-            name="due_at",
-            field=models.DateTimeField(
-                blank=True, help_text="when the check is due, or the end of its lease", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="filecheck",
-            name="size",
-            field=models.PositiveBigIntegerField(blank=True, help_text="total bytes", null=True),
-        ),
-        migrations.AlterField(
-            model_name="heartbeat",
-            name="seen_uptime",
-            field=models.FloatField(
-                blank=True, help_text="Ticker.uptime at the last heartbeat", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="instance",
-            name="differs",
-            field=models.CharField(
-                blank=True,
-                help_text="facts that differed when the copy was noticed",
-                max_length=200,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="instance",
-            name="home",
-            field=models.JSONField(
-                default=dict, help_text="facts that identify the installation; empty: never served"
-            ),
-        ),
-        migrations.AlterField(
-            model_name="instance",
-            name="noticed_at",
-            field=models.DateTimeField(
-                blank=True, help_text="when it was recognised as a copy", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="instance",
-            name="origin",
-            field=models.CharField(
-                blank=True, help_text="uid before the copy was adopted", max_length=32
-            ),
-        ),
-        migrations.AlterField(
-            model_name="logsettings",
-            name="automatic",
-            field=models.BooleanField(default=False, help_text="the cloud's daily backup is on"),
-        ),
-        migrations.AlterField(
-            model_name="logsettings",
-            name="changed_at",
-            field=models.DateTimeField(
-                blank=True, help_text="when these settings were first seen", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="logsettings",
-            name="changing_until",
-            field=models.DateTimeField(
-                blank=True, help_text="end of the lock while a change is in progress", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="logsettings",
-            name="read_at",
-            field=models.DateTimeField(help_text="when the settings were read from the cloud"),
-        ),
-        migrations.AlterField(
-            model_name="post",
-            name="answered_at",
-            field=models.DateTimeField(
-                blank=True, help_text="time of the answer or of giving up, by our clock", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="post",
-            name="date_after",
-            field=models.DateTimeField(
-                blank=True, help_text="Date header of the answer, or of the next reading", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="post",
-            name="date_before",
-            field=models.DateTimeField(
-                blank=True, help_text="Date header of the baseline", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="post",
-            name="date_closed",
-            field=models.DateTimeField(
-                blank=True,
-                help_text="Date header of the first reading after the grace time",
-                null=True,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="post",
-            name="sent_at",
-            field=models.DateTimeField(help_text="just before the first byte, by our clock"),
-        ),
-        migrations.AlterField(
-            model_name="post",
-            name="status",
-            field=models.PositiveSmallIntegerField(
-                blank=True, help_text="HTTP status of the answer", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="post",
-            name="step_uptime",
-            field=models.FloatField(
-                blank=True, help_text="Ticker.uptime at the last of sending and answer", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="project",
-            name="objective_hours",
-            field=models.PositiveSmallIntegerField(
-                default=24,
-                help_text="maximum hours between verified backups",
-                validators=[
-                    django.core.validators.MinValueValidator(1),
-                    django.core.validators.MaxValueValidator(8784),
-                ],
-            ),
-        ),
-        migrations.AlterField(
-            model_name="retentionrun",
-            name="claimed_by",
-            field=models.CharField(blank=True, help_text="process that runs it", max_length=120),
-        ),
-        migrations.AlterField(
-            model_name="retentionrun",
-            name="cutoff",
-            field=models.DateTimeField(help_text="older rows are deleted; whole seconds"),
-        ),
-        migrations.AlterField(
-            model_name="retentionrun",
-            name="told",
-            field=models.BigIntegerField(
-                help_text="sequence of the audit event that announced the run", unique=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="runevent",
-            name="actor",
-            field=models.CharField(
-                blank=True, help_text="name of a user or process", max_length=255
-            ),
-        ),
-        migrations.AlterField(
-            model_name="savedview",
-            name="query",
-            field=models.CharField(
-                blank=True, help_text="query string of the history URL", max_length=2000
-            ),
-        ),
-        migrations.AlterField(
-            model_name="savedview",
-            name="shared",
-            field=models.BooleanField(default=False, help_text="visible to all users"),
-        ),
-        migrations.AlterField(
-            model_name="sealbatch",
-            name="event",
-            field=models.BigIntegerField(
-                blank=True,
-                db_index=True,
-                help_text="sequence of the audit event; set once",
-                null=True,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="seenfile",
-            name="modified_at",
-            field=models.DateTimeField(help_text="by the storage's clock"),
-        ),
-        migrations.AlterField(
-            model_name="ticker",
-            name="ticked_at",
-            field=models.DateTimeField(
-                blank=True, help_text="wall clock of the holder; informative only", null=True
-            ),
+            },
         ),
         migrations.CreateModel(
             name="Channel",
@@ -2458,19 +748,58 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "deliveries",
             },
         ),
-        migrations.AddField(
-            model_name="batch",
-            name="firing",
-            field=models.OneToOneField(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="batch",
-                to="backups.firing",
-            ),
+        migrations.CreateModel(
+            name="Export",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("owner_name", models.CharField(max_length=255)),
+                (
+                    "format",
+                    models.CharField(
+                        choices=[("csv", "CSV"), ("jsonl", "JSON Lines")], max_length=5
+                    ),
+                ),
+                (
+                    "query",
+                    models.CharField(
+                        blank=True, help_text="query string of the exported filter", max_length=2000
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("complete", "Complete"),
+                            ("broken_off", "Broken off"),
+                        ],
+                        default="running",
+                        max_length=10,
+                    ),
+                ),
+                ("rows", models.PositiveBigIntegerField(default=0, help_text="written so far")),
+                ("requested_before", models.DateTimeField()),
+                ("started_at", models.DateTimeField(auto_now_add=True)),
+                ("changed_at", models.DateTimeField(auto_now=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="exports",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
         ),
         migrations.CreateModel(
-            name="Handling",
+            name="FileCheck",
             fields=[
                 (
                     "id",
@@ -2479,53 +808,193 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "cause",
-                    models.CharField(help_text="AttentionCause when it was made", max_length=24),
-                ),
-                (
-                    "verified_at",
-                    models.DateTimeField(blank=True, help_text="of the cluster, then", null=True),
-                ),
-                ("reason", models.CharField(max_length=500)),
-                (
-                    "until",
+                    "due_at",
                     models.DateTimeField(
-                        blank=True, help_text="empty: until the cause changes", null=True
+                        blank=True,
+                        help_text="when the check is due, or the end of its lease",
+                        null=True,
                     ),
                 ),
-                ("made_at", models.DateTimeField()),
-                ("made_by_name", models.CharField(blank=True, max_length=255)),
+                ("attempts", models.PositiveIntegerField(default=0)),
                 (
-                    "ended_at",
-                    models.DateTimeField(blank=True, help_text="by hand, or replaced", null=True),
+                    "checked_at",
+                    models.DateTimeField(blank=True, help_text="when the check ended", null=True),
                 ),
-                ("ended_by_name", models.CharField(blank=True, max_length=255)),
-                ("ended_why", models.CharField(blank=True, max_length=500)),
-                ("scope", models.CharField(max_length=80)),
                 (
-                    "cluster",
-                    models.ForeignKey(
+                    "result",
+                    models.CharField(
                         blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="handlings",
-                        to="backups.cluster",
+                        choices=[
+                            ("seen", "Files seen"),
+                            ("nothing", "Nothing new was written"),
+                            ("unattributed", "Not attributable"),
+                            ("not_checked", "Files not checked"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("why", models.CharField(blank=True, max_length=500)),
+                ("problem", models.CharField(blank=True, max_length=20)),
+                ("bucket", models.CharField(blank=True, max_length=255)),
+                ("prefix", models.CharField(blank=True, max_length=1024)),
+                ("since", models.DateTimeField(blank=True, null=True)),
+                ("until", models.DateTimeField(blank=True, null=True)),
+                ("files", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "size",
+                    models.PositiveBigIntegerField(blank=True, help_text="total bytes", null=True),
+                ),
+                ("newest_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "digest",
+                    models.CharField(
+                        blank=True, help_text="SHA-256 of this row and its files", max_length=64
                     ),
                 ),
                 (
-                    "project",
-                    models.ForeignKey(
+                    "event",
+                    models.BigIntegerField(
                         blank=True,
+                        help_text="sequence of the audit event with the digest",
                         null=True,
+                    ),
+                ),
+                (
+                    "run",
+                    models.OneToOneField(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="backups.project",
+                        related_name="file_check",
+                        to="backups.backuprun",
                     ),
                 ),
             ],
             options={
-                "ordering": ["-made_at", "-id"],
+                "db_table": "backups_file_check",
             },
+        ),
+        migrations.CreateModel(
+            name="Heartbeat",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(choices=[("worker", "worker")], max_length=10)),
+                ("name", models.CharField(max_length=120, unique=True)),
+                ("started_at", models.DateTimeField()),
+                ("seen_at", models.DateTimeField()),
+                (
+                    "seen_uptime",
+                    models.FloatField(
+                        blank=True, help_text="Ticker.uptime at the last heartbeat", null=True
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [models.Index(fields=["kind", "-seen_at"], name="heartbeat_newest")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Instance",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("uid", models.CharField(default=backups.models.processes.new_uid, max_length=32)),
+                (
+                    "home",
+                    models.JSONField(
+                        default=dict,
+                        help_text="facts that identify the installation; empty: never served",
+                    ),
+                ),
+                (
+                    "generation",
+                    models.PositiveIntegerField(default=0, help_text="counts changes of this row"),
+                ),
+                ("adopted", models.BooleanField(default=True)),
+                (
+                    "origin",
+                    models.CharField(
+                        blank=True, help_text="uid before the copy was adopted", max_length=32
+                    ),
+                ),
+                (
+                    "differs",
+                    models.CharField(
+                        blank=True,
+                        help_text="facts that differed when the copy was noticed",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "noticed_at",
+                    models.DateTimeField(
+                        blank=True, help_text="when it was recognised as a copy", null=True
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_instance")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="LogSettings",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("enabled", models.BooleanField()),
+                ("bucket", models.CharField(blank=True, max_length=255)),
+                ("base_path", models.CharField(blank=True, max_length=1024)),
+                ("agency", models.CharField(blank=True, max_length=255)),
+                (
+                    "automatic",
+                    models.BooleanField(default=False, help_text="the cloud's daily backup is on"),
+                ),
+                (
+                    "period",
+                    models.CharField(
+                        blank=True, help_text="such as 00:00 GMT+08:00", max_length=40
+                    ),
+                ),
+                (
+                    "read_at",
+                    models.DateTimeField(help_text="when the settings were read from the cloud"),
+                ),
+                (
+                    "changed_at",
+                    models.DateTimeField(
+                        blank=True, help_text="when these settings were first seen", null=True
+                    ),
+                ),
+                (
+                    "changing_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="end of the lock while a change is in progress",
+                        null=True,
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="log_settings",
+                        to="backups.cluster",
+                    ),
+                ),
+            ],
         ),
         migrations.CreateModel(
             name="Notice",
@@ -2589,17 +1058,6 @@ class Migration(migrations.Migration):
                         to="backups.cluster",
                     ),
                 ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        blank=True,
-                        db_index=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to="backups.project",
-                    ),
-                ),
             ],
         ),
         migrations.CreateModel(
@@ -2641,6 +1099,603 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="Post",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField()),
+                ("project_id_in_cloud", models.CharField(max_length=64)),
+                ("cluster_cloud_id", models.CharField(max_length=64)),
+                (
+                    "sent_at",
+                    models.DateTimeField(help_text="just before the first byte, by our clock"),
+                ),
+                (
+                    "answered_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="time of the answer or of giving up, by our clock",
+                        null=True,
+                    ),
+                ),
+                (
+                    "step_uptime",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Ticker.uptime at the last of sending and answer",
+                        null=True,
+                    ),
+                ),
+                (
+                    "result",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("accepted", "Accepted"),
+                            ("refused", "Refused"),
+                        ],
+                        default="open",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "status",
+                    models.PositiveSmallIntegerField(
+                        blank=True, help_text="HTTP status of the answer", null=True
+                    ),
+                ),
+                ("baseline", models.JSONField(blank=True, null=True)),
+                (
+                    "date_before",
+                    models.DateTimeField(
+                        blank=True, help_text="Date header of the baseline", null=True
+                    ),
+                ),
+                (
+                    "date_after",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Date header of the answer, or of the next reading",
+                        null=True,
+                    ),
+                ),
+                (
+                    "date_closed",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Date header of the first reading after the grace time",
+                        null=True,
+                    ),
+                ),
+                ("job_id", models.CharField(blank=True, max_length=64)),
+                ("active", models.BooleanField(default=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="posts",
+                        to="backups.backuprun",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Project",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("cloud", models.CharField(help_text="entry in clouds.yaml", max_length=100)),
+                ("region", models.CharField(blank=True, max_length=100)),
+                ("project_id", models.CharField(max_length=64)),
+                ("name", models.CharField(blank=True, max_length=255)),
+                (
+                    "objective_hours",
+                    models.PositiveSmallIntegerField(
+                        default=24,
+                        help_text="maximum hours between verified backups",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(8784),
+                        ],
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["cloud", "region", "name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("cloud", "region", "project_id"),
+                        name="project_once_per_cloud_and_region",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ObjectiveChange",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(help_text="holds from then on")),
+                (
+                    "assumed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="set: added then, from what was known at that time",
+                        null=True,
+                    ),
+                ),
+                ("objective_hours", models.PositiveSmallIntegerField()),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="objectives",
+                        to="backups.project",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "backups_objective_change",
+            },
+        ),
+        migrations.AddField(
+            model_name="notice",
+            name="project",
+            field=models.ForeignKey(
+                blank=True,
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="backups.project",
+            ),
+        ),
+        migrations.CreateModel(
+            name="Handling",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "cause",
+                    models.CharField(help_text="AttentionCause when it was made", max_length=24),
+                ),
+                (
+                    "verified_at",
+                    models.DateTimeField(blank=True, help_text="of the cluster, then", null=True),
+                ),
+                ("reason", models.CharField(max_length=500)),
+                (
+                    "until",
+                    models.DateTimeField(
+                        blank=True, help_text="empty: until the cause changes", null=True
+                    ),
+                ),
+                ("made_at", models.DateTimeField()),
+                ("made_by_name", models.CharField(blank=True, max_length=255)),
+                (
+                    "ended_at",
+                    models.DateTimeField(blank=True, help_text="by hand, or replaced", null=True),
+                ),
+                ("ended_by_name", models.CharField(blank=True, max_length=255)),
+                ("ended_why", models.CharField(blank=True, max_length=500)),
+                ("scope", models.CharField(max_length=80)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="handlings",
+                        to="backups.cluster",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="backups.project",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-made_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Connection",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("cloud", models.CharField(help_text="entry in clouds.yaml", max_length=100)),
+                ("region", models.CharField(blank=True, max_length=100)),
+                ("connected_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "disconnected_at",
+                    models.DateTimeField(
+                        blank=True, help_text="set: no longer synchronised", null=True
+                    ),
+                ),
+                (
+                    "file_checks",
+                    models.BooleanField(
+                        default=True, help_text="look for the files of verified runs in the bucket"
+                    ),
+                ),
+                (
+                    "next_sync_at",
+                    models.DateTimeField(
+                        blank=True, help_text="when the next synchronisation is due", null=True
+                    ),
+                ),
+                (
+                    "sync_started_at",
+                    models.DateTimeField(
+                        blank=True, help_text="set while a synchronisation runs", null=True
+                    ),
+                ),
+                (
+                    "sync_step",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "Nothing"),
+                            ("waiting", "Waiting for a worker"),
+                            ("signing_in", "Signing in"),
+                            ("listing", "Listing clusters"),
+                            ("storing", "Storing"),
+                        ],
+                        help_text="current step",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "version",
+                    models.PositiveIntegerField(default=0, help_text="counts visible changes"),
+                ),
+                (
+                    "synced_at",
+                    models.DateTimeField(
+                        blank=True, help_text="last successful synchronisation", null=True
+                    ),
+                ),
+                (
+                    "sync_ended_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="end of the last synchronisation, successful or not",
+                        null=True,
+                    ),
+                ),
+                (
+                    "sync_duration",
+                    models.DurationField(
+                        blank=True, help_text="duration of the last synchronisation", null=True
+                    ),
+                ),
+                (
+                    "sync_error",
+                    models.TextField(blank=True, help_text="why the last synchronisation failed"),
+                ),
+                (
+                    "sync_fault",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "No fault"),
+                            ("configuration", "Invalid entry in clouds.yaml"),
+                            ("refused", "Sign-in rejected"),
+                            ("second_factor", "Second factor required"),
+                            ("address", "No identity service at the address"),
+                            ("catalog", "Missing from the catalog"),
+                            ("dns", "Host name not found"),
+                            ("tls", "TLS connection failed"),
+                            ("proxy", "Blocked by a proxy"),
+                            ("unreachable", "Unreachable"),
+                            ("unanswered", "No answer"),
+                            ("forbidden", "Not permitted"),
+                            ("not_found", "Nothing at that address"),
+                            ("throttled", "Too many requests"),
+                            ("server_error", "Cloud error"),
+                            ("malformed", "Unusable answer"),
+                            ("internal", "Dashboard error"),
+                        ],
+                        help_text="kind of that failure",
+                        max_length=20,
+                    ),
+                ),
+                ("listed", models.PositiveIntegerField(default=0)),
+                ("added", models.PositiveIntegerField(default=0)),
+                ("gone", models.PositiveIntegerField(default=0)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="connections",
+                        to="backups.project",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["cloud", "region"],
+            },
+        ),
+        migrations.AddField(
+            model_name="cluster",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="clusters",
+                to="backups.project",
+            ),
+        ),
+        migrations.CreateModel(
+            name="BatchItem",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("started", "Started"),
+                            ("working", "In progress"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("skipped", "Skipped"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="waiting",
+                        max_length=9,
+                    ),
+                ),
+                (
+                    "cause",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "Ready"),
+                            ("backup_off", "Log backup is off"),
+                            ("storage_missing", "Bucket or agency missing"),
+                            ("busy", "Busy"),
+                            ("unavailable", "Not available"),
+                            ("running", "Already being backed up"),
+                            ("gone", "Gone from the cloud"),
+                            ("archived", "Archived"),
+                            ("disconnected", "Cloud disconnected"),
+                            ("not_permitted", "Not permitted"),
+                            ("joined", "Backed up by another request"),
+                            ("impossible", "Not possible"),
+                            ("stopped", "Stopped after failures"),
+                        ],
+                        default="",
+                        max_length=15,
+                    ),
+                ),
+                (
+                    "note",
+                    models.CharField(
+                        blank=True,
+                        help_text="result, or why it was skipped or failed",
+                        max_length=200,
+                    ),
+                ),
+                ("code", models.CharField(blank=True, max_length=40)),
+                ("begun_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="items",
+                        to="backups.batch",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="batch_items",
+                        to="backups.backuprun",
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="backups.cluster",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="backups.project",
+                    ),
+                ),
+            ],
+        ),
+        migrations.AddField(
+            model_name="backuprun",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="runs",
+                to="backups.project",
+            ),
+        ),
+        migrations.CreateModel(
+            name="RequestKey",
+            fields=[
+                ("key", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("body", models.CharField(max_length=64)),
+                ("used_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="request_keys",
+                        to="backups.backuprun",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "backups_request_key",
+            },
+        ),
+        migrations.CreateModel(
+            name="RetentionPolicy",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "successes_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(36500),
+                        ],
+                    ),
+                ),
+                (
+                    "failures_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(36500),
+                        ],
+                    ),
+                ),
+                (
+                    "audit_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(36500),
+                        ],
+                    ),
+                ),
+                (
+                    "personal_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(36500),
+                        ],
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("pk", 1)), name="one_retention_policy"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RetentionRun",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("successes", "Verified runs"),
+                            ("failures", "All other runs"),
+                            ("audit", "Audit trail"),
+                            ("personal", "Names and addresses"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("cutoff", models.DateTimeField(help_text="older rows are deleted; whole seconds")),
+                (
+                    "told",
+                    models.BigIntegerField(
+                        help_text="sequence of the audit event that announced the run", unique=True
+                    ),
+                ),
+                ("automatic", models.BooleanField(default=False)),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "claimed_by",
+                    models.CharField(blank=True, help_text="process that runs it", max_length=120),
+                ),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "done",
+                    models.PositiveBigIntegerField(default=0, help_text="deleted or masked so far"),
+                ),
+            ],
+            options={
+                "ordering": ["-pk"],
+                "indexes": [
+                    models.Index(fields=["kind", "-cutoff"], name="retention_newest_cutoff")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("finished_at__isnull", True)),
+                        fields=("kind",),
+                        name="one_open_retention_run_per_kind",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Rule",
             fields=[
                 (
@@ -2675,6 +1730,70 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RunEvent",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("from_state", models.CharField(blank=True, max_length=12)),
+                ("to_state", models.CharField(max_length=12)),
+                ("outcome", models.CharField(blank=True, max_length=20)),
+                ("note", models.CharField(blank=True, max_length=500)),
+                (
+                    "actor",
+                    models.CharField(
+                        blank=True, help_text="name of a user or process", max_length=255
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="backups.backuprun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="SavedView",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=80)),
+                (
+                    "query",
+                    models.CharField(
+                        blank=True, help_text="query string of the history URL", max_length=2000
+                    ),
+                ),
+                ("shared", models.BooleanField(default=False, help_text="visible to all users")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="saved_views",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["name", "id"],
+            },
+        ),
+        migrations.CreateModel(
             name="Schedule",
             fields=[
                 (
@@ -2687,7 +1806,9 @@ class Migration(migrations.Migration):
                 (
                     "work",
                     models.CharField(
-                        choices=[("backup", "Back up")], default="backup", max_length=10
+                        choices=[("backup", "Back up"), ("report", "Send the report")],
+                        default="backup",
+                        max_length=10,
                     ),
                 ),
                 ("owner_name", models.CharField(max_length=255)),
@@ -2755,6 +1876,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.CharField(blank=True, max_length=500)),
+                ("report_span", models.CharField(blank=True, max_length=10)),
                 (
                     "ping_sealed",
                     models.TextField(blank=True, help_text="dead man's ping URL, encrypted"),
@@ -2780,6 +1902,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("projects", models.ManyToManyField(related_name="+", to="backups.project")),
+                (
+                    "report_channel",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="backups.channel",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
@@ -2791,6 +1923,224 @@ class Migration(migrations.Migration):
                 related_name="firings",
                 to="backups.schedule",
             ),
+        ),
+        migrations.CreateModel(
+            name="ScopeChange",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(help_text="holds from then on")),
+                (
+                    "assumed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="set: added then, from what was known at that time",
+                        null=True,
+                    ),
+                ),
+                ("watched", models.BooleanField(help_text="listed by the cloud and not archived")),
+                (
+                    "objective_hours",
+                    models.PositiveSmallIntegerField(help_text="empty: the project's", null=True),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="scope_changes",
+                        to="backups.cluster",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "backups_scope_change",
+            },
+        ),
+        migrations.CreateModel(
+            name="RunSeal",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("run_id", models.BigIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("end", "End"),
+                            ("correction", "Correction"),
+                            ("existing", "Existing"),
+                        ],
+                        default="end",
+                        max_length=10,
+                    ),
+                ),
+                ("made_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("facts", models.TextField()),
+                (
+                    "place",
+                    models.PositiveIntegerField(
+                        default=0, help_text="index of the leaf in its batch"
+                    ),
+                ),
+                (
+                    "digest",
+                    models.CharField(
+                        blank=True, help_text="of row, events and calls", max_length=64
+                    ),
+                ),
+                ("covers", models.TextField(blank=True)),
+                (
+                    "altered",
+                    models.CharField(
+                        blank=True,
+                        help_text="facts that changed between the end and the seal",
+                        max_length=300,
+                    ),
+                ),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="seals",
+                        to="backups.sealbatch",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "backups_run_seal",
+            },
+        ),
+        migrations.CreateModel(
+            name="SeenFile",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=1024)),
+                ("size", models.PositiveBigIntegerField(help_text="bytes")),
+                ("etag", models.CharField(blank=True, max_length=100)),
+                ("modified_at", models.DateTimeField(help_text="by the storage's clock")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="seen_files",
+                        to="backups.backuprun",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "backups_seen_file",
+                "ordering": ["id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Ticker",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "holder",
+                    models.CharField(
+                        blank=True, help_text="Heartbeat.name; empty: free", max_length=120
+                    ),
+                ),
+                (
+                    "ticks",
+                    models.PositiveBigIntegerField(
+                        default=0, help_text="counts renewals and take-overs"
+                    ),
+                ),
+                ("uptime", models.FloatField(default=0.0, help_text="seconds")),
+                (
+                    "ticked_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="wall clock of the holder; informative only",
+                        null=True,
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("pk", 1)), name="one_ticker")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ApiCall",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField()),
+                (
+                    "purpose",
+                    models.CharField(help_text="collect, records or baseline", max_length=20),
+                ),
+                ("method", models.CharField(max_length=8)),
+                ("path", models.CharField(max_length=500)),
+                ("url", models.CharField(blank=True, max_length=2000)),
+                ("request_headers", models.JSONField(blank=True, default=dict)),
+                ("request_body", models.TextField(blank=True)),
+                ("started_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("duration_ms", models.PositiveIntegerField(blank=True, null=True)),
+                ("status", models.PositiveSmallIntegerField(blank=True, null=True)),
+                (
+                    "answer_date",
+                    models.DateTimeField(
+                        blank=True, help_text="the answer's Date header", null=True
+                    ),
+                ),
+                ("request_id", models.CharField(blank=True, max_length=128)),
+                ("error_code", models.CharField(blank=True, max_length=64)),
+                ("message", models.TextField(blank=True)),
+                ("transport_error", models.CharField(blank=True, max_length=30)),
+                ("sent", models.BooleanField(default=True)),
+                (
+                    "retry_after",
+                    models.FloatField(
+                        blank=True, help_text="seconds, from the cloud's Retry-After", null=True
+                    ),
+                ),
+                ("body_kind", models.CharField(blank=True, max_length=20)),
+                ("body_size", models.PositiveBigIntegerField(default=0)),
+                ("excerpt", models.TextField(blank=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_calls",
+                        to="backups.backuprun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["id"],
+                "indexes": [models.Index(fields=["started_at"], name="call_by_time")],
+            },
         ),
         migrations.CreateModel(
             name="Alert",
@@ -2847,6 +2197,42 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="ClusterTag",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("cloud", "Tag in the cloud"), ("own", "Label")], max_length=5
+                    ),
+                ),
+                ("key", models.CharField(max_length=128)),
+                ("value", models.CharField(blank=True, max_length=255)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tags",
+                        to="backups.cluster",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["origin", "key"],
+                "indexes": [models.Index(fields=["key", "value"], name="tag_by_key_and_value")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("cluster", "origin", "key"), name="tag_once_per_cluster_and_origin"
+                    )
+                ],
+            },
+        ),
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
@@ -2879,12 +2265,64 @@ class Migration(migrations.Migration):
                 condition=models.Q(("kind", "ping")), fields=("key",), name="ping_once_per_key"
             ),
         ),
+        migrations.AddIndex(
+            model_name="export",
+            index=models.Index(fields=["owner", "-started_at"], name="export_newest_of_owner"),
+        ),
+        migrations.AddIndex(
+            model_name="filecheck",
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)),
+                fields=["due_at"],
+                name="file_check_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="batch",
+            index=models.Index(
+                condition=models.Q(("finished_at", None)), fields=["id"], name="batch_open"
+            ),
+        ),
         migrations.AddConstraint(
-            model_name="handling",
+            model_name="batch",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("ended_at", None)),
-                fields=("scope",),
-                name="one_open_handling_per_scope",
+                condition=models.Q(("idempotency_key__isnull", False)),
+                fields=("idempotency_key",),
+                name="one_batch_per_idempotency_key",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="noticedelivery",
+            constraint=models.UniqueConstraint(
+                fields=("notice", "channel"), name="notice_once_per_channel"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="post",
+            index=models.Index(
+                fields=["project_id_in_cloud", "cluster_cloud_id", "-id"], name="post_of_cluster"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="post",
+            index=models.Index(
+                condition=models.Q(("job_id", ""), models.Q(("result", "refused"), _negated=True)),
+                fields=["project_id_in_cloud", "cluster_cloud_id", "-id"],
+                name="post_without_job",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="post",
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt"), name="one_post_per_attempt"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="post",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("active", True)),
+                fields=("project_id_in_cloud", "cluster_cloud_id"),
+                name="one_active_post_per_cluster",
             ),
         ),
         migrations.AddIndex(
@@ -2904,9 +2342,198 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
-            model_name="noticedelivery",
+            model_name="handling",
             constraint=models.UniqueConstraint(
-                fields=("notice", "channel"), name="notice_once_per_channel"
+                condition=models.Q(("ended_at", None)),
+                fields=("scope",),
+                name="one_open_handling_per_scope",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="connection",
+            index=models.Index(
+                condition=models.Q(("disconnected_at__isnull", True)),
+                fields=["next_sync_at"],
+                name="connection_sync_due",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="connection",
+            constraint=models.UniqueConstraint(
+                fields=("cloud", "region"), name="connection_once_per_region"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="cluster",
+            index=models.Index(fields=["name", "id"], name="cluster_by_name"),
+        ),
+        migrations.AddIndex(
+            model_name="cluster",
+            index=models.Index(fields=["cluster_id"], name="cluster_by_cloud_id"),
+        ),
+        migrations.AddIndex(
+            model_name="cluster",
+            index=models.Index(
+                condition=models.Q(("archived_at__isnull", True), ("gone_at__isnull", True)),
+                fields=["check_due_at"],
+                name="cluster_check_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="cluster",
+            index=models.Index(
+                condition=models.Q(("check_leased_until__isnull", False)),
+                fields=["check_leased_until"],
+                name="cluster_check_leased",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="cluster",
+            index=models.Index(fields=["overdue_at", "id"], name="cluster_by_overdue"),
+        ),
+        migrations.AddConstraint(
+            model_name="cluster",
+            constraint=models.UniqueConstraint(
+                fields=("project", "cluster_id"), name="cluster_once_per_project"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="batchitem",
+            index=models.Index(
+                condition=models.Q(("state", "waiting")),
+                fields=["project", "batch", "id"],
+                name="batch_item_waiting",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="batchitem",
+            constraint=models.UniqueConstraint(
+                fields=("batch", "cluster"), name="cluster_once_per_batch"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(fields=["-requested_at", "-id"], name="run_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["cluster", "-requested_at", "-id"], name="run_newest_of_cluster"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["project", "-requested_at", "-id"], name="run_newest_of_project"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["state", "-requested_at", "-id"], name="run_newest_by_state"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["outcome", "-requested_at", "-id"], name="run_newest_by_outcome"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["http_status", "-requested_at", "-id"], name="run_newest_by_http_status"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                condition=models.Q(backups.models.run.IsGiven("error_code")),
+                fields=["error_code", "-requested_at", "-id"],
+                name="run_newest_by_code",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                condition=models.Q(backups.models.run.IsGiven("error_code")),
+                fields=["error_code", "requested_by_name", "-requested_at", "-id"],
+                name="run_by_code_and_user",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["trigger", "-requested_at", "-id"], name="run_newest_by_trigger"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["requested_by_name", "-requested_at", "-id"], name="run_newest_by_user"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["requested_by_name", "state", "-requested_at", "-id"],
+                name="run_by_user_and_state",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["cluster", "state", "-requested_at", "-id"], name="run_by_cluster_and_state"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["project", "state", "-requested_at", "-id"], name="run_by_project_and_state"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backuprun",
+            index=models.Index(
+                fields=["request_id"], name="run_by_request_id", opclasses=["varchar_pattern_ops"]
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backuprun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["accepted", "queued", "sending", "unknown"])),
+                fields=("cluster",),
+                name="one_active_run_per_cluster",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backuprun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("job_id__isnull", False)),
+                fields=("project_id_in_cloud", "cluster_cloud_id", "job_id"),
+                name="one_run_per_cloud_job",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backuprun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(backups.models.run.IsGiven("record_id")),
+                fields=("project_id_in_cloud", "cluster_cloud_id", "record_id"),
+                name="one_run_per_cloud_record",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backuprun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key__isnull", False)),
+                fields=("idempotency_key",),
+                name="one_run_per_idempotency_key",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="savedview",
+            constraint=models.UniqueConstraint(
+                fields=("owner", "name"), name="saved_view_once_per_name"
             ),
         ),
         migrations.AddIndex(
@@ -2955,100 +2582,21 @@ class Migration(migrations.Migration):
                 fields=("schedule", "slot"), name="slot_once_per_schedule"
             ),
         ),
-        migrations.AddField(
-            model_name="schedule",
-            name="report_channel",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="backups.channel",
+        migrations.AddIndex(
+            model_name="scopechange",
+            index=models.Index(fields=["cluster", "id"], name="scope_change_of_cluster"),
+        ),
+        migrations.AddIndex(
+            model_name="runseal",
+            index=models.Index(
+                condition=models.Q(("batch", None)), fields=["id"], name="seal_pending"
             ),
         ),
-        migrations.AddField(
-            model_name="schedule",
-            name="report_span",
-            field=models.CharField(blank=True, max_length=10),
-        ),
-        migrations.AlterField(
-            model_name="schedule",
-            name="work",
-            field=models.CharField(
-                choices=[("backup", "Back up"), ("report", "Send the report")],
-                default="backup",
-                max_length=10,
+        migrations.AddConstraint(
+            model_name="runseal",
+            constraint=models.UniqueConstraint(
+                fields=("run_id", "kind"), name="one_seal_per_run_and_kind"
             ),
-        ),
-        migrations.CreateModel(
-            name="ObjectiveChange",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("at", models.DateTimeField(help_text="holds from then on")),
-                (
-                    "assumed_at",
-                    models.DateTimeField(
-                        blank=True,
-                        help_text="set: added then, from what was known at that time",
-                        null=True,
-                    ),
-                ),
-                ("objective_hours", models.PositiveSmallIntegerField()),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="objectives",
-                        to="backups.project",
-                    ),
-                ),
-            ],
-            options={
-                "db_table": "backups_objective_change",
-            },
-        ),
-        migrations.CreateModel(
-            name="ScopeChange",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("at", models.DateTimeField(help_text="holds from then on")),
-                (
-                    "assumed_at",
-                    models.DateTimeField(
-                        blank=True,
-                        help_text="set: added then, from what was known at that time",
-                        null=True,
-                    ),
-                ),
-                ("watched", models.BooleanField(help_text="listed by the cloud and not archived")),
-                (
-                    "objective_hours",
-                    models.PositiveSmallIntegerField(help_text="empty: the project's", null=True),
-                ),
-                (
-                    "cluster",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="scope_changes",
-                        to="backups.cluster",
-                    ),
-                ),
-            ],
-            options={
-                "db_table": "backups_scope_change",
-                "indexes": [models.Index(fields=["cluster", "id"], name="scope_change_of_cluster")],
-            },
         ),
         migrations.RunPython(prepare_postgresql, migrations.RunPython.noop),
         GUARDS.operation(),
