@@ -232,7 +232,15 @@ def end_batches() -> int:
         ~Exists(active),
     )
     pks = list(ended.values_list("pk", flat=True))
-    return sum(map(_end, pks))
+    done = 0
+    for pk in pks:
+        try:
+            done += _end(pk)
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:  # the others end nevertheless
+            logger.exception("batch %d cannot be ended", pk)
+    return done
 
 
 def _end(pk: int) -> bool:

@@ -52,6 +52,28 @@ def test_a_batch_ends_with_its_last_run(anna: User, make_clusters: Make) -> None
     assert found.left is None
 
 
+def test_a_batch_that_cannot_be_ended_holds_up_no_other(
+    anna: User, make_clusters: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clusters(1)
+    broken, sound = (make_batch(everything(anna), asked_by(anna)).batch for _ in range(2))
+    for batch in (broken, sound):
+        batch.items.update(state="cancelled")
+    told = starting._announce_end
+
+    def announce_end(batch: Batch) -> None:
+        if batch.pk == broken.pk:
+            raise ValueError("figures that do not add up")
+        told(batch)
+
+    monkeypatch.setattr(starting, "is_subscribed", lambda kind: True)
+    with monkeypatch.context() as context:
+        context.setattr(starting, "_announce_end", announce_end)
+        assert end_batches() == 1
+    assert list(Batch.objects.open()) == [broken]
+    assert end_batches() == 1, "once it can be"
+
+
 def test_cancelling_is_one_update_and_takes_back_what_is_queued(
     anna: User, make_clusters: Make, settings: Any
 ) -> None:
