@@ -74,25 +74,28 @@ def _emptying_allowed_between_tests() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_is_kept() -> Iterator[None]:
     """What other tests have cached, or seen of processes and messages, is not known."""
     from django.core.cache import caches
 
     from backups import heartbeats, instance, work
     from backups.services.notifications import notifier, outbox
 
-    # as if it had been read: nobody's queries are one more for having been the first
-    monkeypatch.setattr(instance, "_uid", "0123456789abcdef")
-    monkeypatch.setattr(outbox, "_known", (time.monotonic(), frozenset()))
-    # a thread of its own; its tests call what it calls
-    monkeypatch.setattr(notifier.Notifier, "wake", lambda self: None)
     for cache in caches.all(initialized_only=True):
         cache.clear()
-    monkeypatch.setattr(heartbeats, "_heartbeats", heartbeats.Watch())
-    monkeypatch.setattr(heartbeats, "_ticks", heartbeats.Watch())
-    monkeypatch.setattr(work, "_watch", work.Watch())
-    monkeypatch.setattr(work, "_noted_at", -work.NOTE_EVERY)
-    monkeypatch.setattr(work, "_token", ("", -work.FRESH))
+    # not the tests' `monkeypatch`: its undo() in a test would bring back what others have seen
+    with pytest.MonkeyPatch.context() as patch:
+        # as if it had been read: nobody's queries are one more for having been the first
+        patch.setattr(instance, "_uid", "0123456789abcdef")
+        patch.setattr(outbox, "_known", (time.monotonic(), frozenset()))
+        # a thread of its own; its tests call what it calls
+        patch.setattr(notifier.Notifier, "wake", lambda self: None)
+        patch.setattr(heartbeats, "_heartbeats", heartbeats.Watch())
+        patch.setattr(heartbeats, "_ticks", heartbeats.Watch())
+        patch.setattr(work, "_watch", work.Watch())
+        patch.setattr(work, "_noted_at", -work.NOTE_EVERY)
+        patch.setattr(work, "_token", ("", -work.FRESH))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_a_day_in_minutes(tmp_path: Path, mail: Mailbox) -> None:
         instance.wait_ready().wait_for_worker()
         instance.wait_for_text("clusters registered")
         simulator = SimulatorControl(simulator_url(instance))
-        on = simulator.add_clusters(4, "night-on", region="eu-de", job_seconds=1)
+        on = simulator.add_clusters(4, "night-on", region="eu-de", job_seconds=10)
         off = simulator.add_clusters(
             2, "night-off", region="eu-de", job_seconds=1, log_backup=False
         )
@@ -105,10 +105,13 @@ def test_a_day_in_minutes(tmp_path: Path, mail: Mailbox) -> None:
         due = instance.manage("shell", "-v0", "-c", DUE.format(pk=night))
         assert due.returncode == 0, due.stderr
 
-        # It fires; its worker is killed; the others are verified, two are rejected.
+        # It fires; two are rejected, and its worker is killed; the others are verified.
         wait_until(lambda: bool(batches(anna, night)), "the slot fires")
         [first] = batches(anna, night)
+        # their answers are stored: one that died with its worker ends as "not started"
+        wait_until(lambda: batch(anna, first)["runs"].get("rejected") == 2, "two are rejected")
         instance.program(" worker").kill()
+        assert batch(anna, first)["finished_at"] is None
         wait_until(lambda: batch(anna, first)["finished_at"] is not None, "its batch ends", 180)
         runs = batch(anna, first)["runs"]
         assert runs.get("rejected") == 2, runs
