@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.signals import got_request_exception
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -246,7 +246,7 @@ def _out_of_scope(request: HttpRequest, error: OutOfScope) -> HttpResponse:
 def _record_refusal(request: HttpRequest, why: str) -> None:
     try:
         access_denied(request, details={"why": why})
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         # the request is refused even without its event
         logger.exception("cannot record a refusal: %s %s", request.method, request.path)
 

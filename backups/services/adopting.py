@@ -7,7 +7,7 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 
 from backups.choices import ItemState, RunState
-from backups.models import BackupRun, BatchItem, Instance
+from backups.models import BackupRun, BatchItem, Firing, Instance, Schedule
 from backups.models.processes import new_uid
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
@@ -15,11 +15,14 @@ from dashboard.audit.trail import Actor, record
 from .notifications.queueing import drop_unsent
 from .runs.sweeping import take_over
 from .runs.transitions import transition
+from .schedules.firing import switch_off
 
 NOT_SENT = (
     "Not sent by this instance: the run is from a copied database, and the original instance "
     "may have sent it"
 )
+
+COPIED = "It is from a copied database, and the original instance fires it. Resume it to fire here."
 
 
 class NothingToAdopt(Exception):
@@ -42,7 +45,8 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
         reason: free text, required.
         moved: the database was moved: the original instance no longer runs and has sent nothing
             since the copy was made. Queued runs and what waits in batches are then sent from
-            here. Otherwise they are cancelled, because the original instance may have sent them.
+            here. Otherwise they are cancelled, because the original instance may have sent them,
+            and schedules are switched off, because it fires them.
 
     Returns:
         The number of cancelled runs.
@@ -73,6 +77,7 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
             waiting = BatchItem.objects.filter(state__in=[ItemState.WAITING, ItemState.WORKING])
             waiting.update(state=ItemState.CANCELLED)
             drop_unsent("from a copied database")  # and it sends these messages
+            _stop_schedules(actor)
             cancelled = sum(
                 transition(run, RunState.CANCELLED, actor=actor.name, note=NOT_SENT)
                 for run in queued
@@ -87,3 +92,10 @@ def adopt(actor: Actor, reason: str, *, moved: bool) -> int:
             details={"differs": row.differs, "moved": moved, "cancelled": cancelled},
         )
     return cancelled
+
+
+def _stop_schedules(actor: Actor) -> None:
+    """Switch off what the original instance goes on to fire, and to ping for."""
+    Firing.objects.filter(awaits_ping=True).update(awaits_ping=False)
+    for schedule in Schedule.objects.existing().filter(is_on=True).order_by("pk"):
+        switch_off(schedule, COPIED, actor)

@@ -82,6 +82,17 @@ def test_a_mail_arrives_with_its_file(mail_channel: Channel, mail: Mailbox) -> N
     assert (attached.get_filename(), attached.get_content()) == ("report.csv", "cluster;verified\n")
 
 
+def test_a_ping_arrives_whether_its_batch_ended_well_or_not(db: None, receiver: Receiver) -> None:
+    queue_ping(receiver.url, key="firing-1")
+    queue_ping(receiver.url, key="firing-2", failed=True, text="1 of 3 clusters not verified.")
+    assert [each.state for each in deliver_due()] == ["sent", "sent"]
+    path = "/hooks/c4n-you-guess-me"
+    assert [(each.method, each.path, each.body) for each in receiver.requests] == [
+        ("GET", path, b""),
+        ("POST", f"{path}/fail", b"1 of 3 clusters not verified."),
+    ]
+
+
 def test_the_same_key_is_one_message(webhook: Channel) -> None:
     assert queue(webhook).pk == queue(webhook).pk
     assert queue_ping("https://x.example.com/1", key="a").pk == queue_ping("x", key="a").pk

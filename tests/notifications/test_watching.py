@@ -163,7 +163,18 @@ def test_a_broken_trail_and_missing_guards_are_told_once(
     assert notice.kind == NoticeKind.AUDIT_BROKEN
     assert "event 7 was changed" in notice.facts["text"]
     assert "audit_no_update" in notice.facts["text"]
+    # one ends, begins again while the other lasts, and is told again
     broken.delete()
+    watching.look_at_audit()
+    assert [alert.subject for alert in Alert.objects.all()] == ["triggers"]
+    again = Verification.objects.create(
+        result="broken", requested_at=now, finished_at=now, problem="event 9 was changed"
+    )
+    for _ in range(2):
+        watching.look_at_audit()
+    _first, second = Notice.objects.order_by("pk")
+    assert second.facts["text"] == "event 9 was changed"
+    again.delete()
     monkeypatch.setattr(watching.triggers, "missing", lambda connection: set())
     watching.look_at_audit()
     assert not Alert.objects.exists()

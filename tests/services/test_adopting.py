@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from backups import instance
 from backups.choices import RunState, Trigger
-from backups.models import BackupRun, Batch, BatchItem, Instance
+from backups.models import BackupRun, Batch, BatchItem, Firing, Instance
 from backups.services.adopting import NothingToAdopt, adopt
 from backups.services.batches import starting
 from backups.services.batches.making import BatchProblem, make_batch
 from backups.services.batches.selecting import of_rows
 from backups.services.runs import call_log, sending
 from backups.services.runs.requests import CannotBackUp, Requester
+from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
 from dashboard.audit.trail import Actor
 from simulator.client import SimulatorControl
 from tests.services.conftest import MakeRun
+from tests.services.schedules import make_schedule
 
 pytestmark = pytest.mark.django_db
 
@@ -138,6 +142,26 @@ def test_a_batch_goes_on_where_the_original_does_not(
     adopt(ADMIN, "moved here", moved=moved)
     item.refresh_from_db()
     assert item.state == state
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_schedules_go_on_where_the_original_does_not(
+    started: Any, copied: Any, make_run: MakeRun, moved: bool
+) -> None:
+    started()
+    run = make_run()
+    owner = User.objects.create_user("anna")
+    schedule = make_schedule(owner, run.project, due=timedelta(hours=1))
+    slot = timezone.now() - timedelta(days=1)
+    Firing.objects.create(schedule=schedule, slot=slot, result="fired", awaits_ping=True)
+    copied()
+    adopt(ADMIN, "here", moved=moved)
+    schedule.refresh_from_db()
+    assert schedule.is_on is (schedule.next_at is not None) is moved
+    assert ("the original instance fires it" in schedule.stopped_reason) is not moved
+    assert Firing.objects.get().awaits_ping is moved
+    stopped = AuditEvent.objects.filter(action="schedule_stopped")
+    assert [event.actor_name for event in stopped] == ([] if moved else ["anna"])
 
 
 def test_an_instance_that_was_moved_goes_on(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -37,7 +37,7 @@ from backups.services.batches.starting import advance
 from backups.services.notifications.outbox import forget_rules
 from backups.services.report_trail import trail_of
 from backups.services.runs.requests import Requester, request_backup
-from backups.services.schedules import manage
+from backups.services.schedules import firing, manage
 from backups.services.schedules.firing import fire_due, jitter, run_now
 from backups.services.schedules.pings import queue_due
 from dashboard.accounts.access import Role, RoleRequired
@@ -263,6 +263,27 @@ def test_a_schedule_that_cannot_be_read_holds_up_no_other(
     assert only_firing().result == "fired"
 
 
+def test_a_schedule_whose_row_is_locked_holds_up_no_other(
+    anna: User, project: Project, make_clusters: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clusters()
+    locked = make_schedule(anna, project, due=HOURS, name="locked")
+    make_schedule(anna, project, due=JUST_NOW)
+    fire = firing._fire_slot
+
+    def wait_for_a_lock(pk: int, **more: Any) -> bool:
+        if pk == locked.pk:
+            raise OperationalError("canceling statement due to lock timeout")
+        return fire(pk, **more)
+
+    monkeypatch.setattr(firing, "_fire_slot", wait_for_a_lock)
+    with pytest.raises(OperationalError, match="lock timeout"):
+        fire_due()
+    assert only_firing().schedule.name == "nightly"
+    monkeypatch.undo()
+    assert fire_due() == 1, "the next tick tries it again"
+
+
 def test_a_failure_is_stored_and_the_next_slot_is_tried(
     anna: User, project: Project, make_clusters: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,8 +395,8 @@ def _is_deleted(anna: User) -> None:
 @pytest.mark.parametrize(
     ("happens", "said"),
     [
-        (_loses_its_role, "may no longer back up clusters of otc / shop."),
-        (_becomes_a_viewer, "may no longer back up clusters of otc / shop."),
+        (_loses_its_role, "may no longer back up clusters of one of its projects."),
+        (_becomes_a_viewer, "may no longer back up clusters of one of its projects."),
         (_is_deactivated, "was deactivated."),
         (_is_deleted, "was deleted."),
     ],

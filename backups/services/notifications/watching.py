@@ -171,20 +171,18 @@ def look_at_audit() -> None:
     kind = NoticeKind.AUDIT_BROKEN
     if not is_subscribed(kind):
         return
-    problems = []
+    problems = {}
     newest = Verification.objects.exclude(finished_at=None).first()
     if newest is not None and newest.result == Verification.Result.BROKEN:
-        problems.append(newest.problem or f"broken at event {newest.broken_at}")
+        problems["events"] = newest.problem or f"broken at event {newest.broken_at}"
     if missing := triggers.missing(connection):
-        problems.append(f"triggers are missing: {', '.join(sorted(missing))}")
-    alert = Alert.objects.filter(kind=kind).first()
-    if problems and alert is None:
-        with transaction.atomic():
-            alert, created = Alert.objects.get_or_create(kind=kind, subject="")
-            if created:
-                announce(kind, key=_since(alert), facts={"text": "; ".join(problems)})
-    elif alert is not None and not problems:
-        Alert.objects.filter(pk=alert.pk).delete()
+        problems["triggers"] = f"triggers are missing: {', '.join(sorted(missing))}"
+    Alert.objects.filter(kind=kind).exclude(subject__in=problems).delete()
+    with transaction.atomic():
+        alerts = [Alert.objects.get_or_create(kind=kind, subject=each) for each in problems]
+        if begun := [alert for alert, created in alerts if created]:  # while the other one lasts, too
+            text = "; ".join(problems[alert.subject] for alert in begun)
+            announce(kind, key=f"{begun[0].subject} {_since(begun[0])}", facts={"text": text})
 
 
 def _since(alert: Alert) -> str:

@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.http import QueryDict
 from django.utils import timezone
@@ -94,14 +94,19 @@ def fire_due() -> int:
     if not pks or instance.problem():  # a copied database fires nothing
         return 0
     fired = 0
+    unreachable: Exception | None = None
     for pk in pks:
         try:
             fired += _fire_slot(pk, ready=_report_of(pk))
-        except (OperationalError, InterfaceError):
-            raise
+        except (OperationalError, InterfaceError) as error:
+            if not connection.is_usable():
+                raise
+            unreachable = error  # a lock of this row, or a timeout: the next tick tries it again
         except Exception as error:  # of one schedule: the others must not wait for it
             logger.exception("schedule %d: it cannot be fired", pk)
             fired += _note_failure(pk, error)
+    if unreachable is not None:
+        raise unreachable
     return fired
 
 
@@ -226,7 +231,8 @@ def projects_of(selection: Selection) -> set[int]:
 def owner_problem(schedule: Schedule) -> str:
     """Say in English why a schedule must stop: its owner may not back up its clusters; or "".
 
-    Without names of people, which nothing could mask there.
+    Without names of people, which nothing could mask there, or of projects, which not everybody
+    who sees the schedule may see.
     """
     owner = schedule.owner
     if owner is None:
@@ -236,7 +242,7 @@ def owner_problem(schedule: Schedule) -> str:
     matching = projects_of(selection_of(schedule, None))
     for project in schedule.projects.filter(pk__in=matching):
         if not may(owner, Permission.RUN, project):
-            return f"Its owner may no longer back up clusters of {project}."
+            return "Its owner may no longer back up clusters of one of its projects."
     if not may_somewhere(owner, Permission.RUN):
         return "Its owner may no longer back up any cluster."
     return ""
@@ -347,14 +353,25 @@ def _skip(firing: Firing, why: str) -> None:
 def _stop(schedule: Schedule, firing: Firing, why: str) -> None:
     """Switch off a schedule whose owner may not have it any more."""
     _skip(firing, why)
+    switch_off(schedule, why, Actor.process("schedules"))
+    _announce(NoticeKind.SCHEDULE_STOPPED, firing, f"“{schedule}” has stopped. {why}")
+
+
+def switch_off(schedule: Schedule, why: str, actor: Actor) -> None:
+    """Switch off a schedule for a reason that its page shows; in the caller's transaction.
+
+    Args:
+        schedule: that is on; changed and stored.
+        why: a sentence in English without names of people or projects.
+        actor: for the audit trail.
+    """
     before = schedule.recorded()
     schedule.is_on, schedule.next_slot, schedule.next_at = False, None, None
     schedule.stopped_reason = why[:500]
     schedule.save(update_fields=["is_on", "stopped_reason", *PLANNED])
-    _announce(NoticeKind.SCHEDULE_STOPPED, firing, f"“{schedule}” has stopped. {why}")
     record(
         Action.SCHEDULE_STOPPED,
-        actor=Actor.process("schedules"),
+        actor=actor,
         target=schedule,
         project=only_project(schedule),
         reason=why,
