@@ -93,6 +93,12 @@ def accounts(request: AuthenticatedHttpRequest) -> HttpResponse:
     require_reader_or_manager(request)
     if request.method != "POST":
         return _accounts_page(request)
+    # what it creates can sign in: a session that was left open must not be enough
+    confirmed = reauthentication_required(_create_account, app="members")
+    return cast(HttpResponse, confirmed(request))
+
+
+def _create_account(request: AuthenticatedHttpRequest) -> HttpResponse:
     form = NewAccountForm(request.POST)
     if not form.is_valid():
         return _accounts_page(request, 422, problems=problems_of(form), typed=request.POST)

@@ -128,6 +128,21 @@ def test_the_password_is_asked_for_before_that_of_another(anna: User, ben: User)
     assert not SignInLink.objects.exists()
 
 
+def test_the_password_is_asked_for_before_an_account_is_created(anna: User) -> None:
+    client = Client()
+    client.force_login(anna)
+    assert client.get(ACCOUNTS).status_code == 200
+    answer = client.post(ACCOUNTS, {"name": "carla", "how": "link"})
+    assert answer.headers["Location"].startswith(reverse("account_reauthenticate"))
+    assert not User.objects.filter(username="carla").exists()
+    # it is created once the password is given: nothing is typed again
+    data = {"password": PASSWORD}
+    created = client.post(answer.headers["Location"], data, follow=True)
+    assert created.status_code == 200
+    assert User.objects.filter(username="carla").exists()
+    assert "carla" in created.content.decode()
+
+
 def test_setting_a_password_ends_sessions_and_tokens(web: Client, ben: User) -> None:
     his = Client()
     his.force_login(ben)
