@@ -46,6 +46,7 @@ from dashboard.audit.retention import (
 )
 from dashboard.audit.trail import Actor, record
 from dashboard.db import leases
+from dashboard.db.prepared import Param, Prepared
 
 from .runs import sealing
 from .runs.posts import skew
@@ -229,8 +230,11 @@ def run_due() -> int:
 
 def deleted_before(kind: RetentionKind) -> datetime | None:
     """The cutoff up to which runs of a kind have been or are being deleted; None: none."""
-    newest = RetentionRun.objects.filter(kind=kind).order_by("-cutoff").first()
-    return newest.cutoff if newest else None
+    newest = _NEWEST.fetch(kind=kind.value)
+    return newest[0].cutoff if newest else None
+
+
+_NEWEST = Prepared(lambda: RetentionRun.objects.filter(kind=Param("kind")).order_by("-cutoff")[:1])
 
 
 def _cutoff(days: int, now: datetime) -> datetime:

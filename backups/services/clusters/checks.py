@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, DateTimeField, F, Q, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -25,6 +25,7 @@ from backups.models.cluster import ClusterQuerySet
 from backups.services.dispatch import dispatch_check
 from backups.services.jitter import jittered
 from dashboard.db import leases
+from dashboard.db.prepared import Param, Prepared
 
 MESSAGE_LIFETIME = 30.0  # seconds after which a message that no worker took expires
 OUT_OF_REACH_PAUSE = 60.0  # seconds without checks for a project that cannot be reached
@@ -33,6 +34,23 @@ LOOK_AGAIN = 40.0
 LOOK_AGAIN_FOR = 900.0  # ... for this long; afterwards with every check
 # The due time of a requested check: before all others.
 ASKED_FOR = datetime(2000, 1, 1, tzinfo=UTC)
+
+_ROW = Prepared(lambda: Cluster.objects.filter(pk=Param("pk")))
+# when a check is due after this one, unless it was requested meanwhile
+_NEXT = Case(
+    When(check_due_at__lte=Param("now"), then=F("check_due_at")),
+    default=Param("next", output_field=DateTimeField()),
+)
+# a run of a cluster that ended without its job
+_MISSING = Prepared(
+    lambda: BackupRun.objects.filter(
+        cluster=Param("cluster"),
+        state__in=CORRECTABLE,
+        job_id=None,
+        sent_at__isnull=False,
+        finished_at__gte=Param("since"),
+    ).values_list("pk")[:1]
+)
 
 
 def request_check(cluster_id: int) -> None:
@@ -97,9 +115,12 @@ def claim(*, only: int | None = None) -> list[int]:
 def renew(cluster_id: int) -> None:
     """Renew the lease in this process's name for the longest time that a check can take."""
     until = timezone.now() + timedelta(seconds=longest_check())
-    Cluster.objects.filter(pk=cluster_id).update(
-        check_due_at=until, check_leased_until=until, check_leased_by=heartbeats.process_name()
-    )
+    changes = {
+        "check_due_at": until,
+        "check_leased_until": until,
+        "check_leased_by": heartbeats.process_name(),
+    }
+    _ROW.update(changes, pk=cluster_id)
 
 
 def longest_check() -> float:
@@ -123,14 +144,8 @@ def release(cluster_id: int, *, out_of_reach: bool = False) -> None:
         pause = min(pause, OUT_OF_REACH_PAUSE)
     if _misses_a_job(cluster_id, now):
         pause = min(pause, LOOK_AGAIN)
-    Cluster.objects.filter(pk=cluster_id).update(
-        check_leased_until=None,
-        check_leased_by="",
-        check_due_at=Case(
-            When(check_due_at__lte=now, then=F("check_due_at")),
-            default=Value(now + timedelta(seconds=pause)),
-        ),
-    )
+    changes = {"check_leased_until": None, "check_leased_by": "", "check_due_at": _NEXT}
+    _ROW.update(changes, pk=cluster_id, now=now, next=now + timedelta(seconds=pause))
 
 
 def look_again(cluster_id: int) -> None:
@@ -146,14 +161,7 @@ def look_again(cluster_id: int) -> None:
 
 def _misses_a_job(cluster_id: int, now: datetime) -> bool:
     """Whether a run ended without its job recently."""
-    lately = now - timedelta(seconds=LOOK_AGAIN_FOR)
-    return BackupRun.objects.filter(
-        cluster=cluster_id,
-        state__in=CORRECTABLE,
-        job_id=None,
-        sent_at__isnull=False,
-        finished_at__gte=lately,
-    ).exists()
+    return bool(_MISSING.fetch(cluster=cluster_id, since=now - timedelta(seconds=LOOK_AGAIN_FOR)))
 
 
 def postpone_project(project_id: int, why: str) -> None:

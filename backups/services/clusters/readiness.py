@@ -26,7 +26,7 @@ from backups.css_api.types import (
     LogSettingsInfo,
     RecordStatus,
 )
-from backups.models import BackupRun, Cluster, Connection, FileCheck, Post
+from backups.models import BackupRun, Cluster, Connection, FileCheck, Post, Project
 from backups.models import LogSettings as StoredSettings
 from backups.rules.outcomes import outcome_of
 from backups.rules.readiness import (
@@ -85,9 +85,11 @@ def check_cluster(cluster_id: int) -> None:
     Args:
         cluster_id: primary key; a missing cluster is ignored.
     """
-    cluster = Cluster.objects.select_related("project").filter(pk=cluster_id).first()
-    if cluster is None:
+    found = _CLUSTER.fetch(pk=cluster_id)
+    if not found:
         return
+    cluster: Cluster = found[0]
+    (cluster.project,) = _PROJECT.fetch(pk=cluster.project_id)
     if cluster.project.is_disconnected:  # no request is sent for a disconnected project
         checks.release(cluster.pk)
         return
@@ -95,12 +97,42 @@ def check_cluster(cluster_id: int) -> None:
     started = timezone.now()
     # before reading the records, so that every POST that can have created one is included
     posts = without_job(cluster)
-    found = _read(cluster, posts)
-    retry_while_unavailable(lambda: _store(cluster, found, started, posts))
-    if found.out_of_reach:
+    read = _read(cluster, posts)
+    retry_while_unavailable(lambda: _store(cluster, read, started, posts))
+    if read.out_of_reach:
         retry_while_unavailable(
-            lambda: checks.postpone_project(cluster.project_id, found.out_of_reach)
+            lambda: checks.postpone_project(cluster.project_id, read.out_of_reach)
         )
+
+
+# Of every check, so prepared: they are most of what a check costs.
+_CLUSTER = Prepared(lambda: Cluster.objects.filter(pk=Param("pk")))
+_PROJECT = Prepared(lambda: Project.objects.filter(pk=Param("pk")))
+_SETTINGS = Prepared(lambda: StoredSettings.objects.filter(cluster=Param("cluster")))
+_SAME_SETTINGS = Prepared(
+    lambda: StoredSettings.objects.filter(pk=Param("pk"), read_at=Param("seen"))
+)
+_UNLESS_NEWER = Prepared(
+    lambda: Cluster.objects.filter(
+        # a check that began later may have ended earlier, unless the clock was set back
+        Q(checked_at=None) | Q(checked_at__lte=Param("started")) | Q(checked_at__gt=Param("ahead")),
+        # where the project was disconnected meanwhile, the result is outdated
+        checks.is_connected(),
+        pk=Param("pk"),
+    )
+)
+# the last run that says something about what no check can detect
+_LAST_SAID = Prepared(
+    lambda: BackupRun.objects.filter(
+        Q(
+            state__in=[RunState.ACCEPTED, RunState.SUCCEEDED, RunState.UNVERIFIED],
+            settled_by_hand=False,
+        )
+        | Q(state=RunState.REJECTED)
+        & (Q(error_code__in=LASTING_CODES) | Q(outcome=Outcome.FORBIDDEN, sent_at__isnull=False)),
+        cluster=Param("cluster"),
+    ).order_by("-requested_at", "-id")[:1]
+)
 
 
 def store_settings(
@@ -119,16 +151,24 @@ def store_settings(
     read_at = read_at or timezone.now()
     same = settings_columns(found)
     more = policy_columns(found) | {"read_at": read_at}
+    for stored in _SETTINGS.fetch(cluster=cluster.pk):  # the usual: they are as they were
+        columns = same | policy_columns(found)
+        as_before = all(getattr(stored, name) == value for name, value in columns.items())
+        if as_before and stored.read_at < read_at:
+            seen = {"pk": stored.pk, "seen": stored.read_at}
+            if _SAME_SETTINGS.update({"read_at": read_at}, **seen):
+                stored.read_at = read_at
+                return stored  # type: ignore[no-any-return]
     since = min(found.updated_at, read_at) if found.updated_at else None
     StoredSettings.objects.bulk_create(
         [StoredSettings(cluster_id=cluster.pk, changed_at=since, **same, **more)],
         ignore_conflicts=True,
     )
-    stored = StoredSettings.objects.filter(cluster=cluster)
-    stored.filter(Q(read_at__lt=read_at) | _from_the_future("read_at", read_at)).update(
+    rows = StoredSettings.objects.filter(cluster=cluster)
+    rows.filter(Q(read_at__lt=read_at) | Q(read_at__gt=_ahead(read_at))).update(
         changed_at=Case(When(**same, then=F("changed_at")), default=Value(read_at)), **same, **more
     )
-    return stored.get()
+    return rows.get()
 
 
 _BUSY = Prepared(lambda: Cluster.objects.filter(pk=Param("pk"), readiness=Readiness.BUSY))
@@ -230,17 +270,14 @@ def _store(cluster: Cluster, found: _Found, started: datetime, posts: list[Post]
         found.errors.append(f"Files in the bucket: {problem.why}")
     columns = _state_columns(cluster, found) | _readiness_columns(cluster, found, started, problem)
     columns["check_error"] = "; ".join(found.errors)[:500]
-    # a check that began later may have ended earlier
-    unless_newer = Q(checked_at=None) | Q(checked_at__lte=started)
-    unless_newer |= _from_the_future("checked_at", started)
-    # where the project was disconnected meanwhile, the result is outdated
-    Cluster.objects.filter(unless_newer, checks.is_connected(), pk=cluster.pk).update(**columns)
+    _UNLESS_NEWER.update(columns, pk=cluster.pk, started=started, ahead=_ahead(started))
     checks.release(cluster.pk, out_of_reach=bool(found.out_of_reach))
 
 
-def _from_the_future(column: str, started: datetime) -> Q:
-    """The condition for a time further ahead than a check can take: the clock was set back."""
-    return Q(**{f"{column}__gt": started + timedelta(seconds=checks.longest_check())})
+def _ahead(started: datetime) -> datetime:
+    """A time further ahead than a check can take: what is stored after it was stored before the
+    clock was set back."""
+    return started + timedelta(seconds=checks.longest_check())
 
 
 def _state_columns(cluster: Cluster, found: _Found) -> dict[str, Any]:
@@ -292,16 +329,10 @@ def _readiness_columns(
 
 def _lasting_rejection(cluster: Cluster) -> list[Rejection]:
     """The last rejection whose cause no check can detect, if it still applies."""
-    accepted = Q(
-        state__in=[RunState.ACCEPTED, RunState.SUCCEEDED, RunState.UNVERIFIED],
-        settled_by_hand=False,
-    )
-    refused = Q(state=RunState.REJECTED) & (
-        Q(error_code__in=LASTING_CODES) | Q(outcome=Outcome.FORBIDDEN, sent_at__isnull=False)
-    )
-    run = cluster.runs.filter(accepted | refused).order_by("-requested_at", "-id").first()
-    if run is None or run.run_state is not RunState.REJECTED:
+    found = _LAST_SAID.fetch(cluster=cluster.pk)
+    if not found or found[0].run_state is not RunState.REJECTED:
         return []
+    run: BackupRun = found[0]
     at = run.answered_at or run.requested_at
     if run.error_code in STORAGE_CODES and StoredSettings.objects.filter(
         cluster=cluster, changed_at__gte=at

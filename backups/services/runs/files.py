@@ -33,6 +33,7 @@ from dashboard.audit.trail import Actor, record
 from dashboard.audit.values import instant, sha256
 from dashboard.db import leases
 from dashboard.db.concurrency import retry_while_unavailable, several_reads
+from dashboard.db.prepared import Param, Prepared
 
 from .posts import skew
 
@@ -320,11 +321,15 @@ def lasting_problem(cluster_id: int) -> FileCheck | None:
     """
     if not settings.FILE_CHECKS:
         return None
-    concluded = FileCheck.objects.filter(
+    concluded = _CONCLUDED.fetch(cluster=cluster_id, since=timezone.now() - PROBLEM_LASTS)
+    return concluded[0] if concluded and concluded[0].problem in LASTING else None
+
+
+_CONCLUDED = Prepared(
+    lambda: FileCheck.objects.filter(
         ~Exists(_off(OuterRef("run__cloud"), OuterRef("run__region"))),
-        run__cluster=cluster_id,
-        run__requested_at__gte=timezone.now() - PROBLEM_LASTS,
+        run__cluster=Param("cluster"),
+        run__requested_at__gte=Param("since"),
         checked_at__isnull=False,
-    )
-    last = concluded.order_by("-run__requested_at", "-run__id").first()
-    return last if last is not None and last.problem in LASTING else None
+    ).order_by("-run__requested_at", "-run__id")[:1]
+)

@@ -163,6 +163,8 @@ def _protect(cluster: Cluster, ends: Sequence[datetime | None]) -> None:
 
 def _forgotten(cluster: Cluster, records: Iterable[LogRecord]) -> list[LogRecord]:
     """Records from a time that retention has deleted here and that the cloud still lists."""
+    if not (records := list(records)):
+        return []
     successes = deleted_before(RetentionKind.SUCCESSES)
     failures = deleted_before(RetentionKind.FAILURES)
     # A run that ended without verification was deleted with the failures, whatever its record says.

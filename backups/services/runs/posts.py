@@ -136,13 +136,8 @@ def longest_exchange() -> timedelta:
 
 def same_cluster(subject: BackupRun | Cluster | Post) -> Q:
     """The condition for rows of one cluster of the cloud, through any entry of clouds.yaml."""
-    if isinstance(subject, Cluster):
-        return Q(
-            project_id_in_cloud=subject.project.project_id, cluster_cloud_id=subject.cluster_id
-        )
-    return Q(
-        project_id_in_cloud=subject.project_id_in_cloud, cluster_cloud_id=subject.cluster_cloud_id
-    )
+    project, cluster = _place(subject)
+    return Q(project_id_in_cloud=project, cluster_cloud_id=cluster)
 
 
 def taken_by(run: BackupRun) -> int | None:
@@ -153,6 +148,9 @@ def taken_by(run: BackupRun) -> int | None:
 
 def without_job(subject: BackupRun | Cluster) -> list[Post]:
     """The POSTs to a cluster that may have created a job that is not known yet, newest first."""
+    project, cluster = _place(subject)
+    if not _WITHOUT_JOB.fetch(project=project, cluster=cluster):
+        return []  # the usual answer, without their runs
     posts = Post.objects.filter(same_cluster(subject), result__in=OPEN, job_id="")
     return list(posts.select_related("run").order_by("-id")[:MOST])
 
@@ -191,7 +189,9 @@ def without_job_each(runs: Sequence[BackupRun]) -> dict[int, list[Post]]:
     return {run.pk: found.get(_place(run), [])[:MOST] for run in runs}
 
 
-def _place(subject: BackupRun | Post) -> tuple[str, str]:
+def _place(subject: BackupRun | Cluster | Post) -> tuple[str, str]:
+    if isinstance(subject, Cluster):
+        return subject.project.project_id, subject.cluster_id
     return subject.project_id_in_cloud, subject.cluster_cloud_id
 
 
