@@ -36,6 +36,7 @@ BACKED_UP = (
     *("payments-logs", "billing-01", "frozen-archive", "forbidden-hr", "analytics-late-fail"),
 )
 SHOWN_RUN, SHOWN_CLUSTER, UNDER_WAY = "payments-logs", "orders-prod", "search-eu"
+BUSY = "growing-cache"
 # Runs of the previous days, which a new instance does not have. All other data is real.
 DAYS_BEFORE = """
 import datetime, random
@@ -109,11 +110,24 @@ def take(instance: Instance, folder: Path) -> None:
     numbers = {name: visitor.back_up(name, anyway="1") for name in BACKED_UP}
     for number in numbers.values():
         visitor.wait_for_run(number, seconds=120)
+    waits = visitor.back_up(BUSY, anyway="1", reason="CHG-1234", wait_minutes="30")
+    off = cluster_key(visitor, SHOWN_RUN)
     shots = (
         Shot("clusters", "/clusters/", SHOWN_CLUSTER),
         Shot("cluster", f"/clusters/{cluster_key(visitor, SHOWN_CLUSTER)}/", "Protected"),
         Shot("run", f"/runs/{numbers[SHOWN_RUN]}/", "412"),
         Shot("history", "/history/?window=all", SHOWN_CLUSTER),
+        # the tour
+        Shot("verified", f"/runs/{numbers[SHOWN_CLUSTER]}/", "Verified"),
+        Shot("log-backup", f"/clusters/{off}/log-backup/", "OBS bucket", 700),
+        Shot("conflicts", "/history/?window=all&outcome=conflict", "Conflict", 700),
+        Shot("waiting", f"/runs/{waits}/", "409", 700),
+        Shot("batch", "/batches/new/?show=present", "Back up", 700),
+        Shot("schedule", "/schedules/new/", "Clusters that are not ready"),
+        Shot("protection", "/protection/", SHOWN_CLUSTER),
+        Shot("access", "/settings/access/", "Role", 700),
+        Shot("audit", "/audit/", "Signed in", 700),
+        Shot("connections", "/settings/connections/", "demo-nl", 500),
         Shot("home", "/", "Outcomes", 1300),
     )
     with sync_playwright() as playwright:
