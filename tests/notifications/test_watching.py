@@ -12,7 +12,7 @@ from django.utils import timezone
 from backups import work
 from backups.choices import NoticeKind
 from backups.models import Alert, Channel, Cluster, Notice, Project
-from backups.services.clusters.protection import verified
+from backups.services.clusters.protection import set_objective, verified
 from backups.services.notifications import notifier, watching
 from backups.services.notifications.channels import add_rule
 from dashboard.audit.models import Verification
@@ -110,6 +110,20 @@ def test_without_a_rule_nothing_is_noted_and_a_rule_tells_of_what_is_overdue_now
     add_rule(webhook, [OVERDUE], None, "", actor=ADMIN)
     watching.look_at_protection()
     assert told() == [(OVERDUE, late.pk)]
+
+
+def test_a_longer_objective_ends_it_also_where_there_was_never_a_backup(
+    everything: None, make_cluster: Make
+) -> None:
+    new = make_cluster()
+    Cluster.objects.update(registered_at=timezone.now() - timedelta(hours=30))
+    watching.look_at_protection()
+    set_objective(new, 48, ADMIN)
+    watching.look_at_protection()
+    assert not Alert.objects.exists()
+    set_objective(new, 12, ADMIN)
+    watching.look_at_protection()
+    assert told() == [(OVERDUE, new.pk)] * 2
 
 
 def test_two_processes_that_look_at_once_tell_it_once(

@@ -10,8 +10,8 @@ from django.db.models import Count, F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups.choices import Protection
-from backups.models import BackupRun, Cluster, Project
+from backups.choices import NoticeKind, Protection
+from backups.models import Alert, BackupRun, Cluster, Project
 from backups.models.cluster import protection_q
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from dashboard.accounts.models import User
@@ -134,6 +134,10 @@ def _set_objective(target: Project | Cluster, hours: int | None, actor: Actor) -
         decided = Cluster.objects.filter(pk=target.pk)
         effective = _objective(target.pk)
     decided.filter(verified_at__isnull=False).update(**_deadlines(F("verified_at"), effective))
+    # never backed up, and overdue no more: when they are again, that is told again
+    within = timezone.now() - timedelta(hours=effective)
+    patient = decided.filter(verified_at=None, registered_at__gt=within)
+    Alert.objects.filter(kind=NoticeKind.PROTECTION_OVERDUE, cluster__in=patient).delete()
     count = decided.count()
     if before != hours:
         record(
