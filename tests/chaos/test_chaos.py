@@ -25,8 +25,8 @@ BRISK = {
 
 
 def databases() -> list[str]:
-    """PostgreSQL is tried where the suite runs on it; the run makes a cluster of its own."""
-    return ["sqlite", "postgres"] if os.environ.get("DATABASE_URL") else ["sqlite"]
+    """The database that the suite runs on; a run on PostgreSQL makes a cluster of its own."""
+    return ["postgres"] if os.environ.get("DATABASE_URL") else ["sqlite"]
 
 
 @pytest.mark.e2e
