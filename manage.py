@@ -6,6 +6,23 @@ import sys
 
 
 def main() -> None:
+    """Run a command; a closed pipe or Ctrl-C ends it without a traceback."""
+    try:
+        try:
+            run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as in `… | head`
+        # else Python would fail to flush it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # dashboard.commands.Exit
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        sys.exit(130)
+
+
+def run() -> None:
+    """Run the command of the arguments."""
     # PYTHONSAFEPATH keeps a script's folder out of the path
     if (folder := os.path.dirname(os.path.abspath(__file__))) not in sys.path:  # noqa: PTH100, PTH120
         sys.path.insert(0, folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ from django.db.models import Model
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
-from dashboard.commands import DatabaseCommand
+from dashboard.commands import DatabaseCommand, shell_user, usage_error
 from dashboard.members import granting
 from dashboard.members.granting import ProjectNotFound, find_project
 
@@ -21,7 +20,9 @@ from dashboard.members.granting import ProjectNotFound, find_project
 class Command(DatabaseCommand):
     help = (
         "Grant a role to a user or a group, for one project or for all projects, or withdraw it. "
-        "The command itself requires no role."
+        "Granting it again changes nothing. The command itself requires no role. Exit status: 0, "
+        "but 1 if the role cannot be withdrawn, 2 for an unknown name, 4 if the database cannot "
+        "be used."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,14 +40,15 @@ class Command(DatabaseCommand):
         subject = _subject(options["name"], is_group=options["group"])
         project = _project(options["project"]) if options["project"] is not None else None
         role = Role(options["role"])
-        actor = Actor.process(f"{getpass.getuser()} (command line)")
+        actor = Actor.process(shell_user())
         if options["withdraw"]:
             self._withdraw(subject, role, project, actor)
             return
         try:
             made = granting.grant(subject, role, project, actor)
         except granting.AlreadyGranted as error:
-            raise CommandError(str(error)) from None
+            self.stdout.write(f"nothing changed: {error}")
+            return
         self.stdout.write(f"granted: {made}")
 
     def _withdraw(
@@ -68,18 +70,18 @@ def _subject(name: str, *, is_group: bool) -> User | Group:
     if is_group:
         group = Group.objects.filter(name=name).first()
         if group is None:
-            raise CommandError(f"no group '{name}'")
+            raise usage_error(f"no group '{name}'")
         return group
     user: User | None = User.objects.filter(username=name, is_active=True).first()
     if user is None:
-        raise CommandError(f"no active account '{name}'")
+        raise usage_error(f"no active account '{name}'")
     return user
 
 
 def _project(text: str) -> Model:
     if not text.strip():
-        raise CommandError("--project is empty: omit it for all projects")
+        raise usage_error("--project is empty: omit it for all projects")
     try:
         return find_project(text)
     except ProjectNotFound as error:
-        raise CommandError(str(error)) from None
+        raise usage_error(str(error)) from None
