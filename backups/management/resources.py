@@ -75,8 +75,6 @@ class ResourceCommand(DatabaseCommand):
 
     resource: ClassVar[str]
     operations: ClassVar[Mapping[str, Operation]]
-    # parses what identifies an object
-    key_type: ClassVar[Callable[[str], Any]] = staticmethod(number)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         if "" in self.operations:
@@ -90,7 +88,7 @@ class ResourceCommand(DatabaseCommand):
     def _add(self, parser: ArgumentParser, operation: Operation) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
         if isinstance(operation, OfOne):
-            parser.add_argument("key", metavar=self.resource.upper(), type=self.key_type)
+            parser.add_argument("key", metavar=self.resource.upper(), type=self.parse_key)
             return
         for parameter in _filters(operation.view):
             add_filter(parser, parameter)
@@ -101,6 +99,10 @@ class ResourceCommand(DatabaseCommand):
                 default=USUAL_LIMIT,
                 help=f"maximum number of rows (default {USUAL_LIMIT})",
             )
+
+    def parse_key(self, text: str) -> Any:
+        """Parse what identifies an object. Raises ArgumentTypeError."""
+        return number(text)
 
     def number_of(self, key: Any) -> int:
         """The number of an object. Raises CommandError."""

@@ -267,7 +267,7 @@ def _refuse_bad_values(options: dict[str, Any]) -> None:
     form = BackupForm({field: options[name] for field, name in names.items()})
     form.fields["reason"].required = False  # `_request` tells how to give it
     if not form.is_valid():
-        found = [(names[field], " ".join(texts)) for field, texts in form.errors.items()]
+        found = [(names[field], " ".join(map(str, texts))) for field, texts in form.errors.items()]
         raise usage_error("; ".join(f"--{name.replace('_', '-')}: {why}" for name, why in found))
 
 

@@ -13,7 +13,6 @@ from dashboard.commands import usage_error
 class Command(ResourceCommand):
     help = "List clusters by the filters of the clusters page, or show one."
     resource = "cluster"
-    key_type = staticmethod(str)
     operations = {
         "list": Listing(
             "List clusters.",
@@ -28,6 +27,10 @@ class Command(ResourceCommand):
         ),
         "show": OfOne("Show a cluster, by its name or its id.", clusters.get_cluster),
     }
+
+    def parse_key(self, text: str) -> Any:
+        """A name or an id."""
+        return text
 
     def number_of(self, key: Any) -> int:
         """The key of the cluster with a name or id."""

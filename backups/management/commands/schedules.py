@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import F
 from django.db.models.expressions import OrderBy
 from django.shortcuts import get_object_or_404
@@ -14,7 +12,7 @@ from backups.api.queries import page_of
 from backups.api.token import ApiRequest
 from backups.choices import FiringResult, Trigger
 from backups.management.resources import Listing, OfOne, ResourceCommand
-from backups.models import Schedule
+from backups.models import Batch, Schedule
 from backups.serialize import Json, iso
 from backups.services.runs.requests import Requester
 from backups.services.schedules import manage
@@ -57,7 +55,7 @@ def _owner(schedule: Schedule) -> User:
     """The account with whose permissions it runs. Raises NotNow."""
     if schedule.owner is None or not schedule.owner.is_active:
         raise NotNow("no-owner", "Its owner has no active account: save it on its page.")
-    owner: Any = schedule.owner
+    owner: User = schedule.owner
     return owner
 
 
@@ -89,7 +87,7 @@ def _run(request: ApiRequest, pk: int) -> Json:
         "schedule_id": pk,
         "result": str(firing.result),
         "clusters": firing.requested,
-        "batch_id": firing.batch_id,
+        "batch_id": Batch.objects.filter(firing=firing).values_list("pk", flat=True).first(),
     }
 
 
