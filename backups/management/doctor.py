@@ -152,7 +152,7 @@ _DATABASE_HINT = (
 def _database() -> Iterator[Finding]:
     place = connection.settings_dict
     # opening it would create the file
-    if connection.vendor == "sqlite" and not Path(str(place["NAME"])).exists():
+    if connection.vendor == "sqlite" and not _exists(str(place["NAME"])):
         text = f"{place['NAME']} does not exist."
         yield Finding(
             "database", State.PROBLEM, text, "Check DATA_DIR, or type `manage.py migrate`."
@@ -161,6 +161,10 @@ def _database() -> Iterator[Finding]:
     check_database()
     where = " at ".join(str(place[key]) for key in ("NAME", "HOST") if place[key])
     yield Finding("database", State.OK, f"It answers: {connection.vendor}, {where}.")
+
+
+def _exists(name: str) -> bool:
+    return name.startswith("file:") or Path(name).exists()
 
 
 def _migrations() -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
 from dashboard.commands import DatabaseCommand, shell_user, usage_error
+from dashboard.commands.output import json_line
 from dashboard.members import granting
 from dashboard.members.granting import ProjectNotFound, find_project
 
@@ -35,35 +36,40 @@ class Command(DatabaseCommand):
             help="id in the cloud, name, or CLOUD/REGION/NAME; default: all projects",
         )
         parser.add_argument("--withdraw", action="store_true", help="withdraw the role")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         subject = _subject(options["name"], is_group=options["group"])
         project = _project(options["project"]) if options["project"] is not None else None
         role = Role(options["role"])
         actor = Actor.process(shell_user())
+        changed = True
         if options["withdraw"]:
-            self._withdraw(subject, role, project, actor)
-            return
-        try:
-            made = granting.grant(subject, role, project, actor)
-        except granting.AlreadyGranted as error:
-            self.stdout.write(f"nothing changed: {error}")
-            return
-        self.stdout.write(f"granted: {made}")
+            said = f"withdrawn: {_withdraw(subject, role, project, actor)}"
+        else:
+            try:
+                said = f"granted: {granting.grant(subject, role, project, actor)}"
+            except granting.AlreadyGranted as error:
+                said, changed = f"nothing changed: {error}", False
+        if options["json"]:
+            where = str(project) if project else None
+            held = {"name": options["name"], "role": str(role), "project": where}
+            said = json_line({**held, "granted": not options["withdraw"], "changed": changed})
+        self.stdout.write(said)
 
-    def _withdraw(
-        self, subject: User | Group, role: Role, project: Model | None, actor: Actor
-    ) -> None:
-        whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
-        held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
-        made = held.order_by("by_provider").first()  # the provider would grant its own again
-        if made is None:
-            raise CommandError(f"{subject} does not have the role {role} there")
-        try:
-            granting.withdraw(made, actor)
-        except granting.LastGrantor as error:
-            raise CommandError(str(error)) from None
-        self.stdout.write(f"withdrawn: {made}")
+
+def _withdraw(subject: User | Group, role: Role, project: Model | None, actor: Actor) -> Grant:
+    """Withdraw a role. Raises CommandError."""
+    whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
+    held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
+    made: Grant | None = held.order_by("by_provider").first()  # the provider would grant its own again
+    if made is None:
+        raise CommandError(f"{subject} does not have the role {role} there")
+    try:
+        granting.withdraw(made, actor)
+    except granting.LastGrantor as error:
+        raise CommandError(str(error)) from None
+    return made
 
 
 def _subject(name: str, *, is_group: bool) -> User | Group:
