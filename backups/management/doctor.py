@@ -7,6 +7,7 @@ costs that time, and neither the other checks nor the command's end wait for it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -138,7 +139,8 @@ class _Running:
 
 
 def _text(error: BaseException) -> str:
-    return one_line(redact(str(error)), 300) or type(error).__name__
+    text = re.sub(r"://[^/\s@]*@", "://…@", redact(str(error)))  # drivers quote URLs
+    return one_line(text, 300) or type(error).__name__
 
 
 # --- database -------------------------------------------------------------------------------------

@@ -62,7 +62,9 @@ def _withdraw(subject: User | Group, role: Role, project: Model | None, actor: A
     """Withdraw a role. Raises CommandError."""
     whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
     held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
-    made: Grant | None = held.order_by("by_provider").first()  # the provider would grant its own again
+    made: Grant | None = held.order_by(
+        "by_provider"
+    ).first()  # the provider would grant its own again
     if made is None:
         raise CommandError(f"{subject} does not have the role {role} there")
     try:
