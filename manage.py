@@ -1,21 +1,26 @@
 #!/usr/bin/env python
 """Django's command line for the CSS Log Backup Dashboard."""
 
+import errno
 import os
 import sys
 
 
 def main() -> None:
-    """Run a command; a closed pipe or Ctrl-C ends it without a traceback."""
+    """Run a command; a closed pipe, a full disk or Ctrl-C ends it without a traceback."""
     try:
         try:
             run()
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # as in `… | head`
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
         # else Python would fail to flush it once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)  # dashboard.commands.Exit
+        if error.errno == errno.EPIPE:  # as in `… | head`
+            sys.exit(141)  # dashboard.commands.Exit
+        sys.exit(f"Nothing can be written: {error.strerror}.")
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted.\n")
         sys.exit(130)

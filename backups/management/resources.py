@@ -141,16 +141,14 @@ class ResourceCommand(DatabaseCommand):
 
     def _list(self, listing: Listing, request: ApiRequest, limit: int, *, as_lines: bool) -> None:
         refuse_unknown(request, (each["name"] for each in _filters(listing.view)))
-        shown, more = 0, False
+        width, shown, more = width_of(self.stdout), 0, False
         for page in _pages(listing.view, request, limit):
             rows: list[Json] = page["items"]  # type: ignore[assignment]
             if as_lines:
-                lines: Iterator[str] = map(json_line, rows)
-            else:
-                lines = table(listing.columns, rows, width_of(self.stdout))
-                if shown:
-                    next(lines)  # the headings again
-            for line in lines if rows or not as_lines else ():
+                lines = list(map(json_line, rows))
+            else:  # the headings once
+                lines = list(table(listing.columns, rows, width))[bool(shown) :]
+            for line in lines:
                 self.stdout.write(line)
             shown, more = shown + len(rows), page["next"] is not None
         if more:

@@ -114,6 +114,13 @@ def test_a_reader_that_leaves_ends_a_command_without_a_traceback(stack: Stack) -
         assert "Exception" not in err
 
 
+def test_a_full_disk_below_the_output_is_a_sentence(stack: Stack) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = start(stack, "clusters", "list", stdout=full)
+        _out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, err) == (1, "Nothing can be written: No space left on device.\n")
+
+
 def test_ctrl_c_ends_with_130_and_what_was_requested_continues(stack: Stack) -> None:
     stack.add_cluster("interrupted")
     process = start(stack, "backup", "interrupted", "--wait", stdout=subprocess.PIPE)

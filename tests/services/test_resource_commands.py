@@ -214,13 +214,16 @@ def test_a_schedule_is_paused_resumed_and_run_for_its_owner(
         assert event.actor_name.endswith("(command line)")
     (fired,) = lines("schedules", "run", schedule.pk)
     batch = Batch.objects.get(pk=fired["batch_id"])
-    assert (fired["clusters"], batch.requested_by) == (4, None)
+    assert (fired["requested"], batch.requested_by) == (4, None)
     assert batch.requested_by_name.endswith("(command line)")
     status, text = refused("schedules", "run", schedule.pk)
     assert status == Exit.NOT_WELL
     assert "still open" in text
     schedule.refresh_from_db()
     assert schedule.owner == anna
+    anna.grants.all().delete()
+    status, text = refused("schedules", "run", schedule.pk)
+    assert (status, "requires the role" in text) == (Exit.USAGE, True)
     anna.delete()
     assert refused("schedules", "resume", schedule.pk)[0] == Exit.NOT_WELL
 

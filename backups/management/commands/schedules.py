@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.db.models import F
 from django.db.models.expressions import OrderBy
 from django.shortcuts import get_object_or_404
-from django.utils.translation import override
 
 from backups.api.problems import NotNow
 from backups.api.queries import page_of
@@ -16,27 +15,24 @@ from backups.models import Batch, Schedule
 from backups.serialize import Json, iso
 from backups.services.runs.requests import Requester
 from backups.services.schedules import manage
-from backups.services.schedules.firing import run_now, timing_of
+from backups.services.schedules.firing import run_now
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.commands import shell_user
 
 
 def _line(schedule: Schedule) -> Json:
-    with override("en"):
-        times = str(timing_of(schedule).words())
     return {
-        "schedule_id": schedule.pk,
+        "id": schedule.pk,
         "name": schedule.name,
         "work": str(schedule.work),
         "on": schedule.is_on,
         "stopped_reason": schedule.stopped_reason,
-        "times": times,
+        "owner": schedule.owner_name,
         "cron": schedule.cron,
-        "interval_seconds": schedule.interval,
+        "minutes": schedule.interval // 60 or None,
         "zone": schedule.zone,
         "filter": schedule.query,
-        "owner": schedule.owner_name,
         "next_at": iso(schedule.next_at),
     }
 
@@ -80,13 +76,17 @@ def _resume(request: ApiRequest, pk: int) -> Json:
 def _run(request: ApiRequest, pk: int) -> Json:
     schedule = _schedule(pk)
     requester = Requester(shell_user(), Trigger.SCHEDULE, reason=schedule.reason)
-    firing = run_now(schedule, _owner(schedule), requester)
+    owner = _owner(schedule)
+    manage.require_run(owner, schedule)
+    firing = run_now(schedule, owner, requester)
     if firing.result == FiringResult.SKIPPED:
         raise NotNow("skipped", f"Nothing was requested. {firing.note}")
     return {
-        "schedule_id": pk,
+        "id": firing.pk,
+        "schedule": pk,
         "result": str(firing.result),
-        "clusters": firing.requested,
+        "matched": firing.matched,
+        "requested": firing.requested,
         "batch_id": Batch.objects.filter(firing=firing).values_list("pk", flat=True).first(),
     }
 
@@ -102,10 +102,11 @@ class Command(ResourceCommand):
             "List schedules, newest first.",
             _list,
             [
-                ("SCHEDULE", "schedule_id"),
+                ("SCHEDULE", "id"),
                 ("NAME", "name"),
                 ("ON", "on"),
-                ("TIMES", "times"),
+                ("CRON", "cron"),
+                ("MINUTES", "minutes"),
                 ("NEXT (UTC)", "next_at"),
             ],
         ),
