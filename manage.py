@@ -1,11 +1,33 @@
 #!/usr/bin/env python
 """Django's command line for the CSS Log Backup Dashboard."""
 
+import errno
 import os
 import sys
 
 
 def main() -> None:
+    """Run a command; a closed pipe, a full disk or Ctrl-C ends it without a traceback."""
+    try:
+        try:
+            run()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # else Python would fail to flush it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # as in `… | head`
+            sys.exit(141)  # dashboard.commands.Exit
+        sys.exit(f"Nothing can be written: {error.strerror}.")
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        sys.exit(130)
+
+
+def run() -> None:
+    """Run the command of the arguments."""
     # PYTHONSAFEPATH keeps a script's folder out of the path
     if (folder := os.path.dirname(os.path.abspath(__file__))) not in sys.path:  # noqa: PTH100, PTH120
         sys.path.insert(0, folder)

@@ -38,6 +38,8 @@ IF_NONE_MATCH: Parameter = {
     "description": "The ETag of an earlier response: 304 if nothing has changed.",
     "schema": {"type": "string"},
 }
+# the query of each operation, by its function, for the options of commands
+QUERIES: dict[Callable[..., Any], list[Parameter]] = {}
 # when it was said, which is no change
 _MOMENTS = ("at", "now")
 
@@ -130,7 +132,7 @@ class Resource(Router):
         parameters: list[Parameter],
         responses: dict[int, Any],
     ) -> Callable[[View], View]:
-        query = [each["name"] for each in parameters if each["in"] == "query"]
+        query = [each for each in parameters if each["in"] == "query"]
         declare = self.api_operation(
             [method],
             path,
@@ -146,7 +148,8 @@ class Resource(Router):
         )
 
         def decorate(view: View) -> View:
-            declare(_answering(view, query))
+            QUERIES[view] = query
+            declare(_answering(view, [each["name"] for each in query]))
             return view
 
         return decorate

@@ -60,7 +60,7 @@ class Actor:
             user = None
         return cls(
             name=user.get_username() if user is not None else ANONYMOUS,
-            user=user,
+            user=user if user is not None and user.pk else None,  # a command has no account
             ip=client_ip(request),
             user_agent=request.headers.get("User-Agent", ""),
             request_id=getattr(request, "request_id", ""),

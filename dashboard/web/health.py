@@ -54,7 +54,7 @@ def readiness() -> HttpResponse:
     The body is `{"status": "ready" | "not ready", "checks": {name: "ok" | reason}}`. The answer is
     returned within LIMIT seconds.
     """
-    results = _run(_ready_threads, {"database": _database, "migrations": _migrations})
+    results = _run(_ready_threads, {"database": check_database, "migrations": check_migrations})
     ready = all(result == "ok" for result in results.values())
     body = {"status": "ready" if ready else "not ready", "checks": results}
     return _answer(body, 200 if ready else 503)
@@ -95,7 +95,8 @@ def _run(threads: ThreadPoolExecutor, checks: Mapping[str, Callable[[], None]]) 
     return results
 
 
-def _database() -> None:
+def check_database() -> None:
+    """Raise DatabaseError if the database does not answer on a new connection."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -103,8 +104,8 @@ def _database() -> None:
         connection.close()  # reusing this thread's connection would hide that new ones fail
 
 
-def _migrations() -> None:
-    """Raise if migrations are missing: pages would fail on an outdated or empty schema."""
+def check_migrations() -> None:
+    """Raise Missing if migrations are missing: pages would fail on an outdated or empty schema."""
     try:
         missing = unapplied_migrations()
     finally:

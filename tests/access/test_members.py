@@ -258,5 +258,10 @@ def test_the_command_does_not_withdraw_the_last_admin(ben: User) -> None:
     grant("ben", "admin")
     with pytest.raises(CommandError, match="Add another admin first"):
         grant("ben", "admin", withdraw=True)
-    with pytest.raises(CommandError, match="already"):
-        grant("ben", "admin")
+
+
+def test_granting_again_changes_nothing_and_is_no_error(ben: User) -> None:
+    grant("ben", "viewer")
+    before = AuditEvent.objects.count()
+    assert grant("ben", "viewer") == "nothing changed: ben already has this role.\n"
+    assert (ben.grants.count(), AuditEvent.objects.count()) == (1, before)

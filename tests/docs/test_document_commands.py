@@ -172,6 +172,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             made = instance.manage(*command)
             assert made.returncode == 0, made.stderr
         instance.wait_for_text("clusters registered")
+        instance.wait_for_worker()
         values = {"url": instance.url, "etc": str(outer / "etc")}
         yield Place(folder, instance, values)
     finally:
@@ -204,7 +205,9 @@ def test_the_commands_of_a_page(place: Place, page: str) -> None:
         needs("openssl", "sed", "tail")
     printed = run_page(place, page)
     if page == "docs/command-line.md":
-        assert '"state": "succeeded"' in printed[-1]
+        assert '"state": "succeeded"' in printed[0]  # the backup of one cluster
+        assert "PROBLEM" not in printed[0]
+        assert '"run_id"' in printed[2]  # those of all
     if page == "docs/audit.md":
         assert any("are intact" in text for text in printed)
 

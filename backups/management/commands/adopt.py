@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -12,7 +11,7 @@ from backups import instance
 from backups.models import Instance
 from backups.services.adopting import NothingToAdopt, ReasonMissing, adopt
 from dashboard.audit.trail import Actor
-from dashboard.commands import DatabaseCommand
+from dashboard.commands import DatabaseCommand, shell_user
 
 
 class Command(DatabaseCommand):
@@ -33,7 +32,7 @@ class Command(DatabaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        actor = Actor.process(f"{getpass.getuser()} (command line)")
+        actor = Actor.process(shell_user())
         instance.look_around()
         before = instance.uid()
         try:

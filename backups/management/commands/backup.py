@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import json
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -13,6 +11,7 @@ from django.db.models import Count
 from django.http import QueryDict
 
 from backups.choices import ACTIVE, RunState, Trigger
+from backups.forms import BackupForm
 from backups.models import BackupRun, Batch, Cluster
 from backups.serialize import batch_document, run_line
 from backups.services.batches import selecting
@@ -28,7 +27,9 @@ from backups.services.runs.requests import (
 )
 from dashboard.accounts.access import Permission, may
 from dashboard.accounts.models import User
-from dashboard.commands import DatabaseCommand
+from dashboard.commands import DatabaseCommand, Exit, shell_user, usage_error
+from dashboard.commands.arguments import seconds
+from dashboard.commands.output import json_line, plain
 
 NO_REASON = "a reason is required for every backup: give --reason"
 BAR = 40  # characters of the progress bar
@@ -76,25 +77,35 @@ class Command(DatabaseCommand):
             help="on a conflict retry for this long instead of ending the run",
         )
         parser.add_argument(
-            "--timeout", type=float, default=7200.0, help="maximum seconds to --wait (default 7200)"
+            "--timeout",
+            type=seconds,
+            default=7200.0,
+            help="maximum seconds to --wait (default 7200)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _refuse_bad_values(options)
+        try:
+            self._request(options)
+        except KeyboardInterrupt:
+            text = "interrupted; what was requested continues in the background"
+            raise CommandError(text, returncode=Exit.INTERRUPTED) from None
+
+    def _request(self, options: dict[str, Any]) -> None:
         if options["filter"] is not None:
             self._batch(options)
             return
         if options["anyway"] or options["key"]:
-            raise CommandError("--anyway and --key need --filter", returncode=2)
+            raise usage_error("--anyway and --key need --filter")
         clusters = self._chosen(options["clusters"], everything=options["all"])
         requester = _requester(options["user"], options["reason"])
         _require_permission(requester.user, clusters)
         if reason_required(Trigger.CLI) and not requester.reason.strip():
-            raise CommandError(NO_REASON, returncode=2)
+            raise usage_error(NO_REASON)
         runs = []
         for cluster in clusters:
-            wait_minutes = max(0, options["wait_if_held"])
             try:
-                made = request_backup(cluster, requester, wait_minutes=wait_minutes)
+                made = request_backup(cluster, requester, wait_minutes=options["wait_if_held"])
             except CannotBackUp as error:  # archived or gone meanwhile
                 self.stderr.write(f"{cluster.name} ({cluster.cluster_id}): {error}")
                 continue
@@ -108,13 +119,14 @@ class Command(DatabaseCommand):
     def _chosen(self, names: list[str], *, everything: bool) -> list[Cluster]:
         """Resolve all names before requesting anything."""
         if bool(names) == everything:
-            raise CommandError("name clusters, or give --all (not both), or --filter", returncode=2)
+            raise usage_error("name clusters, or give --all (not both), or --filter")
         present = Cluster.objects.select_related("project").present()
         if everything:
             found = list(present.watched())
             if not found:
                 raise CommandError(
-                    "no cluster is registered: run `manage.py sync_clusters` first", returncode=2
+                    "no cluster is registered: run `manage.py sync_clusters` first",
+                    returncode=Exit.USAGE,
                 )
             return found
         chosen: dict[int, Cluster] = {}
@@ -133,15 +145,15 @@ class Command(DatabaseCommand):
             else:
                 problems.append(f"'{name}' is not registered")
         if problems:
-            raise CommandError("; ".join(problems), returncode=2)
+            raise usage_error("; ".join(problems))
         return list(chosen.values())
 
     def _batch(self, options: dict[str, Any]) -> None:
         """Request a batch, and follow it."""
         if options["clusters"] or options["all"]:
-            raise CommandError("give --filter without clusters and without --all", returncode=2)
+            raise usage_error("give --filter without clusters and without --all")
         if options["wait_if_held"]:
-            raise CommandError("--wait-if-held does not go with --filter", returncode=2)
+            raise usage_error("--wait-if-held does not go with --filter")
         requester = _requester(options["user"], options["reason"])
         query = QueryDict(options["filter"])
         selection, found = selecting.of_filter(query, requester.user)
@@ -150,21 +162,21 @@ class Command(DatabaseCommand):
             errors = found.form.errors.items()
             problem = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in errors)
         if problem:
-            raise CommandError(f"--filter: {problem}", returncode=2)
+            raise usage_error(f"--filter: {problem}")
         try:
             batch = make_batch(
                 selection, requester, anyway=options["anyway"], idempotency_key=options["key"]
             ).batch
         except (BatchProblem, BatchKeyReused) as error:
-            raise CommandError(str(error), returncode=2) from None
+            raise usage_error(str(error)) from None
         except ReasonMissing:
-            raise CommandError(NO_REASON, returncode=2) from None
+            raise usage_error(NO_REASON) from None
         if options["wait"]:
             self._follow(batch, options["timeout"], as_json=options["json"])
             return
         progress = progress_of(batch, None)
         if options["json"]:
-            self.stdout.write(json.dumps(batch_document(batch, progress)))
+            self.stdout.write(json_line(batch_document(batch, progress)))
         else:
             self.stdout.write(f"batch {batch.pk}: {progress.total} clusters{_left_out(progress)}")
 
@@ -180,7 +192,7 @@ class Command(DatabaseCommand):
                     printed.add(run.pk)
                     self._print(run, as_json=as_json)
             progress = progress_of(batch, None)
-            self._draw(progress)
+            self._draw(progress.done, progress.total, str(progress.left or ""))
             if batch.finished_at is not None or time.monotonic() >= deadline:
                 break
             time.sleep(0.5)
@@ -188,20 +200,19 @@ class Command(DatabaseCommand):
         if batch.finished_at is None:
             raise CommandError(
                 f"{said}; not ended within {timeout:g} s, it continues in the background",
-                returncode=3,
+                returncode=Exit.LATE,
             )
         if progress.verified != progress.total or progress.skipped:
-            raise CommandError(said + _left_out(progress), returncode=1)
+            raise CommandError(said + _left_out(progress), returncode=Exit.NOT_WELL)
 
-    def _draw(self, progress: Progress) -> None:
+    def _draw(self, done: int, total: int, left: str = "") -> None:
+        """Draw a bar, on a terminal only."""
         if not self.stderr.isatty():
             return
-        filled = BAR * progress.done // max(progress.total, 1)
-        left = f", {progress.left} left" if progress.left else ""
-        self.stderr.write(
-            f"\r[{'#' * filled}{'.' * (BAR - filled)}] {progress.done} of {progress.total}{left} ",
-            ending="\n" if progress.done == progress.total else "",
-        )
+        filled = BAR * done // max(total, 1)
+        text = f"[{'#' * filled}{'.' * (BAR - filled)}] {done} of {total}"
+        text += f", {left} left" if left else ""
+        self.stderr.write(f"\r{text} ", ending="\n" if done == total else "")
 
     def _wait(self, ids: list[int], timeout: float, *, as_json: bool) -> None:
         """Print each run as it ends."""
@@ -212,6 +223,7 @@ class Command(DatabaseCommand):
             for run in ended.order_by("finished_at"):
                 self._print(run, as_json=as_json)
                 open_ids.discard(run.pk)
+            self._draw(len(ids) - len(open_ids), len(ids))
             if open_ids:
                 time.sleep(0.5)
         for run in BackupRun.objects.filter(pk__in=open_ids):
@@ -220,7 +232,7 @@ class Command(DatabaseCommand):
             raise CommandError(
                 f"{len(open_ids)} of {len(ids)} runs have not ended within {timeout:g} s; "
                 "they continue in the background",
-                returncode=3,
+                returncode=Exit.LATE,
             )
         counts = dict(
             BackupRun.objects.filter(pk__in=ids).values_list("state").annotate(n=Count("pk"))
@@ -228,21 +240,35 @@ class Command(DatabaseCommand):
         verified = counts.pop("succeeded", 0)
         if counts:
             others = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
-            raise CommandError(f"{verified} of {len(ids)} verified; {others}", returncode=1)
+            raise CommandError(
+                f"{verified} of {len(ids)} verified; {others}", returncode=Exit.NOT_WELL
+            )
 
     def _print(self, run: BackupRun, *, as_json: bool) -> None:
         line = run_line(run)
         if as_json:
-            self.stdout.write(json.dumps(line))
+            self.stdout.write(json_line(line))
         else:
             code = f" {run.error_code}" if run.error_code else ""
             status = f" HTTP {run.http_status}{code}" if run.http_status else ""
             message = f": {run.failed_message or run.message}".rstrip(": ")
             self.stdout.write(
-                f"{run.cluster_name} ({run.cluster_cloud_id}) run {run.pk}: "
-                f"{run.state_label}{status}{message}"
+                plain(
+                    f"{run.cluster_name} ({run.cluster_cloud_id}) run {run.pk}: "
+                    f"{run.state_label}{status}{message}"
+                )
             )
         self.stdout.flush()
+
+
+def _refuse_bad_values(options: dict[str, Any]) -> None:
+    """Validate what the page's form has too, by the form. Raises CommandError."""
+    names = {"reason": "reason", "wait_minutes": "wait_if_held", "idempotency_key": "key"}
+    form = BackupForm({field: options[name] for field, name in names.items()})
+    form.fields["reason"].required = False  # `_request` tells how to give it
+    if not form.is_valid():
+        found = [(names[field], " ".join(map(str, texts))) for field, texts in form.errors.items()]
+        raise usage_error("; ".join(f"--{name.replace('_', '-')}: {why}" for name, why in found))
 
 
 def _left_out(progress: Progress) -> str:
@@ -266,15 +292,15 @@ def _require_permission(user: User | None, clusters: list[Cluster]) -> None:
         raise CommandError(
             f"'{user.get_username()}' may not back up {names}: "
             "`manage.py grant` gives the role operator",
-            returncode=2,
+            returncode=Exit.USAGE,
         )
 
 
 def _requester(username: str, reason: str) -> Requester:
     """The named account, or the operating system's user."""
     if not username:
-        return Requester(f"{getpass.getuser()} (command line)", Trigger.CLI, reason=reason)
+        return Requester(shell_user(), Trigger.CLI, reason=reason)
     user = User.objects.filter(username=username, is_active=True).first()
     if user is None:
-        raise CommandError(f"no active account '{username}'", returncode=2)
+        raise usage_error(f"no active account '{username}'")
     return Requester(user.get_username(), Trigger.CLI, user=user, reason=reason)

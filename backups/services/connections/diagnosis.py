@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from django.utils.functional import Promise
@@ -61,9 +62,16 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The result of a test."""
+    """The result of a test.
+
+    Attributes:
+        steps: all steps in order.
+        clock: seconds by which this machine's clock is ahead of the cloud's, which is known to a
+            second; None if the cloud told no time.
+    """
 
     steps: tuple[StepResult, ...]
+    clock: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -93,6 +101,7 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
         All steps in order; after a failed step the others are not tried.
     """
     passed: list[str] = []
+    budget = _Budget()
     try:
         connection = session.connect(cloud, region, timeouts=INTERACTIVE)
         passed.append(_usable(connection))
@@ -106,7 +115,7 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
             % {"project": identity.project_name or identity.project_id}
         )
         passed.append(_("Endpoint: %(url)s.") % {"url": identity.endpoint})
-        passed.append(_list(connection))
+        passed.append(_list(connection, budget))
     except (CatalogError, ConfigurationError) as error:
         if passed:  # the entry is valid, so the endpoint is not
             passed.append(_("Signed in."))
@@ -114,8 +123,8 @@ def diagnose(cloud: str, region: str) -> Diagnosis:
     except IdentityError as error:
         return _diagnosis(passed[:1], error)
     except CssApiError as error:
-        return _diagnosis(passed, error)
-    return _diagnosis(passed)
+        return replace(_diagnosis(passed, error), clock=budget.clock)
+    return replace(_diagnosis(passed), clock=budget.clock)
 
 
 def _usable(connection: CloudConnection) -> str:
@@ -137,9 +146,8 @@ def _diagnosis(passed: list[str], error: CssApiError | None = None) -> Diagnosis
     return Diagnosis(tuple(steps))
 
 
-def _list(connection: CloudConnection) -> str:
+def _list(connection: CloudConnection, budget: _Budget) -> str:
     """Test the permission to list. Raises CssApiError."""
-    budget = _Budget()
     try:
         count = len(CssClient(connection, budget).list_clusters())
     except _Spent:
@@ -158,9 +166,10 @@ class _Spent(Exception):
 
 
 class _Budget:
-    """Stops reading a list, between two pages, when its time is over."""
+    """Stops reading a list, between two pages, when its time is over; compares the clocks."""
 
     def __init__(self) -> None:
+        self.clock: float | None = None
         self._end = time.monotonic() + LIST_BUDGET
         self._answered = False
 
@@ -171,6 +180,8 @@ class _Budget:
 
     def after(self, exchange: Exchange) -> None:
         """Called after each request."""
+        if exchange.answer and exchange.answer.date:
+            self.clock = (datetime.now(UTC) - exchange.answer.date).total_seconds()
         self._answered = self._answered or bool(exchange.answer and exchange.answer.ok)
 
 

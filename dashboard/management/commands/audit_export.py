@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from django.core.management.base import CommandError
 
 from dashboard.audit.export import ExportError, export, find_range, public_pem, signing_key
 from dashboard.audit.trail import Actor
-from dashboard.commands import DatabaseCommand
+from dashboard.commands import DatabaseCommand, shell_user
 from dashboard.web.moments import within_calendar
 
 
@@ -55,7 +54,7 @@ class Command(DatabaseCommand):
         if options["public_key"]:
             self.stdout.write(public_pem(key), ending="")
             return
-        actor = Actor.process(f"{getpass.getuser()} (command line)")
+        actor = Actor.process(shell_user())
         try:
             chosen = find_range(
                 options["first"], options["last"], options["since"], options["until"]
@@ -66,6 +65,8 @@ class Command(DatabaseCommand):
             else:
                 for line in lines:
                     self.stdout.write(line, ending="")
+        except BrokenPipeError:  # manage.py ends quietly
+            raise
         except (ExportError, OSError) as error:
             raise CommandError(str(error), returncode=1) from error
         self.stderr.write(f"events {chosen.after.sequence + 1} to {chosen.last} exported")

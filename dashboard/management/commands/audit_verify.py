@@ -8,8 +8,10 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from dashboard.audit import verification
+from dashboard.audit.models import Verification
 from dashboard.audit.trail import ChainLink
 from dashboard.commands import DatabaseCommand
+from dashboard.commands.output import json_line
 
 
 def link(text: str) -> ChainLink:
@@ -18,6 +20,13 @@ def link(text: str) -> ChainLink:
     if not (colon and number.isdecimal() and len(digest) == 64):
         raise ArgumentTypeError(f"'{text}' is not NUMBER:HASH")
     return ChainLink(int(number), digest.lower())
+
+
+# of a verification, as in the API
+_COLUMNS = (
+    *("result", "first", "last", "events", "head", "broken_at", "problem"),
+    *("guards_missing", "records", "pending"),
+)
 
 
 class Command(DatabaseCommand):
@@ -40,23 +49,18 @@ class Command(DatabaseCommand):
             "repeated",
         )
 
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
     def handle(self, *args: Any, **options: Any) -> None:
         asked = verification.request_verification()
         if not verification.run_verification(asked, options["head"]):
             raise CommandError(
                 "another process is verifying the trail; see the page for its result", returncode=3
             )
-        if asked.events:
-            self.stdout.write(
-                f"events {asked.first} to {asked.last} are intact ({asked.events}), "
-                f"head {asked.last}:{asked.head}"
-            )
-        elif asked.broken_at is None:
-            self.stdout.write("the trail is empty")
-        if asked.records:
-            self.stdout.write(f"{asked.records} runs were compared with their seals")
-        if asked.pending:
-            self.stdout.write(f"{asked.pending} ended runs have been unsealed for over a minute")
+        if options["json"]:
+            self.stdout.write(json_line({name: getattr(asked, name) for name in _COLUMNS}))
+        else:
+            self._print(asked)
         if asked.broken_at is not None:
             raise CommandError(f"broken at event {asked.broken_at}: {asked.problem}", returncode=1)
         if asked.result == asked.Result.BROKEN:
@@ -71,3 +75,16 @@ class Command(DatabaseCommand):
                 "heads that cannot be checked because retention deleted their events: " + numbers,
                 returncode=5,
             )
+
+    def _print(self, asked: Verification) -> None:
+        if asked.events:
+            self.stdout.write(
+                f"events {asked.first} to {asked.last} are intact ({asked.events}), "
+                f"head {asked.last}:{asked.head}"
+            )
+        elif asked.broken_at is None:
+            self.stdout.write("the trail is empty")
+        if asked.records:
+            self.stdout.write(f"{asked.records} runs were compared with their seals")
+        if asked.pending:
+            self.stdout.write(f"{asked.pending} ended runs have been unsealed for over a minute")

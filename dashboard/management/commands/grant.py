@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any, cast
 
@@ -13,7 +12,8 @@ from django.db.models import Model
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
-from dashboard.commands import DatabaseCommand
+from dashboard.commands import DatabaseCommand, shell_user, usage_error
+from dashboard.commands.output import json_line
 from dashboard.members import granting
 from dashboard.members.granting import ProjectNotFound, find_project
 
@@ -21,7 +21,9 @@ from dashboard.members.granting import ProjectNotFound, find_project
 class Command(DatabaseCommand):
     help = (
         "Grant a role to a user or a group, for one project or for all projects, or withdraw it. "
-        "The command itself requires no role."
+        "Granting it again changes nothing. The command itself requires no role. Exit status: 0, "
+        "but 1 if the role cannot be withdrawn, 2 for an unknown name, 4 if the database cannot "
+        "be used."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,52 +36,60 @@ class Command(DatabaseCommand):
             help="id in the cloud, name, or CLOUD/REGION/NAME; default: all projects",
         )
         parser.add_argument("--withdraw", action="store_true", help="withdraw the role")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         subject = _subject(options["name"], is_group=options["group"])
         project = _project(options["project"]) if options["project"] is not None else None
         role = Role(options["role"])
-        actor = Actor.process(f"{getpass.getuser()} (command line)")
+        actor = Actor.process(shell_user())
+        changed = True
         if options["withdraw"]:
-            self._withdraw(subject, role, project, actor)
-            return
-        try:
-            made = granting.grant(subject, role, project, actor)
-        except granting.AlreadyGranted as error:
-            raise CommandError(str(error)) from None
-        self.stdout.write(f"granted: {made}")
+            said = f"withdrawn: {_withdraw(subject, role, project, actor)}"
+        else:
+            try:
+                said = f"granted: {granting.grant(subject, role, project, actor)}"
+            except granting.AlreadyGranted as error:
+                said, changed = f"nothing changed: {error}", False
+        if options["json"]:
+            where = str(project) if project else None
+            held = {"name": options["name"], "role": str(role), "project": where}
+            said = json_line({**held, "granted": not options["withdraw"], "changed": changed})
+        self.stdout.write(said)
 
-    def _withdraw(
-        self, subject: User | Group, role: Role, project: Model | None, actor: Actor
-    ) -> None:
-        whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
-        held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
-        made = held.order_by("by_provider").first()  # the provider would grant its own again
-        if made is None:
-            raise CommandError(f"{subject} does not have the role {role} there")
-        try:
-            granting.withdraw(made, actor)
-        except granting.LastGrantor as error:
-            raise CommandError(str(error)) from None
-        self.stdout.write(f"withdrawn: {made}")
+
+def _withdraw(subject: User | Group, role: Role, project: Model | None, actor: Actor) -> Grant:
+    """Withdraw a role. Raises CommandError."""
+    whose = {"user": subject} if isinstance(subject, User) else {"group": subject}
+    held = Grant.objects.filter(**whose, role=role, project=cast(Any, project))
+    made: Grant | None = held.order_by(
+        "by_provider"
+    ).first()  # the provider would grant its own again
+    if made is None:
+        raise CommandError(f"{subject} does not have the role {role} there")
+    try:
+        granting.withdraw(made, actor)
+    except granting.LastGrantor as error:
+        raise CommandError(str(error)) from None
+    return made
 
 
 def _subject(name: str, *, is_group: bool) -> User | Group:
     if is_group:
         group = Group.objects.filter(name=name).first()
         if group is None:
-            raise CommandError(f"no group '{name}'")
+            raise usage_error(f"no group '{name}'")
         return group
     user: User | None = User.objects.filter(username=name, is_active=True).first()
     if user is None:
-        raise CommandError(f"no active account '{name}'")
+        raise usage_error(f"no active account '{name}'")
     return user
 
 
 def _project(text: str) -> Model:
     if not text.strip():
-        raise CommandError("--project is empty: omit it for all projects")
+        raise usage_error("--project is empty: omit it for all projects")
     try:
         return find_project(text)
     except ProjectNotFound as error:
-        raise CommandError(str(error)) from None
+        raise usage_error(str(error)) from None

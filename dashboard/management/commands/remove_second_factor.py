@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.db import transaction
 
 from dashboard.accounts.models import Session, User
 from dashboard.audit.trail import Action, Actor, record
-from dashboard.commands import DatabaseCommand
+from dashboard.commands import DatabaseCommand, shell_user, usage_error
 
 
 class Command(DatabaseCommand):
@@ -27,8 +26,8 @@ class Command(DatabaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["name"]).first()
         if user is None:
-            raise CommandError(f"no account '{options['name']}'")
-        actor = Actor.process(f"{getpass.getuser()} (command line)")
+            raise usage_error(f"no account '{options['name']}'")
+        actor = Actor.process(shell_user())
         with transaction.atomic():
             factors = Authenticator.objects.filter(user=user)
             kinds = sorted(factors.values_list("type", flat=True))
