@@ -1,9 +1,9 @@
-"""The report as CSV: its figures, then a table of clusters, of causes and of actions."""
+"""The report as CSV and JSON: its figures, then a table of clusters, of causes and of actions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,25 @@ def csv_report(report: Report, viewer: User) -> bytes:
     if report.trail:
         rows += [(), ACTION_COLUMNS, *map(_action, report.trail.events)]
     return spreadsheet(rows)
+
+
+def report_document(report: Report, viewer: User) -> dict[str, Any]:
+    """The same as JSON: `figures` by name, `clusters`, `causes` and `actions` by column.
+
+    Args:
+        report, viewer: as for `csv_report`.
+    """
+    events = report.trail.events if report.trail else []
+    return {
+        "figures": {str(name): value for name, value in _figures(report, viewer)},
+        "clusters": _named(CLUSTER_COLUMNS, map(_cluster, report.clusters)),
+        "causes": _named(CAUSE_COLUMNS, map(_cause, report.causes)),
+        "actions": _named(ACTION_COLUMNS, map(_action, events)),
+    }
+
+
+def _named(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _figures(report: Report, viewer: User) -> Iterator[Sequence[object]]:
