@@ -71,7 +71,9 @@ def test_every_token_gets_what_the_matrix_says(name: str, world: World, redis_ur
                 path = path_of(name, entry, world, side, person)
                 for method in METHODS:
                     url = f"{path}?{entry.query}" if entry.query and method == "GET" else path
-                    answer = ask(token, method, url, entry.data if method in ("POST", "PUT") else None)
+                    answer = ask(
+                        token, method, url, entry.data if method in ("POST", "PUT") else None
+                    )
                     got = str(answer.status)
                     got = "permitted" if answer.status in entry.answers else got
                     need = wanted(name, entry, method, person, scope, side)
@@ -172,11 +174,15 @@ def test_a_session_of_the_highest_role_opens_nothing_of_the_api(
         path = path_of(name, entry, world, OWN, world.people[0])
         for method in ("GET", "POST", "PUT", "DELETE"):
             answer = client.generic(method, path)
-            assert answer.status_code == (401 if getattr(entry, method) else 405), f"{method} {path}"
+            assert answer.status_code == (401 if getattr(entry, method) else 405), (
+                f"{method} {path}"
+            )
 
 
 def test_the_matrix_has_needs_of_kinds_that_the_walk_knows() -> None:
-    needs = {need.where for e in API_MATRIX.values() for need in (e.GET, e.POST, e.PUT, e.DELETE) if need}
+    needs = {
+        need.where for e in API_MATRIX.values() for need in (e.GET, e.POST, e.PUT, e.DELETE) if need
+    }
     assert needs == {
         *(Where.SIGNED_IN, Where.OWNER, Where.HERE, Where.HIDDEN),
         *(Where.SOMEWHERE, Where.EVERYWHERE),
