@@ -1,4 +1,4 @@
-"""Connections, projects, tokens, exports, retention and the audit trail as JSON.
+"""All but runs, clusters and batches as JSON: connections, schedules, channels, the audit trail.
 
 The rules for keys, times and texts are those of serialize.py.
 """
@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from backups.models import Export, Project, RetentionPolicy, RetentionRun
+from backups.models import (
+    Channel,
+    Delivery,
+    Export,
+    Firing,
+    Handling,
+    Project,
+    RetentionPolicy,
+    RetentionRun,
+    Rule,
+    Schedule,
+)
 
 from .serialize import Json, iso
 
@@ -184,4 +195,109 @@ def audit_line(event: AuditEvent) -> Json:
         "request_id": event.request_id,
         "previous_hash": event.previous_hash,
         "hash": event.hash,
+    }
+
+
+def schedule_line(schedule: Schedule) -> Json:
+    """A schedule. Its ping URL is a secret: `ping` is whether there is one."""
+    return {
+        "id": schedule.pk,
+        "name": schedule.name,
+        "work": str(schedule.work),
+        "on": schedule.is_on,
+        "stopped_reason": schedule.stopped_reason,
+        "owner": schedule.owner_name,
+        "cron": schedule.cron,
+        "minutes": schedule.interval // 60 or None,
+        "zone": schedule.zone,
+        "jitter": schedule.jitter,
+        "filter": schedule.query,
+        "clusters": schedule.picked,
+        "when_not_ready": str(schedule.when_not_ready),
+        "wait_minutes": schedule.wait_minutes,
+        "catch_up": str(schedule.catch_up),
+        "overlap": schedule.overlap,
+        "reason": schedule.reason,
+        "report_channel": schedule.report_channel_id,
+        "report_span": schedule.report_span,
+        "ping": bool(schedule.ping_sealed),
+        "next_at": iso(schedule.next_at),
+        "created_at": iso(schedule.created_at),
+        "changed_at": iso(schedule.changed_at),
+        "deleted_at": iso(schedule.deleted_at),
+    }
+
+
+def firing_line(firing: Firing) -> Json:
+    """What became of a slot of a schedule."""
+    batch = getattr(firing, "batch", None)  # a skipped one has none
+    return {
+        "id": firing.pk,
+        "schedule": firing.schedule_id,
+        "slot": iso(firing.slot),
+        "fired_at": iso(firing.fired_at),
+        "result": str(firing.result),
+        "note": firing.note,
+        "matched": firing.matched,
+        "requested": firing.requested,
+        "by_hand": firing.by_hand,
+        "by": firing.by_name,
+        "batch_id": batch.pk if batch else None,
+    }
+
+
+def channel_line(channel: Channel) -> Json:
+    """A channel; of its address what is no secret."""
+    return {
+        "id": channel.pk,
+        "name": channel.name,
+        "kind": str(channel.kind),
+        "address": channel.shown,
+        "enabled": channel.enabled,
+        "created_at": iso(channel.created_at),
+        "created_by": channel.created_by_name,
+    }
+
+
+def rule_line(rule: Rule) -> Json:
+    """A rule: which channel is told what."""
+    return {
+        "id": rule.pk,
+        "channel": rule.channel_id,
+        "kinds": rule.kinds,
+        "project": rule.project_id,
+        "label": rule.label,
+    }
+
+
+def delivery_line(delivery: Delivery) -> Json:
+    """A message to a channel without its text."""
+    return {
+        "id": delivery.pk,
+        "message_id": delivery.message_id,
+        "channel": delivery.channel_id,
+        "channel_name": delivery.channel_name,
+        "kind": str(delivery.kind),
+        "notices": delivery.count,
+        "state": str(delivery.state),
+        "attempts": delivery.attempts,
+        "error": delivery.error,
+        "created_at": iso(delivery.created_at),
+        "sent_at": iso(delivery.sent_at),
+    }
+
+
+def handling_line(handling: Handling) -> Json:
+    """What somebody handled. Without a cluster it is the whole cause, without a project in all."""
+    return {
+        "id": handling.pk,
+        "cause": handling.cause,
+        "cluster": handling.cluster_id,
+        "project": handling.project_id,
+        "reason": handling.reason,
+        "until": iso(handling.until),
+        "made_at": iso(handling.made_at),
+        "made_by": handling.made_by_name,
+        "ended_at": iso(handling.ended_at),
+        "ended_by": handling.ended_by_name,
     }

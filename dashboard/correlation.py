@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from celery import signals
 from structlog.contextvars import bind_contextvars, get_contextvars, unbind_contextvars
 
 HEADER = "css_correlation_id"  # of a message
+# Ids of work that no request started: a client with one could add lines to the log of that work.
+OWN = re.compile(r"batch-\d+", re.ASCII)
 
 
 def connect() -> None:

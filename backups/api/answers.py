@@ -11,14 +11,22 @@ from typing import Any, Generic, Literal, TypeVar
 from ninja import Schema
 
 from backups.choices import (
+    AttentionCause,
+    CatchUp,
+    ChannelKind,
     ConnectionFault,
+    DeliveryState,
     Evidence,
+    FiringResult,
+    NoticeKind,
     Outcome,
     Protection,
     Readiness,
     RunState,
+    ScheduledWork,
     SyncStep,
     Trigger,
+    WhenNotReady,
     Work,
 )
 
@@ -457,3 +465,111 @@ class Verification(Schema):
     guards_missing: str
     records: int
     pending: int
+
+
+class Schedule(Schema):
+    id: int
+    name: str
+    work: ScheduledWork
+    on: bool
+    stopped_reason: str
+    owner: str
+    cron: str
+    minutes: int | None
+    zone: str
+    jitter: int
+    filter: str
+    clusters: list[int]
+    when_not_ready: WhenNotReady
+    wait_minutes: int
+    catch_up: CatchUp
+    overlap: bool
+    reason: str
+    report_channel: int | None
+    report_span: str
+    ping: bool
+    next_at: datetime | None
+    created_at: datetime
+    changed_at: datetime
+    deleted_at: datetime | None
+
+
+class Firing(Schema):
+    id: int
+    schedule: int
+    slot: datetime
+    fired_at: datetime
+    result: FiringResult
+    note: str
+    matched: int
+    requested: int
+    by_hand: bool
+    by: str
+    batch_id: int | None
+
+
+class Channel(Schema):
+    id: int
+    name: str
+    kind: ChannelKind
+    address: str
+    enabled: bool
+    created_at: datetime
+    created_by: str
+
+
+class SavedChannel(Channel):
+    """`signing_secret` is in the answer to the request that made it, and "" in all others."""
+
+    signing_secret: str
+
+
+class Rule(Schema):
+    id: int
+    channel: int
+    kinds: list[NoticeKind]
+    project: int | None
+    label: str
+
+
+class Delivery(Schema):
+    id: int
+    message_id: str
+    channel: int | None
+    channel_name: str
+    kind: NoticeKind
+    notices: int
+    state: DeliveryState
+    attempts: int
+    error: str
+    created_at: datetime
+    sent_at: datetime | None
+
+
+class Handling(Schema):
+    id: int
+    cause: AttentionCause
+    cluster: int | None
+    project: int | None
+    reason: str
+    until: datetime | None
+    made_at: datetime
+    made_by: str
+    ended_at: datetime | None
+    ended_by: str
+
+
+class Handlings(Schema):
+    """One, or one for each project."""
+
+    items: list[Handling]
+
+
+class Report(Schema):
+    """The figures by name, and the rows of each table by column, as in the CSV."""
+
+    at: datetime
+    figures: dict[str, int | str]
+    clusters: list[dict[str, int | str]]
+    causes: list[dict[str, int | str]]
+    actions: list[dict[str, int | str]]

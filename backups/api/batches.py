@@ -22,7 +22,7 @@ from dashboard.accounts.access import require_somewhere
 from dashboard.audit.trail import Actor
 
 from . import answers
-from .bodies import AgainBody, BatchBody, NoFields
+from .bodies import FIELDS_OF_WORK, AgainBody, BatchBody, NoFields
 from .clusters import key_of, requester_of
 from .declare import IDEMPOTENCY_KEY, Resource, answer
 from .problems import Invalid, NotNow
@@ -65,6 +65,9 @@ def request_batch(request: ApiRequest, body: BatchBody | None = None) -> JsonRes
         if problem := selecting.filter_problem(query):
             raise Invalid([("filter", problem)])
         valid(found)
+        if problem := selecting.vague(body.filter, request.user):
+            raise Invalid([("filter", problem)])
+    refuse_other_work(work, body)
     if problems := other_work.problems_of(work, body.values(), body.reason):
         raise Invalid([("work", problem) for problem in problems])
     try:
@@ -78,6 +81,22 @@ def request_batch(request: ApiRequest, body: BatchBody | None = None) -> JsonRes
     except BatchProblem as error:
         raise _refused(error) from None
     return _answer(request, made)
+
+
+def refuse_other_work(work: Work, body: BatchBody) -> None:
+    """Reject fields of other work: without `work`, an objective would be a request for backups.
+
+    Raises:
+        Invalid: names them, or `hours` where it is missing, because null resets the objectives.
+    """
+    given, own = body.model_fields_set, FIELDS_OF_WORK.get(work, frozenset())
+    others = (frozenset().union(*FIELDS_OF_WORK.values()) - own) & given
+    text = _("“%(work)s” does not take this field.") % {"work": work.value}
+    wrong = [(name, text) for name in sorted(others)]
+    if work is Work.OBJECTIVE and "hours" not in given:
+        wrong.append(("hours", _("Give the hours, or null for the objective of the project.")))
+    if wrong:
+        raise Invalid(wrong)
 
 
 def _refused(error: BatchProblem) -> NotNow:

@@ -7,13 +7,29 @@ from typing import Annotated, Any, Literal
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from backups.choices import Ruling, Work
+from backups.choices import (
+    RULE_KINDS,
+    AttentionCause,
+    CatchUp,
+    Ruling,
+    ScheduledWork,
+    WhenNotReady,
+    Work,
+)
 from backups.forms import LONGEST_REASON, MAX_WAIT_MINUTES, STOP_AFTER
+from backups.lists.report import Span
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.run_log import LONGEST_RULING
 
 MOST_NAMED = 1000  # clusters that a request names; a filter selects more
 MOST_LABELS = 50
+
+# what other work than a backup takes
+FIELDS_OF_WORK: dict[Work, frozenset[str]] = {
+    Work.LABEL: frozenset({"labels", "remove"}),
+    Work.OBJECTIVE: frozenset({"hours"}),
+    Work.SETTINGS: frozenset({"bucket", "base_path", "agency", "stop_after"}),
+}
 
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
 Reason = Annotated[str, Field(max_length=LONGEST_REASON, pattern=_NO_NUL)]
@@ -22,6 +38,10 @@ Hours = Annotated[int, Field(ge=1, le=LONGEST_OBJECTIVE_HOURS)]
 Number = Annotated[int, Field(ge=1, lt=2**63)]
 Name = Annotated[str, Field(max_length=100, pattern=_NO_NUL)]
 Text = Annotated[str, Field(max_length=512, pattern=_NO_NUL)]
+# read as those of queries are
+Moment = Annotated[
+    str, Field(max_length=40, pattern=_NO_NUL, json_schema_extra={"format": "date-time"})
+]
 Labels = Annotated[dict[Text, Text], Field(max_length=MOST_LABELS)]
 
 
@@ -66,12 +86,7 @@ class BatchBody(AgainBody):
 
     def values(self) -> dict[str, Any]:
         """What other work than a backup needs, as `BatchForm.values`."""
-        names = {
-            Work.LABEL: {"labels", "remove"},
-            Work.OBJECTIVE: {"hours"},
-            Work.SETTINGS: {"bucket", "base_path", "agency", "stop_after"},
-        }
-        return self.model_dump(include=names.get(Work(self.work), set()))
+        return self.model_dump(include=set(FIELDS_OF_WORK.get(Work(self.work), ())))
 
 
 class SettleBody(NoFields):
@@ -126,7 +141,7 @@ class LogPolicyBody(ReasonBody):
     """The cloud's daily log backup: hour and UTC offset, or off."""
 
     enabled: bool
-    hour: Annotated[int, Field(ge=0, le=23)] = 0
+    hour: Annotated[int, Field(ge=0, le=23)] | None = None
     offset: Annotated[str, Field(pattern=r"^[+-]\d\d:\d\d$")] = "+00:00"
 
 
@@ -141,3 +156,56 @@ class FileChecksBody(NoFields):
     """Whether files in the bucket are checked."""
 
     enabled: bool
+
+
+class ScheduleBody(ReasonBody):
+    """A schedule as a whole: what is left out is as in a new one, but the ping URL stays."""
+
+    name: Annotated[Name, Field(min_length=1)]
+    cron: Name = ""
+    minutes: Annotated[int, Field(ge=1, le=527_040)] | None = None
+    zone: Annotated[str, Field(max_length=64)] = "UTC"
+    jitter: Annotated[int, Field(ge=0, le=3600)] = 0
+    work: Literal[*ScheduledWork.values] = ScheduledWork.BACKUP.value  # type: ignore[valid-type]
+    filter: Annotated[str, Field(max_length=2000, pattern=_NO_NUL)] = ""
+    clusters: Annotated[list[Number], Field(max_length=MOST_NAMED)] = []
+    when_not_ready: Literal[*WhenNotReady.values] = WhenNotReady.SKIP.value  # type: ignore[valid-type]
+    wait_minutes: Annotated[int, Field(ge=0, le=MAX_WAIT_MINUTES)] = 0
+    catch_up: Literal[*CatchUp.values] = CatchUp.ONE.value  # type: ignore[valid-type]
+    overlap: bool = False
+    report_channel: Number | None = None
+    report_span: Literal[Span.LAST_MONTH.value, Span.LAST_WEEK.value] | None = None  # type: ignore[name-defined]
+    ping_url: Annotated[str, Field(max_length=500, pattern=_NO_NUL)] | None = None
+
+
+class ChannelBody(NoFields):
+    """A channel by its name."""
+
+    name: Annotated[Name, Field(min_length=1)]
+    url: Annotated[str, Field(max_length=2000, pattern=_NO_NUL)] = ""
+    enabled: bool | None = None
+
+
+class ChangedChannelBody(ChannelBody):
+    """A channel by its number, which may get another name or signing secret."""
+
+    renew_secret: bool = False
+
+
+class RuleBody(NoFields):
+    """A rule; null for all projects, "" for clusters with any labels."""
+
+    channel: Number
+    kinds: Annotated[list[Literal[*(kind.value for kind in RULE_KINDS)]], Field(min_length=1)]  # type: ignore[valid-type]
+    project: Number | None
+    label: Annotated[str, Field(max_length=200, pattern=_NO_NUL)] = ""
+
+
+class HandlingBody(NoFields):
+    """What is handled: a cluster, or a cause in a project, or with null in all that one may."""
+
+    cause: Literal[*AttentionCause.values]  # type: ignore[valid-type]
+    cluster: Number | None = None
+    project: Number | None = None
+    reason: Annotated[Reason, Field(min_length=1)]
+    until: Moment | None = None

@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Any] = {
     "bucket": "css-log-backups",
     "cloud": "otc",
     "cluster": "orders-prod",
+    "cron": "30 2 * * *",
     "cluster_id": "5f7b1c3a-0d9e-4c61-a8f4-2b7d6c9e1a20",
     "detail": "Unknown token.",
     "engine": "OpenSearch",
@@ -39,6 +40,7 @@ EXAMPLES: dict[str, Any] = {
     "labels": {"team": "shop"},
     "limit": 50,
     "lookup": "0123456789ab",
+    "name": "nightly",
     "next": "/api/v1/clusters?cursor=eyJ&limit=50",
     "objective_hours": 24,
     "offset": "+01:00",
@@ -57,6 +59,7 @@ EXAMPLES: dict[str, Any] = {
     "version": "2.11.0",
     "window": "30d",
     "work": "backup",
+    "zone": "Europe/Berlin",
 }
 
 

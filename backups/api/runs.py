@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.expressions import OrderBy
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -113,15 +113,25 @@ def export_runs(request: ApiRequest, body: ExportBody | None = None) -> HttpResp
     parameters=PAGED,
 )
 def list_exports(request: ApiRequest) -> Json:
-    """The account's exports, newest first."""
-    made, newest = Export.objects.filter(owner=request.user), [OrderBy(F("pk"), descending=True)]
-    return page_of(request, made, newest, _export_line, kind="exports")
+    """The account's exports, newest first; a limited token's are those that it made."""
+    newest = [OrderBy(F("pk"), descending=True)]
+    return page_of(request, _exports(request), newest, _export_line, kind="exports")
 
 
 @exports_router.read("/{int:pk}", answers.Export, name="export", summary="Get an export")
 def get_export(request: ApiRequest, pk: int) -> Json:
     """The progress of one of the account's exports; its rows were the response to its request."""
-    return _export_line(get_object_or_404(Export, owner=request.user, pk=pk))
+    return _export_line(get_object_or_404(_exports(request), pk=pk))
+
+
+def _exports(request: ApiRequest) -> QuerySet[Export]:
+    """The account's exports; of a token that is limited to projects those that it made.
+
+    Others have filters and numbers of projects that the token does not reach.
+    """
+    own = Export.objects.filter(owner=request.user)
+    used = request.auth
+    return own if used.project_ids is None else own.filter(token=used.label)
 
 
 def _export_line(export: Export) -> Json:

@@ -14,7 +14,20 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
-from . import account, audit, batches, clusters, connections, log_settings, openapi, problems, runs
+from . import (
+    account,
+    attention,
+    audit,
+    batches,
+    clusters,
+    connections,
+    log_settings,
+    notifications,
+    openapi,
+    problems,
+    runs,
+    schedules,
+)
 from .account import API_VERSION as VERSION
 from .token import READ
 
@@ -48,6 +61,12 @@ ROUTERS = {
     "/batches": (batches.router,),
     "/connections": (connections.router,),
     "/projects": (connections.projects_router,),
+    "/schedules": (schedules.router,),
+    "/channels": (notifications.router,),
+    "/rules": (notifications.rules_router,),
+    "/deliveries": (notifications.deliveries_router,),
+    "/handlings": (attention.handlings_router,),
+    "/report": (attention.report_router,),
     "/audit": (audit.router,),
     "/retention": (audit.retention_router,),
     "": (account.router,),

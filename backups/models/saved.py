@@ -96,6 +96,8 @@ class Export(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="exports"
     )
     owner_name = models.CharField(max_length=255)
+    # "" for a page; a token that is limited to projects sees its own exports alone
+    token = models.CharField(max_length=255, blank=True, help_text="label of the API token")
     format = models.CharField(max_length=5, choices=Format)
     query = models.CharField(
         max_length=2000, blank=True, help_text="query string of the exported filter"

@@ -112,6 +112,7 @@ def begin(
         export = Export.objects.create(
             owner=found.viewer,
             owner_name=found.viewer.get_username(),
+            token=actor.token,
             format=kind.suffix,
             query=query,
             requested_before=found.now,

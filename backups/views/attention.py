@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from backups.choices import AttentionCause, ConnectionFault
 from backups.forms import form_problems
+from backups.forms.handling import HandledScopeForm, HandleForm
 from backups.guide import CONNECTION_FAULTS, Explanation, Text
 from backups.models import BackupRun, Connection, Handling
 from backups.rules import causes
@@ -41,7 +42,6 @@ from dashboard.audit.trail import Actor
 
 from .cluster_rows import NextStep, next_step, permitted_cluster
 from .common import PageRequest, bad_request, local_path, new_key
-from .handling_forms import HandledScopeForm, HandleForm
 
 
 @dataclass(frozen=True, slots=True)

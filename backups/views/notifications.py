@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.choices import RULE_KINDS, ChannelKind, DeliveryState, NoticeKind
+from backups.forms.notifications import ChannelForm, LogForm, RuleForm
 from backups.models import Channel, Delivery, Rule
 from backups.services.notifications import channels
 from backups.services.notifications.senders import SCHEMES
@@ -27,7 +28,6 @@ from dashboard.web.display import display_of
 
 from . import badges
 from .common import PageRequest, bad_request
-from .notification_forms import ChannelForm, LogForm, RuleForm
 
 DELIVERIES = Keyset(Delivery, "created_at")
 # What each kind means, for the page on which they are chosen.

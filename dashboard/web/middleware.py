@@ -24,7 +24,7 @@ from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
 from structlog.contextvars import bound_contextvars
 
-from dashboard import logs
+from dashboard import correlation, logs
 from dashboard.metrics import counters
 
 access = structlog.stdlib.get_logger("dashboard.access")
@@ -179,8 +179,9 @@ PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=
 class RequestIdMiddleware:
     """Assign each request an id, log its end and count it.
 
-    A client or proxy may choose the id, in X-Request-ID. It is in the answer's header of the same
-    name, in every log line of the request, and in those of the tasks that the request queues.
+    A client or proxy may choose the id, in X-Request-ID, but not one in the form of the product's
+    own. It is in the answer's header of the same name, in every log line of the request, and in
+    those of the tasks that the request queues.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -189,7 +190,8 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         began = time.monotonic()
         given = request.headers.get("X-Request-Id", "")
-        made = given if logs.WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
+        usable = logs.WELL_FORMED.fullmatch(given) and not correlation.OWN.fullmatch(given)
+        made = given if usable else uuid.uuid4().hex
         request.request_id = made  # type: ignore[attr-defined]
         with bound_contextvars(correlation_id=made):
             response = self.get_response(request)

@@ -72,7 +72,7 @@ class Url:
 
     Attributes:
         of: the kind of thing whose key is in the URL; "" for none.
-        GET, POST, PUT: what the method needs; None where it is answered with 405.
+        GET, POST, PUT, DELETE: what the method needs; None where it is answered with 405.
         query: sent with a GET.
         shown: a kind: both projects' things of it are sent as what a page shows.
         data: sent with a POST; to the API as JSON, and with a PUT.
@@ -86,6 +86,7 @@ class Url:
     GET: Need | None = None
     POST: Need | None = None
     PUT: Need | None = None
+    DELETE: Need | None = None
     query: str = ""
     shown: str = ""
     data: dict[str, Any] = field(default_factory=dict)
@@ -356,6 +357,59 @@ API_MATRIX: dict[str, Url] = {
         answers=frozenset({200, 202}),
     ),
     "api:retention": Url(GET=everywhere(AUDIT)),
+    "api:schedules": Url(
+        GET=SIGNED_IN,
+        PUT=somewhere(RUN),
+        scope=MANAGE,
+        data={"name": "nightly", "cron": "0 3 * * *", "filter": "q=no-such"},
+        answers=frozenset({200, 201}),
+        lists=True,
+    ),
+    "api:schedule": Url(
+        of="schedule",
+        GET=here(SEE),
+        PUT=here(CONFIGURE),
+        DELETE=here(CONFIGURE),
+        scope=MANAGE,
+        data={"name": "nightly", "cron": "0 3 * * *", "filter": "q=no-such"},
+    ),
+    "api:schedule-pause": Url(of="schedule", POST=here(CONFIGURE), scope=MANAGE),
+    "api:schedule-resume": Url(of="schedule", POST=here(CONFIGURE), scope=MANAGE),
+    "api:schedule-run": Url(of="schedule", POST=here(RUN), answers=frozenset({202, 409})),
+    "api:schedule-firings": Url(of="schedule", GET=here(SEE)),
+    "api:channels": Url(
+        GET=everywhere(AUDIT),
+        PUT=everywhere(CONFIGURE),
+        scope=MANAGE,
+        data={"name": "hook", "url": "https://127.0.0.1:9/hook"},
+        answers=frozenset({200, 201}),
+    ),
+    "api:channel": Url(
+        of="channel",
+        GET=everywhere(AUDIT),
+        PUT=everywhere(CONFIGURE),
+        DELETE=everywhere(CONFIGURE),
+        scope=MANAGE,
+        data={"name": "hook"},
+    ),
+    "api:channel-test": Url(of="channel", POST=everywhere(CONFIGURE), scope=MANAGE),
+    "api:rules": Url(
+        GET=everywhere(AUDIT),
+        PUT=everywhere(CONFIGURE),
+        scope=MANAGE,
+        data={"channel": 2**40, "kinds": ["run_failed"], "project": None},
+    ),
+    "api:rule": Url(of="rule", DELETE=everywhere(CONFIGURE), scope=MANAGE),
+    "api:deliveries": Url(GET=everywhere(AUDIT)),
+    "api:handlings": Url(
+        GET=SIGNED_IN,
+        POST=somewhere(RUN),
+        data={"cause": "never", "project": None, "reason": "x", "until": "2035-01-01T00:00:00Z"},
+        answers=frozenset({200, 201, 400}),
+        lists=True,
+    ),
+    "api:handling-end": Url(of="handling", POST=here(RUN)),
+    "api:report": Url(GET=SIGNED_IN, query="span=this_month", lists=True),
     # any other path below /api/: a 404 in JSON for everybody
     "api:unknown": Url(),
 }

@@ -40,7 +40,7 @@ def wanted(
     """The expected answer: "permitted" or a status."""
     if name == "api:unknown":
         return "404"
-    need = {"GET": entry.GET, "POST": entry.POST, "PUT": entry.PUT}.get(method)
+    need = getattr(entry, method, None)
     if need is None:
         return "405"
     if scope is None:
@@ -71,7 +71,9 @@ def test_every_token_gets_what_the_matrix_says(name: str, world: World, redis_ur
                 path = path_of(name, entry, world, side, person)
                 for method in METHODS:
                     url = f"{path}?{entry.query}" if entry.query and method == "GET" else path
-                    answer = ask(token, method, url, entry.data if method != "GET" else None)
+                    answer = ask(
+                        token, method, url, entry.data if method in ("POST", "PUT") else None
+                    )
                     got = str(answer.status)
                     got = "permitted" if answer.status in entry.answers else got
                     need = wanted(name, entry, method, person, scope, side)
@@ -131,7 +133,7 @@ def test_every_answer_of_the_api_carries_the_headers(world: World, redis_url: st
     for token in ("", token_of(root.user, Scope.RUN)):
         for name, entry in API_MATRIX.items():
             path = path_of(name, entry, world, OWN, root)
-            for method in ("GET", "POST", "PUT"):
+            for method in ("GET", "POST", "PUT", "DELETE"):
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
                 answer = Client().generic(method, path, headers=headers)
                 assert_guarded(answer, f"{method} {path}")
@@ -170,13 +172,17 @@ def test_a_session_of_the_highest_role_opens_nothing_of_the_api(
         if name in ("api:openapi", "api:unknown"):
             continue
         path = path_of(name, entry, world, OWN, world.people[0])
-        for method, need in (("GET", entry.GET), ("POST", entry.POST), ("PUT", entry.PUT)):
+        for method in ("GET", "POST", "PUT", "DELETE"):
             answer = client.generic(method, path)
-            assert answer.status_code == (401 if need else 405), f"{method} {path}"
+            assert answer.status_code == (401 if getattr(entry, method) else 405), (
+                f"{method} {path}"
+            )
 
 
 def test_the_matrix_has_needs_of_kinds_that_the_walk_knows() -> None:
-    needs = {need.where for e in API_MATRIX.values() for need in (e.GET, e.POST, e.PUT) if need}
+    needs = {
+        need.where for e in API_MATRIX.values() for need in (e.GET, e.POST, e.PUT, e.DELETE) if need
+    }
     assert needs == {
         *(Where.SIGNED_IN, Where.OWNER, Where.HERE, Where.HIDDEN),
         *(Where.SOMEWHERE, Where.EVERYWHERE),

@@ -29,6 +29,12 @@ def broker(redis_url: str) -> Iterator[None]:
     rate.close()
 
 
+@pytest.fixture
+def admin_program(db: None) -> Program:
+    ada = give(User.objects.create_user("ada"), Role.ADMIN)
+    return Program(token_of(ada, Scope.MANAGE, "terraform"))
+
+
 def test_a_filter_becomes_a_batch_that_can_be_followed(
     program: Program, cluster: Cluster, hidden: Cluster
 ) -> None:
@@ -77,6 +83,18 @@ def test_named_clusters_are_one_batch_for_a_key(
         ({}, "filter"),
         ({"filter": "q=o", "clusters": [1]}, "filter"),
         ({"filter": "engine=steam"}, "engine"),
+        # what selects all clusters without saying so
+        ({"filter": "&"}, "filter"),
+        ({"filter": "?"}, "filter"),
+        ({"filter": " "}, "filter"),
+        ({"filter": "q="}, "filter"),
+        ({"filter": "q=%20"}, "filter"),
+        ({"filter": "show="}, "filter"),
+        ({"filter": "engine=opensearch&q="}, "filter"),
+        # an objective, labels or settings that would be a request for backups
+        ({"filter": "q=o", "hours": 12}, "hours"),
+        ({"filter": "q=o", "labels": {"team": "shop"}}, "labels"),
+        ({"filter": "q=o", "work": "check", "bucket": "logs"}, "bucket"),
         ({"filter": "qq=o"}, "filter"),
         ({"clusters": [0]}, "clusters"),
         ({"clusters": ["1"]}, "clusters"),
@@ -129,3 +147,24 @@ def test_a_reader_requests_nothing_and_a_stranger_sees_nothing(
     assert stranger.get(f"{URL}/{number}").status == 404
     assert stranger.get(URL).body["items"] == []
     assert stranger.post(f"{URL}/{number}/retry").status == 404
+
+
+def test_an_objective_is_reset_only_by_null(admin_program: Program, cluster: Cluster) -> None:
+    Cluster.objects.update(objective_hours=12)
+    sent = {"filter": "q=o", "work": "objective"}
+    refused = admin_program.post(URL, sent)
+    assert (refused.status, refused.body["errors"][0]["field"]) == (400, "hours")
+    assert not Batch.objects.exists()
+    assert admin_program.post(URL, {**sent, "hours": None}).status == 202
+    advance()
+    cluster.refresh_from_db()
+    assert cluster.objective_hours is None
+
+
+def test_a_label_is_not_both_set_and_removed(admin_program: Program, cluster: Cluster) -> None:
+    sent = {"filter": "q=o", "work": "label", "labels": {"team": "shop"}, "remove": ["team"]}
+    refused = admin_program.post(URL, sent)
+    assert refused.status == 400
+    assert "team" in refused.body["errors"][0]["problem"]
+    assert not Batch.objects.exists()
+    assert admin_program.post(URL, {**sent, "remove": ["tier"]}).status == 202

@@ -266,3 +266,25 @@ def test_a_limited_token_reaches_no_other_token_and_names_no_other_project(
     assert [each["project"]["name"] for each in wide.get("me").body["roles"]] == ["shop", "bank"]
     assert limited.post(f"tokens/{limited.get('me').body['token']['id']}/revoke").status == 200
     assert limited.get("token").status == 401
+
+
+def test_a_limited_token_sees_the_exports_that_it_made(
+    admin: User, project: Project, hidden: Cluster, redis_url: str
+) -> None:
+    made = {
+        name: create_token(admin, name, Scope.READ, 30, Actor("ada"), projects=only)[1].text
+        for name, only in (("all", None), ("limited", [project]), ("other", [project]))
+    }
+    everything, limited, other = (Program(text) for text in made.values())
+    secret = everything.post(f"runs/export?project={hidden.project_id}&q=secret").headers
+    own = limited.post("runs/export?q=own").headers["Location"]
+    assert [each["filter"] for each in limited.get("exports").body["items"]] == ["q=own"]
+    assert limited.get(own).status == 200
+    assert limited.get(secret["Location"]).status == 404
+    assert (other.get("exports").body["items"], other.get(own).status) == ([], 404)
+    assert len(everything.get("exports").body["items"]) == 2
+
+
+def test_the_hour_of_the_daily_backup_has_no_default(terraform: Program, cluster: Cluster) -> None:
+    refused = terraform.ask("PUT", f"clusters/{cluster.pk}/log-policy", {"enabled": True})
+    assert (refused.status, refused.body["errors"][0]["field"]) == (400, "hour")

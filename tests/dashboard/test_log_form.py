@@ -185,6 +185,18 @@ def test_another_id_is_replaced(given: str) -> None:
 
 
 @pytest.mark.django_db
+def test_a_client_cannot_have_the_id_of_a_batch(client: Client) -> None:
+    from backups.services.batches.starting import correlation_of
+
+    for number in (17, 4711, 2**40):
+        own = correlation_of(number).ljust(8, "0")
+        answer = client.get("/sign-in/", headers={"X-Request-ID": own})
+        assert len(answer.headers["X-Request-Id"]) == 32, own
+    kept = client.get("/sign-in/", headers={"X-Request-ID": "nightly-batch-17"})
+    assert kept.headers["X-Request-Id"] == "nightly-batch-17"
+
+
+@pytest.mark.django_db
 def test_a_request_has_one_line_without_its_address(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="dashboard.access"):
         answer = Client().get("/sign-in/?code=of-a-sign-in")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -88,18 +89,32 @@ def put_again(settings: str, token: str, instance: Instance, folder: Path) -> No
     managing = next(each for each in EXAMPLES if each.startswith("put()"))
     cluster = next(each for each in EXAMPLES if "CLUSTER=$(" in each).partition("# the request")[0]
 
-    def events() -> list[str]:
-        actions = ("objective_changed", "cluster_labelled", "log_policy_changed")
-        query = "&".join(f"action={action}" for action in actions)
+    def items(path: str) -> list[dict[str, Any]]:
         found = requests.get(
-            f"{instance.url}/api/v1/audit?{query}",
+            f"{instance.url}/api/v1/{path}",
             headers={"Authorization": f"Bearer {token}"},
             timeout=30,
         )
-        return [each["action"] for each in found.json()["items"]]
+        found.raise_for_status()
+        listed: list[dict[str, Any]] = found.json()["items"]
+        return listed
 
-    before = events()
-    assert sorted(before) == ["cluster_labelled", "log_policy_changed", "objective_changed"]
+    def events() -> list[str]:
+        return [each["action"] for each in items("audit?actor=admin&limit=200")]
+
+    def rows() -> list[list[dict[str, Any]]]:
+        return [items(path) for path in ("schedules", "channels", "rules", "projects")]
+
+    def tags() -> list[Any]:
+        return [each["tags"] for each in items("clusters?label=team=shop")]
+
+    before, rows_before, tags_before = events(), rows(), tags()
+    assert [len(each) for each in (*rows_before[:3], tags_before)] == [1, 1, 1, 1]
+    for action in (
+        *("cluster_labelled", "log_policy_changed", "objective_changed"),
+        *("schedule_created", "channel_added", "notification_rule_added"),
+    ):
+        assert before.count(action) == 1, action
     for _again in range(2):
         subprocess.run(
             ["sh", "-c", "set -eu\n" + settings + cluster + managing],
@@ -109,7 +124,7 @@ def put_again(settings: str, token: str, instance: Instance, folder: Path) -> No
             timeout=150,
             check=True,
         )
-    assert events() == before
+    assert (events(), rows(), tags()) == (before, rows_before, tags_before)
 
 
 # --- the rest of the page
@@ -119,7 +134,7 @@ def test_every_address_is_on_the_page() -> None:
     listed = {
         line.split("`")[1].split(" ")[1].lstrip("/").replace("ID", "<int:pk>")
         for line in PAGE.splitlines()
-        if re.match(r"\| `(GET|POST|PUT) ", line)
+        if re.match(r"\| `(GET|POST|PUT|DELETE) ", line)
     }
     served = {str(each.pattern).removeprefix("v1/") for each in urlpatterns}
     assert listed == served - {""}

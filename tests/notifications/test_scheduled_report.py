@@ -14,12 +14,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from backups.choices import FiringResult, NoticeKind, ScheduledWork, Trigger
+from backups.forms.schedules import ScheduleForm
 from backups.lists.report import Range, Span
 from backups.models import Channel, Delivery, Project, Schedule, ScopeChange
 from backups.services.report import make_report
 from backups.services.runs.requests import Requester
 from backups.services.schedules import firing, pings, reporting
-from backups.views.schedule_form import ScheduleForm
 from dashboard.accounts.access import Role
 from dashboard.accounts.models import Grant, User
 from tests.grants import give

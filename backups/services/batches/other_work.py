@@ -48,6 +48,8 @@ def problems_of(work: Work, values: dict[str, Any], reason: str) -> list[str]:
         case Work.LABEL:
             if not values["labels"] and not values["remove"]:
                 return [_("Enter labels to set, or keys to remove.")]
+            if both := sorted(set(values["labels"]) & set(values["remove"])):
+                return [_("%(key)s: either set it or remove it.") % {"key": both[0][:100]}]
             return label_problems(values["labels"])
         case Work.OBJECTIVE:
             hours = values["hours"]

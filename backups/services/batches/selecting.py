@@ -134,6 +134,24 @@ def filter_problem(data: QueryDict) -> str:
     }
 
 
+def vague(text: str, user: User | None) -> str:
+    """Name what in a program's filter has no value, and would so select all clusters; "" for none.
+
+    Args:
+        text: the filter as a URL's query, valid as of `of_filter`.
+        user: whose permissions apply.
+    """
+    query = QueryDict(text)
+    found = ClusterFilter(query, user=user)
+    values = found.form.cleaned_data if found.is_valid() else {}
+    names = [name for name in query if values and not values.get(name)]
+    if query and not names:
+        return ""
+    return _("%(name)s has no value. All clusters that are present are “show=present”.") % {
+        "name": names[0][:100] if names else _("The filter")
+    }
+
+
 def of_rows(pks: Sequence[int], user: User | None) -> Selection:
     """Select clusters by their primary keys; those that the user may not see are left out."""
     visible = Cluster.objects.all() if user is None else Cluster.objects.visible_to(user)

@@ -72,7 +72,7 @@ def change_channel(
         actor: who changes it.
         name: unique.
         enabled: whether it is sent to; messages wait while it is not.
-        url: the new address; "" keeps it.
+        url: the new address; "" keeps it, and the stored one is no change.
         renew_secret: make a new signing secret for a webhook.
 
     Returns:
@@ -92,13 +92,16 @@ def change_channel(
             if not url:
                 raise
             old = {}  # its key is lost, and the address was entered again
+        if url == old.get("url"):
+            url = ""  # as it is
         target = url or old["url"]
         kept = old.get("secret", "")
         if is_webhook(target) and (renew_secret or not kept):
             secret = kept = new_secret()
-        for column, value in _address(target, kept if is_webhook(target) else "").items():
-            setattr(channel, column, value)
-            columns.append(column)
+        if url or secret:
+            for column, value in _address(target, kept if is_webhook(target) else "").items():
+                setattr(channel, column, value)
+                columns.append(column)
     channel.name, channel.enabled = name, enabled
     after = _facts(channel)
     details = {"address": "changed"} if url else {}

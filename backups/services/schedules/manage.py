@@ -13,7 +13,7 @@ from dashboard.accounts.access import Permission, may, may_somewhere, require, r
 from dashboard.accounts.models import User
 from dashboard.audit.models import Action
 from dashboard.audit.trail import Actor, record
-from dashboard.encryption import encrypt
+from dashboard.encryption import Undecipherable, decrypt, encrypt
 
 from .firing import only_project, plan, projects_of, selection_of
 
@@ -93,6 +93,8 @@ def save(
 ) -> Schedule:
     """Create or change a schedule; whoever saves it becomes its owner.
 
+    What changes nothing is not recorded.
+
     Args:
         schedule: a new one, or one as it was read; `changed_at` tells whether it still is.
         values: columns to set.
@@ -120,13 +122,16 @@ def save(
                 )
             require_change(user, schedule)
             before = schedule.recorded()
+        owner, pinged = schedule.owner_id, False
         timing, planned = _timing(schedule), (_timing(schedule), schedule.jitter)
         for name, value in values.items():
             setattr(schedule, name, value)
         schedule.owner, schedule.owner_name = user, user.get_username()[:255]
-        if ping_url is not None:
-            schedule.ping_sealed = encrypt(ping_url) if ping_url else ""
+        if ping_url is not None and ping_url != _ping_url(schedule):
+            schedule.ping_sealed, pinged = encrypt(ping_url) if ping_url else "", True
         require_run(user, _unstored(schedule), named)
+        if before == schedule.recorded() and owner == user.pk and not pinged:
+            return schedule
         if new or _timing(schedule) != timing:
             schedule.anchor = timezone.now().replace(second=0, microsecond=0)
         if new:
@@ -183,6 +188,14 @@ def delete(schedule: Schedule, *, user: User, actor: Actor) -> None:
         schedule.is_on, schedule.deleted_at, schedule.ping_sealed = False, timezone.now(), ""
         _store(schedule)
         _record(Action.SCHEDULE_DELETED, schedule, actor, before)
+
+
+def _ping_url(schedule: Schedule) -> str | None:
+    """The stored URL, "" for none; None if no key opens it."""
+    try:
+        return decrypt(schedule.ping_sealed).reveal() if schedule.ping_sealed else ""
+    except Undecipherable:
+        return None
 
 
 def _locked(schedule: Schedule) -> Schedule:

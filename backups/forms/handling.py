@@ -10,11 +10,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from backups.choices import AttentionCause
-from backups.forms import LONGEST_REASON
 from backups.models import Project
 from dashboard.accounts.access import Permission, permitted_q
 from dashboard.accounts.models import User
 from dashboard.web.moments import MomentField
+
+from . import LONGEST_REASON
 
 LONGEST_DAYS = 366
 
