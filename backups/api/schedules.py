@@ -7,7 +7,7 @@ from dataclasses import replace
 from django.db import transaction
 from django.db.models import F
 from django.db.models.expressions import OrderBy
-from django.http import Http404, JsonResponse
+from django.http import Http404, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -125,6 +125,10 @@ def _form(request: ApiRequest, body: ScheduleBody) -> ScheduleForm:
         raise Invalid([("filter", _("Give either “filter” or “clusters”."))])
     if bool(body.cron) == (body.minutes is not None):
         raise Invalid([("cron", _("Give either “cron” or “minutes”."))])
+    if body.filter:  # the form takes what was pasted from an address
+        problem = selecting.filter_problem(QueryDict(body.filter))
+        if problem := problem or selecting.vague(body.filter, request.user):
+            raise Invalid([("filter", problem)])
     form = ScheduleForm(
         {
             **body.model_dump(exclude={"filter", "clusters"}),
@@ -139,8 +143,6 @@ def _form(request: ApiRequest, body: ScheduleBody) -> ScheduleForm:
     if not form.is_valid():
         wrong = Invalid.by_form(form).errors
         raise Invalid([(_NAMES.get(name, name), text) for name, text in wrong])
-    if body.filter and (problem := selecting.vague(body.filter, request.user)):
-        raise Invalid([("filter", problem)])
     # it fires with the permissions of the account, which are more than those of this token
     if request.auth.project_ids is not None and not (
         _all_in_reach(request, body.clusters) if body.clusters else form.named

@@ -188,7 +188,8 @@ def _guards() -> Iterator[Finding]:
         yield Finding("guards", State.PROBLEM, f"Missing or changed: {names}.", hint)
     else:
         yield Finding("guards", State.OK, "All database triggers are there.")
-    yield from map(_of_message, check_database_role(databases=["default"]))
+    for each in check_database_role(databases=["default"]):
+        yield _of_message("guards", each)
 
 
 # --- work -----------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ def _worker() -> Iterator[Finding]:
     if not ages:
         yield Finding("worker", State.PROBLEM, "No worker reports.", START)
         return
-    text = f"{len(ages)} report; the last one did {min(ages):.0f} s ago."
+    text = f"{len(ages)} running; the last heartbeat was {min(ages):.0f} s ago."
     yield Finding("worker", State.OK, text)
     try:
         work.check_messages()
@@ -220,8 +221,8 @@ def _worker() -> Iterator[Finding]:
 def _sweep() -> Iterator[Finding]:
     age = heartbeats.sweep_age()
     if age is None or age >= settings.HEARTBEAT_ALARM_AFTER:
-        ago = "never" if age is None else f"{age:.0f} s ago"
-        yield Finding("sweep", State.PROBLEM, f"The periodic work was last done {ago}.", START)
+        when = "never done" if age is None else f"last done {age:.0f} s ago"
+        yield Finding("sweep", State.PROBLEM, f"The periodic work was {when}.", START)
     else:
         yield Finding("sweep", State.OK, f"The periodic work was last done {age:.0f} s ago.")
 
@@ -319,21 +320,21 @@ def _disk() -> Iterator[Finding]:
 def _settings() -> Iterator[Finding]:
     found = [each for each in run_checks(tags=[TAG]) if each.id not in TLS_CHECKS]
     wrong = [each for each in found if each.level > INFO]
-    yield from map(_of_message, wrong)
+    for each in wrong:
+        yield _of_message("settings", each)
     if not wrong:
         yield Finding("settings", State.OK, f"They can be used (DEPLOYMENT={settings.DEPLOYMENT}).")
 
 
-def _of_message(message: CheckMessage) -> Finding:
+def _of_message(check: str, message: CheckMessage) -> Finding:
     state = State.PROBLEM if message.level >= ERROR else State.WARNING
-    return Finding("settings", state, f"({message.id}) {message.msg}", str(message.hint or ""))
+    return Finding(check, state, f"({message.id}) {message.msg}", str(message.hint or ""))
 
 
 def _tls() -> Iterator[Finding]:
     for each in run_checks(tags=[TAG]):
         if each.id in TLS_CHECKS:
-            state = State.PROBLEM if each.level >= ERROR else State.WARNING
-            yield Finding("tls", state, f"({each.id}) {each.msg}", str(each.hint or ""))
+            yield _of_message("tls", each)
     url = urlsplit(settings.PUBLIC_URL)
     if url.scheme != "https" or not url.hostname:
         yield Finding("tls", State.SKIPPED, "No certificate to check: PUBLIC_URL is not https.")

@@ -51,5 +51,7 @@ class Command(BaseCommand):
 
     def _wrap(self, text: str) -> None:
         width = width_of(self.stdout) or _WIDTH
-        for line in textwrap.wrap(plain(text), width, subsequent_indent=" " * 9):
+        # commands and URLs stay whole, to be copied
+        whole: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
+        for line in textwrap.wrap(plain(text), width, subsequent_indent=" " * 9, **whole):
             self.stdout.write(line)
