@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from django.db.models import F
-from django.db.models.expressions import OrderBy
 from django.shortcuts import get_object_or_404
 
 from backups.api.problems import NotNow
-from backups.api.queries import page_of
+from backups.api.schedules import list_schedules
 from backups.api.token import ApiRequest
 from backups.choices import FiringResult, Trigger
 from backups.management.resources import Listing, OfOne, ResourceCommand
-from backups.models import Batch, Schedule
-from backups.serialize import Json, iso
+from backups.models import Schedule
+from backups.serialize import Json
+from backups.serialize_admin import firing_line, schedule_line
 from backups.services.runs.requests import Requester
 from backups.services.schedules import manage
 from backups.services.schedules.firing import run_now
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 from dashboard.commands import shell_user
-
-
-def _line(schedule: Schedule) -> Json:
-    return {
-        "id": schedule.pk,
-        "name": schedule.name,
-        "work": str(schedule.work),
-        "on": schedule.is_on,
-        "stopped_reason": schedule.stopped_reason,
-        "owner": schedule.owner_name,
-        "cron": schedule.cron,
-        "minutes": schedule.interval // 60 or None,
-        "zone": schedule.zone,
-        "filter": schedule.query,
-        "next_at": iso(schedule.next_at),
-    }
-
-
-def _list(request: ApiRequest) -> Json:
-    newest = [OrderBy(F("pk"), descending=True)]
-    return page_of(request, Schedule.objects.existing(), newest, _line, kind="schedules")
 
 
 def _schedule(pk: int) -> Schedule:
@@ -62,7 +40,7 @@ def _switch(request: ApiRequest, pk: int, *, on: bool) -> Json:
         manage.switch(schedule, on=on, user=user, actor=Actor.of(request))
     except manage.ScheduleProblem as error:
         raise NotNow("schedule", str(error)) from None
-    return _line(_schedule(pk))
+    return schedule_line(_schedule(pk))
 
 
 def _pause(request: ApiRequest, pk: int) -> Json:
@@ -81,14 +59,7 @@ def _run(request: ApiRequest, pk: int) -> Json:
     firing = run_now(schedule, owner, requester)
     if firing.result == FiringResult.SKIPPED:
         raise NotNow("skipped", f"Nothing was requested. {firing.note}")
-    return {
-        "id": firing.pk,
-        "schedule": pk,
-        "result": str(firing.result),
-        "matched": firing.matched,
-        "requested": firing.requested,
-        "batch_id": Batch.objects.filter(firing=firing).values_list("pk", flat=True).first(),
-    }
+    return firing_line(firing)
 
 
 class Command(ResourceCommand):
@@ -100,7 +71,7 @@ class Command(ResourceCommand):
     operations = {
         "list": Listing(
             "List schedules, newest first.",
-            _list,
+            list_schedules,
             [
                 ("SCHEDULE", "id"),
                 ("NAME", "name"),
