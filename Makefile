@@ -18,6 +18,8 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 
 # set by other programs in the shell: with them Python uses other folders or does not find this one
 unexport PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS PYTHONOPTIMIZE
+# with it every run of pytest compiles all tests again, in each worker: nine seconds of its processor
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ def described() -> dict[str, Any]:
     """The description, in which objects have no members beside those that it names."""
     from backups.api.urls import description
 
-    found = description()
+    found = deepcopy(description())
     for schema in found["components"]["schemas"].values():
         # problems have further members, by their type
         if "properties" in schema and not schema.get("title", "").endswith("Problem"):

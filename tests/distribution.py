@@ -21,10 +21,11 @@ FIRST = (
     "tests/docs/",
     "tests/compose/",
     "tests/proxies/",
+    "tests/sign_in/test_first_admin.py::test_it_works_as_a_process_on_an_empty_database",
     "tests/audit/",
     "tests/dashboard/",
 )
-# Use no database, an `Instance` with the embedded one, or look at pages and paper, where each database's rows
+# Use no database, always the embedded one, or look at pages and paper, where each database's rows
 # make the same page. `pytest --database-only` leaves them out.
 WITHOUT_DATABASE = (
     "tests/browser/test_every_page.py",
@@ -37,21 +38,26 @@ WITHOUT_DATABASE = (
     "tests/dashboard/test_redis_tls.py",
     "tests/dashboard/test_system_checks.py",
     "tests/deploy/",
+    # these start products of their own, without the suite's DATABASE_URL (tests/instances.py)
+    "tests/dashboard/test_one_line_an_event.py",
     "tests/docs/test_api_examples.py",
     "tests/docs/test_document_commands.py::test_the_commands_of_a_page",
-    "tests/docs/test_docs.py",
-    "tests/docs/test_imports.py",
-    "tests/docs/test_licences.py",
-    "tests/docs/test_settings.py",
     "tests/e2e/test_a_day.py",
     "tests/e2e/test_metrics_trial.py",
     "tests/e2e/test_planted_secrets.py",
     "tests/e2e/test_redis_refuses_writes.py",
+    "tests/e2e/test_same_id.py",
     "tests/e2e/test_shared_redis.py",
     "tests/e2e/test_told_without_redis.py",
+    "tests/proxies/",
+    "tests/sign_in/test_first_admin.py::test_it_works_as_a_process_on_an_empty_database",
+    "tests/docs/test_distribution.py",
+    "tests/docs/test_docs.py",
+    "tests/docs/test_imports.py",
+    "tests/docs/test_licences.py",
+    "tests/docs/test_settings.py",
     "tests/language/test_templates.py",
     "tests/local_run/",
-    "tests/proxies/",
     "tests/rules/",
     "tests/simulator/",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -119,8 +119,13 @@ def _beyond_limits(request: HttpRequest) -> HttpResponse | None:
 
 
 def description() -> dict[str, Any]:
-    """The OpenAPI description of this instance."""
-    return openapi.describe(api, f"{get_script_prefix()}{BASE}")
+    """The OpenAPI description of this instance; who changes it copies it first."""
+    return _description(get_script_prefix())
+
+
+@lru_cache(maxsize=4)  # half a second of work that has one result while the process lives
+def _description(prefix: str) -> dict[str, Any]:
+    return openapi.describe(api, f"{prefix}{BASE}")
 
 
 def openapi_json(request: HttpRequest) -> HttpResponse:
