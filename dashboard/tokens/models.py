@@ -101,7 +101,9 @@ _SCOPE_PERMISSIONS = {
 _SCOPE_DESCRIPTIONS = {
     Scope.READ: _("views clusters, protection and runs, and exports runs"),
     Scope.RUN: _("also requests backups and cancels queued runs"),
-    Scope.MANAGE: _("also changes clusters, connections and log backup settings"),
+    Scope.MANAGE: _(
+        "also changes clusters, connections, schedules, notifications and log backup settings"
+    ),
 }
 
 
