@@ -10,7 +10,6 @@ from django.db.models import Exists, OuterRef
 
 from backups.choices import ConnectionFault, SyncStep
 from dashboard.accounts.access import visible_q
-from dashboard.db.prepared import Param, Prepared
 
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
@@ -67,12 +66,7 @@ class Project(models.Model):
     @property
     def is_disconnected(self) -> bool:
         """Whether it was disconnected; one query each time."""
-        return bool(_DISCONNECTED.fetch(pk=self.pk))
-
-
-_DISCONNECTED = Prepared(
-    lambda: Project.objects.disconnected().filter(pk=Param("pk")).values_list("pk")
-)
+        return Project.objects.disconnected().filter(pk=self.pk).exists()
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):

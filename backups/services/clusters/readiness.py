@@ -90,7 +90,7 @@ def check_cluster(cluster_id: int) -> None:
         return
     cluster: Cluster = found[0]
     (cluster.project,) = _PROJECT.fetch(pk=cluster.project_id)
-    if cluster.project.is_disconnected:  # no request is sent for a disconnected project
+    if _DISCONNECTED.fetch(pk=cluster.project_id):  # no request is sent for a disconnected project
         checks.release(cluster.pk)
         return
     checks.renew(cluster.pk)
@@ -108,6 +108,9 @@ def check_cluster(cluster_id: int) -> None:
 # Of every check, so prepared: they are most of what a check costs.
 _CLUSTER = Prepared(lambda: Cluster.objects.filter(pk=Param("pk")))
 _PROJECT = Prepared(lambda: Project.objects.filter(pk=Param("pk")))
+_DISCONNECTED = Prepared(
+    lambda: Project.objects.disconnected().filter(pk=Param("pk")).values_list("pk")
+)
 _SETTINGS = Prepared(lambda: StoredSettings.objects.filter(cluster=Param("cluster")))
 _SAME_SETTINGS = Prepared(
     lambda: StoredSettings.objects.filter(pk=Param("pk"), read_at=Param("seen"))
