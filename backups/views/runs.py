@@ -23,7 +23,6 @@ from backups.services.runs import seal_proof
 from backups.services.runs.related import audit_events, neighbours, resolved_by
 from backups.services.runs.requests import IN_BATCHES, CannotCancel, cancel_run, reason_required
 from backups.services.runs.settling import CannotSettle, settle_by_hand, why_not
-from backups.templatetags.clusters import readiness_explains, readiness_fix
 from dashboard.accounts.access import Permission, may, require
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
@@ -131,16 +130,8 @@ def _context(request: PageRequest, pk: int) -> dict[str, object]:
         "may_audit_all": may(request.user, Permission.AUDIT),
         "may_run": may(request.user, Permission.RUN, run.project),
         "blocked": blocked_reason(run.cluster) if run.is_terminal else "",
-        "fix": _fix(run, resolving),
         "reason_required": reason_required(Trigger.BUTTON),
     }
-
-
-def _fix(run: BackupRun, resolving: BackupRun | None) -> str:
-    """What ends the obstacle at which a run failed, as a button's text; "" for nothing here."""
-    if resolving or not readiness_explains(run) or run.cluster.gone_at or run.cluster.archived_at:
-        return ""
-    return readiness_fix(run.cluster)
 
 
 def _batches(run: BackupRun) -> QuerySet[Batch]:
