@@ -257,8 +257,8 @@ def test_clusters_by_the_state_and_outcome_of_their_last_run(
 @pytest.mark.parametrize(
     ("sort", "order"),
     [
-        ("", ["never", "late", "fine"]),
-        ("-protection", ["fine", "late", "never"]),
+        ("", ["late", "never", "fine"]),
+        ("-protection", ["fine", "never", "late"]),
         ("name", ["fine", "late", "never"]),
         ("objective", ["late", "fine", "never"]),
         ("-objective", ["fine", "never", "late"]),
