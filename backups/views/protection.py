@@ -36,10 +36,11 @@ from .presentation import Text
 _CONTROLS = ("protection", "sort", "page")  # always seen on the page, so they need no chip
 _COLUMNS: tuple[dict[Sort, Text], ...] = (
     {Sort.NAME: _("Cluster")},
-    *(
-        {sort: sort.label}
-        for sort in (Sort.PROTECTION, Sort.VERIFIED, Sort.OBJECTIVE, Sort.DUE, Sort.READINESS)
-    ),
+    {Sort.PROTECTION: Sort.PROTECTION.label},
+    {Sort.VERIFIED: Sort.VERIFIED.label},
+    {Sort.OBJECTIVE: Sort.OBJECTIVE.label},
+    {Sort.DUE: Sort.DUE.label},
+    {Sort.READINESS: Sort.READINESS.label},
 )
 MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others
 
