@@ -311,7 +311,7 @@ def retry_run(request: ApiRequest, pk: int, body: BackupBody | None = None) -> H
 
 
 # the response has no pages, and counts all states
-_LEFT_OUT = ("page", "protection")
+_LEFT_OUT = ("page", "sort", "protection")
 
 
 @protection_router.read(

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from backups.choices import Ruling, Work
-from backups.models import ExportAs, RetentionKind
+from backups.models import ExportAs, Listing, RetentionKind
 from backups.models.cluster import parse_labels
 from backups.models.project import LONGEST_OBJECTIVE_HOURS
 from backups.models.retention import LONGEST_DAYS
@@ -296,8 +296,9 @@ class RegisterForm(forms.Form):
 
 
 class SavedViewForm(forms.Form):
-    """A named filter of the history."""
+    """A named filter of a list."""
 
+    listing = forms.ChoiceField(label=_("List"), choices=Listing.choices, required=False)
     name = forms.CharField(label=_("Name"), max_length=80)
     query = forms.CharField(label=_("Filter"), max_length=2000, required=False)
     shared = forms.BooleanField(label=_("Offer it to everyone"), required=False)

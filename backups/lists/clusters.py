@@ -16,18 +16,21 @@ from django.db.models import (
     F,
     IntegerField,
     OrderBy,
+    OuterRef,
     Q,
     QuerySet,
+    Subquery,
     TextChoices,
     Value,
     When,
 )
+from django.db.models.functions import Coalesce
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from backups.choices import AttentionCause, Protection, Readiness
-from backups.models import Cluster, ClusterTag, Project
+from backups.choices import AttentionCause, Outcome, Protection, Readiness, RunState
+from backups.models import BackupRun, Cluster, ClusterTag, Project
 from backups.models.cluster import WORST_FIRST, ClusterQuerySet, protection_q
 from backups.rules.readiness import RANK
 from dashboard.accounts.models import User
@@ -114,6 +117,8 @@ class Sort(TextChoices):
     READINESS = "readiness", _("Readiness")
     PROTECTION = "protection", _("Protection")
     VERIFIED = "verified", _("Last verified")
+    OBJECTIVE = "objective", _("Objective")
+    DUE = "due", _("Due by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ class Order:
         keys = _keys(self.sort, now)
         return [*(self._directed(key) for key in keys), F("name").asc(), F("id").asc()]
 
-    def _directed(self, key: F | Case) -> OrderBy:
+    def _directed(self, key: _Key) -> OrderBy:
         if key not in _NULLABLE:
             return OrderBy(key, descending=self.descending)
         if self.descending:
@@ -171,9 +176,10 @@ class Order:
 
 
 _NULLABLE = (F("overdue_at"), F("verified_at"))
+_Key = F | Case | Coalesce
 
 
-def _keys(sort: Sort, now: datetime) -> list[F | Case]:
+def _keys(sort: Sort, now: datetime) -> list[_Key]:
     if sort is Sort.PROJECT:
         return [F("project__cloud"), F("project__region"), F("project__name"), F("project_id")]
     if sort is Sort.ENGINE:
@@ -182,6 +188,10 @@ def _keys(sort: Sort, now: datetime) -> list[F | Case]:
         return [_rank([Q(readiness=each) for each in RANK])]
     if sort is Sort.PROTECTION:
         return [_rank([protection_q(each, now) for each in WORST_FIRST]), F("overdue_at")]
+    if sort is Sort.OBJECTIVE:
+        return [Coalesce("objective_hours", "project__objective_hours")]
+    if sort is Sort.DUE:
+        return [F("overdue_at")]
     return [F("verified_at")]
 
 
@@ -200,6 +210,8 @@ _ENDS = {
     Sort.READINESS: _WORSE,
     Sort.PROTECTION: _WORSE,
     Sort.VERIFIED: (_("oldest first"), _("newest first")),
+    Sort.OBJECTIVE: (_("shortest first"), _("longest first")),
+    Sort.DUE: (_("soonest first"), _("latest first")),
 }
 
 ORDERS = [Order(sort, descending) for sort in Sort for descending in (False, True)]
@@ -218,6 +230,9 @@ def _several(choices: type[TextChoices], label: Any) -> django_filters.MultipleC
     return django_filters.MultipleChoiceFilter(
         choices=choices.choices, method="by_values", label=label
     )
+
+
+NEVER = "never"  # in place of the state of a cluster's last run
 
 
 class CommonFilter(django_filters.FilterSet):
@@ -241,7 +256,14 @@ class CommonFilter(django_filters.FilterSet):
     handled = django_filters.ChoiceFilter(
         choices=HandledChoice.choices, method="by_handled", label=_("Handled")
     )
+    sort = django_filters.ChoiceFilter(
+        choices=[(str(order), str(order)) for order in ORDERS],
+        method="skip",
+        label=_("Order"),
+    )
     page = PageFilter(label=_("Page"), min_value=1)
+
+    usual_order = Order()
 
     class Meta:
         model = Cluster
@@ -292,6 +314,11 @@ class CommonFilter(django_filters.FilterSet):
         return (CloudState(value) if name == "state" else Engine(value)).condition
 
     @property
+    def order(self) -> Order:
+        """The chosen order, or the usual one."""
+        return Order.parse(self.form.cleaned_data.get("sort") or str(self.usual_order))
+
+    @property
     def page_number(self) -> int:
         """The requested page. The form must be valid, here and in all methods below."""
         number: int | None = self.form.cleaned_data["page"]
@@ -308,19 +335,31 @@ class ClusterFilter(CommonFilter):
 
     protection = _several(Protection, _("Protection"))
     show = django_filters.ChoiceFilter(choices=Presence.choices, method="skip", label=_("Show"))
-    sort = django_filters.ChoiceFilter(
-        choices=[(str(order), str(order)) for order in ORDERS],
-        method="skip",
-        label=_("Order"),
+    last_state = django_filters.MultipleChoiceFilter(
+        choices=[*RunState.choices, (NEVER, _("Never backed up here"))],
+        method="by_last",
+        label=_("State of the last run"),
+    )
+    last_outcome = django_filters.MultipleChoiceFilter(
+        choices=[choice for choice in Outcome.choices if choice[0]],
+        method="by_last",
+        label=_("Outcome of the last run"),
     )
 
     @property
     def presence(self) -> Presence:
         return Presence(self.form.cleaned_data.get("show") or Presence.PRESENT)
 
-    @property
-    def order(self) -> Order:
-        return Order.parse(self.form.cleaned_data.get("sort") or str(Order()))
+    def by_last(self, clusters: ClusterQuerySet, name: str, value: list[str]) -> ClusterQuerySet:
+        if not value:
+            return clusters
+        runs = BackupRun.objects.filter(cluster=OuterRef("pk")).order_by("-requested_at", "-id")
+        column = name.removeprefix("last_")
+        found = clusters.annotate(**{f"latest_{column}": Subquery(runs.values(column)[:1])})
+        wanted = Q(**{f"latest_{column}__in": value})
+        if NEVER in value:
+            wanted |= Q(**{f"latest_{column}": None})
+        return found.filter(wanted)
 
     def clusters(self) -> ClusterQuerySet:
         """The matching clusters, in order."""
@@ -337,11 +376,13 @@ class ClusterFilter(CommonFilter):
 
 
 class ProtectionFilter(CommonFilter):
-    """Filters of the protection page: present clusters, worst protected first."""
+    """Filters of the protection page: present clusters, usually worst protected first."""
 
     protection = django_filters.MultipleChoiceFilter(
         choices=Protection.choices, method="skip", label=_("Protection")
     )
+
+    usual_order = Order(Sort.PROTECTION)
 
     @property
     def _chosen(self) -> list[Protection]:
@@ -352,11 +393,11 @@ class ProtectionFilter(CommonFilter):
         return self.matching.filter(Presence.PRESENT.condition)
 
     def clusters(self) -> ClusterQuerySet:
-        """The matching clusters, worst first."""
+        """The matching clusters, in order."""
         found = self._counting
         if self._chosen:
             found = found.filter(any_of(protection_q(each, self.now) for each in self._chosen))
-        return found.order_by(*Order(Sort.PROTECTION).expressions(self.now))
+        return found.order_by(*self.order.expressions(self.now))
 
     def counts_by_state(self) -> dict[Protection, int]:
         """Number of matching clusters for each state of protection, in one query."""

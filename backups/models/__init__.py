@@ -11,7 +11,7 @@ from .project import Connection, Project
 from .retention import RetentionKind, RetentionPolicy, RetentionRun
 from .run import BackupRun, IsGiven
 from .run_log import ApiCall, Post, RequestKey, RunEvent
-from .saved import Export, ExportAs, SavedView
+from .saved import Export, ExportAs, Listing, SavedView
 from .schedule import Firing, Schedule
 from .seal import RunSeal, SealBatch
 
@@ -35,6 +35,7 @@ __all__ = [
     "Heartbeat",
     "Instance",
     "IsGiven",
+    "Listing",
     "LogSettings",
     "Notice",
     "NoticeDelivery",

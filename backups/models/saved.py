@@ -1,4 +1,4 @@
-"""Saved history filters, and exports of the history."""
+"""Saved filters of lists, and exports of the history."""
 
 from __future__ import annotations
 
@@ -16,20 +16,29 @@ if TYPE_CHECKING:
 
 
 class SavedViewQuerySet(models.QuerySet["SavedView"]):
-    def offered_to(self, user: User) -> SavedViewQuerySet:
-        """A user's own views, and those that others share."""
-        return self.filter(Q(owner=user) | Q(shared=True)).select_related("owner")
+    def offered_to(self, user: User, listing: Listing) -> SavedViewQuerySet:
+        """A user's own views of a list, and those that others share."""
+        own_or_shared = Q(owner=user) | Q(shared=True)
+        return self.filter(own_or_shared, listing=listing).select_related("owner")
+
+
+class Listing(models.TextChoices):
+    """The lists that have saved views; each value is also the name of its URL."""
+
+    HISTORY = "history", _("History")
+    CLUSTERS = "clusters", _("Clusters")
 
 
 class SavedView(models.Model):
-    """A named filter of the history. It contains no runs: users see the runs that they may see."""
+    """A named filter of a list. It contains no rows: users see those that they may see."""
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
     )
     name = models.CharField(max_length=80)
+    listing = models.CharField(max_length=10, choices=Listing, default=Listing.HISTORY)
     query = models.CharField(
-        max_length=2000, blank=True, help_text="query string of the history URL"
+        max_length=2000, blank=True, help_text="query string of the list's URL"
     )
     shared = models.BooleanField(default=False, help_text="visible to all users")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -39,14 +48,16 @@ class SavedView(models.Model):
     class Meta:
         ordering = ["name", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["owner", "name"], name="saved_view_once_per_name")
+            models.UniqueConstraint(
+                fields=["owner", "listing", "name"], name="saved_view_once_per_name"
+            )
         ]
 
     def __str__(self) -> str:
         return self.name
 
     def get_absolute_url(self) -> str:
-        address = reverse("backups:history")
+        address = reverse(f"backups:{self.listing}")
         return f"{address}?{self.query}" if self.query else address
 
 

@@ -56,6 +56,14 @@ def readiness_fix(cluster: Cluster) -> str:
 
 
 @register.filter
+def fix(run: BackupRun) -> str:
+    """Text of the link to the log backup settings where they are why a run failed; else ""."""
+    if run.cluster.gone_at or run.cluster.archived_at or not readiness_explains(run):
+        return ""
+    return readiness_fix(run.cluster)
+
+
+@register.filter
 def readiness_explains(run: BackupRun) -> bool:
     """Whether a run ended for a reason that the cluster's readiness explains."""
     if run.run_state is RunState.FAILED:

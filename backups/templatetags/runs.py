@@ -145,7 +145,7 @@ def label(choices: type[TextChoices], value: str) -> str:
 
 @register.filter
 def steps(run: BackupRun) -> list[presentation.Step]:
-    """The run's four steps."""
+    """The steps of a run."""
     not_accepted = run.settled_by_hand or run.is_unverified_unanswered
     return presentation.steps(run.run_state, accepted=not not_accepted, tried=bool(run.outcome))
 
@@ -172,6 +172,18 @@ def lasting(duration: timedelta | None) -> str:
 def transport_label(kind: str) -> str:
     """How an exchange failed below HTTP."""
     return str(presentation.TRANSPORT_LABELS.get(kind, kind))
+
+
+@register.filter
+def body_label(kind: str) -> str:
+    """The kind of a response body."""
+    return str(presentation.BODY_LABELS.get(kind, ""))
+
+
+@register.filter
+def despite_answer(run: BackupRun) -> str:
+    """Why a run has a job although its request was not accepted; "" elsewhere."""
+    return presentation.despite_answer(run)
 
 
 @register.filter

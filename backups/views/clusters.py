@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.http import HttpResponse, QueryDict
@@ -16,6 +17,7 @@ from backups.lists.clusters import (
     ORDERS,
     CloudState,
     ClusterFilter,
+    CommonFilter,
     Engine,
     Order,
     Presence,
@@ -23,7 +25,7 @@ from backups.lists.clusters import (
     page_of,
 )
 from backups.lists.filtering import active_chips, without_empty
-from backups.models import Connection, Project
+from backups.models import Connection, Listing, Project, SavedView
 from dashboard.web.display import PAGE_SIZES, display_of
 
 from .cluster_rows import rows_in_order, tokens_of
@@ -95,14 +97,25 @@ def url_query(query: QueryDict, **changes: str) -> str:
     return rest.urlencode()
 
 
-def _column_heads(query: QueryDict, order: Order) -> list[ColumnHead]:
+def column_heads(
+    query: QueryDict, found: CommonFilter, columns: Iterable[Mapping[Sort, Text]]
+) -> list[ColumnHead]:
+    """The headers of the columns that sort a list of clusters.
+
+    Args:
+        query: the URL's.
+        found: the list's filter, which must be valid.
+        columns: the sort keys of each column with their labels.
+    """
+    order = found.order
+
     def link(sort: Sort, label: Text) -> SortLink:
         here = sort is order.sort
         wanted = order.reversed() if here else Order(sort)
-        text = "" if wanted == Order() else str(wanted)
+        text = "" if wanted == found.usual_order else str(wanted)
         return SortLink(label, url_query(query, sort=text), order if here else None)
 
-    return [ColumnHead([link(*each) for each in column.items()]) for column in _COLUMNS]
+    return [ColumnHead([link(*each) for each in column.items()]) for column in columns]
 
 
 @require_safe
@@ -124,10 +137,12 @@ def clusters(request: PageRequest) -> HttpResponse:
         "presence": found.presence,
         "order": found.order,
         "orders": ORDERS,
-        "heads": _column_heads(request.GET, found.order),
+        "heads": column_heads(request.GET, found, _COLUMNS),
         "form": found.form,
         "chips": active_chips(found, request.GET, drop=("page",), seen_elsewhere=_CONTROLS),
         "query": url_query(request.GET),
+        "saved_views": SavedView.objects.offered_to(request.user, Listing.CLUSTERS),
+        "listing": Listing.CLUSTERS,
         "cleared": url_query(
             QueryDict(), show=request.GET.get("show", ""), sort=request.GET.get("sort", "")
         ),
@@ -149,6 +164,8 @@ def clusters(request: PageRequest) -> HttpResponse:
             "engine": Engine.choices,
             "cause": AttentionCause.choices,
             "handled": HandledChoice.choices,
+            "last_state": ClusterFilter.base_filters["last_state"].extra["choices"],
+            "last_outcome": ClusterFilter.base_filters["last_outcome"].extra["choices"],
         },
         "sync_problems": list(problems[:MOST_ALERTS]),
         "has_active": any(run.is_active for row in rows if (run := row.cluster.latest_run)),

@@ -1,31 +1,26 @@
-"""The history: every run, filtered and a page at a time, and saved views of it."""
+"""The history: every run, filtered and a page at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.contrib import messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.forms import Form
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from backups.forms import SavedViewForm
 from backups.lists.filtering import active_chips, without_empty
 from backups.lists.history import RUN_KEYSET, Group, HistoryFilter, HistoryWindow, pinned
-from backups.models import BackupRun, Project, SavedView
+from backups.models import BackupRun, Listing, Project, SavedView
 from dashboard.accounts.access import Permission, may_somewhere
-from dashboard.db.concurrency import advisory_lock
 from dashboard.db.keyset import BadCursor, Cursor, PageQuery, count_up_to
 from dashboard.web.display import PAGE_SIZES, display_of
 
@@ -179,7 +174,8 @@ def history(request: PageRequest) -> HttpResponse:
             "chosen_window": None if found.has_range else found.window_in_force,
             "may_export": may_somewhere(request.user, Permission.EXPORT),
             "tabs": _tabs(request.GET),
-            "saved_views": SavedView.objects.offered_to(request.user)[:50],
+            "saved_views": SavedView.objects.offered_to(request.user, Listing.HISTORY),
+            "listing": Listing.HISTORY,
             "has_active": any(run.is_active for run in runs),
             "sizes": PAGE_SIZES,
             "columns": display.columns("history"),
@@ -238,44 +234,3 @@ def history_live(request: PageRequest, shown: Shown) -> HttpResponse | None:
         "query": filter_query(request.GET),
     }
     return render(request, "backups/history_live.html", context)
-
-
-MOST_KEPT = 100
-
-
-@require_POST
-def save_view(request: PageRequest) -> HttpResponse:
-    """Save a filter as a view; a view of the user with this name is replaced."""
-    form = SavedViewForm(request.POST)
-    if not form.is_valid():
-        return bad_request(request, form)
-    query = QueryDict(form.cleaned_data["query"])
-    found = HistoryFilter(query, user=request.user)
-    if not found.is_valid():
-        return bad_request(request, found.form)
-    name: str = form.cleaned_data["name"]
-    own = SavedView.objects.filter(owner=request.user)
-    with transaction.atomic():
-        advisory_lock(f"save a view of {request.user.pk}")
-        if not own.filter(name=name).exists() and own.count() >= MOST_KEPT:
-            return bad_request(request, [_("At most %(n)d views can be saved.") % {"n": MOST_KEPT}])
-        view, made = SavedView.objects.update_or_create(
-            owner=request.user,
-            name=name,
-            defaults={
-                "query": filter_query(pinned(query, found.form.cleaned_data)),
-                "shared": form.cleaned_data["shared"],
-            },
-        )
-    text = _("View “%(name)s” saved.") if made else _("View “%(name)s” updated.")
-    messages.info(request, text % {"name": view.name})
-    return redirect(view)
-
-
-@require_POST
-def delete_view(request: PageRequest, pk: int) -> HttpResponse:
-    """Delete one of the user's own views."""
-    view = get_object_or_404(SavedView, pk=pk, owner=request.user)
-    view.delete()
-    messages.info(request, _("View “%(name)s” deleted.") % {"name": view.name})
-    return redirect(reverse("backups:history"))

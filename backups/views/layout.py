@@ -68,12 +68,12 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 
 def _nav_links(path: str, user: User) -> list[NavLink]:
-    """The navigation; a run's page is a part of the history."""
+    """The navigation; runs belong to the history, batches to the clusters."""
     places = [
         (_("Home"), "backups:home", "", ()),
-        (_("Clusters"), "backups:clusters", "c", ()),
+        (_("Clusters"), "backups:clusters", "c", ("batches/",)),
         (_("History"), "backups:history", "h", ("runs/",)),
-        (_("Protection"), "backups:protection", "p", ()),
+        (_("Protection"), "backups:protection", "p", ("attention/", "report/")),
         (_("Schedules"), "backups:schedules", "d", ()),
         (_("Audit trail"), "audit:events", "a", ()),
         (_("Settings"), "backups:settings", "s", ()),

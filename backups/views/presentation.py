@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import groupby
+from operator import attrgetter
 
 from django.utils import timezone
 from django.utils.formats import number_format
@@ -12,9 +14,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.choices import Evidence, Outcome, RunState
+from backups.choices import TERMINAL, Evidence, Outcome, RunState
 from backups.css_api.errors import TransportKind
-from backups.css_api.types import Answer
+from backups.css_api.types import Answer, BodyKind
 from backups.guide import Explanation, explain, explain_run
 from backups.models import ApiCall, BackupRun
 from backups.models.run_log import exchange_lasted
@@ -42,10 +44,20 @@ PURPOSE_LABELS: dict[str, Text] = {
     "conflict": gettext_lazy("See who holds the cluster"),
 }
 
+BODY_LABELS: dict[str, Text] = {
+    BodyKind.JSON_OBJECT: "JSON",
+    BodyKind.JSON_OTHER: "JSON",
+    BodyKind.HTML: "HTML",
+    BodyKind.TEXT: gettext_lazy("text"),
+    BodyKind.BINARY: gettext_lazy("binary data"),
+    BodyKind.OVERSIZED: gettext_lazy("too large to be read"),
+    BodyKind.TRUNCATED: gettext_lazy("incomplete"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One of the four steps of a run.
+    """One of the steps of a run.
 
     Attributes:
         label: its word.
@@ -75,8 +87,6 @@ _STEPS = (
     RunState.SUCCEEDED.label,
 )
 
-_TO_DO = (Step(_STEPS[2], "todo"), Step(_STEPS[3], "todo"))
-
 # A step that was not reached is called what happened instead, shorter than the state's label.
 _ENDED_AS: dict[RunState, Text] = {
     RunState.UNKNOWN: gettext_lazy("Unknown"),
@@ -86,7 +96,7 @@ _ENDED_AS: dict[RunState, Text] = {
 
 
 def steps(state: RunState, *, accepted: bool = True, tried: bool = False) -> list[Step]:
-    """The four steps of a run and how far it has come.
+    """The steps of a run and how far it has come: four, or up to the one at which it ended.
 
     Args:
         state: where the run stands.
@@ -98,11 +108,12 @@ def steps(state: RunState, *, accepted: bool = True, tried: bool = False) -> lis
         labels = (*_STEPS[:2], _ENDED_AS[RunState.UNKNOWN], _ENDED_AS[state])
         return [Step(label, mark) for label, mark in zip(labels, marks, strict=True)]
     if tried and state is RunState.CANCELLED:
-        return [Step(_STEPS[0], "done"), Step(state.label, "stopped"), *_TO_DO]
+        return [Step(_STEPS[0], "done"), Step(state.label, "stopped")]
     ended_as = _ENDED_AS.get(state, state.label)
     return [
         Step(ended_as if mark in ("stopped", "open") else label, mark)
         for label, mark in zip(_STEPS, _MARKS[state], strict=True)
+        if mark != "todo" or state not in TERMINAL
     ]
 
 
@@ -285,6 +296,17 @@ def explanation(run: BackupRun) -> Explanation:
     )
 
 
+def despite_answer(run: BackupRun) -> str:
+    """Why a run has a job although its request was not accepted: one sentence; "" elsewhere."""
+    ended = run.run_state in (RunState.SUCCEEDED, RunState.FAILED)
+    if not ended or run.is_imported or run.outcome in (Outcome.NONE, Outcome.ACCEPTED):
+        return ""
+    if not run.http_status:
+        return _("The request was not answered, but the cloud's records show the job it started.")
+    text = _("The request was answered with HTTP %(status)d, but the cloud had started the job.")
+    return text % {"status": run.http_status}
+
+
 def headline(run: BackupRun) -> str:
     """State and outcome in one line: "Rejected: Conflict". Only where the outcome adds a fact."""
     adds = run.run_state in (RunState.REJECTED, RunState.UNKNOWN, RunState.NOT_STARTED)
@@ -297,6 +319,49 @@ def answer(run: BackupRun) -> str:
     """Status and code of the cloud's answer: "HTTP 409 · CSS.3004"; "" if there was none."""
     status = f"HTTP {run.http_status}" if run.http_status else ""
     return " · ".join(part for part in (status, run.error_code) if part)
+
+
+FOLDED_FROM = 3  # calls in a row
+
+
+@dataclass(frozen=True, slots=True)
+class CallGroup:
+    """Calls in a row that read the same thing and were answered alike.
+
+    Attributes:
+        calls: the oldest first.
+    """
+
+    calls: list[ApiCall]
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether they are shown as one line with a count."""
+        return len(self.calls) >= FOLDED_FROM
+
+    @property
+    def first(self) -> ApiCall:
+        return self.calls[0]
+
+    @property
+    def last(self) -> ApiCall:
+        return self.calls[-1]
+
+
+def call_groups(calls: Iterable[ApiCall]) -> list[CallGroup]:
+    """A run's calls in order, with repeated readings of the records together."""
+    facts = attrgetter("purpose", "attempt", "status", "error_code", "transport_error")
+
+    def key(call: ApiCall) -> tuple[object, ...]:
+        # a successful reading is stored because it said something new
+        return (*facts(call), call.excerpt if call.status == 200 else "")
+
+    groups = []
+    for (purpose, *_rest), found in groupby(calls, key=key):
+        alike = list(found)
+        together = purpose == "records" and len(alike) >= FOLDED_FROM
+        groups += [CallGroup(alike)] if together else [CallGroup([call]) for call in alike]
+    return groups
 
 
 def request_text(call: ApiCall) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from django.db.models import Count, QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from backups.choices import AttentionCause, Protection
-from backups.lists.clusters import Presence, ProtectionFilter, page_of
+from backups.lists.clusters import Presence, ProtectionFilter, Sort, page_of
 from backups.lists.filtering import active_chips
 from backups.models import BackupRun, Cluster, Handling, Project
 from backups.models.cluster import WORST_FIRST
@@ -28,10 +29,19 @@ from dashboard.web.display import display_of
 
 from .attention import board_of
 from .cluster_rows import ClusterRow, NextStep, next_step, rows_in_order
-from .clusters import MOST_OFFERED, url_query
+from .clusters import MOST_OFFERED, column_heads, url_query
 from .common import PageRequest, bad_request
+from .presentation import Text
 
-_CONTROLS = ("protection", "page")  # always seen on the page, so they need no chip
+_CONTROLS = ("protection", "sort", "page")  # always seen on the page, so they need no chip
+_COLUMNS: tuple[dict[Sort, Text], ...] = (
+    {Sort.NAME: _("Cluster")},
+    {Sort.PROTECTION: Sort.PROTECTION.label},
+    {Sort.VERIFIED: Sort.VERIFIED.label},
+    {Sort.OBJECTIVE: Sort.OBJECTIVE.label},
+    {Sort.DUE: Sort.DUE.label},
+    {Sort.READINESS: Sort.READINESS.label},
+)
 MOST_PROJECTS = 50  # whose objective is offered; the filter reaches the others
 
 
@@ -94,7 +104,7 @@ def _need(row: ClusterRow, bad: BackupRun | None, handlings: Handlings) -> Need 
 
 @require_safe
 def protection(request: PageRequest) -> HttpResponse:
-    """The clusters that count, worst first, a page at a time."""
+    """The clusters that count, worst first unless sorted otherwise, a page at a time."""
     found = ProtectionFilter(request.GET, user=request.user)
     if not found.is_valid():
         return bad_request(request, found.form)
@@ -124,6 +134,8 @@ def protection(request: PageRequest) -> HttpResponse:
         "matching": sum(counts.values()),
         "left_out": _left_out(Cluster.objects.visible_to(request.user)),
         "tabs": _tabs(request.GET, counts),
+        "order": found.order,
+        "heads": column_heads(request.GET, found, _COLUMNS),
         "form": found.form,
         "chips": chips,
         "query": url_query(request.GET),

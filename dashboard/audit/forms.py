@@ -31,6 +31,30 @@ _LENGTHS = {
 }
 
 
+# Actions are declared by subject; each group ends where the next begins.
+_GROUPS = {
+    Action.SIGN_IN: _("Sign-in and sessions"),
+    Action.RUN_REQUESTED: _("Log backups, batches and schedules"),
+    Action.LOG_CHANGE_REQUESTED: _("Log backup settings"),
+    Action.CONNECTION_ADDED: _("Connections"),
+    Action.CLUSTER_REGISTERED: _("Clusters"),
+    Action.ACCOUNT_CREATED: _("Accounts and groups"),
+    Action.GRANT_ADDED: _("Roles and API tokens"),
+    Action.CHANNEL_ADDED: _("Notifications"),
+    Action.INSTANCE_ADOPTED: _("Database and retention"),
+}
+
+
+def action_groups() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Every action as (value, label), in labelled groups."""
+    groups: list[tuple[str, list[tuple[str, str]]]] = []
+    for action in Action:
+        if action in _GROUPS:
+            groups.append((str(_GROUPS[action]), []))
+        groups[-1][1].append((action.value, str(action.label)))
+    return groups
+
+
 class EventFilter(forms.Form):
     """The filter and the page. All conditions must match."""
 

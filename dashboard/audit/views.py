@@ -25,8 +25,8 @@ from dashboard.accounts.models import User
 from dashboard.db.keyset import Cursor, Keyset, PageQuery
 
 from . import trail
-from .forms import EventFilter, EventWindow
-from .models import Action, AuditEvent, AuditEventQuerySet, Verification
+from .forms import EventFilter, EventWindow, action_groups
+from .models import AuditEvent, AuditEventQuerySet, Verification
 from .refusals import access_denied
 from .targets import attach_target_urls
 from .tasks import verify_soon
@@ -89,7 +89,7 @@ def events(request: AuthenticatedHttpRequest) -> HttpResponse:
         {
             "page": page,
             "form": form,
-            "actions": Action,
+            "action_groups": action_groups(),
             "windows": EventWindow,
             "window": form.effective_window,
             "query": _query(request.GET),

@@ -36,6 +36,28 @@
     opener(next).focus({ preventScroll: true });
   };
 
+  // The whole of what a row cuts off.
+  document.addEventListener("pointerover", ({ target }) => {
+    const cell = target.closest(".compact .rows :is(td, th)");
+    if (cell && !cell.title && cell.scrollWidth > cell.clientWidth) cell.title = cell.innerText;
+  });
+  const here = document.querySelector(".top nav [aria-current]");
+  if (here) here.parentElement.scrollLeft = here.offsetLeft - 40;
+
+  for (const field of document.querySelectorAll("[data-narrows]")) {
+    const list = document.getElementById(field.dataset.narrows);
+    field.hidden = false;
+    field.addEventListener("input", () => {
+      const wanted = field.value.trim().toLowerCase();
+      for (const group of list.querySelectorAll("optgroup")) {
+        for (const option of group.children) {
+          option.hidden = !`${group.label} ${option.text}`.toLowerCase().includes(wanted);
+        }
+        group.hidden = [...group.children].every((option) => option.hidden);
+      }
+    });
+  }
+
   // --- selecting -----------------------------------------------------------------------------------
   const picked = new Set();
   const boxes = () => [...document.querySelectorAll("input[name=cluster][form=bulk]")];

@@ -211,10 +211,11 @@ def test_a_worker_that_goes_away_is_told_over_the_page_that_does_not_move(
 
 
 def test_columns_and_page_size_are_remembered(screen: Page, three: list[Cluster]) -> None:
-    screen.locator(".menu-box summary", has_text="View").click()
-    screen.get_by_label("Readiness", exact=True).last.uncheck()
-    screen.locator(".menu-box").get_by_label("25").check()
-    screen.locator(".menu-box").get_by_role("button", name="Save").click()
+    view = screen.locator(".menu-box", has=screen.get_by_text("View", exact=True))
+    view.locator("summary").click()
+    view.get_by_label("Readiness", exact=True).uncheck()
+    view.get_by_label("25").check()
+    view.get_by_role("button", name="Save").click()
     expect(screen.locator("td[data-label=Readiness]").first).not_to_be_visible()
     screen.goto(f"{origin(screen)}/history/")
     screen.go_back()

@@ -93,7 +93,7 @@ def test_paper_and_the_comfortable_list_have_every_detail(
     expect(ident).to_be_visible()
     screen.emulate_media(media="screen")
     expect(ident).to_be_hidden()
-    screen.locator(".menu-box summary", has_text="View").click()
+    screen.get_by_text("View", exact=True).click()
     screen.get_by_label("Comfortable").check()
     screen.get_by_role("button", name="Save").click()
     expect(ident).to_be_visible()

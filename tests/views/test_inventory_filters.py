@@ -12,10 +12,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.models import Cluster, ClusterTag, Project
+from backups.models import Cluster, ClusterTag, Project, SavedView
 from dashboard.accounts.models import User
 from dashboard.audit.models import AuditEvent
-from tests.views.conftest import MakeCluster, MakeRun
+from tests.views.conftest import MakeCluster, MakeRun, protect
 
 NOW = timezone.now()
 pytestmark = pytest.mark.django_db
@@ -233,3 +233,60 @@ def test_a_cluster_without_any_backup_is_never_shown_as_healthy(
     assert "Never backed up" in web.get("/protection/").content.decode()
     said = re.sub(r"<[^>]+>|\s+", " ", web.get("/").content.decode())
     assert re.search(r"0\s+of\s+1\s+clusters?\s+protected", said)
+
+
+# --- The last run, and the order of the protection page -------------------------------------------
+
+
+def test_clusters_by_the_state_and_outcome_of_their_last_run(
+    web: Client, make_cluster: MakeCluster, make_run: MakeRun
+) -> None:
+    new, old = make_cluster("a-new"), timezone.now() - timedelta(days=1)
+    verified_now, refused, failed = (make_cluster(name) for name in ("b-fine", "c-no", "d-bad"))
+    make_run(verified_now, state="rejected", outcome="conflict", requested_at=old)
+    make_run(verified_now, state="succeeded", outcome="accepted")
+    make_run(refused, state="rejected", outcome="conflict")
+    make_run(failed, state="failed", outcome="accepted")
+    assert names(web, last_state="succeeded") == ["b-fine"]
+    assert names(web, last_state=["rejected", "never"]) == [new.name, "c-no"]
+    assert names(web, last_outcome="conflict") == ["c-no"]
+    assert names(web, last_outcome="accepted", last_state="failed") == ["d-bad"]
+    assert web.get("/clusters/?last_state=nope").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        ("", ["late", "never", "fine"]),
+        ("-protection", ["fine", "never", "late"]),
+        ("name", ["fine", "late", "never"]),
+        ("objective", ["late", "fine", "never"]),
+        ("-objective", ["fine", "never", "late"]),
+        ("due", ["never", "late", "fine"]),
+        ("-due", ["fine", "late", "never"]),
+    ],
+)
+def test_the_protection_page_is_sorted(
+    web: Client, make_cluster: MakeCluster, sort: str, order: list[str]
+) -> None:
+    for name, hours in (("never", None), ("late", 30), ("fine", 1)):
+        cluster = make_cluster(name)
+        if hours:
+            protect(cluster, hours)
+        if name == "late":
+            Cluster.objects.filter(pk=cluster.pk).update(objective_hours=2)
+    assert names(web, "/protection/", sort=sort) == order
+
+
+def test_views_of_both_lists_have_names_of_their_own(web: Client) -> None:
+    for listing in ("clusters", "history"):
+        saved = {"name": "mine", "listing": listing, "query": "q=orders&page=2"}
+        answer = web.post("/history/views/", saved)
+        assert answer["Location"].startswith(f"/{listing}/?")
+        assert "page=2" not in answer["Location"] or listing == "history"
+    assert SavedView.objects.count() == 2
+    view = SavedView.objects.get(listing="clusters")
+    assert f'href="{view.get_absolute_url()}"' in web.get("/clusters/").content.decode()
+    assert web.post(f"/history/views/{view.pk}/delete/")["Location"] == "/clusters/"
+    bad = {"name": "x", "listing": "clusters", "query": "last_state=nope"}
+    assert web.post("/history/views/", bad).status_code == 400

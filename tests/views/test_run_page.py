@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.choices import ACTIVE, Outcome, RunState
+from backups.choices import ACTIVE, Outcome, Readiness, RunState
+from backups.css_api.types import BodyKind
 from backups.guide import explain_run
 from backups.models import ApiCall, BackupRun, RunEvent
 from tests.views.conftest import MakeRun
@@ -259,3 +261,66 @@ def test_nothing_is_cancelled_by_a_get_or_by_a_visitor(client: Client, make_run:
 
 def test_cancel_needs_a_post(web: Client, make_run: MakeRun) -> None:
     assert web.get(f"/runs/{make_run().pk}/cancel/").status_code == 405
+
+
+def test_the_fix_is_the_primary_button_and_backing_up_again_is_not(
+    web: Client, make_run: MakeRun
+) -> None:
+    outcome = Outcome.PRECONDITION_FAILED
+    run = make_run(state=RunState.REJECTED, outcome=outcome, error_code="CSS.0004")
+    again = re.compile(r'id="again"\s+class="([^"]*)"')
+    assert 'id="fix"' not in html(web, run)
+    assert again.findall(html(web, run)) == ["button primary"]
+    run.cluster.readiness = Readiness.BACKUP_OFF
+    run.cluster.save()
+    text = html(web, run)
+    link = re.search(r'<a class="button primary" id="fix" href="([^"]*)">([^<]*)</a>', text)
+    assert link
+    assert link.groups() == (f"/clusters/{run.cluster_id}/log-backup/", "Enable log backup")
+    assert again.findall(text) == ["button"]
+    assert text.count("Enable log backup</a>") == 1
+
+
+def test_repeated_readings_are_one_line_and_each_stays_reachable(
+    web: Client, make_run: MakeRun
+) -> None:
+    run = make_run(state=RunState.UNKNOWN, outcome=Outcome.UNANSWERED, checks=9)
+    call(run, transport_error="read_timeout")
+    busy = [call(run, purpose="records", status=503, excerpt=f"busy {n}") for n in range(5)]
+    found = [call(run, purpose="records", status=200, excerpt=f"record {n}") for n in range(3)]
+    text = html(web, run)
+    assert "Read the cloud&#x27;s records: 5 times, answered alike" in text
+    assert text.count("answered alike") == 1, "each successful reading said something new"
+    for reading in (*busy, *found):
+        assert f'id="call-{reading.pk}"' in text
+    assert "1 more reading of the records said nothing new and is not listed." in text
+
+
+def test_internal_names_of_bodies_are_not_shown(web: Client, make_run: MakeRun) -> None:
+    run = make_run(state=RunState.REJECTED, outcome=Outcome.CONFLICT)
+    for kind in BodyKind:
+        call(run, status=409, body_kind=kind, body_size=40, excerpt="{}")
+    text = html(web, run)
+    assert not [kind for kind in BodyKind if "_" in kind and kind in text]
+    assert "JSON, 40" in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        (
+            {"outcome": Outcome.SERVER_ERROR, "http_status": 504},
+            "The request was answered with HTTP 504, but the cloud had started the job.",
+        ),
+        (
+            {"outcome": Outcome.UNANSWERED},
+            "The request was not answered, but the cloud&#x27;s records show the job it started.",
+        ),
+        ({"outcome": Outcome.ACCEPTED, "http_status": 200}, ""),
+    ],
+)
+def test_a_verified_run_says_why_its_answer_was_no_acceptance(
+    web: Client, make_run: MakeRun, columns: dict[str, object], sentence: str
+) -> None:
+    text = html(web, make_run(state=RunState.SUCCEEDED, **columns))
+    assert re.findall(r'<p id="despite">([^<]*)</p>', text) == ([sentence] if sentence else [])
