@@ -759,6 +759,12 @@ class Migration(migrations.Migration):
                 ),
                 ("owner_name", models.CharField(max_length=255)),
                 (
+                    "token",
+                    models.CharField(
+                        blank=True, help_text="label of the API token", max_length=255
+                    ),
+                ),
+                (
                     "format",
                     models.CharField(
                         choices=[("csv", "CSV"), ("jsonl", "JSON Lines")], max_length=5
@@ -1773,9 +1779,17 @@ class Migration(migrations.Migration):
                 ),
                 ("name", models.CharField(max_length=80)),
                 (
+                    "listing",
+                    models.CharField(
+                        choices=[("history", "History"), ("clusters", "Clusters")],
+                        default="history",
+                        max_length=10,
+                    ),
+                ),
+                (
                     "query",
                     models.CharField(
-                        blank=True, help_text="query string of the history URL", max_length=2000
+                        blank=True, help_text="query string of the list's URL", max_length=2000
                     ),
                 ),
                 ("shared", models.BooleanField(default=False, help_text="visible to all users")),
@@ -2533,7 +2547,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="savedview",
             constraint=models.UniqueConstraint(
-                fields=("owner", "name"), name="saved_view_once_per_name"
+                fields=("owner", "listing", "name"), name="saved_view_once_per_name"
             ),
         ),
         migrations.AddIndex(
