@@ -271,6 +271,8 @@ def test_retention_as_json_is_the_document_of_the_api() -> None:
         (["--filter", "show=present", "--key", "short"], "--key"),
         (["--filter", "show=present", "--reason", "x" * 600], "at most 500 characters"),
         (["--filter", "shoe=present"], "unknown filter"),
+        (["--filter", "&"], "has no value"),
+        (["--filter", "q="], "q has no value"),
         (["orders", "--reason", "a\udcff"], "not valid UTF-8"),
     ],
 )

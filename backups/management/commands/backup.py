@@ -161,7 +161,7 @@ class Command(DatabaseCommand):
         if not problem and not found.is_valid():
             errors = found.form.errors.items()
             problem = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in errors)
-        if problem:
+        if problem := problem or selecting.vague(options["filter"], requester.user):
             raise usage_error(f"--filter: {problem}")
         try:
             batch = make_batch(
