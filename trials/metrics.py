@@ -146,7 +146,8 @@ def queries() -> list[tuple[str, str]]:
 def ask_all(started: Prometheus) -> list[Answered]:
     """Run every query, once the run of the trial has arrived."""
     wait_until(lambda: started.series("rate(css_backup_run_wait_seconds_count[1m]) >= 0"))
-    wait_until(lambda: started.series("css_backup_runs_ended_total"))
+    # rates need two scrapes that have the series
+    wait_until(lambda: started.series("rate(css_backup_runs_ended_total[1m]) >= 0"))
     answered = []
     for title, expr in queries():
         try:

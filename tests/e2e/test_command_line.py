@@ -29,6 +29,8 @@ def start(stack: Stack, *arguments: str, **options: object) -> subprocess.Popen[
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # a suite that runs in the background of a shell has it ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         **options,  # type: ignore[call-overload]
     )
 
@@ -122,7 +124,7 @@ def test_a_full_disk_below_the_output_is_a_sentence(stack: Stack) -> None:
 
 
 def test_ctrl_c_ends_with_130_and_what_was_requested_continues(stack: Stack) -> None:
-    stack.add_cluster("interrupted")
+    stack.add_cluster("interrupted", job_seconds=20)
     process = start(stack, "backup", "interrupted", "--wait", stdout=subprocess.PIPE)
     assert process.stderr
     while "run requested" not in process.stderr.readline():
