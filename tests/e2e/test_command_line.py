@@ -30,7 +30,7 @@ def start(stack: Stack, *arguments: str, **options: object) -> subprocess.Popen[
         stderr=subprocess.PIPE,
         text=True,
         # a suite that runs in the background of a shell has it ignored, and children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,  # type: ignore[call-overload]
     )
 
