@@ -103,7 +103,9 @@ def assert_answered(client: Client, method: str, path: str, data: dict[str, str]
         page = answer.getvalue().decode()
         transaction.set_rollback(True)
     client.cookies = cookies
-    assert answer.status_code < 500, f"{method} {path} {data}"
+    # the page that asks a cloud: there is none
+    bad_gateway = answer.status_code == 502 and path.endswith("/logs/")
+    assert answer.status_code < 500 or bad_gateway, f"{method} {path} {data}"
     assert MARK not in page, f"{method} {path} {data}"
     assert "onerror=alert(7)>" not in page.replace(
         "&quot;&gt;&lt;img src=x onerror=alert(7)&gt;", ""
