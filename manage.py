@@ -8,6 +8,11 @@ import sys
 
 def main() -> None:
     """Run a command; a closed pipe, a full disk or Ctrl-C ends it without a traceback."""
+    # closed, as by `>&-`: Python has None then
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):  # names in a terminal that is not UTF-8
+        stream.reconfigure(errors="replace")
     try:
         try:
             run()

@@ -15,7 +15,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -252,16 +251,25 @@ def _clouds(*, connected_only: bool) -> list[_Running]:
     if not entries:
         none = Finding("cloud", State.PROBLEM, "No cloud is configured.", "See docs/clouds.md.")
         return [_Running("cloud", lambda: iter([none]))]
-    left: set[tuple[str, str]] = set()
-    if connected_only:
-        rows = Connection.objects.exclude(disconnected_at=None)
-        with suppress(DatabaseError, InterfaceError):  # away since; then all are checked
-            left = set(rows.values_list("cloud", "region"))
+    left = _disconnected() if connected_only else set()
     return [
         _Running(_cloud_name(*entry), lambda entry=entry: _cloud(*entry), CLOUD_LIMIT)  # type: ignore[misc]
         for entry in entries
         if entry not in left
     ]
+
+
+def _disconnected() -> set[tuple[str, str]]:
+    """The entries that were disconnected; none where the database does not answer in time."""
+    found: set[tuple[str, str]] = set()
+
+    def read() -> Iterator[Finding]:
+        rows = Connection.objects.exclude(disconnected_at=None)
+        found.update(rows.values_list("cloud", "region"))
+        return iter(())
+
+    _Running("cloud", read).wait()
+    return found
 
 
 def _cloud_name(cloud: str, region: str) -> str:
@@ -346,7 +354,7 @@ def _tls() -> Iterator[Finding]:
         text = f"The certificate of {url.hostname} is not valid: {error.verify_message}."
         yield Finding("tls", State.PROBLEM, text, hint)
     except (OSError, ValueError) as error:
-        text = f"{settings.PUBLIC_URL} cannot be reached from here: {_text(error)}."
+        text = f"{url.hostname} cannot be reached from here: {_text(error)}."
         hint = "Check PUBLIC_URL and the proxy: `curl -v $PUBLIC_URL/healthz`."
         yield Finding("tls", State.WARNING, text, hint)
     else:

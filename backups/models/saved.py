@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     from dashboard.accounts.models import User
 
 
+MOST_OFFERED = 150
+LONGEST_QUERY = 2000  # characters
+
+
 class SavedViewQuerySet(models.QuerySet["SavedView"]):
     def offered_to(self, user: User, listing: Listing) -> SavedViewQuerySet:
-        """A user's own views of a list, and those that others share."""
+        """A user's own views of a list, then those that others share, up to MOST_OFFERED."""
         own_or_shared = Q(owner=user) | Q(shared=True)
-        return self.filter(own_or_shared, listing=listing).select_related("owner")
+        found = self.filter(own_or_shared, listing=listing).select_related("owner")
+        return found.order_by(Case(When(owner=user, then=0), default=1), "name", "id")[
+            :MOST_OFFERED
+        ]
 
 
 class Listing(models.TextChoices):
@@ -38,7 +45,7 @@ class SavedView(models.Model):
     name = models.CharField(max_length=80)
     listing = models.CharField(max_length=10, choices=Listing, default=Listing.HISTORY)
     query = models.CharField(
-        max_length=2000, blank=True, help_text="query string of the list's URL"
+        max_length=LONGEST_QUERY, blank=True, help_text="query string of the list's URL"
     )
     shared = models.BooleanField(default=False, help_text="visible to all users")
     created_at = models.DateTimeField(auto_now_add=True)

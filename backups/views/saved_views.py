@@ -14,6 +14,7 @@ from backups.forms import SavedViewForm
 from backups.lists.clusters import ClusterFilter
 from backups.lists.history import HistoryFilter, pinned
 from backups.models import Listing, SavedView
+from backups.models.saved import LONGEST_QUERY
 from dashboard.db.concurrency import advisory_lock
 
 from .clusters import url_query
@@ -42,6 +43,8 @@ def save_view(request: PageRequest) -> HttpResponse:
         kept = url_query(query)
     else:
         kept = filter_query(pinned(query, found.form.cleaned_data))
+    if len(kept) > LONGEST_QUERY:  # encoded, it is longer than as it was sent
+        return bad_request(request, [_("The filter is too long.")])
     name: str = form.cleaned_data["name"]
     own = SavedView.objects.filter(owner=request.user)
     same = own.filter(name=name, listing=listing)

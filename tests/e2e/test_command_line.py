@@ -116,6 +116,35 @@ def test_a_reader_that_leaves_ends_a_command_without_a_traceback(stack: Stack) -
         assert "Exception" not in err
 
 
+def test_what_a_terminal_cannot_show_is_no_traceback(stack: Stack) -> None:
+    stack.simulator.add_cluster("протоколы", region="eu-de")
+    stack.commands.run("sync_clusters", "--cloud", "demo")
+    for encoding in ("latin-1", "ascii"):
+        environ = {"PYTHONIOENCODING": encoding, "REDIS_URL": "redis://127.0.0.1:1/0"}
+        process = start(stack, "doctor", environ=environ, stdout=subprocess.PIPE)
+        out, err = process.communicate(timeout=SECONDS)
+        assert (process.returncode, "Traceback" in err) == (1, False), err
+        assert "Redis is unreachable" in out
+        process = start(stack, "clusters", "list", environ=environ, stdout=subprocess.PIPE)
+        out, err = process.communicate(timeout=SECONDS)
+        assert (process.returncode, err) == (0, "")
+        assert "?????????" in out
+
+
+def test_a_closed_output_is_no_traceback(stack: Stack) -> None:
+    arguments = [sys.executable, str(ROOT / "manage.py"), "clusters", "list"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *arguments],
+        cwd=stack.instance.data_dir.parent,
+        env=stack.instance.environ,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_full_disk_below_the_output_is_a_sentence(stack: Stack) -> None:
     with Path("/dev/full").open("w") as full:
         process = start(stack, "clusters", "list", stdout=full)

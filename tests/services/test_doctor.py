@@ -185,6 +185,15 @@ def test_the_certificate_of_the_public_address_is_looked_at(
         assert (found.state, "not valid" in found.text) == (State.PROBLEM, True)
 
 
+def test_a_password_in_the_public_address_is_not_printed(settings: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    settings.PUBLIC_URL = f"https://anna:b7f0-secret@127.0.0.1:{port}"
+    texts = [each.text for each in doctor._tls()]
+    assert any("127.0.0.1 cannot be reached from here" in text for text in texts)
+    assert not any("b7f0-secret" in text for text in texts)
+
+
 def test_a_wrong_setting_is_a_problem_with_its_hint(settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["https://css-logs.example.com"]
     found = next(iter(doctor._settings()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from backups.api.problems import NotNow
@@ -56,7 +57,10 @@ def _run(request: ApiRequest, pk: int) -> Json:
     requester = Requester(shell_user(), Trigger.SCHEDULE, reason=schedule.reason)
     owner = _owner(schedule)
     manage.require_run(owner, schedule)
-    firing = run_now(schedule, owner, requester)
+    try:
+        firing = run_now(schedule, owner, requester)
+    except Schedule.DoesNotExist:
+        raise Http404 from None
     if firing.result == FiringResult.SKIPPED:
         raise NotNow("skipped", f"Nothing was requested. {firing.note}")
     return firing_line(firing)
