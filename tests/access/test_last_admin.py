@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 
 from backups.models import SavedView
-from backups.views import history
+from backups.views import saved_views
 from dashboard.accounts.access import Role, grantors
 from dashboard.accounts.models import Grant, User
 from dashboard.audit.trail import Actor
@@ -81,7 +81,7 @@ def test_two_tokens_made_at_the_same_moment_do_not_pass_the_limit(
 def test_two_views_saved_at_the_same_moment_do_not_pass_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(history, "MOST_KEPT", 1)
+    monkeypatch.setattr(saved_views, "MOST_KEPT", 1)
 
     def save(user: User, name: str) -> int:
         browser = Client()
