@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 FIRST = (
     "tests/timelines/",
     "tests/browser/test_every_page.py",
+    "tests/api/test_api_contract.py",
     "tests/e2e/",
     "tests/chaos/",
     "tests/browser/",
@@ -62,7 +63,11 @@ WITHOUT_DATABASE = (
     "tests/simulator/",
 )
 # Their tests take minutes and share nothing.
-BY_TEST = ("tests/timelines/", "tests/browser/test_every_page.py")
+BY_TEST = (
+    "tests/api/test_api_contract.py",
+    "tests/browser/test_every_page.py",
+    "tests/timelines/",
+)
 
 
 def depends_on_the_database(nodeid: str) -> bool:
