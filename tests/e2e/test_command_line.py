@@ -117,7 +117,7 @@ def test_a_reader_that_leaves_ends_a_command_without_a_traceback(stack: Stack) -
 
 
 def test_what_a_terminal_cannot_show_is_no_traceback(stack: Stack) -> None:
-    stack.simulator.add_cluster("протоколы", region="eu-de")
+    q = ("--q", stack.simulator.add_cluster("протоколы", region="eu-de"))
     stack.commands.run("sync_clusters", "--cloud", "demo")
     for encoding in ("latin-1", "ascii"):
         environ = {"PYTHONIOENCODING": encoding, "REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -125,14 +125,14 @@ def test_what_a_terminal_cannot_show_is_no_traceback(stack: Stack) -> None:
         out, err = process.communicate(timeout=SECONDS)
         assert (process.returncode, "Traceback" in err) == (1, False), err
         assert "Redis is unreachable" in out
-        process = start(stack, "clusters", "list", environ=environ, stdout=subprocess.PIPE)
+        process = start(stack, "clusters", "list", *q, environ=environ, stdout=subprocess.PIPE)
         out, err = process.communicate(timeout=SECONDS)
         assert (process.returncode, err) == (0, "")
         assert "?????????" in out
 
 
 def test_a_closed_output_is_no_traceback(stack: Stack) -> None:
-    arguments = [sys.executable, str(ROOT / "manage.py"), "clusters", "list"]
+    arguments = [sys.executable, str(ROOT / "manage.py"), "protection"]
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *arguments],
         cwd=stack.instance.data_dir.parent,
