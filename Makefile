@@ -4,8 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := VENV=$(VENV) PYTHON='$(PYTHON)' sh tools/install.sh requirements.txt
-# One more than there are cores, because tests also wait. Each needs two of the 16 databases of a Redis.
-WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 5 || echo $$((n + 1)))
+# Tests wait for processes half of their time. Six workers need 12 of the 16 databases of a Redis.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 CONTAINER_ARGS ?=

@@ -137,17 +137,20 @@ def test_a_click_shows_before_the_server_answers_and_is_taken_back_when_it_fails
     held: list[Route] = []
     screen.route("**/backup/", lambda route: held.append(route))
     badge = screen.locator(f"#cluster-{three[0].pk} .last .badge")
-    took = screen.evaluate(
+    frames = screen.evaluate(
         """async (selector) => {
           const row = document.querySelector(selector);
-          const began = performance.now();
           row.querySelector("[id^=backup-]").click();
-          while (!row.querySelector(".last .badge")) await new Promise(requestAnimationFrame);
-          return performance.now() - began;
+          let frames = 0;
+          while (!row.querySelector(".last .badge") && frames < 60) {
+            await new Promise(requestAnimationFrame);
+            frames += 1;
+          }
+          return frames;
         }""",
         f"#cluster-{three[0].pk}",
     )
-    assert took < 100  # milliseconds
+    assert frames <= 6  # a tenth of a second where nothing else runs; the answer is held
     expect(badge).to_have_text("Queuing…")
     held[0].abort()
     expect(badge).to_have_count(0)
