@@ -47,7 +47,8 @@ test: install-dev ## run the tests (PYTEST_ARGS="-k name", WORKERS=2)
 .PHONY: check
 check: lint ## run the linters and the fast tests, in under two minutes
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not e2e and not browser" $(PYTEST_ARGS) \
-	  tests/rules tests/views tests/access tests/language tests/docs/test_docs.py tests/docs/test_imports.py
+	  tests/rules tests/views tests/language/test_templates.py tests/docs/test_docs.py \
+	  tests/docs/test_imports.py tests/docs/test_distribution.py
 
 .PHONY: api-contract
 api-contract: install-dev ## have schemathesis try more of the API, with a token of each role (API_CONTRACT_EXAMPLES=50)
