@@ -40,7 +40,12 @@ Name = Annotated[str, Field(max_length=100, pattern=_NO_NUL)]
 Text = Annotated[str, Field(max_length=512, pattern=_NO_NUL)]
 # read as those of queries are
 Moment = Annotated[
-    str, Field(max_length=40, pattern=_NO_NUL, json_schema_extra={"format": "date-time"})
+    str,
+    Field(
+        max_length=40,
+        pattern=r"^[^\s\x00][^\x00]*$",  # empty would be none
+        json_schema_extra={"format": "date-time"},
+    ),
 ]
 Labels = Annotated[dict[Text, Text], Field(max_length=MOST_LABELS)]
 
@@ -198,7 +203,7 @@ class RuleBody(NoFields):
     channel: Number
     kinds: Annotated[list[Literal[*(kind.value for kind in RULE_KINDS)]], Field(min_length=1)]  # type: ignore[valid-type]
     project: Number | None
-    label: Annotated[str, Field(max_length=200, pattern=_NO_NUL)] = ""
+    label: Annotated[str, Field(max_length=200, pattern=r"^$|^[^\s\x00][^\x00]*$")] = ""
 
 
 class HandlingBody(NoFields):

@@ -64,21 +64,23 @@ def get_channel(request: ApiRequest, pk: int) -> Json:
 def put_channel(request: ApiRequest, body: ChannelBody) -> JsonResponse:
     """Create a channel, or change the one of this name. 200: there was one."""
     require(request.user, Permission.CONFIGURE)
-    found = Channel.objects.filter(name=body.name).first()
-    if found is not None:
+    named = Channel.objects.filter(name=body.name.strip())
+    if (found := named.first()) is not None:
         return answer(_changed(request, found, body))
     form = _form(body, None)
-    with transaction.atomic():
-        try:
+    try:
+        with transaction.atomic():
             made, secret = channels.add_channel(
                 form.cleaned_data["name"], form.cleaned_data["url"], actor=Actor.of(request)
             )
-        except channels.NameTaken as problem:
+            if body.enabled is False:
+                channels.change_channel(
+                    made, actor=Actor.of(request), name=made.name, enabled=body.enabled
+                )
+    except channels.NameTaken as problem:
+        if (found := named.first()) is None:
             raise Invalid([("name", str(problem))]) from None
-        if body.enabled is False:
-            channels.change_channel(
-                made, actor=Actor.of(request), name=made.name, enabled=body.enabled
-            )
+        return answer(_changed(request, found, body))  # an equal request was quicker
     place = reverse("api:channel", args=[made.pk])
     return answer({**channel_line(made), "signing_secret": secret}, 201, location=place)
 
@@ -102,14 +104,18 @@ def _changed(
 ) -> Json:
     form = _form(body, found)
     try:
-        secret = channels.change_channel(
-            found,
-            actor=Actor.of(request),
-            name=form.cleaned_data["name"],
-            enabled=found.enabled if body.enabled is None else body.enabled,
-            url=form.cleaned_data["url"],
-            renew_secret=renew_secret,
-        )
+        with transaction.atomic():
+            # what is left out must stay as another request has just stored it
+            rows = Channel.objects.select_for_update(no_key=True)
+            found = get_object_or_404(rows, pk=found.pk)
+            secret = channels.change_channel(
+                found,
+                actor=Actor.of(request),
+                name=form.cleaned_data["name"],
+                enabled=found.enabled if body.enabled is None else body.enabled,
+                url=form.cleaned_data["url"],
+                renew_secret=renew_secret,
+            )
     except channels.NameTaken as problem:
         raise Invalid([("name", str(problem))]) from None
     except Undecipherable as problem:
@@ -178,7 +184,8 @@ def put_rule(request: ApiRequest, body: RuleBody) -> JsonResponse:
     wanted = {name: form.cleaned_data[name] for name in ("channel", "project", "label")}
     kinds = sorted(set(form.cleaned_data["kinds"]))
     with transaction.atomic():
-        Channel.objects.select_for_update(no_key=True).get(pk=wanted["channel"].pk)
+        rows = Channel.objects.select_for_update(no_key=True)
+        get_object_or_404(rows, pk=wanted["channel"].pk)
         found = next((each for each in Rule.objects.filter(**wanted) if each.kinds == kinds), None)
         if found is not None:
             return answer(rule_line(found))

@@ -5,23 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.db.models.expressions import OrderBy
 from django.http import Http404, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from backups.choices import FiringResult, Trigger
+from backups.choices import FiringResult, ScheduledWork, Trigger, WhenNotReady
 from backups.forms.schedules import CRON, INTERVAL, ScheduleForm
 from backups.models import Firing, Schedule
+from backups.models.schedule import ScheduleQuerySet
 from backups.serialize import Json
 from backups.serialize_admin import firing_line, schedule_line
 from backups.services.batches import selecting
 from backups.services.schedules import manage
 from backups.services.schedules.firing import run_now
 from backups.services.schedules.manage import ScheduleProblem
-from dashboard.accounts.access import Permission, require_somewhere
+from dashboard.accounts.access import Permission, require, require_somewhere
 from dashboard.accounts.models import User
 from dashboard.audit.trail import Actor
 
@@ -40,8 +41,21 @@ _NEWEST = [OrderBy(F("pk"), descending=True)]
 _NAMES = {"query": "filter", "cluster": "clusters", "every": "cron", "no_ping": "ping_url"}
 
 
-def _visible(request: ApiRequest, pk: int, *, deleted: bool = False) -> Schedule:
+def _seen(request: ApiRequest) -> ScheduleQuerySet:
+    """The schedules that a request may see.
+
+    A token that is limited to projects sees those with clusters in these, its account's own ones
+    too.
+    """
     found = Schedule.objects.visible_to(request.user)
+    if (limits := request.auth.project_ids) is None:
+        return found
+    projects = Schedule.projects.through.objects.filter(project__in=limits)
+    return found.filter(Exists(projects.filter(schedule=OuterRef("pk"))))
+
+
+def _visible(request: ApiRequest, pk: int, *, deleted: bool = False) -> Schedule:
+    found = _seen(request)
     return get_object_or_404(found if deleted else found.existing(), pk=pk)
 
 
@@ -54,7 +68,7 @@ def _visible(request: ApiRequest, pk: int, *, deleted: bool = False) -> Schedule
 )
 def list_schedules(request: ApiRequest) -> Json:
     """A page of the schedules, newest first, without deleted ones."""
-    found = Schedule.objects.visible_to(request.user).existing()
+    found = _seen(request).existing()
     return page_of(request, found, _NEWEST, schedule_line, kind="schedules")
 
 
@@ -79,8 +93,7 @@ def put_schedule(request: ApiRequest, body: ScheduleBody) -> JsonResponse:
     with transaction.atomic():
         # names are not unique: two equal requests of an account must not make two schedules
         User.objects.select_for_update(no_key=True).get(pk=request.user.pk)
-        visible = Schedule.objects.visible_to(request.user).existing()
-        named = list(visible.filter(name=body.name)[:2])
+        named = list(_seen(request).existing().filter(name=body.name.strip())[:2])
         if len(named) > 1:
             raise NotNow("ambiguous-name", _("Several schedules have this name: use its number."))
         saved = _saved(request, named[0] if named else Schedule(), body)
@@ -123,6 +136,8 @@ def _form(request: ApiRequest, body: ScheduleBody) -> ScheduleForm:
     """The body as the form of the page, valid. Raises Invalid."""
     if bool(body.filter) == bool(body.clusters):
         raise Invalid([("filter", _("Give either “filter” or “clusters”."))])
+    if unused := _unused(body):
+        raise Invalid([(name, _("Other fields say that this has no effect.")) for name in unused])
     if bool(body.cron) == (body.minutes is not None):
         raise Invalid([("cron", _("Give either “cron” or “minutes”."))])
     if body.filter:  # the form takes what was pasted from an address
@@ -143,18 +158,37 @@ def _form(request: ApiRequest, body: ScheduleBody) -> ScheduleForm:
     if not form.is_valid():
         wrong = Invalid.by_form(form).errors
         raise Invalid([(_NAMES.get(name, name), text) for name, text in wrong])
-    # it fires with the permissions of the account, which are more than those of this token
-    if request.auth.project_ids is not None and not (
-        _all_in_reach(request, body.clusters) if body.clusters else form.named
-    ):
-        text = _("The token is limited to projects: give “project” in the filter, or its clusters.")
-        raise Invalid([("filter", text)])
+    _require_reach(request, body.filter, body.clusters)
     return form
 
 
-def _all_in_reach(request: ApiRequest, pks: list[int]) -> bool:
-    reached = selecting.of_rows(pks, request.user).clusters.count()
-    return reached == len(set(pks))
+def _unused(body: ScheduleBody) -> list[str]:
+    """Fields with a value that nothing would look at: a “work” or a policy was forgotten."""
+    unused = []
+    if body.work != ScheduledWork.REPORT:
+        unused += [each for each in ("report_channel", "report_span") if getattr(body, each)]
+    if body.wait_minutes and body.when_not_ready != WhenNotReady.WAIT:
+        unused.append("wait_minutes")
+    return unused
+
+
+def _require_reach(request: ApiRequest, query: str, clusters: list[int]) -> None:
+    """Require that a schedule stays in a limited token's projects. Raises Invalid.
+
+    It fires with the permissions of the account, which are more than those of the token.
+    """
+    if request.auth.project_ids is None:
+        return
+    if clusters:
+        reached = selecting.of_rows(clusters, request.user).clusters.count()
+        if reached == len(set(clusters)):
+            return
+    else:
+        found = selecting.of_filter(QueryDict(query), request.user)[1]
+        if found.is_valid() and found.form.cleaned_data["project"] is not None:
+            return
+    text = _("The token is limited to projects: give “project” in the filter, or its clusters.")
+    raise Invalid([("filter", text)])
 
 
 @router.act(
@@ -185,6 +219,8 @@ def resume_schedule(request: ApiRequest, pk: int, body: NoFields | None = None) 
 
 def _switched(request: ApiRequest, pk: int, *, on: bool) -> Json:
     found = _visible(request, pk)
+    if on:
+        _require_reach(request, found.query, found.picked)
     try:
         manage.switch(found, on=on, user=request.user, actor=Actor.of(request))
     except ScheduleProblem as problem:
@@ -224,6 +260,8 @@ def run_schedule(request: ApiRequest, pk: int, body: NoFields | None = None) -> 
     """Fire a schedule now, on or paused. The firing has the number of its batch."""
     found = _visible(request, pk)
     manage.require_run(request.user, found)
+    if found.work == ScheduledWork.REPORT:
+        require(request.user, Permission.CONFIGURE)  # as it is created
     requester = replace(requester_of(request, found.reason), trigger=Trigger.SCHEDULE)
     try:
         firing = run_now(found, request.user, requester)

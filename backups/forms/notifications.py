@@ -68,7 +68,7 @@ class RuleForm(forms.Form):
     def clean_label(self) -> str:
         """Require one label, `key` or `key=value`."""
         labels = parse_labels(self.cleaned_data["label"])
-        if len(labels) > 1:
+        if len(labels) > 1 or (self.cleaned_data["label"] and not labels):
             raise ValidationError(_("Give one label; add a rule for each further one."))
         return "".join(f"{key}={value}" if value else key for key, value in labels.items())
 

@@ -189,6 +189,59 @@ def test_a_limited_token_leaves_no_schedule_of_other_projects(
     assert limited.get("channels").kind == "not-permitted"
 
 
+def test_a_limited_token_reaches_no_schedule_of_its_account_in_other_projects(
+    terraform: Program, limited: Program, project: Project, cluster: Cluster, hidden: Cluster
+) -> None:
+    """It would fire with all that the account may do."""
+    body = {"name": "everywhere", "cron": "@daily", "filter": "show=present"}
+    everywhere = terraform.ask("PUT", "schedules", body).body["id"]
+    body = {"name": "theirs", "cron": "@daily", "filter": f"project={hidden.project_id}"}
+    theirs = terraform.ask("PUT", "schedules", body).body["id"]
+    assert [each["name"] for each in limited.get("schedules").body["items"]] == ["everywhere"]
+    for path in (f"schedules/{theirs}", f"schedules/{theirs}/firings"):
+        assert limited.get(path).status == 404
+    assert limited.ask("DELETE", f"schedules/{theirs}").status == 404
+    # stored with clusters of its own project alone, and its filter selects all
+    stored = Schedule.objects.get(pk=everywhere)
+    stored.projects.set([project])
+    assert limited.ask("POST", f"schedules/{everywhere}/pause").status == 200
+    refused = limited.ask("POST", f"schedules/{everywhere}/resume")
+    assert (refused.status, refused.body["errors"][0]["field"]) == (400, "filter")
+    stored.refresh_from_db()
+    assert not stored.is_on
+
+
+def test_a_name_is_one_with_and_without_outer_spaces(terraform: Program, cluster: Cluster) -> None:
+    for name, status in (("nightly", 201), (" nightly ", 200)):
+        body = {"name": name, "cron": "@daily", "filter": "show=present"}
+        assert terraform.ask("PUT", "schedules", body).status == status
+        assert terraform.ask("PUT", "channels", {**HOOK, "name": name}).status == status
+    assert Schedule.objects.get().name == Channel.objects.get().name == "nightly"
+
+
+@pytest.mark.parametrize(
+    "field", [{"report_channel": 3}, {"report_span": "last_month"}, {"wait_minutes": 5}]
+)
+def test_a_field_without_effect_is_refused(
+    terraform: Program, cluster: Cluster, field: dict[str, Any]
+) -> None:
+    body = {"name": "n", "cron": "@daily", "filter": "show=present", **field}
+    refused = terraform.ask("PUT", "schedules", body)
+    assert [each["field"] for each in refused.body["errors"]] == list(field)
+    assert not Schedule.objects.exists()
+
+
+def test_an_empty_end_or_label_is_not_none(terraform: Program, cluster: Cluster) -> None:
+    body = {"cause": "backup_off", "cluster": cluster.pk, "reason": "known", "until": ""}
+    assert terraform.ask("POST", "handlings", body).status == 400
+    assert not Handling.objects.exists()
+    channel = Channel.objects.create(name="mail", kind="webhook", enabled=True)
+    for label in (" ", ","):
+        body = {"channel": channel.pk, "kinds": ["run_rejected"], "project": None, "label": label}
+        assert terraform.ask("PUT", "rules", body).status == 400
+    assert not Rule.objects.exists()
+
+
 def test_a_token_that_only_runs_leaves_no_schedule(program: Program, cluster: Cluster) -> None:
     refused = program.ask("PUT", "schedules", NIGHTLY)
     assert (refused.status, refused.kind) == (403, "out-of-scope")
