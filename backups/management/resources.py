@@ -27,6 +27,7 @@ from dashboard.accounts.models import User
 from dashboard.commands import DatabaseCommand, Exit, shell_user, usage_error
 from dashboard.commands.arguments import number
 from dashboard.commands.output import Column, document, json_line, table, width_of
+from dashboard.tokens.models import ApiToken, Scope
 
 _PLACES = {LIMIT["name"], CURSOR["name"], "older", "newer"}
 _PREFIX = "filter_"  # Django's own options have names such as “version”
@@ -170,6 +171,7 @@ def request_of(options: Mapping[str, Any] | None = None) -> ApiRequest:
     request = ApiRequest()
     request.method = "GET"
     request.user = User(username=shell_user(), is_superuser=True)
+    request.auth = ApiToken(scope=Scope.MANAGE)  # not limited to projects
     query = QueryDict(mutable=True)
     for name, value in (options or {}).items():
         if name.startswith(_PREFIX) and value is not None:
