@@ -180,9 +180,8 @@ def look_at_audit() -> None:
     Alert.objects.filter(kind=kind).exclude(subject__in=problems).delete()
     with transaction.atomic():
         alerts = [Alert.objects.get_or_create(kind=kind, subject=each) for each in problems]
-        if begun := [
-            alert for alert, created in alerts if created
-        ]:  # while the other one lasts, too
+        begun = [alert for alert, created in alerts if created]
+        if begun:  # also while the other one lasts
             text = "; ".join(problems[alert.subject] for alert in begun)
             announce(kind, key=f"{begun[0].subject} {_since(begun[0])}", facts={"text": text})
 
