@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from backups.choices import Outcome, RunState
 from backups.lists.history import Group
-from backups.models import BackupRun, ClusterTag, Project, SavedView
+from backups.models import BackupRun, ClusterTag, Listing, Project, SavedView
 from dashboard.accounts.models import User
 from tests.views.conftest import MakeCluster, MakeRun
 
@@ -337,3 +337,23 @@ def test_every_outcome_can_be_filtered_by(web: Client) -> None:
     for outcome in Outcome.values:
         if outcome:
             assert f'name="outcome" value="{outcome}"' in text
+
+
+@pytest.mark.parametrize("listing", ["history", "clusters"])
+def test_a_filter_that_is_too_long_once_it_is_encoded_is_refused(web: Client, listing: str) -> None:
+    data = {"name": "long", "listing": listing, "query": f"q={'ä' * 60}&x={'ä' * 1500}"}
+    answer = web.post("/history/views/", data)
+    assert answer.status_code == 400
+    assert "too long" in answer.content.decode()
+    assert not SavedView.objects.exists()
+
+
+def test_own_views_are_offered_before_those_of_others(
+    web: Client, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.models.saved.MOST_OFFERED", 2)
+    ben = User.objects.create_user("ben")
+    for owner, name in ((ben, "a"), (ben, "b"), (anna, "z")):
+        SavedView.objects.create(owner=owner, name=name, listing="clusters", shared=True)
+    offered = SavedView.objects.offered_to(anna, Listing.CLUSTERS)
+    assert [view.name for view in offered] == ["z", "a"]
