@@ -218,11 +218,14 @@ def resume_schedule(request: ApiRequest, pk: int, body: NoFields | None = None) 
 
 
 def _switched(request: ApiRequest, pk: int, *, on: bool) -> Json:
-    found = _visible(request, pk)
-    if on:
-        _require_reach(request, found.query, found.picked)
     try:
-        manage.switch(found, on=on, user=request.user, actor=Actor.of(request))
+        with transaction.atomic():
+            # locked: nobody gives it another filter between the look at it and the switch
+            rows = _seen(request).existing().select_for_update(of=("self",))
+            found = get_object_or_404(rows, pk=pk)
+            if on:
+                _require_reach(request, found.query, found.picked)
+            manage.switch(found, on=on, user=request.user, actor=Actor.of(request))
     except ScheduleProblem as problem:
         raise NotNow("schedule-changed", str(problem)) from None
     found.refresh_from_db()
